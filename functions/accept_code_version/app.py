@@ -1,0 +1,39 @@
+"""Takes `Code Version Pushed` from the bus or the topic and starts its release, once."""
+
+from datetime import timedelta
+from typing import Any
+
+from mayfly.aws import executions
+from mayfly.aws.letters import refuse
+from mayfly.aws.records import Conflict, Entry, Records
+from mayfly.domain.identity import release_id
+from mayfly.domain.moment import text
+from mayfly.messages import CodeVersionPushed, Refused, receive
+from mayfly.observability import logger, metrics
+from mayfly.settings import settings
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """The name of a release makes it unique: whatever is repeated, here or by a redelivery, starts nothing twice."""
+    here = settings()
+    try:
+        received = receive(CodeVersionPushed, event)
+    except Refused as refusal:
+        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+
+    pushed = received.message
+    release = release_id(pushed.application, pushed.version, pushed.attempt)
+    logger.append_keys(release=release)
+    records = Records(here.table, "release")
+    facts = {**pushed.model_dump(), "stage": "requested"}
+    entry = Entry(text(received.at), pushed.pushed_by or received.via, "Code Version Pushed", f"by {received.via}")
+    try:
+        records.begin(release, facts, entry, received.at + timedelta(days=here.record_days))
+    except Conflict:
+        records.note(release, Entry(entry.at, entry.who, "pushed again", "ignored: this attempt is released already"))
+
+    # After the record and not instead of it: a death between the two is mended by the redelivery.
+    started = executions.start(here.release_machine, release, {"release": release, "pushed": pushed.model_dump()})
+    return {"accepted": True, "release": release, "started": started}

@@ -1,0 +1,47 @@
+"""Takes CloudFormation's status events and resumes the execution that waits for the stack."""
+
+from typing import Any
+
+from mayfly.aws import clients, executions, stacks
+from mayfly.aws.letters import refuse
+from mayfly.aws.records import Records
+from mayfly.domain.identity import environment_of
+from mayfly.domain.stack import Answer, answer
+from mayfly.messages import Refused, StackStatus, receive
+from mayfly.observability import logger, metrics
+from mayfly.settings import Settings, settings
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """An event that nobody waits for, of an older stack or a second time, changes nothing."""
+    here = settings()
+    try:
+        status = receive(StackStatus, event).message
+    except Refused as refusal:
+        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    environment = environment_of(status.stack_id)
+    logger.append_keys(environment=environment)
+    record = Records(here.table, "environment").get(environment) if environment else None
+    if not record or not record.get("waiting"):
+        return {"environment": environment, "resumed": False, "reason": "nobody waits for this stack"}
+    if record.get("stack", status.stack_id) != status.stack_id:
+        return {
+            "environment": environment,
+            "resumed": False,
+            "reason": f"it is about an older stack than {record['stack']}",
+        }
+    reply = answer(record["waiting"]["for"], status.details.status, status.details.reason)
+    if reply is None:
+        return {"environment": environment, "resumed": False, "reason": f"{status.details.status} ends no wait"}
+    if reply.error:
+        reply = Answer(reply.error, f"{reply.reason}; {causes(here, record, status.stack_id)}")
+    resumed = executions.settle(record["waiting"]["token"], reply, {"stack": status.stack_id})
+    return {"environment": environment, "resumed": resumed, "reason": reply.reason}
+
+
+def causes(here: Settings, record: dict[str, Any], stack_id: str) -> str:
+    """What failed, for the record: looked up only where something did."""
+    workload = clients.workload(record["account"], record["region"], here.workload_role, record["id"])
+    return stacks.why_failed(workload, stack_id)

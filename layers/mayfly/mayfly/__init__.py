@@ -1,0 +1,1 @@
+"""Mayfly's shared layer: `domain` decides, `messages` and `settings` are the doors, `aws` acts."""

@@ -1,0 +1,44 @@
+"""Executions of the state machines: started under a name, resumed through the task token they wait with."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mayfly.aws.clients import controller
+from mayfly.domain.stack import Answer
+from mayfly.observability import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+
+def start(machine: str, name: str, message: dict[str, Any]) -> bool:
+    """Starts an execution under a name that only one can ever have (Step Functions remembers names for 90 days).
+
+    Returns:
+        False where it was started before.
+    """
+    states: SFNClient = controller("stepfunctions")
+    try:
+        states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(message, sort_keys=True))
+    except states.exceptions.ExecutionAlreadyExists:
+        return False
+    return True
+
+
+def settle(token: str, answer: Answer, result: dict[str, Any]) -> bool:
+    """Tells a waiting execution how its wait ended.
+
+    Returns:
+        False where nobody waits with this token any more: the event came twice, or a later look was faster.
+    """
+    states: SFNClient = controller("stepfunctions")
+    gone = (states.exceptions.TaskTimedOut, states.exceptions.TaskDoesNotExist, states.exceptions.InvalidToken)
+    try:
+        if answer.error:
+            states.send_task_failure(taskToken=token, error=answer.error, cause=answer.reason[:32_000])
+        else:
+            states.send_task_success(taskToken=token, output=json.dumps(result))
+    except gone as error:
+        logger.info("nobody waits with this token any more", extra={"error": str(error)})
+        return False
+    return True

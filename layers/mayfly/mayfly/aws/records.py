@@ -1,0 +1,138 @@
+"""The records: one item an environment, one a release, each with its history of who, what and why.
+
+The table is memory, not truth: what exists is what AWS says exists. So a lost table loses no termination.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from mayfly.aws.clients import controller
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type Kind = Literal["environment", "release"]
+type Facts = Mapping[str, Any]
+
+_NOTES_KEPT = 100
+"""Notes of ignored messages stop at this length of a history, so that a flood cannot fill an item (400 KB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a history."""
+
+    at: str
+    who: str
+    what: str
+    why: str
+
+
+class Conflict(Exception):  # noqa: N818  (two writers met; the record decides, nothing is broken)
+    """The record was not as the change required. `found` is the record as it is, empty where there is none."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        super().__init__("the record is not as the change requires")
+        self.found = found
+
+
+class Records:
+    """Reads and changes records of one kind. Every change is one atomic call that writes its own history."""
+
+    def __init__(self, table: str, kind: Kind) -> None:
+        self._table, self._kind = table, kind
+
+    @cached_property
+    def _dynamodb(self) -> "DynamoDBClient":
+        return controller("dynamodb")  # type: ignore[no-any-return]
+
+    def _key(self, identity: str) -> dict[str, Any]:
+        return {"pk": {"S": f"{self._kind}#{identity}"}}
+
+    def begin(self, identity: str, facts: Facts, entry: Entry, keep_until: datetime) -> dict[str, Any]:
+        """Writes a record that does not exist yet.
+
+        Raises:
+            Conflict: there is one already.
+        """
+        born = {"id": identity, "kind": self._kind, "forget_after": int(keep_until.timestamp())}
+        return self.change(identity, {**facts, **born}, entry, only_if="attribute_not_exists(pk)")
+
+    def change(
+        self,
+        identity: str,
+        facts: Facts,
+        entry: Entry | None = None,
+        once: Facts = MappingProxyType({}),
+        only_if: str | None = None,
+        bound: Facts = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """Changes a record in one atomic call and returns all of it as it is then.
+
+        Args:
+            facts: top-level attributes to set.
+            entry: what to append to its history.
+            once: attributes to set unless they are there already.
+            only_if: a condition expression; `bound` holds the values it names.
+
+        Raises:
+            Conflict: the condition does not hold.
+        """
+        names = {f"#{name}": name for name in (*facts, *once)}
+        values = {f":{name}": value for name, value in (*facts.items(), *once.items())}
+        sets = [f"#{name} = :{name}" for name in facts]
+        sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
+        if entry:
+            values |= {":entry": [asdict(entry)], ":no_entry": []}
+            sets.append("history = list_append(if_not_exists(history, :no_entry), :entry)")
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": self._key(identity),
+            "UpdateExpression": "SET " + ", ".join(sets),
+            "ExpressionAttributeValues": {key: _to_dynamodb(value) for key, value in (values | dict(bound)).items()},
+            "ReturnValues": "ALL_NEW",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        request |= {"ExpressionAttributeNames": names} if names else {}
+        request |= {"ConditionExpression": only_if} if only_if else {}
+        try:
+            reply = self._dynamodb.update_item(**request)
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            raise Conflict(_from_dynamodb(error.response.get("Item", {}))) from None
+        return _from_dynamodb(reply["Attributes"])
+
+    def note(self, identity: str, entry: Entry) -> None:
+        """Appends to the history what was heard and not followed. A record that is absent or full is left alone."""
+        with suppress(Conflict):
+            self.change(identity, {}, entry, only_if="size(history) < :kept", bound={":kept": _NOTES_KEPT})
+
+    def get(self, identity: str) -> dict[str, Any] | None:
+        """The record as it is now (strongly consistent), or None."""
+        reply = self._dynamodb.get_item(TableName=self._table, Key=self._key(identity), ConsistentRead=True)
+        return _from_dynamodb(reply["Item"]) if "Item" in reply else None
+
+
+def _to_dynamodb(value: Any) -> Any:
+    return TypeSerializer().serialize(list(value) if isinstance(value, tuple) else value)
+
+
+def _from_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
+    read = TypeDeserializer().deserialize
+    return {key: _whole(read(value)) for key, value in item.items()}
+
+
+def _whole(value: Any) -> Any:
+    """Numbers in records are whole; DynamoDB hands them over as Decimal, which JSON does not know."""
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(part) for key, part in value.items()}
+    return [_whole(part) for part in value] if isinstance(value, list) else value

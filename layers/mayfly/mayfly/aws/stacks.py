@@ -1,0 +1,162 @@
+"""Environments as CloudFormation stacks, and the instances in them, seen through one workload account."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mayfly.aws.clients import Workload
+
+from mayfly.domain import tags
+
+TEMPLATE_BODY_LIMIT = 51_200
+"""Bytes of a template that CreateStack takes in the call itself."""
+
+_CAUSES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack as DescribeStacks shows it."""
+
+    id: str
+    status: str
+    status_reason: str
+    tags: Mapping[str, str]
+    outputs: Mapping[str, str]
+    termination_protection: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance that carries an environment's tag."""
+
+    id: str
+    state: str
+    tags: Mapping[str, str]
+
+
+def create(
+    workload: "Workload",
+    name: str,
+    template: str,
+    parameters: Mapping[str, str],
+    labels: Mapping[str, str],
+    stack_role_arn: str,
+) -> str | None:
+    """Asks for a stack, tagged from its first moment. Returns its id, or None where a stack of this name stands.
+
+    A failed creation is left as it is (OnFailure DO_NOTHING): Mayfly deletes it anyway, and until then what failed
+    can be named. A rollback would only take longer.
+    """
+    try:
+        reply = workload.cloudformation.create_stack(
+            StackName=name,
+            TemplateBody=template,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Tags=_listed(labels),
+            RoleARN=stack_role_arn,
+            OnFailure="DO_NOTHING",
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+            ClientRequestToken=name,
+        )
+    except workload.cloudformation.exceptions.AlreadyExistsException:
+        return None
+    return reply["StackId"]
+
+
+def describe(workload: "Workload", stack: str) -> Stack | None:
+    """The stack of this id or name as it is now, or None where there is none.
+
+    A deleted stack is found by its id only (for 90 days); by its name it does not exist.
+    """
+    try:
+        found = workload.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        # CloudFormation has no error code of its own for this.
+        missing = error.response["Error"]["Code"] == "ValidationError" and "does not exist" in str(error)
+        if missing:
+            return None
+        raise
+    return Stack(
+        id=found["StackId"],
+        status=found["StackStatus"],
+        status_reason=found.get("StackStatusReason", ""),
+        tags={tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
+        outputs={out["OutputKey"]: out["OutputValue"] for out in found.get("Outputs", [])},
+        termination_protection=found.get("EnableTerminationProtection", False),
+    )
+
+
+def delete(workload: "Workload", stack: Stack, stack_role_arn: str) -> None:
+    """Asks for the deletion of a stack, by its id. The caller has asked the guard."""
+    workload.cloudformation.delete_stack(StackName=stack.id, RoleARN=stack_role_arn)
+
+
+def why_failed(workload: "Workload", stack: str) -> str:
+    """The causes of a failed creation or deletion, first cause first, as CloudFormation and Auto Scaling tell them.
+
+    CloudFormation reports the resources that failed and those it gave up because of them; only the first are causes.
+    Where instances did not come, Auto Scaling knows why: missing capacity, for one, is told nowhere else.
+    """
+    pages = workload.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
+    events = [event for page in pages for event in page["StackEvents"]]
+    failed = [
+        event
+        for event in reversed(events)
+        if event.get("ResourceStatus", "").endswith("_FAILED")
+        and event.get("PhysicalResourceId") != event.get("StackId")
+        and "cancelled" not in event.get("ResourceStatusReason", "")
+    ]
+    causes = [f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason')}" for event in failed]
+    groups = (
+        event["PhysicalResourceId"]
+        for event in failed
+        if event.get("ResourceType") == "AWS::AutoScaling::AutoScalingGroup" and event.get("PhysicalResourceId")
+    )
+    launches = [cause for group in dict.fromkeys(groups) for cause in _failed_launches(workload, group)]
+    return "; ".join(dict.fromkeys([*causes[:_CAUSES_SHOWN], *launches[:_CAUSES_SHOWN]]))
+
+
+def _failed_launches(workload: "Workload", group: str) -> Iterable[str]:
+    activities = workload.autoscaling.describe_scaling_activities(AutoScalingGroupName=group)["Activities"]
+    return (
+        activity.get("StatusMessage", activity["Description"])
+        for activity in activities
+        if activity["StatusCode"] in ("Failed", "Cancelled")
+    )
+
+
+def instances(workload: "Workload", environment: str) -> list[Instance]:
+    """All instances that carry the environment's tag and are not terminated, whoever launched them."""
+    pages = workload.ec2.get_paginator("describe_instances").paginate(
+        Filters=[
+            {"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]},
+            {
+                "Name": "instance-state-name",
+                "Values": ["pending", "running", "shutting-down", "stopping", "stopped"],
+            },
+        ],
+        PaginationConfig={"PageSize": 1000},
+    )
+    return [
+        Instance(
+            found["InstanceId"],
+            found["State"]["Name"],
+            {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
+        )
+        for page in pages
+        for reservation in page["Reservations"]
+        for found in reservation["Instances"]
+    ]
+
+
+def terminate(workload: "Workload", leftover: Iterable[Instance]) -> None:
+    """Terminates instances that outlived their stack. The caller has asked the guard."""
+    workload.ec2.terminate_instances(InstanceIds=[instance.id for instance in leftover])
+
+
+def _listed(labels: Mapping[str, str]) -> list[Any]:
+    return [{"Key": key, "Value": value} for key, value in labels.items()]

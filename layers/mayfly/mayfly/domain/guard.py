@@ -1,0 +1,38 @@
+"""The last question before anything is destroyed. IAM conditions in the workload account ask the same again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mayfly.domain import tags
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Whether something is granted, and why (not)."""
+
+    granted: bool
+    reason: str
+
+
+def is_ours(environment: str, controller: str, found: Mapping[str, str]) -> Permission:
+    """Whether these tags say that something belongs to this environment of this controller."""
+    for key, expected in ((tags.CONTROLLER, controller), (tags.ENVIRONMENT, environment)):
+        if key not in found:
+            return Permission(False, f"it does not carry the tag {key}; expected {expected}")
+        if found[key] != expected:
+            return Permission(False, f"its tag {key} is {found[key]}; expected {expected}")
+    return Permission(True, f"it carries {tags.ENVIRONMENT}={environment} of this controller")
+
+
+def may_terminate(
+    environment: str, controller: str, found: Mapping[str, str], termination_protection: bool
+) -> Permission:
+    """Decides over tags that were read freshly, right before destroying.
+
+    Either signal of protection is enough to refuse: the tag or the stack's termination protection.
+    """
+    if found.get(tags.PROTECTED, "false").lower() != "false":
+        return Permission(False, f"it is protected by its tag {tags.PROTECTED}={found[tags.PROTECTED]}")
+    if termination_protection:
+        return Permission(False, "the stack's termination protection is on")
+    return is_ours(environment, controller, found)

@@ -1,0 +1,40 @@
+"""Names. One code version has one name for its release and one for each of its environments.
+
+An environment's name is the name of its execution, of its record, of its stack (with a prefix) and of the session
+under which its life calls AWS. That is what makes a repeated event harmless: the same event gives the same names.
+"""
+
+import hashlib
+import re
+
+STACK_PREFIX = "mayfly-"
+
+_VERSION_SHOWN = 10
+"""Characters of the version that a name shows: names end up in a role session name, which takes 64 in all."""
+
+
+def release_id(application: str, version: str, attempt: int) -> str:
+    """The release of one code version, such as ``webshop-1-4-2-3f2a9c1e``.
+
+    ``attempt`` tells a wanted repetition of the same version from a redelivered event. The digest keeps versions
+    apart that look alike once they are shortened to what names may contain.
+    """
+    shown = re.sub(r"[^a-z0-9]+", "-", version.lower())[:_VERSION_SHOWN].strip("-")
+    digest = hashlib.sha256(f"{application}\n{version}\n{attempt}".encode()).hexdigest()[:8]
+    return "-".join(part for part in (application, shown, digest) if part)
+
+
+def environment_id(release: str, suite: str) -> str:
+    """The environment of one suite of a release, such as ``webshop-1-4-2-3f2a9c1e-smoke``."""
+    return f"{release}-{suite}"
+
+
+def stack_name(environment: str) -> str:
+    """The CloudFormation stack that an environment consists of."""
+    return STACK_PREFIX + environment
+
+
+def environment_of(stack_id: str) -> str | None:
+    """The environment a stack id or name belongs to, or None for a stack that does not bear Mayfly's prefix."""
+    name = stack_id.split(":stack/")[-1].split("/")[0]
+    return name.removeprefix(STACK_PREFIX) if name.startswith(STACK_PREFIX) else None

@@ -1,0 +1,195 @@
+"""The doors: every message that reaches Mayfly, as a model that says what it expects.
+
+Ours forbid what they do not know, so that a misspelt field is an error and not a silence. AWS's are tolerant:
+AWS adds fields when it likes.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SnsModel
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+ApplicationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$")]
+SuiteName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$")]
+Identity = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,58}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$")]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+class Message(BaseModel):
+    """What is ours: unchangeable, and nothing unknown in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CodeVersionPushed(Message):
+    """A CI server made a version: build an environment for each suite of its application and have it tested."""
+
+    application: ApplicationName
+    version: Version
+    artifact: Line
+    """Where the deploy script on each instance fetches this version from, as that script understands it."""
+    commit: Line | None = None
+    pushed_by: Line | None = None
+    attempt: int = Field(default=1, ge=1, le=1000)
+    """The same version and attempt is the same release, however often it arrives. Count up to run it again."""
+
+
+class TestFinished(Message):
+    """A suite's tests are over. Names the environment, or the release and the suite."""
+
+    __test__ = False  # pytest: a message, not a test
+
+    environment: Identity | None = None
+    release: Identity | None = None
+    suite: SuiteName | None = None
+    outcome: Literal["passed", "failed"]
+    report: Line | None = None
+    reason: Line | None = None
+    finished_by: Line | None = None
+
+    @model_validator(mode="after")
+    def _names_one_environment(self) -> Self:
+        if (self.environment is None) == (self.release is None or self.suite is None):
+            raise ValueError("expected either environment, or release and suite")
+        return self
+
+
+class Suite(Message):
+    """One suite of a test plan. An automated one reports by itself, a manual one when a person says so."""
+
+    name: SuiteName
+    kind: Literal["automated", "manual"] = "automated"
+
+
+class ImageChoice(Message):
+    """The image family an application boots from, and the channel that points into it."""
+
+    family: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    channel: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")] = "stable"
+
+
+class Application(Message):
+    """An application's configuration: the parameter ``<MAYFLY_PARAMETERS>/applications/<name>``."""
+
+    owner: Line
+    blueprint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$")]
+    """Key of the CloudFormation template in the blueprints bucket."""
+    parameters: dict[str, str] = Field(default_factory=dict)
+    """The blueprint's own parameters, besides those that Mayfly passes to every blueprint."""
+    instance_count: int = Field(default=45, ge=1, le=500)
+    image: ImageChoice
+    account: Annotated[str, StringConstraints(pattern=r"^\d{12}$")] | None = None
+    """The workload account; the controller's own where it is left out."""
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
+    lifetime_minutes: int = Field(default=24 * 60, ge=1, le=30 * 24 * 60)
+    warn_minutes_before: tuple[Annotated[int, Field(ge=1)], ...] = (120, 30)
+    suites: tuple[Suite, ...] = Field(min_length=1, max_length=100)
+
+    @field_validator("suites")
+    @classmethod
+    def _suites_differ(cls, suites: tuple[Suite, ...]) -> tuple[Suite, ...]:
+        names = [suite.name for suite in suites]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"expected each suite once, but {', '.join(twice)} is there more often")
+        return suites
+
+
+class Blueprint(Message):
+    """A blueprint as it was when the release was planned: an object of the blueprints bucket, with its version."""
+
+    key: str
+    version_id: str | None
+
+
+class Order(Message):
+    """All that one environment's life needs to know: the input of its execution. Nothing is looked up later, so
+    that all suites of a release get the same image and blueprint, and a repetition gets them again."""
+
+    environment: Identity
+    release: Identity
+    application: ApplicationName
+    version: Version
+    artifact: Line
+    suite: SuiteName
+    kind: Literal["automated", "manual"]
+    owner: Line
+    account: str
+    region: str
+    blueprint: Blueprint
+    parameters: dict[str, str]
+    instance_count: int
+    image: str
+    lifetime_minutes: int
+    warn_minutes_before: tuple[int, ...]
+
+
+class Tolerant(BaseModel):
+    """What is AWS's: fields that we do not know are AWS's business."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _StatusDetails(Tolerant):
+    status: str
+    reason: str = Field(default="", alias="status-reason")
+
+
+class StackStatus(Tolerant):
+    """Detail of AWS's event ``CloudFormation Stack Status Change``."""
+
+    stack_id: str = Field(alias="stack-id")
+    details: _StatusDetails = Field(alias="status-details")
+
+
+class Received[M: BaseModel](BaseModel):
+    """A message with when it was sent (UTC) and the way it came."""
+
+    message: M
+    at: datetime
+    via: str
+
+
+class Refused(Exception):  # noqa: N818  (a message is refused; that is no failure of ours)
+    """A message that cannot be understood or followed; the text names field, value and what was expected."""
+
+
+def receive[M: BaseModel](model: type[M], event: dict[str, Any]) -> Received[M]:
+    """Reads a message from an event of EventBridge or a notification of SNS, as Lambda hands them over.
+
+    Raises:
+        Refused: the envelope or the message is not what it should be.
+    """
+    try:
+        if "Records" in event:
+            note = SnsModel.model_validate(event).Records[0].Sns
+            message = model.model_validate_json(str(note.Message))
+            return Received(message=message, at=note.Timestamp, via=f"SNS {note.MessageId}")
+        envelope = EventBridgeModel.model_validate(event)
+        message = model.model_validate(envelope.detail)
+        return Received(message=message, at=envelope.time, via=f"EventBridge {envelope.id}")
+    except ValidationError as error:
+        raise Refused(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """A validation error for people: each field, its value, and what was expected."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc']) or 'message'}: "
+        f"{fault['msg']}, but it is {_shown(fault['input'])}"
+        for fault in error.errors()
+    )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:120] + "…"

@@ -1,0 +1,39 @@
+"""What a function must be told by its surroundings. A missing or malformed setting is named, all of them at once."""
+
+import os
+from functools import cache
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class Settings(BaseModel):
+    """The template sets these variables on every function."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    table: str = Field(alias="MAYFLY_TABLE", min_length=1)
+    controller: str = Field(alias="MAYFLY_CONTROLLER", pattern=r"^\d{12}/[a-z0-9-]+/.+$")
+    """Value of the tag mayfly:controller: account/Region/stack of this installation."""
+    release_machine: str = Field(alias="MAYFLY_RELEASE_MACHINE_ARN", pattern=r"^arn:")
+    dead_letters: str = Field(alias="MAYFLY_DEAD_LETTERS_URL", pattern=r"^https?://")
+    blueprints: str = Field(alias="MAYFLY_BLUEPRINTS_BUCKET", min_length=1)
+    parameters: str = Field(alias="MAYFLY_PARAMETERS", pattern=r"^(/[A-Za-z0-9_.-]+)+$")
+    """Path below which Parameter Store holds applications/<name> and images/<family>/<channel>."""
+    workload_role: str = Field(alias="MAYFLY_WORKLOAD_ROLE", min_length=1)
+    stack_role: str = Field(alias="MAYFLY_STACK_ROLE", min_length=1)
+    record_days: int = Field(alias="MAYFLY_RECORD_DAYS", gt=0)
+    """How long a finished record is kept."""
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        RuntimeError: names each variable that is missing or wrong.
+    """
+    try:
+        return Settings.model_validate(dict(os.environ))
+    except ValidationError as error:
+        wrong = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
+        raise RuntimeError(f"this function's environment is incomplete: {wrong}") from None

@@ -1,0 +1,356 @@
+"""The local cloud as one object: start it, speak to it, move its time, break it, and be sure that it ends.
+
+    with LocalCloud(state_dir=Path(".local")) as cloud:
+        cloud.client("stepfunctions")            # the controller account
+        cloud.workload_client("cloudformation")  # the workload account
+        cloud.advance(24 * 3600)                 # a day later
+
+Logs, urls and process ids are in `state_dir` (`cloud.json` for programs). A second process reaches a running
+cloud through `LocalCloud.attach(state_dir)`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import boto3
+from botocore.config import Config
+
+Account = Literal["controller", "workload"]
+
+REGION = "us-east-1"
+CONTROLLER_ACCOUNT = "111111111111"
+WORKLOAD_ACCOUNT = "222222222222"
+ADMIN_KEYS: dict[Account, str] = {"controller": "mayfly-controller-admin", "workload": "mayfly-workload-admin"}
+SECRET = "local-cloud"  # noqa: S105 - it opens nothing but two servers on the loopback interface
+ROOT = Path(__file__).resolve().parent.parent
+STARTUP_SECONDS = 60.0
+STOP_SECONDS = 5.0
+
+
+class CloudError(RuntimeError):
+    """The local cloud cannot be started or reached; the message says what to do."""
+
+
+class LocalCloud:
+    """Two servers on free loopback ports; a context manager.
+
+    Args:
+        state_dir: where logs and `cloud.json` go; one running cloud a directory.
+        port: of the controller account (the workload account takes the next one); default: any free ones.
+        boot_seconds, delete_seconds: real seconds that a stack's instances take to boot and to go.
+        retry_scale: real seconds that a retry of a state machine waits per second of its interval.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path | str,
+        port: int | None = None,
+        boot_seconds: float = 3.0,
+        delete_seconds: float = 1.0,
+        retry_scale: float = 0.05,
+    ) -> None:
+        self.state_dir = Path(state_dir).resolve()
+        self._port = port
+        self._settings = {"boot_seconds": boot_seconds, "delete_seconds": delete_seconds}
+        self._retry_scale = retry_scale
+        self._processes: dict[Account, subprocess.Popen[bytes]] = {}
+        self._urls: dict[Account, str] = {}
+
+    # ---- life ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def attach(cls, state_dir: Path | str) -> Self:
+        """A client of a cloud that runs already; raises CloudError when none does. It does not end it."""
+        cloud = cls(state_dir)
+        state = _read_state(cloud.state_dir)
+        if state is None or not all(_alive(server) for server in state["servers"]):
+            raise CloudError(f"no local cloud is running in {cloud.state_dir}: start one with `make local`")
+        cloud._urls = state["urls"]
+        return cloud
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start both servers and wait until they answer; raises CloudError with the log's end if one dies."""
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        self._refuse_or_end_earlier_cloud()
+        ports: dict[Account, int] = {"controller": self._port or _free_port()}
+        ports["workload"] = self._port + 1 if self._port else _free_port()
+        self._urls = {account: f"http://127.0.0.1:{port}" for account, port in ports.items()}
+        try:
+            self._processes["workload"] = self._spawn("workload", self._workload_environ(ports["workload"]))
+            self._processes["controller"] = self._spawn("controller", self._controller_environ(ports["controller"]))
+            self._write_state()
+            self._wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End both servers and everything that they started."""
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            _wait_or_kill(process)
+        if self._processes:
+            (self.state_dir / "cloud.json").unlink(missing_ok=True)
+            shutil.rmtree(self.state_dir / "tmp", ignore_errors=True)
+        self._processes.clear()
+
+    # ---- accounts --------------------------------------------------------------------------------------
+
+    @property
+    def controller_url(self) -> str:
+        """Endpoint of the controller account."""
+        return self._urls["controller"]
+
+    @property
+    def workload_url(self) -> str:
+        """Endpoint of the workload account."""
+        return self._urls["workload"]
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Variables that point `sam`, `aws` and boto3 at the controller account as its administrator."""
+        return {
+            "AWS_ENDPOINT_URL": self.controller_url,
+            "AWS_ACCESS_KEY_ID": ADMIN_KEYS["controller"],
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "MAYFLY_WORKLOAD_ENDPOINT_URL": self.workload_url,
+            "SAM_CLI_TELEMETRY": "0",
+            **_plain_aws_environ(),
+        }
+
+    def client(self, service: str, **options: Any) -> Any:
+        """A boto3 client of the controller account, as administrator."""
+        return self._client("controller", service, options)
+
+    def workload_client(self, service: str, **options: Any) -> Any:
+        """A boto3 client of the workload account, as administrator (its calls belong to no environment)."""
+        return self._client("workload", service, options)
+
+    def _client(self, account: Account, service: str, options: dict[str, Any]) -> Any:
+        session = boto3.session.Session(ADMIN_KEYS[account], SECRET, region_name=REGION)
+        options.setdefault("config", Config(retries={"mode": "standard"}, max_pool_connections=50))
+        make: Any = session.client  # its overloads name every service, and ours is a variable
+        return make(service, endpoint_url=self._urls[account], **options)
+
+    # ---- time ------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The local cloud's virtual time, in UTC."""
+        return datetime.fromtimestamp(self._call("controller", "GET", "clock")["time"], UTC)
+
+    def advance(self, seconds: float) -> None:
+        """Move the time of both accounts forward: what is due by then happens right away."""
+        self._call("workload", "POST", "clock", {"advance": seconds})
+        self._call("controller", "POST", "clock", {"advance": seconds})
+
+    # ---- faults, measurements --------------------------------------------------------------------------
+
+    def fault(self, where: Account, **spec: Any) -> None:
+        """Set a fault; the kinds are described in `local/controller.py` and `local/workload.py`."""
+        self._call(where, "POST", "faults", spec)
+
+    def clear_faults(self) -> None:
+        """Remove the faults of both accounts."""
+        self._call("workload", "DELETE", "faults")
+        self._call("controller", "DELETE", "faults")
+
+    def ledger(self) -> dict[str, list[dict[str, Any]]]:
+        """What was done so far: `invocations` of Lambda functions, `calls` to the workload account."""
+        return {
+            "invocations": self._call("controller", "GET", "ledger"),
+            "calls": self._call("workload", "GET", "ledger"),
+        }
+
+    def reset_ledger(self) -> None:
+        """Start both ledgers anew."""
+        self._call("workload", "DELETE", "ledger")
+        self._call("controller", "DELETE", "ledger")
+
+    def settings(self, **values: float) -> dict[str, float]:
+        """Change `boot_seconds` or `delete_seconds` of the workload account; returns what holds now."""
+        return dict(self._call("workload", "POST", "settings", values))
+
+    def fleet(self) -> dict[str, dict[str, int]]:
+        """Instances per environment and state, read in process: no AWS call, and not in the ledger."""
+        return dict(self._call("workload", "GET", "fleet"))
+
+    def _call(self, account: Account, method: str, route: str, body: object = None) -> Any:
+        return _http(method, f"{self._urls[account]}/_local/{route}", body)
+
+    # ---- processes -------------------------------------------------------------------------------------
+
+    def _refuse_or_end_earlier_cloud(self) -> None:
+        state = _read_state(self.state_dir)
+        if state is None:
+            return
+        if _alive(state["parent"]):
+            pid = state["parent"]["pid"]
+            raise CloudError(f"a local cloud is running in {self.state_dir} already (process {pid})")
+        # Its parent was killed. The servers notice that by themselves; this is for those that hang.
+        for server in state["servers"]:
+            if _alive(server):
+                os.kill(server["pid"], 9)
+
+    def _spawn(self, account: Account, settings: dict[str, str]) -> subprocess.Popen[bytes]:
+        # Whatever points the developer's shell at a real account must not reach the local one.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHONPATH"))}
+        environ = {**inherited, **_plain_aws_environ(), **settings, "MAYFLY_LOCAL_PARENT": str(os.getpid())}
+        with (self.state_dir / f"{account}.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", f"local.{account}"],
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends them in order
+            )
+
+    def _controller_environ(self, port: int) -> dict[str, str]:
+        scratch = self.state_dir / "tmp"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        return {
+            "GATEWAY_PORT": str(port),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_ACCOUNT_ID": CONTROLLER_ACCOUNT,
+            "MINISTACK_REGION": REGION,
+            "AUTH": "true",
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",
+            "LAMBDA_WARM_TTL_SECONDS": "60",
+            "AWS_ENDPOINT_URL": self.controller_url,
+            "AWS_ACCESS_KEY_ID": ADMIN_KEYS["controller"],
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "MAYFLY_WORKLOAD_ENDPOINT_URL": self.workload_url,
+            "MAYFLY_LOCAL_RETRY_SCALE": str(self._retry_scale),
+            "TMPDIR": str(scratch),
+        }
+
+    def _workload_environ(self, port: int) -> dict[str, str]:
+        return {
+            "MOTO_ACCOUNT_ID": WORKLOAD_ACCOUNT,
+            "MAYFLY_LOCAL_PORT": str(port),
+            "MAYFLY_LOCAL_CONTROLLER_URL": self.controller_url,
+            "MAYFLY_LOCAL_BOOT_SECONDS": str(self._settings["boot_seconds"]),
+            "MAYFLY_LOCAL_DELETE_SECONDS": str(self._settings["delete_seconds"]),
+        }
+
+    def _write_state(self) -> None:
+        state = {
+            "urls": self._urls,
+            "environ": self.environ,
+            "parent": _identity(os.getpid()),
+            "servers": [_identity(process.pid) for process in self._processes.values()],
+        }
+        (self.state_dir / "cloud.json").write_text(json.dumps(state, indent=2))
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + STARTUP_SECONDS
+        for account, process in self._processes.items():
+            while not self._healthy(account):
+                if process.poll() is not None:
+                    raise CloudError(f"the {account} account did not start:\n{self._log_end(account)}")
+                if time.monotonic() > deadline:
+                    raise CloudError(f"the {account} account does not answer:\n{self._log_end(account)}")
+                time.sleep(0.05)
+
+    def _healthy(self, account: Account) -> bool:
+        try:
+            self._call(account, "GET", "health")
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
+
+    def _log_end(self, account: Account) -> str:
+        return "\n".join((self.state_dir / f"{account}.log").read_text().splitlines()[-20:])
+
+
+def _plain_aws_environ() -> dict[str, str]:
+    """Settings under which AWS tools use nothing of the developer's own configuration."""
+    return {
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def _http(method: str, url: str, body: object) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.loads(response.read() or b"null")
+    except urllib.error.HTTPError as error:
+        raise CloudError(f"{method} {url}: {error.code} {error.read().decode(errors='replace')}") from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _read_state(state_dir: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((state_dir / "cloud.json").read_text()))
+    except (OSError, ValueError):
+        return None
+
+
+def _identity(pid: int) -> dict[str, Any]:
+    """A process id with its start time: ids are used again, so that one alone proves nothing."""
+    return {"pid": pid, "started": _start_time(pid)}
+
+
+def _alive(identity: dict[str, Any]) -> bool:
+    return identity["started"] is not None and _start_time(identity["pid"]) == identity["started"]
+
+
+def _start_time(pid: int) -> str | None:
+    """When the process started, in a form that only needs comparing; None if it is gone or a zombie."""
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        state, started = fields[0], fields[19]
+    else:  # macOS
+        command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        state, _, started = shown.strip().partition(" ")
+    return started if started and not state.startswith("Z") else None
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

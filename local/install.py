@@ -1,0 +1,111 @@
+"""Installs Mayfly on the local cloud the way a platform team installs it on AWS: the real SAM CLI, then what each
+workload account needs, then the configuration."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.cloud import LocalCloud
+
+ROOT = Path(__file__).resolve().parent.parent
+STACK = "mayfly"
+WORKLOAD_STACK = "workload-account-of-mayfly"
+"""Does not begin with `mayfly-`: what Mayfly may delete does."""
+PARAMETERS = "/mayfly"
+CONTROLLER_ACCOUNT = "111111111111"
+
+type Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What an installed Mayfly consists of: the outputs of its stack, and the image its applications boot."""
+
+    outputs: dict[str, str]
+    image: str
+
+
+def install(cloud: LocalCloud, say: Say = print) -> Installation:
+    """Builds, deploys and configures everything. Repeating it is harmless.
+
+    Raises:
+        RuntimeError: a step failed; its output is in the message.
+    """
+    say("sam build")
+    _sam(cloud, "build")
+    say("sam deploy, with IAM enforced")
+    _sam(cloud, "deploy", "--config-env", "local")
+    say("workload account: its role and its rule")
+    _workload_account(cloud)
+    outputs = _outputs(cloud)
+    say("configuration: blueprints, image channel, applications")
+    image = cloud.workload_client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    cloud.client("ssm").put_parameter(
+        Name=f"{PARAMETERS}/images/base/stable", Value=image, Type="String", Overwrite=True
+    )
+    upload_blueprint(cloud, outputs, ROOT / "blueprints" / "fleet.yaml")
+    for file in sorted((ROOT / "applications").glob("*.json")):
+        configure(cloud, file.stem, json.loads(file.read_text()))
+    return Installation(outputs, image)
+
+
+def installed(cloud: LocalCloud) -> Installation:
+    """The installation that is there already."""
+    value = cloud.client("ssm").get_parameter(Name=f"{PARAMETERS}/images/base/stable")["Parameter"]["Value"]
+    return Installation(_outputs(cloud), value)
+
+
+def configure(cloud: LocalCloud, application: str, configuration: dict[str, Any]) -> None:
+    """Puts an application's configuration where Mayfly reads it."""
+    cloud.client("ssm").put_parameter(
+        Name=f"{PARAMETERS}/applications/{application}",
+        Value=json.dumps(configuration, indent=1),
+        Type="String",
+        Overwrite=True,
+    )
+
+
+def upload_blueprint(cloud: LocalCloud, outputs: dict[str, str], template: Path) -> None:
+    """Puts a blueprint into the bucket, under its file name."""
+    cloud.client("s3").upload_file(str(template), outputs["BlueprintsBucket"], template.name)
+
+
+def _sam(cloud: LocalCloud, *arguments: str) -> None:
+    # The venv's own `sam` and `python3.13`: the layer's Makefile calls the latter.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    run = subprocess.run(
+        ["sam", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **cloud.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise RuntimeError(f"sam {' '.join(arguments)} failed:\n{run.stdout[-4000:]}\n{run.stderr[-4000:]}")
+
+
+def _outputs(cloud: LocalCloud) -> dict[str, str]:
+    stack = cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+    return {out["OutputKey"]: out["OutputValue"] for out in stack["Outputs"]}
+
+
+def _workload_account(cloud: LocalCloud) -> None:
+    cloudformation = cloud.workload_client("cloudformation")
+    try:
+        cloudformation.create_stack(
+            StackName=WORKLOAD_STACK,
+            TemplateBody=(ROOT / "blueprints" / "workload-account.yaml").read_text(),
+            Parameters=[{"ParameterKey": "ControllerAccountId", "ParameterValue": CONTROLLER_ACCOUNT}],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+        )
+    except cloudformation.exceptions.AlreadyExistsException:
+        return
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=WORKLOAD_STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )

@@ -1,0 +1,284 @@
+"""The state machines, read as the templates have them: what they call is there, allowed, bounded and caught."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonata
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+RESOURCES = TEMPLATE["Resources"]
+MACHINES = {
+    name: RESOURCES[name]["Properties"]
+    for name in RESOURCES
+    if RESOURCES[name]["Type"] == "AWS::Serverless::StateMachine"
+}
+DEFINITIONS = {name: json.loads((ROOT / machine["DefinitionUri"]).read_text()) for name, machine in MACHINES.items()}
+LIFE = DEFINITIONS["RunEnvironment"]["States"]
+CLEANUP = "Delete Stack"
+
+
+def walk(definition):
+    """Every state of a machine with its name, those inside a Map too."""
+    for name, state in definition["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from walk(state["ItemProcessor"])
+
+
+ALL_STATES = [(machine, name, state) for machine in DEFINITIONS for name, state in walk(DEFINITIONS[machine])]
+TASKS = [row for row in ALL_STATES if row[2]["Type"] == "Task"]
+each_machine = pytest.mark.parametrize("machine", MACHINES)
+each_task = pytest.mark.parametrize(("machine", "name", "state"), TASKS, ids=[f"{m}-{n}" for m, n, _ in TASKS])
+
+
+def targets(state):
+    """The names of the states that may follow, by Next, Default, Choices or Catch."""
+    yield from (state[key] for key in ("Next", "Default") if key in state)
+    yield from (choice["Next"] for choice in state.get("Choices", []))
+    yield from (catch["Next"] for catch in state.get("Catch", []))
+
+
+def expressions(value):
+    """Every JSONata expression in a state, without its delimiters."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "ItemProcessor":
+                yield from expressions(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from expressions(inner)
+    elif isinstance(value, str) and value.startswith("{%"):
+        yield value[2:-2].strip()
+
+
+def statements(machine):
+    return [statement for policy in MACHINES[machine]["Policies"] for statement in policy["Statement"]]
+
+
+def allows(machine, action, resource):
+    """Whether the machine's role allows an action on the resource of this logical id."""
+    for statement in statements(machine):
+        actions, resources = (
+            value if isinstance(value, list) else [value] for value in (statement["Action"], statement["Resource"])
+        )
+        named = json.dumps(resources)
+        if statement["Effect"] == "Allow" and action in actions and re.search(rf'"{resource}(\.Arn)?"', named):
+            return True
+    return False
+
+
+class TestSubstitutions:
+    @each_machine
+    def test_each_is_given_and_each_given_one_is_used(self, machine):
+        used = set(re.findall(r"\$\{(\w+)\}", (ROOT / MACHINES[machine]["DefinitionUri"]).read_text()))
+        assert used == set(MACHINES[machine]["DefinitionSubstitutions"])
+
+    @each_machine
+    def test_each_names_a_resource_of_the_template(self, machine):
+        for name, value in MACHINES[machine]["DefinitionSubstitutions"].items():
+            assert logical_id(value) in RESOURCES, name
+
+    @each_machine
+    def test_a_function_s_substitution_bears_its_name(self, machine):
+        for name, value in MACHINES[machine]["DefinitionSubstitutions"].items():
+            if RESOURCES[logical_id(value)]["Type"] == "AWS::Serverless::Function":
+                assert logical_id(value) == name
+
+
+def logical_id(value):
+    reference = value.get("Ref") or value.get("Fn::GetAtt")
+    return reference[0] if isinstance(reference, list) else reference.split(".")[0]
+
+
+class TestShape:
+    @each_machine
+    def test_every_target_exists_and_every_state_is_reached(self, machine):
+        def check(definition):
+            reached, waiting = set(), [definition["StartAt"]]
+            while waiting:
+                name = waiting.pop()
+                if name not in reached:
+                    reached.add(name)
+                    waiting.extend(targets(definition["States"][name]))
+            assert reached == set(definition["States"])
+            for state in definition["States"].values():
+                if "ItemProcessor" in state:
+                    check(state["ItemProcessor"])
+
+        check(DEFINITIONS[machine])
+
+    @each_machine
+    def test_it_speaks_jsonata(self, machine):
+        assert DEFINITIONS[machine]["QueryLanguage"] == "JSONata"
+
+    @pytest.mark.parametrize(("machine", "name", "state"), ALL_STATES, ids=[f"{m}-{n}" for m, n, _ in ALL_STATES])
+    def test_every_expression_can_be_parsed(self, machine, name, state):
+        for expression in expressions(state):
+            jsonata.Jsonata.jsonata(expression)
+
+    def test_no_expression_of_the_life_uses_a_variable_that_some_way_there_leaves_unassigned(self):
+        """An undefined variable fails the execution past every Catch: the one thing that could leave a stack behind."""
+        assigned = {DEFINITIONS["RunEnvironment"]["StartAt"]: frozenset()}
+        waiting = list(assigned)
+        while waiting:
+            name = waiting.pop()
+            state = LIFE[name]
+            ways = [(state.get(key), state.get("Assign", {})) for key in ("Next", "Default") if key in state]
+            ways += [(choice["Next"], choice.get("Assign", {})) for choice in state.get("Choices", [])]
+            ways += [(catch["Next"], catch.get("Assign", {})) for catch in state.get("Catch", [])]
+            for target, assign in ways:
+                known = assigned[name] | set(assign)
+                before = assigned.get(target)
+                now = known if before is None else before & known
+                if now != before:
+                    assigned[target] = now
+                    waiting.append(target)
+        for name, state in LIFE.items():
+            for expression in expressions(state):
+                local = set(re.findall(r"\$(\w+) :=", expression)) | set(
+                    re.findall(r"function\(\$(\w+), \$(\w+)\)", expression) and ["v", "k"]
+                )
+                used = set(re.findall(r"\$([a-z]\w*)(?![\w(])", expression)) - {"states"} - local
+                assert used <= assigned[name], f"{name} uses {used - assigned[name]}"
+
+
+class TestTasks:
+    @each_task
+    def test_it_is_bounded_in_time(self, machine, name, state):
+        timeout = state["TimeoutSeconds"]
+        assert isinstance(timeout, int) or timeout.startswith("{%")
+        if isinstance(timeout, int):
+            assert 0 < timeout <= 32 * 24 * 3600
+
+    @each_task
+    def test_a_passing_fault_is_retried_with_growing_waits(self, machine, name, state):
+        transient = [retry for retry in state["Retry"] if {"States.TaskFailed"} & set(retry["ErrorEquals"])]
+        transient = transient or [retry for retry in state["Retry"] if "StepFunctions" in retry["ErrorEquals"][0]]
+        assert transient
+        assert transient[0]["BackoffRate"] > 1
+        assert transient[0]["MaxAttempts"] >= 3
+        assert transient[0]["JitterStrategy"] == "FULL"
+        assert state["Retry"][-1] is transient[0], "the first match decides: the general one comes last"
+
+    @each_task
+    def test_what_it_calls_its_role_allows(self, machine, name, state):
+        resource, arguments = state["Resource"], state.get("Arguments", {})
+        if resource.startswith("arn:aws:states:::lambda:invoke"):
+            function = arguments["FunctionName"].strip("${}")
+            assert RESOURCES[function]["Type"] == "AWS::Serverless::Function"
+            assert allows(machine, "lambda:InvokeFunction", function)
+        elif resource == "arn:aws:states:::events:putEvents":
+            assert allows(machine, "events:PutEvents", "Bus")
+            assert "${Bus}" in json.dumps(arguments)
+        elif resource == "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken":
+            assert arguments["TableName"] == "${Table}"
+            assert allows(machine, "dynamodb:UpdateItem", "Table")
+        elif resource == "arn:aws:states:::states:startExecution.sync:2":
+            child = logical_id(MACHINES[machine]["DefinitionSubstitutions"][arguments["StateMachineArn"].strip("${}")])
+            assert allows(machine, "states:StartExecution", child)
+            granted = {
+                action
+                for s in statements(machine)
+                for action in (s["Action"] if isinstance(s["Action"], list) else [s["Action"]])
+            }
+            assert {
+                "states:DescribeExecution",
+                "states:StopExecution",
+                "events:PutRule",
+                "events:PutTargets",
+            } <= granted
+        else:
+            pytest.fail(f"{resource} is new: say here what permission it needs")
+
+    @each_task
+    def test_a_wait_for_a_token_passes_the_token_on(self, machine, name, state):
+        if state["Resource"].endswith(".waitForTaskToken"):
+            assert "$states.context.Task.Token" in json.dumps(state["Arguments"])
+
+    @each_task
+    def test_functions_are_told_the_time(self, machine, name, state):
+        if "lambda" in state["Resource"]:
+            assert "$states.context.State.EnteredTime" in json.dumps(state["Arguments"]["Payload"])
+
+
+class TestRoles:
+    @each_machine
+    def test_nothing_is_allowed_that_no_state_needs(self, machine):
+        text = json.dumps(DEFINITIONS[machine])
+        needs = {
+            "lambda:InvokeFunction": "lambda:invoke",
+            "dynamodb:UpdateItem": "dynamodb:updateItem",
+            "events:PutEvents": "events:putEvents",
+            "states:StartExecution": "states:startExecution",
+            "states:DescribeExecution": "startExecution.sync",
+            "states:StopExecution": "startExecution.sync",
+            "events:PutTargets": "startExecution.sync",
+            "events:PutRule": "startExecution.sync",
+            "events:DescribeRule": "startExecution.sync",
+        }
+        for statement in statements(machine):
+            for action in statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]:
+                assert action.startswith("logs:") or needs[action] in text, action
+
+    @each_machine
+    def test_only_the_delivery_of_logs_is_allowed_everywhere(self, machine):
+        for statement in statements(machine):
+            if statement["Resource"] == "*":
+                assert all(action.startswith("logs:") for action in statement["Action"])
+
+
+class TestTheLife:
+    """Whatever happens in a life leads through its cleanup."""
+
+    @pytest.mark.parametrize("name", [name for name, state in LIFE.items() if state["Type"] == "Task"])
+    def test_everything_is_caught(self, name):
+        assert LIFE[name]["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+
+    @pytest.mark.parametrize(
+        "name",
+        ["Plan", "Announce Requested", "Create Stack", "Confirm Ready", "Announce Ready", "Await Tests"],
+    )
+    def test_before_the_cleanup_every_way_leads_into_it(self, name):
+        seen, waiting, ends = set(), [name], set()
+        while waiting:
+            here = waiting.pop()
+            if here in seen or here == CLEANUP:
+                continue
+            seen.add(here)
+            following = list(targets(LIFE[here]))
+            ends |= set() if following else {here}
+            waiting.extend(following)
+        assert ends <= {"Refused"}, "only an order that cannot be read ends without a cleanup"
+
+    def test_only_the_validation_of_the_order_is_refused_before_anything_is_built(self):
+        into = [
+            (name, c["ErrorEquals"]) for name, s in LIFE.items() for c in s.get("Catch", []) if c["Next"] == "Refused"
+        ]
+        assert into == [("Plan", ["ValidationError"])]
+
+    def test_an_undisturbed_life_is_short(self):
+        """State transitions as Step Functions bills them: one for each state entered, and the last to the end."""
+        name, entered = DEFINITIONS["RunEnvironment"]["StartAt"], 0
+        while name:
+            entered += 1
+            state = LIFE[name]
+            name = state.get("Next") or state.get("Default")
+        assert entered + 1 <= 14
+
+    def test_a_lost_event_is_survived_on_both_waits(self):
+        for name in ("Create Stack", "Delete Stack"):
+            assert LIFE[name]["Retry"][0]["ErrorEquals"] == ["States.Timeout"]
+            assert LIFE[name]["Retry"][0]["MaxAttempts"] >= 3
+
+    def test_a_refused_termination_is_not_repeated(self):
+        refused = next(retry for retry in LIFE[CLEANUP]["Retry"] if "TerminationRefused" in retry["ErrorEquals"])
+        assert refused["MaxAttempts"] == 0
+
+    def test_the_suites_of_a_release_do_not_stop_each_other(self):
+        run = DEFINITIONS["RunRelease"]["States"]["Run Suites"]["ItemProcessor"]["States"]["Run Environment"]
+        assert run["Catch"][0]["ErrorEquals"] == ["States.ALL"]
+        assert run["Arguments"]["Name"] == "{% $states.input.environment %}"
