@@ -25,6 +25,8 @@ _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _LEFT_OUT = (
     "_test*", "_tkinter*", "config-*", "ensurepip", "idlelib", "site-packages", "test", "tkinter", "turtledemo",
 )  # fmt: skip
+# Libraries of glibc that compiled wheels may count on (PEP 600), whether or not the interpreter needs them.
+_GLIBC = ("libdl.so.2", "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libutil.so.1")
 # What the runtime emulator's image build and the bootstrap call.
 _SHELL_COMMANDS = ("cat", "chmod", "env", "ls", "mkdir", "mv", "sh")
 _BOOTSTRAP = f"""#!/bin/sh
@@ -101,6 +103,9 @@ def _add_shared_libraries(root: Path, target: Path) -> None:
         copy = target / name if location else root / path.lstrip("/")
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(Path(path).resolve(), copy)
+        if name == "libc.so.6":
+            for sibling in _GLIBC:
+                shutil.copy2(Path(path).with_name(sibling).resolve(), target / sibling)
 
 
 def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mayfly.messages import Application, CodeVersionPushed, Refused, StackStatus, TestFinished, explain, receive
 
 ROOT = Path(__file__).resolve().parents[2]
-PUSHED = json.loads((ROOT / "events" / "code_version_pushed.json").read_text())
+PUSHED = json.loads(json.loads((ROOT / "events" / "code_version_pushed.json").read_text())[0]["Detail"])
 
 
 def on_the_bus(detail, detail_type="Code Version Pushed"):

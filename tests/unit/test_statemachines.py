@@ -236,6 +236,8 @@ class TestTheLife:
 
     @pytest.mark.parametrize("name", [name for name, state in LIFE.items() if state["Type"] == "Task"])
     def test_everything_is_caught(self, name):
+        if name == "Announce End":
+            return  # everything is gone by then: an end that could not be announced may fail as it is
         assert LIFE[name]["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
 
     @pytest.mark.parametrize(

@@ -1,0 +1,359 @@
+"""The controller account: MiniStack with IAM enforced, adapted to AWS, measured, and breakable.
+
+Run by `LocalCloud` as `python -m local.controller`; all settings come from the environment. Besides AWS's API
+it answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/faults` and `/_local/service-event`.
+
+Faults (`cloud.fault("controller", ...)`):
+
+    {"function": glob, "environment": glob, "effect": ..., "times": n}
+        die_before  the sandbox dies before the function runs (Runtime.ExitError)
+        die_after   the function runs with all its effects, then its sandbox dies (Runtime.ExitError)
+        hang        `seconds` later (1) it is reported as timed out (Sandbox.Timedout), without having run
+        throttle    Lambda refuses the invocation (Lambda.TooManyRequestsException)
+    {"event": {"detail-type": glob, "status": glob, "environment": glob}, "effect": "lose" | "duplicate"}
+        any event on any bus of this account
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from local import stepfunctions
+from local.clock import VirtualClock
+from local.faults import Fault, Faults, end_with_parent
+
+Json = dict[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Json]]
+Send = Callable[[Json], Awaitable[None]]
+
+STACK_PREFIX = "mayfly-"
+# Enough to overlap calls, few enough for two cores: an invocation beyond it waits for a free worker.
+WORKERS_PER_FUNCTION = 3
+
+
+def main() -> None:
+    """Serve until the parent process ends or SIGTERM arrives."""
+    end_with_parent(int(os.environ["MAYFLY_LOCAL_PARENT"]))
+    controller = Controller(float(os.environ["MAYFLY_LOCAL_RETRY_SCALE"]))
+    signal.signal(signal.SIGTERM, lambda *_: controller.end())
+    config = Config()
+    config.bind = [f"127.0.0.1:{os.environ['GATEWAY_PORT']}"]
+    config.keep_alive_timeout = 75
+    asyncio.run(serve(controller, config))  # type: ignore[arg-type] # its types know no plain ASGI callable
+
+
+class Controller:
+    """MiniStack's ASGI application with the local cloud's own routes in front of it."""
+
+    def __init__(self, retry_scale: float) -> None:
+        self.clock = VirtualClock()
+        self.faults = Faults()
+        self.ledger: list[Json] = []
+        self._ministack = _ministack("app")
+        _require_iam(self._ministack)
+        # MiniStack removes the containers of earlier runs when it starts; we use none, and own none.
+        self._ministack._stop_docker_containers = lambda: None
+        stepfunctions.install(self.clock, retry_scale)
+        _install_time(self.clock)
+        _install_events(self.faults)
+        _install_invocations(self.clock, self.faults, self.ledger)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/_local/"):
+            await self._ministack.app(scope, receive, send)
+            return
+        try:
+            status, answer = 200, self._answer(scope["method"], scope["path"], await _body(receive))
+        except (LookupError, ValueError) as error:
+            status, answer = 400, f"{type(error).__name__}: {error}"
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+    def end(self) -> None:
+        """Take the warm Lambda workers along."""
+        _ministack("core.lambda_runtime").reset()
+        os._exit(0)
+
+    def _answer(self, method: str, path: str, body: Any) -> Any:
+        match method, path.removeprefix("/_local/"):
+            case "GET", "health":
+                return "ok"
+            case "GET", "clock":
+                return {"time": self.clock.time()}
+            case "POST", "clock":
+                self.clock.advance(body["advance"])
+            case "GET", "ledger":
+                return list(self.ledger)
+            case "DELETE", "ledger":
+                self.ledger.clear()
+            case "GET", "faults":
+                return self.faults.all()
+            case "POST", "faults":
+                self.faults.add(body)
+            case "DELETE", "faults":
+                self.faults.clear()
+            case "POST", "service-event":
+                _put_service_event(body)
+            case _:
+                raise LookupError(f"{method} {path}")
+        return None
+
+
+def _ministack(module: str) -> Any:
+    """A module of MiniStack, which has no type information, as a value of type Any."""
+    return importlib.import_module(f"ministack.{module}" if module == "app" or "." in module else f"ministack.services.{module}")
+
+
+def _require_iam(app: Any) -> None:
+    if not getattr(app, "AUTH", False):
+        version = importlib.import_module("importlib.metadata").version("ministack")
+        raise SystemExit(f"MiniStack {version} does not enforce IAM (AUTH=true): the local cloud needs 1.5.33 or later")
+
+
+async def _body(receive: Receive) -> Any:
+    received, more = b"", True
+    while more:
+        message = await receive()
+        received += message.get("body", b"")
+        more = message.get("more_body", False)
+    return json.loads(received or b"null")
+
+
+# ---- time ----------------------------------------------------------------------------------------------
+
+
+class _Time:
+    """The `time` module with a virtual `time()`, for a module that calls it directly."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.time = clock.time
+        self.sleep = time.sleep
+        self.monotonic = time.monotonic
+
+
+def _install_time(clock: VirtualClock) -> None:
+    """MiniStack uses real time; events, schedule rules and EventBridge Scheduler follow the virtual clock."""
+    _ministack("eventbridge")._now_ts = clock.time
+    _ministack("scheduler").time = _Time(clock)
+
+
+# ---- events --------------------------------------------------------------------------------------------
+
+
+def _install_events(faults: Faults) -> None:
+    eventbridge, sns, lambdas = _ministack("eventbridge"), _ministack("sns"), _ministack("lambda_svc")
+    dispatch = eventbridge._dispatch_event
+
+    def dispatch_event(event: Json, view: Any = None) -> None:
+        fault = faults.take("event", event=_event_facts(event))
+        for _ in range({"lose": 0, "duplicate": 2}.get(fault["effect"], 1) if fault else 1):
+            dispatch(event, view)
+
+    def invoke_later(function_arn: str, event: Json) -> None:
+        """MiniStack invokes functions once for rules and subscriptions. On AWS these are asynchronous
+        invocations: two retries, then the function's OnFailure destination."""
+        function, config, name = lambdas._get_func_record_for_ref(function_arn)
+        if not function or not config:
+            print(f"no function {name} to deliver an event to", flush=True)  # noqa: T201 - the server's log
+            return
+        record = lambdas._execution_record_for_config(function, config)
+        # MiniStack looks for the $LATEST configuration only, and stores an unqualified one elsewhere.
+        record["event_invoke_config"] = lambdas._event_invoke_config(function, "$LATEST") or (
+            lambdas._event_invoke_config(function, None)
+        )
+        lambdas.invoke_async_with_retry(record, event)
+
+    def deliver_message(
+        endpoint: str, envelope: str, _topic: str, subscription: str, *_: Any
+    ) -> None:
+        record = {
+            "EventVersion": "1.0",
+            "EventSubscriptionArn": subscription,
+            "EventSource": "aws:sns",
+            "Sns": json.loads(envelope),
+        }
+        invoke_later(endpoint, {"Records": [record]})
+
+    eventbridge._dispatch_event = dispatch_event
+    eventbridge._dispatch_to_lambda = lambda arn, payload: invoke_later(arn, json.loads(payload))
+    sns._deliver_to_lambda = deliver_message
+
+
+def _put_service_event(event: Json) -> None:
+    """Put an event of an AWS service, of whichever account, on a bus of this account."""
+    eventbridge, responses = _ministack("eventbridge"), _ministack("core.responses")
+    account = os.environ["MINISTACK_ACCOUNT_ID"]
+    with responses.request_scope(account, "us-east-1"):
+        bus = event.get("event-bus", "default")
+        if bus != "default" and bus not in eventbridge._event_buses:
+            raise LookupError(f"there is no event bus {bus}")
+        eventbridge._dispatch_event(
+            {
+                "EventId": event["id"],
+                "Source": event["source"],
+                "DetailType": event["detail-type"],
+                "Detail": json.dumps(event["detail"]),
+                "EventBusName": bus,
+                "Time": event["time"],
+                "Resources": event.get("resources", []),
+                "Account": event["account"],
+                "Region": event.get("region", "us-east-1"),
+            }
+        )
+
+
+def _event_facts(event: Json) -> Json:
+    try:
+        detail = json.loads(event.get("Detail") or "{}")
+    except ValueError:
+        detail = {}
+    status = (detail.get("status-details") or {}).get("status") or detail.get("status")
+    return {"detail-type": event.get("DetailType"), "status": status, "environment": environment_of(None, {"detail": detail})}
+
+
+# ---- Lambda --------------------------------------------------------------------------------------------
+
+
+def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json]) -> None:
+    lambdas, runtime = _ministack("lambda_svc"), _ministack("core.lambda_runtime")
+    _improve_worker(runtime)
+    last = threading.local()  # the worker of this thread's invocation, and what it answered
+    places: Mapping[str, threading.BoundedSemaphore] = defaultdict(
+        lambda: threading.BoundedSemaphore(WORKERS_PER_FUNCTION)
+    )
+    invoke_worker, execute = runtime.Worker.invoke, lambdas._execute_function_warm
+
+    def invoke(worker: Any, *arguments: Any, **options: Any) -> Json:
+        last.worker = worker
+        last.answer = invoke_worker(worker, *arguments, **options)
+        last.memory_mb = _peak_memory_mb(worker._proc)
+        return last.answer  # type: ignore[no-any-return]
+
+    def run(function: Json, event: Any, request_id: str) -> Json:
+        """MiniStack reports every exception as Runtime.HandlerError; on AWS the type is the exception's."""
+        last.answer, last.worker, last.memory_mb = {}, None, None
+        # MiniStack starts any number of workers. Here an invocation waits for one of a few.
+        with places[(function.get("config") or function)["FunctionName"]]:
+            result: Json = execute(function, event, request_id)
+        if result.get("error") and "errorType" in last.answer:
+            result["body"] = {
+                "errorMessage": last.answer["error"],
+                "errorType": last.answer["errorType"],
+                "stackTrace": last.answer["trace"].splitlines(),
+            }
+        return result
+
+    def execute_warm(function: Json, event: Any, request_id: str) -> Json:
+        name = (function.get("config") or function)["FunctionName"]
+        fault = faults.take("function", function=name, environment=environment_of(None, event))
+        at, started = clock.iso(), time.monotonic()
+        last.answer, last.memory_mb = {}, None
+        result = _failed(fault) if fault and fault["effect"] != "die_after" else run(function, event, request_id)
+        ms = round((time.monotonic() - started) * 1000, 1)
+        if fault and fault["effect"] == "die_after":
+            result = _failed(fault)
+            if last.worker and last.worker._proc:
+                last.worker._proc.kill()
+        body = result.get("body")
+        ledger.append(
+            {
+                "function": name,
+                "at": at,
+                "ms": ms,
+                "memory_mb": last.memory_mb,
+                "cold": last.answer.get("cold_start"),
+                "error": (body or {}).get("errorType", "Unknown") if result.get("error") else None,
+                "environment": environment_of(body, event),
+                "payload_bytes": len(json.dumps(event)),
+            }
+        )
+        return result
+
+    runtime.Worker.invoke = invoke
+    lambdas._execute_function_warm = execute_warm
+
+
+def _improve_worker(runtime: Any) -> None:
+    """The script in which a function runs: name the exception's type, and end with the server.
+
+    An idle worker ends when the server does (its standard input closes); one that is busy, or hangs, would
+    stay behind.
+    """
+    script = runtime._PYTHON_WORKER_SCRIPT
+    told = '"error": str(e), "trace": traceback.format_exc()'
+    if told not in script:
+        raise SystemExit("MiniStack's Lambda worker has changed: adapt local/controller.py")
+    script = script.replace(told, told + ', "errorType": type(e).__name__')
+    watch = Path(__file__).with_name("faults.py").read_text()
+    watch = watch[watch.index("def end_with_parent") :]
+    head = "import os, threading, time\n" + watch + "\nend_with_parent(os.getppid())\n"
+    runtime._PYTHON_WORKER_SCRIPT = head + script
+
+
+def _peak_memory_mb(process: Any) -> float | None:
+    """The most memory that the worker ever held, as Linux counts it."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024, 1)
+    except (AttributeError, OSError, IndexError, ValueError):
+        return None
+
+
+def _failed(fault: Fault) -> Json:
+    """The result of an invocation that a fault made fail."""
+    match fault["effect"]:
+        case "throttle":
+            body = {
+                "__type": "TooManyRequestsException",
+                "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded",
+                "errorType": "Lambda.TooManyRequestsException",
+                "errorMessage": "Rate Exceeded.",
+                "message": "Rate Exceeded.",
+            }
+            return {"error": True, "throttle": True, "body": body, "log": ""}
+        case "hang":
+            time.sleep(fault.get("seconds", 1))
+            return _error_result("Sandbox.Timedout", "Error: Task timed out")
+        case "die_before" | "die_after":
+            return _error_result("Runtime.ExitError", "Error: Runtime exited with error: signal: killed")
+        case unknown:
+            raise ValueError(f"there is no effect {unknown!r} on functions")
+
+
+def _error_result(kind: str, message: str) -> Json:
+    return {"error": True, "body": {"errorType": kind, "errorMessage": message}, "log": message}
+
+
+def environment_of(result: object, payload: object) -> str | None:
+    """The environment that an invocation worked for: its result says so, or its payload, or its stack."""
+    for place in (result, payload, _inside(payload, "order"), _inside(payload, "detail")):
+        environment = _inside(place, "environment")
+        if isinstance(environment, str):
+            return environment
+    stack_id = _inside(_inside(payload, "detail"), "stack-id")
+    if isinstance(stack_id, str) and ":stack/" in stack_id:
+        return stack_id.partition(":stack/")[2].partition("/")[0].removeprefix(STACK_PREFIX)
+    return None
+
+
+def _inside(value: object, key: str) -> object:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+if __name__ == "__main__":
+    main()
