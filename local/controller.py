@@ -245,17 +245,17 @@ def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json]
         return last.answer  # type: ignore[no-any-return]
 
     def run(function: Json, event: Any, request_id: str) -> Json:
-        """MiniStack reports every exception as Runtime.HandlerError; on AWS the type is the exception's."""
+        """MiniStack reports every exception as Runtime.HandlerError and then ends the worker; on AWS the type is
+        the exception's, and the sandbox stays warm."""
         last.answer, last.worker, last.memory_mb = {}, None, None
         # MiniStack starts any number of workers. Here an invocation waits for one of a few.
         with places[(function.get("config") or function)["FunctionName"]]:
             result: Json = execute(function, event, request_id)
-        if result.get("error") and "errorType" in last.answer:
-            result["body"] = {
-                "errorMessage": last.answer["error"],
-                "errorType": last.answer["errorType"],
-                "stackTrace": last.answer["trace"].splitlines(),
-            }
+        if "errorType" in last.answer:
+            trace = last.answer["trace"]
+            body = {"errorMessage": last.answer["error"], "errorType": last.answer["errorType"]}
+            body["stackTrace"] = trace.splitlines()
+            result = {"error": True, "body": body, "log": f"{result.get('log', '')}\n{trace}"}
         return result
 
     def execute_warm(function: Json, event: Any, request_id: str) -> Json:
@@ -289,16 +289,17 @@ def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json]
 
 
 def _improve_worker(runtime: Any) -> None:
-    """The script in which a function runs: name the exception's type, and end with the server.
+    """The script in which a function runs: report an exception as an answer, with its type, instead of as the
+    end of the worker, and end with the server.
 
     An idle worker ends when the server does (its standard input closes); one that is busy, or hangs, would
     stay behind.
     """
     script = runtime._PYTHON_WORKER_SCRIPT
-    told = '"error": str(e), "trace": traceback.format_exc()'
+    told = '"status": "error", "error": str(e), "trace": traceback.format_exc()'
     if told not in script:
         raise SystemExit("MiniStack's Lambda worker has changed: adapt local/controller.py")
-    script = script.replace(told, told + ', "errorType": type(e).__name__')
+    script = script.replace(told, told.replace('"error",', '"ok",', 1) + ', "errorType": type(e).__name__')
     watch = Path(__file__).with_name("faults.py").read_text()
     watch = watch[watch.index("def end_with_parent") :]
     head = "import os, threading, time\n" + watch + "\nend_with_parent(os.getppid())\n"

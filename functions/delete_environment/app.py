@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     record = Records(here.table, "environment").change(
         order.environment,
         {"stage": "terminating", "waiting": {"for": "deletion", "token": event["token"]}},
-        Entry(event["now"], context.function_name, "terminating", ending["reason"]),
+        Entry(event["now"], context.function_name, "terminating", why(event, ending)),
         once={"ending": ending},
     )
     workload = clients.workload(order.account, order.region, here.workload_role, order.environment)
@@ -51,5 +51,12 @@ def ending_of(event: dict[str, Any]) -> Ending:
             return by_deadline(event["deadline"])
         case {"by": "failure", "error": error}:
             return by_failure(error.get("Error", "Unknown"), error.get("Cause", ""))
-        case other:
-            return by_failure("Unknown", f"the life ended without a recorded result: {other}")
+        case {"by": "tests"}:
+            # Stands only where the record was lost meanwhile: the result itself ends a life by its record.
+            return Ending("tests", "broken", "its tests are over, and their result is not in its record")
+    raise ValueError(f"ended: expected by tests, deadline or failure, but it is {event['ended']}")
+
+
+def why(event: dict[str, Any], ending: dict[str, str]) -> str:
+    """The reason for the history. What the tests said is in there already, from when they said it."""
+    return "its tests are over" if event["ended"]["by"] == "tests" else ending["reason"]

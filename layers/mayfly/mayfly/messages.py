@@ -159,7 +159,7 @@ class Received[M: BaseModel](BaseModel):
     via: str
 
 
-class Refused(Exception):  # noqa: N818  (a message is refused; that is no failure of ours)
+class Refused(Exception):
     """A message that cannot be understood or followed; the text names field, value and what was expected."""
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ec2 import EC2Client
 
-# Throttling is ordinary where dozens of stacks move at once: adaptive slows a whole client down, standard only the call.
+# Throttling is ordinary where dozens of stacks move at once; standard slows only the call that was throttled.
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect_timeout=5, read_timeout=30)
 
 _LOCAL_ENDPOINT = "MAYFLY_WORKLOAD_ENDPOINT_URL"

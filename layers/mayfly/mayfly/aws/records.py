@@ -36,7 +36,7 @@ class Entry:
     why: str
 
 
-class Conflict(Exception):  # noqa: N818  (two writers met; the record decides, nothing is broken)
+class Conflict(Exception):
     """The record was not as the change required. `found` is the record as it is, empty where there is none."""
 
     def __init__(self, found: dict[str, Any]) -> None:
@@ -106,7 +106,8 @@ class Records:
         try:
             reply = self._dynamodb.update_item(**request)
         except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
-            raise Conflict(_from_dynamodb(error.response.get("Item", {}))) from None
+            found: Any = error.response.get("Item", {})
+            raise Conflict(_from_dynamodb(found)) from None
         return _from_dynamodb(reply["Attributes"])
 
     def note(self, identity: str, entry: Entry) -> None:

@@ -1,0 +1,555 @@
+"""Stacks that take their time, on top of moto, which creates and deletes them within one call.
+
+`install` replaces the parts of moto's CloudFormation that decide *when* things happen; what a resource is stays
+moto's business. A stack is created and deleted by a thread of its own. Everything that touches moto holds
+`lock`, because moto is not made for threads; the waiting happens outside of it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.autoscaling.models import FakeAutoScalingGroup
+from moto.autoscaling.responses import AutoScalingResponse
+from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
+from moto.cloudformation.models import CloudFormationBackend, Event, Stack
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.core.responses import ActionResult
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.instances import Instance
+
+from local.clock import VirtualClock
+from local.faults import Fault, Faults
+
+STACK_PREFIX = "mayfly-"
+ENVIRONMENT_TAG = "mayfly:environment"
+TICK = 0.2  # seconds between two looks at a booting stack
+PENDING, RUNNING, SHUTTING_DOWN = ("pending", 0), ("running", 16), ("shutting-down", 32)
+
+Announce = Callable[[Stack, str, str, str | None], None]
+
+
+@dataclass
+class Timing:
+    """Real seconds that instances take; changed at run time by `/_local/settings`."""
+
+    boot_seconds: float
+    delete_seconds: float
+
+
+@dataclass
+class Request:
+    """The parameters of CreateStack and DeleteStack that moto does not hand on."""
+
+    client_request_token: str | None = None
+    on_failure: str = "ROLLBACK"
+    retain: tuple[str, ...] = ()
+
+
+@dataclass
+class Life:
+    """One stack with what moto's object has no room for."""
+
+    stack: Stack
+    request: Request
+    environment: str
+    instances: list[Instance] = field(default_factory=list)
+    deleting: bool = False
+    activities: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+class _Failed(Exception):
+    """A resource could not be created."""
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(f"{resource}: {reason}")
+        self.resource = resource
+        self.reason = reason
+
+
+class _Overtaken(Exception):
+    """The stack is being deleted while it is still being created: the deletion wins."""
+
+
+class Stacks:
+    """All stacks of the workload account and the threads that make and unmake them."""
+
+    def __init__(
+        self, clock: VirtualClock, faults: Faults, timing: Timing, lock: threading.RLock, announce: Announce
+    ) -> None:
+        self._clock = clock
+        self._faults = faults
+        self._timing = timing
+        self._lock = lock
+        self._announce = announce
+        self._lives: dict[str, Life] = {}
+        self._here = threading.local()  # the API request, or the stack whose resources are made, of this thread
+
+    def install(self) -> None:
+        """Put this in the place of moto's own timing."""
+        _speed_up()
+        _install_outputs()
+        self._install_requests()
+        self._install_tags()
+        self._install_activities()
+        created, stacks = CloudFormationBackend.create_stack, self
+
+        def create_stack(backend: CloudFormationBackend, name: str, *args: Any, **kwargs: Any) -> Stack:
+            """AWS words the refusal of a name that is taken differently."""
+            if any(stack.name == name for stack in backend.stacks.values()):
+                raise AlreadyExistsException(f"Stack [{name}] already exists")
+            return created(backend, name, *args, **kwargs)
+
+        def delete_stack(backend: CloudFormationBackend, name_or_stack_id: str) -> None:
+            stacks.delete(backend, name_or_stack_id)
+
+        def create_resources(stack: Stack) -> None:
+            stacks.create(stack)
+
+        _replace(CloudFormationBackend, create_stack=create_stack, delete_stack=delete_stack)
+        _replace(Stack, create_resources=create_resources)
+
+    def fleet(self) -> dict[str, dict[str, int]]:
+        """Instances per environment and state, of the stacks that are not deleted."""
+        with self._lock:
+            return {
+                life.environment: dict(Counter(instance.state for instance in life.instances))
+                for life in self._lives.values()
+                if life.stack.status != "DELETE_COMPLETE"
+            }
+
+    # ---- creation --------------------------------------------------------------------------------------
+
+    def create(self, stack: Stack) -> None:
+        """Begin to create the stack's resources."""
+        environment = stack.tags.get(ENVIRONMENT_TAG, stack.name.removeprefix(STACK_PREFIX))
+        life = Life(stack, getattr(self._here, "request", Request()), environment)
+        self._lives[stack.stack_id] = life
+        stack.events.clear()  # moto has noted the beginning already, which is done here
+        self._status(life, "CREATE_IN_PROGRESS", "User Initiated")
+        fault = self._faults.take("stack", stack="create", environment=environment)
+        threading.Thread(target=self._create, args=(life, fault or {}), daemon=True).start()
+
+    def _create(self, life: Life, fault: Fault) -> None:
+        try:
+            self._make_resources(life, fault)
+            self._boot(life, fault)
+        except _Overtaken:
+            return
+        except _Failed as failure:
+            self._fail(life, failure, fault)
+            return
+        with self._lock:
+            if not life.deleting:
+                self._status(life, "CREATE_COMPLETE")
+
+    def _make_resources(self, life: Life, fault: Fault) -> None:
+        stack = life.stack
+        stack.resource_map.tags.update(_stack_tags(stack))
+        for name in _creation_order(stack):
+            with self._lock:
+                _stop_if(life.deleting)
+                self._make_resource(life, name, fault)
+
+    def _make_resource(self, life: Life, name: str, fault: Fault) -> None:
+        kind = life.stack.template_dict["Resources"][name]["Type"]
+        _resource_event(life, name, "CREATE_IN_PROGRESS")
+        if fault.get("effect") in ("fail", "rollback") and name == _failing_resource(life.stack, fault):
+            raise _Failed(name, fault.get("reason", "Resource handler returned message: \"Internal Failure\""))
+        self._here.making = life
+        try:
+            resource: Any = life.stack.resource_map[name]
+            if isinstance(resource, TaggedEC2Resource):
+                _tag(resource, {**life.stack.resource_map.tags, "aws:cloudformation:logical-id": name})
+        except Exception as error:
+            raise _Failed(name, str(error)) from error
+        finally:
+            self._here.making = None
+        for instance in _instances_of(resource):
+            _set_state(instance, PENDING)
+            life.instances.append(instance)
+        if kind != "AWS::AutoScaling::AutoScalingGroup":
+            _resource_event(life, name, "CREATE_COMPLETE")
+
+    def _boot(self, life: Life, fault: Fault) -> None:
+        """Let the instances come up and signal one after the other; then the groups are complete."""
+        silent = _silent_instances(life, fault)
+        booting = [instance for instance in life.instances if instance not in silent]
+        seconds = fault.get("seconds", self._timing.boot_seconds)
+        began, up = time.monotonic(), 0
+        while up < len(booting) or time.monotonic() - began < seconds:
+            time.sleep(min(TICK, seconds))
+            share = 1.0 if not seconds else min(1.0, (time.monotonic() - began) / seconds)
+            with self._lock:
+                _stop_if(life.deleting)
+                self._stop_if_too_late(life)
+                for instance in booting[up : int(share * len(booting))]:
+                    _set_state(instance, RUNNING)
+                up = int(share * len(booting))
+        with self._lock:
+            _stop_if(life.deleting)
+            self._complete_groups(life, silent, fault)
+
+    def _complete_groups(self, life: Life, silent: list[Instance], fault: Fault) -> None:
+        for name, group in _groups(life.stack):
+            members = [state.instance for state in group.instance_states]
+            missing = [instance for instance in members if instance in silent]
+            if not missing:
+                _resource_event(life, name, "CREATE_COMPLETE")
+                continue
+            if fault["effect"] == "insufficient_capacity":
+                self._drop(life, group, missing)
+            else:
+                for instance in missing:
+                    _set_state(instance, RUNNING)  # it runs, it only never says so
+            raise _Failed(name, _signals_reason(len(members) - len(missing), len(members)))
+
+    def _drop(self, life: Life, group: FakeAutoScalingGroup, missing: list[Instance]) -> None:
+        """Capacity that EC2 did not have: no instance, and a failed scaling activity."""
+        have, want = len(group.instance_states) - len(missing), len(group.instance_states)
+        group.instance_states = [state for state in group.instance_states if state.instance not in missing]
+        for instance in missing:
+            instance.terminate()
+            life.instances.remove(instance)
+        for reservation in ec2_backends[life.stack.account_id][life.stack.region_name].reservations.values():
+            reservation.instances = [one for one in reservation.instances if one not in missing]
+        zone = group.availability_zones[0]
+        life.activities[group.name] = [
+            {
+                "ActivityId": str(len(life.activities)),
+                "AutoScalingGroupName": group.name,
+                "Description": "Launching a new EC2 instance.  Status Reason: "
+                + (message := _capacity_reason(group.instance_type, zone)),
+                "Cause": f"At {self._clock.iso()} an instance was started in response to a difference between "
+                f"desired and actual capacity, increasing the capacity from {have} to {want}.",
+                "StartTime": self._clock.now(),
+                "EndTime": self._clock.now(),
+                "StatusCode": "Failed",
+                "StatusMessage": message,
+                "Progress": 100,
+            }
+        ]
+
+    def _stop_if_too_late(self, life: Life) -> None:
+        minutes = life.stack.timeout_in_minutes
+        began = life.stack.creation_time.timestamp() if life.stack.creation_time.tzinfo else None
+        now = self._clock.now()
+        began = began or life.stack.creation_time.replace(tzinfo=now.tzinfo).timestamp()
+        if minutes and now.timestamp() - began > int(minutes) * 60:
+            groups = [name for name, _ in _groups(life.stack)] or list(life.stack.template_dict["Resources"])
+            raise _Failed(groups[0], "Stack creation time exceeded the specified timeout. Resource creation cancelled")
+
+    def _fail(self, life: Life, failure: _Failed, fault: Fault) -> None:
+        reason = f"The following resource(s) failed to create: [{failure.resource}]. "
+        then = "ROLLBACK" if fault.get("effect") == "rollback" else life.request.on_failure
+        with self._lock:
+            if life.deleting:
+                return
+            _resource_event(life, failure.resource, "CREATE_FAILED", failure.reason)
+            if then == "DO_NOTHING":
+                self._status(life, "CREATE_FAILED", reason)
+            elif then == "DELETE":
+                life.deleting = True
+                self._status(life, "DELETE_IN_PROGRESS", reason + "Delete requested by user.")
+            else:
+                self._status(life, "ROLLBACK_IN_PROGRESS", reason + "Rollback requested by user.")
+            if then != "DO_NOTHING":
+                self._shut_down(life)
+        if then == "DELETE":
+            self._delete(life, {})
+        elif then == "ROLLBACK":
+            time.sleep(self._timing.delete_seconds)
+            self._remove_resources(life, set())
+            with self._lock:
+                if not life.deleting:
+                    self._status(life, "ROLLBACK_COMPLETE")
+
+    # ---- deletion --------------------------------------------------------------------------------------
+
+    def delete(self, backend: CloudFormationBackend, name_or_stack_id: str) -> None:
+        """Begin to delete a stack, also one that is still being created. Unknown stacks are deleted already."""
+        stack = next((s for s in backend.stacks.values() if name_or_stack_id in (s.name, s.stack_id)), None)
+        if stack is None or stack.status == "DELETE_IN_PROGRESS":
+            return
+        if stack.enable_termination_protection in (True, "true"):
+            raise ValidationError(
+                message=f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled"
+            )
+        request = getattr(self._here, "request", Request())
+        life = self._lives.setdefault(stack.stack_id, Life(stack, request, stack.name.removeprefix(STACK_PREFIX)))
+        life.request, life.deleting = request, True
+        self._status(life, "DELETE_IN_PROGRESS", "User Initiated")
+        self._shut_down(life)
+        fault = self._faults.take("stack", stack="delete", environment=life.environment)
+        threading.Thread(target=self._delete, args=(life, fault or {}), daemon=True).start()
+
+    def _shut_down(self, life: Life) -> None:
+        for instance in life.instances:
+            if instance.state != "terminated":
+                _set_state(instance, SHUTTING_DOWN)
+
+    def _delete(self, life: Life, fault: Fault) -> None:
+        time.sleep(fault.get("seconds", self._timing.delete_seconds))
+        keep = set(life.request.retain)
+        stuck = None
+        if fault.get("effect") == "delete_failed":
+            stuck = fault.get("resource") or _creation_order(life.stack)[0]
+            keep.add(stuck)
+        failures = self._remove_resources(life, keep)
+        if stuck:
+            failures[stuck] = fault.get("reason", "resource has a dependent object")
+        with self._lock:
+            if failures:
+                self._delete_failed(life, failures)
+            else:
+                self._gone(life)
+
+    def _remove_resources(self, life: Life, keep: set[str]) -> dict[str, str]:
+        """Delete in reverse order, again as long as it helps; returns why the rest could not be deleted."""
+        names = [name for name in reversed(_creation_order(life.stack)) if name not in keep]
+        while names:
+            failures = {name: why for name in names if (why := self._remove_resource(life, name))}
+            if len(failures) == len(names):
+                return failures
+            names = list(failures)
+        return {}
+
+    def _remove_resource(self, life: Life, name: str) -> str | None:
+        resources = life.stack.resource_map
+        with self._lock:
+            resource = resources._parsed_resources.get(name)
+            definition = resources._resource_json_map[name]
+            if resource is None or definition.get("DeletionPolicy") == "Retain":
+                return None
+            if isinstance(resource, FakeAutoScalingGroup):
+                for state in resource.instance_states:
+                    state.lifecycle_state = "InService"  # moto ends those only
+            try:
+                resources._delete_resource(resource, definition)
+            except Exception as error:
+                return str(error)
+            resources._parsed_resources.pop(name)
+            _resource_event(life, name, "DELETE_COMPLETE")
+        return None
+
+    def _delete_failed(self, life: Life, failures: dict[str, str]) -> None:
+        for name, reason in failures.items():
+            _resource_event(life, name, "DELETE_FAILED", reason)
+        life.deleting = False
+        names = ", ".join(failures)
+        self._status(life, "DELETE_FAILED", f"The following resource(s) failed to delete: [{names}]. ")
+
+    def _gone(self, life: Life) -> None:
+        backend = _backend(life.stack)
+        backend.stacks.pop(life.stack.stack_id, None)
+        backend.deleted_stacks[life.stack.stack_id] = life.stack
+        for name in [name for name, export in backend.exports.items() if export.exporting_stack_id == life.stack.stack_id]:
+            backend.exports.pop(name)
+        self._status(life, "DELETE_COMPLETE")
+
+    # ---- what others see -------------------------------------------------------------------------------
+
+    def _status(self, life: Life, status: str, reason: str | None = None) -> None:
+        stack: Any = life.stack
+        stack.status = status
+        stack.stack_status_reason = reason
+        stack._add_stack_event(status, resource_status_reason=reason)
+        stack.events[-1].client_request_token = life.request.client_request_token
+        if status == "DELETE_COMPLETE":
+            stack.deletion_time = self._clock.now()
+        self._announce(stack, status, reason or "", life.request.client_request_token)
+
+    def _install_requests(self) -> None:
+        """moto does not look at OnFailure, DisableRollback, ClientRequestToken and RetainResources."""
+        here = self._here
+
+        def remember(method: Callable[[Any], ActionResult]) -> Callable[[Any], ActionResult]:
+            def handle(response: Any) -> ActionResult:
+                default = "DO_NOTHING" if response._get_bool_param("DisableRollback") else "ROLLBACK"
+                here.request = Request(
+                    response._get_param("ClientRequestToken"),
+                    response._get_param("OnFailure") or default,
+                    tuple(response._get_param("RetainResources", [])),
+                )
+                try:
+                    return method(response)
+                finally:
+                    del here.request
+
+            return handle
+
+        _replace(
+            CloudFormationResponse,
+            create_stack=remember(CloudFormationResponse.create_stack),
+            delete_stack=remember(CloudFormationResponse.delete_stack),
+        )
+
+    def _install_tags(self) -> None:
+        """moto tags EC2 resources with the stack's tags, but not Auto Scaling groups. On AWS a group gets them
+        and hands them on to its instances; volumes have what the launch template says."""
+        here, create = self._here, FakeAutoScalingGroup.create_from_cloudformation_json
+
+        def create_from_cloudformation_json(
+            _cls: type, name: str, definition: dict[str, Any], account: str, region: str, **kwargs: Any
+        ) -> FakeAutoScalingGroup:
+            life = getattr(here, "making", None)
+            if life is not None:
+                own = definition["Properties"].get("Tags", [])
+                taken = {tag["Key"] for tag in own}
+                tags = {**_stack_tags(life.stack), "aws:cloudformation:logical-id": kwargs["LogicalId"]}
+                definition["Properties"]["Tags"] = [
+                    *own,
+                    *(
+                        {"Key": key, "Value": value, "PropagateAtLaunch": True}
+                        for key, value in tags.items()
+                        if key not in taken
+                    ),
+                ]
+            return create(name, definition, account, region, **kwargs)
+
+        _replace(FakeAutoScalingGroup, create_from_cloudformation_json=classmethod(create_from_cloudformation_json))
+
+    def _install_activities(self) -> None:
+        """moto answers DescribeScalingActivities with nothing."""
+
+        def describe_scaling_activities(response: Any) -> ActionResult:
+            group = response._get_param("AutoScalingGroupName")
+            lives = list(self._lives.values())
+            found = [one for life in lives for name, all_ in life.activities.items() for one in all_ if group in (None, name)]
+            return ActionResult({"Activities": found})
+
+        _replace(AutoScalingResponse, describe_scaling_activities=describe_scaling_activities)
+
+
+# ---- moto's objects ------------------------------------------------------------------------------------
+
+
+def _replace(target: type, **members: Any) -> None:
+    for name, member in members.items():
+        setattr(target, name, member)
+
+
+def _backend(stack: Stack) -> CloudFormationBackend:
+    from moto.cloudformation.models import cloudformation_backends
+
+    return cloudformation_backends[stack.account_id][stack.region_name]
+
+
+def _stack_tags(stack: Stack) -> dict[str, str]:
+    own = {"aws:cloudformation:stack-name": stack.name, "aws:cloudformation:stack-id": stack.stack_id}
+    return {**stack.tags, **own}
+
+
+def _creation_order(stack: Stack) -> list[str]:
+    """moto's order by DependsOn; what a resource refers to it makes on the way."""
+    order: Callable[[], list[str]] = stack.resource_map._ResourceMap__get_resources_in_dependency_order  # type: ignore[attr-defined]
+    return order()
+
+
+def _groups(stack: Stack) -> Iterable[tuple[str, FakeAutoScalingGroup]]:
+    for name, resource in list(stack.resource_map._parsed_resources.items()):
+        if isinstance(resource, FakeAutoScalingGroup):
+            yield name, resource
+
+
+def _instances_of(resource: object) -> list[Instance]:
+    if isinstance(resource, FakeAutoScalingGroup):
+        return [state.instance for state in resource.instance_states]
+    return [resource] if isinstance(resource, Instance) else []
+
+
+def _set_state(instance: Any, state: tuple[str, int]) -> None:
+    instance._state.name, instance._state.code = state
+
+
+def _tag(resource: Any, tags: dict[str, str]) -> None:
+    resource.ec2_backend.create_tags([resource.physical_resource_id], tags)
+
+
+def _resource_event(life: Life, name: str, status: str, reason: str | None = None) -> None:
+    stack = life.stack
+    resource: Any = stack.resource_map._parsed_resources.get(name)
+    event = Event(
+        stack_id=stack.stack_id,
+        stack_name=stack.name,
+        logical_resource_id=name,
+        physical_resource_id=str(getattr(resource, "physical_resource_id", "") or ""),
+        resource_type=stack.template_dict["Resources"][name]["Type"],
+        resource_status=status,
+        resource_status_reason=reason,
+        resource_properties=None,
+    )
+    event.client_request_token = life.request.client_request_token  # type: ignore[assignment]
+    stack.events.append(event)
+
+
+def _stop_if(deleting: bool) -> None:
+    if deleting:
+        raise _Overtaken
+
+
+def _failing_resource(stack: Stack, fault: Fault) -> str:
+    definitions = stack.template_dict["Resources"]
+    groups = [name for name, one in definitions.items() if one["Type"] == "AWS::AutoScaling::AutoScalingGroup"]
+    return str(fault.get("resource") or (groups or list(definitions))[0])
+
+
+def _silent_instances(life: Life, fault: Fault) -> list[Instance]:
+    if fault.get("effect") not in ("instances_never_signal", "insufficient_capacity"):
+        return []
+    return life.instances[-fault.get("instances", 1) :]
+
+
+def _signals_reason(received: int, wanted: int) -> str:
+    return (
+        f"Received {received} SUCCESS signal(s) out of {wanted}.  "
+        "Unable to satisfy 100% MinSuccessfulInstancesPercent requirement"
+    )
+
+
+def _capacity_reason(instance_type: str, zone: str) -> str:
+    return (
+        f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested "
+        f"({zone}). Our system will be working on provisioning additional capacity. You can currently get "
+        f"{instance_type} capacity by not specifying an Availability Zone in your request or choosing another "
+        "one. Launching EC2 instance failed."
+    )
+
+
+def _install_outputs() -> None:
+    """moto makes missing resources when it is asked for a stack's outputs. On AWS a stack has outputs once it
+    is complete."""
+    outputs: Any = Stack.outputs
+
+    def finished_outputs(stack: Stack) -> list[dict[str, Any]] | None:
+        done = re.fullmatch(r"(CREATE|UPDATE|UPDATE_ROLLBACK)_COMPLETE", stack.status)
+        return outputs.fget(stack) if done else None
+
+    _replace(Stack, outputs=property(finished_outputs))
+
+
+def _speed_up() -> None:
+    """moto looks through the tags of all resources for those of one, for each instance that it describes."""
+
+    def get_tags(resource: Any) -> list[dict[str, str]]:
+        own = resource.ec2_backend.tags.get(resource.id, {}) if resource.id else {}
+        kind = resource.id and _kind(resource.id)
+        return [
+            {"resource_id": resource.id, "key": key, "value": value, "resource_type": kind}
+            for key, value in own.items()
+        ]
+
+    _replace(TaggedEC2Resource, get_tags=get_tags)
+
+
+def _kind(resource_id: str) -> str:
+    from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+    return EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource_id), "")

@@ -1,0 +1,534 @@
+"""The blueprints, read as text: what they promise on AWS that no local cloud enforces, and their user data run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.api import lint_file
+from cfnlint.config import ManualArgs
+from cfnlint.decode import decode
+
+ROOT = Path(__file__).parents[2]
+FLEET = ROOT / "blueprints/fleet.yaml"
+ACCOUNT = ROOT / "blueprints/workload-account.yaml"
+SINGLE = ROOT / "tests/blueprints/single.yaml"
+
+DOCUMENTED = {
+    "EnvironmentId",
+    "Application",
+    "CodeVersion",
+    "ArtifactLocation",
+    "ImageId",
+    "InstanceCount",
+    "Controller",
+}
+TAGS = {"mayfly:environment", "mayfly:application", "mayfly:controller"}
+STATUSES = {
+    "CREATE_COMPLETE",
+    "CREATE_FAILED",
+    "ROLLBACK_COMPLETE",
+    "ROLLBACK_FAILED",
+    "DELETE_COMPLETE",
+    "DELETE_FAILED",
+}
+
+
+def template(path: Path) -> dict[str, Any]:
+    """The template with short forms written out (`!Ref x` is `{"Ref": "x"}`), as plain JSON values."""
+    decoded, problems = decode(str(path))
+    assert not problems
+    plain: dict[str, Any] = json.loads(json.dumps(decoded))
+    return plain
+
+
+fleet = template(FLEET)
+account = template(ACCOUNT)
+launched = fleet["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
+
+
+@pytest.mark.parametrize("path", [FLEET, ACCOUNT, SINGLE], ids=lambda path: path.stem)
+def test_cfn_lint_finds_nothing(path: Path) -> None:
+    assert lint_file(path, config=ManualArgs(regions=["us-east-1", "eu-central-1"])) == []
+
+
+@pytest.mark.parametrize("path", [FLEET, SINGLE], ids=lambda path: path.stem)
+class TestEveryBlueprint:
+    def test_takes_what_mayfly_passes_and_needs_nothing_else(self, path: Path) -> None:
+        parameters = template(path)["Parameters"]
+        assert parameters.keys() >= DOCUMENTED
+        required = {name for name, parameter in parameters.items() if "Default" not in parameter}
+        assert required <= DOCUMENTED
+
+    def test_fits_into_a_create_stack_call(self, path: Path) -> None:
+        assert path.stat().st_size < 51_200
+
+    def test_refuses_values_that_could_leave_their_quotes_in_the_user_data(self, path: Path) -> None:
+        parsed = template(path)
+        (script,) = re.findall(r'"Fn::Base64": {"Fn::Sub": ("(?:[^"\\]|\\.)*")}', json.dumps(parsed))
+        for name in set(re.findall(r"\$\{(\w+)\}", json.loads(script))):
+            pattern = parsed["Parameters"][name]["AllowedPattern"]
+            assert not re.fullmatch(pattern, "x'; rm -rf /; '"), name
+
+    def test_tags_what_costs_money(self, path: Path) -> None:
+        for name, resource in template(path)["Resources"].items():
+            if resource["Type"] in COSTS_MONEY:
+                assert tag_keys(resource["Properties"]) >= TAGS, name
+
+    def test_tags_volumes_which_no_stack_or_group_does(self, path: Path) -> None:
+        data = template(path)["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
+        volume = next(spec for spec in data["TagSpecifications"] if spec["ResourceType"] == "volume")
+        assert tag_keys(volume) >= TAGS
+
+    def test_launches_hardened_instances(self, path: Path) -> None:
+        data = template(path)["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
+        assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+        for mapping in data["BlockDeviceMappings"]:
+            assert mapping["Ebs"]["Encrypted"] is True
+            assert mapping["Ebs"]["VolumeType"] == "gp3"
+            assert mapping["Ebs"]["DeleteOnTermination"] is True
+
+
+COSTS_MONEY = {
+    "AWS::AutoScaling::AutoScalingGroup",
+    "AWS::EC2::EIP",
+    "AWS::EC2::Instance",
+    "AWS::EC2::NatGateway",
+    "AWS::EC2::VPC",
+    "AWS::EC2::VPCEndpoint",
+}
+
+
+def tag_keys(properties: Mapping[str, Any]) -> set[str]:
+    return {tag["Key"] for tag in properties["Tags"]}
+
+
+class TestFleet:
+    def test_instances_have_no_public_address(self) -> None:
+        assert [card["AssociatePublicIpAddress"] for card in launched["NetworkInterfaces"]] == [False]
+        for resource in fleet["Resources"].values():
+            if resource["Type"] == "AWS::EC2::Subnet":
+                assert resource["Properties"]["MapPublicIpOnLaunch"] is False
+
+    def test_is_complete_when_every_instance_signalled(self) -> None:
+        group = fleet["Resources"]["Fleet"]
+        signals = group["CreationPolicy"]["ResourceSignal"]
+        assert signals == {"Count": {"Ref": "InstanceCount"}, "Timeout": {"Ref": "ReadyTimeout"}}
+        for size in ("MinSize", "MaxSize", "DesiredCapacity"):
+            assert group["Properties"][size] == {"Ref": "InstanceCount"}
+
+    def test_new_launch_template_versions_do_not_start_by_themselves(self) -> None:
+        group = fleet["Resources"]["Fleet"]
+        pinned = {"Fn::GetAtt": ["LaunchTemplate", "LatestVersionNumber"]}
+        assert group["Properties"]["LaunchTemplate"]["Version"] == pinned
+        assert "UpdatePolicy" not in group
+
+    def test_the_group_hands_its_tags_to_its_instances(self) -> None:
+        tags = fleet["Resources"]["Fleet"]["Properties"]["Tags"]
+        assert all(tag["PropagateAtLaunch"] for tag in tags)
+
+    def test_nothing_is_open_to_the_world(self) -> None:
+        for name, resource in fleet["Resources"].items():
+            properties = resource.get("Properties", {})
+            rules = properties.get("SecurityGroupIngress", [])
+            if resource["Type"] == "AWS::EC2::SecurityGroupIngress":
+                rules = [properties]
+            for rule in rules:
+                assert rule.get("CidrIp") in (None, {"Ref": "AllowedCidr"}), name
+        assert fleet["Parameters"]["AllowedCidr"]["Default"] == ""
+
+    def test_the_instance_role_has_no_wildcard_power(self) -> None:
+        for statement in policy_statements(fleet):
+            assert not any("*" in action for action in as_list(statement["Action"]))
+            assert statement["Resource"] != "*"
+            assert "*" not in str(statement["Resource"]).split("/")[0]
+
+    def test_the_fleet_waits_for_every_way_out(self) -> None:
+        waits = json.dumps(fleet["Resources"]["Fleet"]["Metadata"])
+        ways = {"AWS::EC2::Route", "AWS::EC2::VPCEndpoint"}
+        for name, resource in fleet["Resources"].items():
+            if resource["Type"] in ways:
+                assert json.dumps({"Ref": name}) in waits
+
+
+# ---- The user data, run
+
+
+def user_data(**parameters: str) -> str:
+    """The fleet's first-boot script as an instance gets it, with Fn::Sub resolved."""
+    defaults = {name: str(spec.get("Default", "")) for name, spec in fleet["Parameters"].items()}
+    values = (
+        defaults
+        | {
+            "EnvironmentId": "webshop-1-4-2-smoke-0a1b2c3d",
+            "Application": "webshop",
+            "CodeVersion": "1.4.2",
+            "ArtifactLocation": "https://box.example/webshop-1.4.2.tgz",
+            "AWS::StackId": "arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-x/1",
+            "AWS::Region": "us-east-1",
+        }
+        | parameters
+    )
+
+    def resolve(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return "${" + name[1:] + "}" if name.startswith("!") else values[name]
+
+    script: str = launched["UserData"]["Fn::Base64"]["Fn::Sub"]
+    return re.sub(r"\$\{([^}]+)\}", resolve, script)
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One run of the user data: how it ended, and each fake command's call as `name arg arg ...`."""
+
+    code: int
+    calls: list[str]
+    output: str
+
+    def of(self, command: str) -> list[str]:
+        return [call for call in self.calls if call.split()[0] == command]
+
+
+class Machine:
+    """A directory of fake commands that the user data runs against."""
+
+    def __init__(self, directory: Path) -> None:
+        self.bin = directory / "bin"
+        self.bin.mkdir()
+        self.log = directory / "calls"
+        self.log.touch()
+        self.deploy_script = self.bin / "deploy"
+        # The metadata service: a token only for PUT, data only for the token (IMDSv2).
+        self.install(
+            "curl",
+            'case "$*" in\n'
+            "  *'-X PUT'*/api/token*token-ttl-seconds:*) printf TOKEN ;;\n"
+            "  */meta-data/instance-id*'metadata-token: TOKEN'*) printf i-0123456789abcdef0 ;;\n"
+            "  *) exit 22 ;;\n"
+            "esac",
+        )
+        for command in ("hostnamectl", "puppet", "deploy", "cfn-signal", "aws"):
+            self.install(command)
+
+    def install(self, command: str, body: str = "") -> None:
+        """Put a fake command on the machine that records its call, then runs `body`."""
+        fake = self.bin / command
+        record = 'printf "%s\\n" "$(basename "$0") $*" >>"$CALLS"'
+        fake.write_text(f"#!/bin/bash\n{record}\n{body}\n")
+        fake.chmod(0o755)
+
+    def boot(self, **parameters: str) -> Boot:
+        """Run the user data with these parameters on top of `webshop` 1.4.2."""
+        script = user_data(DeployScript=str(self.deploy_script), **parameters)
+        environment = {"PATH": f"{self.bin}:{os.defpath}", "CALLS": str(self.log)}
+        done = subprocess.run(
+            ["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=20, check=False
+        )
+        return Boot(done.returncode, self.log.read_text().splitlines(), done.stdout + done.stderr)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def assert_failed(boot: Boot, reason: str) -> None:
+    """One failure signal, with the reason, and the reason in the output; and nothing called it a success."""
+    assert boot.code != 0
+    (signal,) = boot.of("cfn-signal")
+    assert "--exit-code 1" in signal
+    assert reason in signal
+    assert f"mayfly: failed: i-0123456789abcdef0: {reason}" in boot.output
+
+
+class TestUserData:
+    def test_is_clean_shell(self, tmp_path: Path) -> None:
+        for server in ("", "puppet.example"):
+            script = tmp_path / "user-data.sh"
+            script.write_text(user_data(PuppetServer=server))
+            subprocess.run(["bash", "-n", script], check=True)
+            subprocess.run(["shellcheck", script], check=True)
+
+    def test_is_short_enough_for_ec2(self) -> None:
+        assert len(user_data().encode()) < 16_384
+
+    def test_names_deploys_and_signals_in_this_order(self, machine: Machine) -> None:
+        boot = machine.boot()
+        assert boot.code == 0, boot.output
+        assert [call.split()[0] for call in boot.calls] == [
+            "curl",
+            "curl",
+            "hostnamectl",
+            "puppet",
+            "deploy",
+            "cfn-signal",
+        ]
+        assert boot.of("deploy") == ["deploy webshop 1.4.2 https://box.example/webshop-1.4.2.tgz"]
+        (signal,) = boot.of("cfn-signal")
+        assert "--exit-code 0" in signal
+        assert "--id i-0123456789abcdef0" in signal
+        assert "--resource Fleet" in signal
+
+    def test_the_host_name_tells_instances_apart_and_fits(self, machine: Machine) -> None:
+        longest = "e" * 59
+        (call,) = machine.boot(EnvironmentId=longest).of("hostnamectl")
+        name = call.split()[-1]
+        assert name.endswith("-9abcdef0")
+        assert len(name) <= 63
+
+    def test_puppet_asks_the_server_and_never_its_cache(self, machine: Machine) -> None:
+        (call,) = machine.boot(PuppetServer="puppet.example").of("puppet")
+        assert call.startswith("puppet agent --onetime")
+        assert "--server puppet.example" in call
+        assert "--no-usecacheonfailure" in call
+
+    def test_puppet_without_a_server_applies_the_manifest_of_the_image(self, machine: Machine) -> None:
+        assert machine.boot().of("puppet") == ["puppet apply --detailed-exitcodes /opt/mayfly/boot.pp"]
+
+    def test_puppet_that_changed_something_is_good(self, machine: Machine) -> None:
+        machine.install("puppet", "exit 2")
+        boot = machine.boot()
+        assert boot.code == 0
+        assert "--exit-code 0" in boot.of("cfn-signal")[0]
+
+    @pytest.mark.parametrize("server", ["", "puppet.example"])
+    @pytest.mark.parametrize("code", [1, 4, 6])
+    def test_puppet_that_failed_fails_the_boot(self, machine: Machine, code: int, server: str) -> None:
+        machine.install("puppet", f"exit {code}")
+        boot = machine.boot(PuppetServer=server)
+        assert_failed(boot, f"puppet: exit code {code}")
+        assert boot.of("deploy") == []
+
+    def test_a_failed_deploy_is_signalled(self, machine: Machine) -> None:
+        machine.install("deploy", "exit 7")
+        boot = machine.boot()
+        assert_failed(boot, "deploy: exit code 7")
+        assert boot.code == 7
+
+    def test_an_image_without_the_deploy_script_is_signalled(self, machine: Machine) -> None:
+        machine.deploy_script.unlink()
+        assert_failed(machine.boot(), f"deploy: {machine.deploy_script} is not in the image")
+
+    def test_a_host_name_that_is_refused_is_signalled(self, machine: Machine) -> None:
+        machine.install("hostnamectl", "exit 1")
+        assert_failed(machine.boot(), "set the host name: exit code 1")
+
+    def test_without_metadata_there_is_still_a_signal(self, machine: Machine) -> None:
+        machine.install("curl", "exit 22")
+        (signal,) = machine.boot().of("cfn-signal")
+        assert "--exit-code 1" in signal
+        assert "read the instance id: exit code 22" in signal
+
+    @pytest.mark.parametrize(("deploy", "status"), [("exit 0", "SUCCESS"), ("exit 1", "FAILURE")])
+    def test_the_cli_signals_where_cfn_signal_cannot(self, machine: Machine, deploy: str, status: str) -> None:
+        machine.install("deploy", deploy)
+        machine.install("cfn-signal", "exit 1")
+        (call,) = machine.boot().of("aws")
+        assert f"signal-resource --status {status} --unique-id i-0123456789abcdef0" in call
+
+    def test_a_replacement_that_finds_a_complete_stack_boots_all_the_same(self, machine: Machine) -> None:
+        machine.install("cfn-signal", "exit 1")
+        machine.install("aws", "exit 254")
+        assert machine.boot().code == 0
+
+
+# ---- The workload account
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def policy_statements(parsed: Mapping[str, Any], role: str | None = None) -> Iterator[dict[str, Any]]:
+    """Statements of the roles' inline policies and of separate policies; of one role if named."""
+    for name, resource in parsed["Resources"].items():
+        if role in (None, name):
+            properties = resource.get("Properties", {})
+            policies = [*properties.get("Policies", ()), properties]
+            for policy in policies:
+                yield from policy.get("PolicyDocument", {}).get("Statement", ())
+
+
+def allowing(role: str, action: str) -> dict[str, Any]:
+    """The one statement of the role that allows the action by name."""
+    (statement,) = (
+        statement
+        for statement in policy_statements(account, role)
+        if statement["Effect"] == "Allow" and action in as_list(statement["Action"])
+    )
+    return statement
+
+
+OURS = {
+    "Fn::If": [
+        "DefaultTag",
+        {"Fn::Sub": "${ControllerAccountId}/${AWS::Region}/mayfly"},
+        {"Ref": "ControllerTag"},
+    ]
+}
+THIS_SESSION = "${aws:PrincipalTag/mayfly:environment}"
+DESTRUCTIVE = re.compile(r"\w+:(Delete|Terminate|Release|Revoke|Detach|Disassociate|Remove|Update|Stop|\*)")
+
+
+class TestWorkloadRole:
+    def test_is_assumed_by_roles_of_the_installation_with_their_session_tag_only(self) -> None:
+        trust = account["Resources"]["WorkloadRole"]["Properties"]["AssumeRolePolicyDocument"]
+        (statement,) = trust["Statement"]
+        assert statement["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${ControllerAccountId}:root"}}
+        assert set(statement["Action"]) == {"sts:AssumeRole", "sts:TagSession"}
+        assert statement["Condition"]["ArnLike"] == {
+            "aws:PrincipalArn": {"Fn::Sub": "arn:${AWS::Partition}:iam::${ControllerAccountId}:role/mayfly-*"}
+        }
+        assert statement["Condition"]["ForAllValues:StringEquals"] == {"aws:TagKeys": ["mayfly:environment"]}
+
+    def test_creates_only_tagged_stacks_with_a_deadline_through_the_service_role(self) -> None:
+        statement = allowing("WorkloadRole", "cloudformation:CreateStack")
+        assert ":stack/mayfly-*/*" in str(statement["Resource"])
+        assert statement["Condition"] == {
+            "StringEquals": {
+                "aws:RequestTag/mayfly:controller": OURS,
+                "aws:RequestTag/mayfly:environment": THIS_SESSION,
+                "cloudformation:RoleArn": {"Fn::GetAtt": ["ServiceRole", "Arn"]},
+            },
+            "Null": {"aws:RequestTag/mayfly:expires-at": "false"},
+        }
+
+    @pytest.mark.parametrize("action", ["cloudformation:DeleteStack", "ec2:TerminateInstances"])
+    def test_ends_only_the_environment_of_its_session(self, action: str) -> None:
+        condition = allowing("WorkloadRole", action)["Condition"]["StringEquals"]
+        assert condition == {
+            "aws:ResourceTag/mayfly:controller": OURS,
+            "aws:ResourceTag/mayfly:environment": THIS_SESSION,
+        }
+
+    def test_passes_the_service_role_to_cloudformation_only(self) -> None:
+        statement = allowing("WorkloadRole", "iam:PassRole")
+        assert statement["Resource"] == {"Fn::GetAtt": ["ServiceRole", "Arn"]}
+        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}}
+
+    def test_beyond_that_it_only_looks(self) -> None:
+        for statement in policy_statements(account, "WorkloadRole"):
+            if statement["Effect"] == "Allow" and "Condition" not in statement:
+                assert all(re.match(r"\w+:(Describe|List)\w+$", action) for action in statement["Action"])
+
+
+class TestServiceRole:
+    def test_is_for_cloudformation_of_this_account(self) -> None:
+        (statement,) = account["Resources"]["ServiceRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "cloudformation.amazonaws.com"}
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+
+    def test_makes_roles_below_the_boundary_only(self) -> None:
+        for action in ("iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"):
+            statement = allowing("ServiceRole", action)
+            assert statement["Condition"]["StringEquals"] == {"iam:PermissionsBoundary": {"Ref": "InstanceBoundary"}}
+            assert ":role/mayfly/*" in str(statement["Resource"])
+
+    def test_cannot_loosen_the_boundary_or_touch_mayflys_own_roles(self) -> None:
+        allowed = {
+            action for statement in policy_statements(account, "ServiceRole") for action in as_list(statement["Action"])
+        }
+        assert not any("Boundary" in action or action.endswith("PolicyVersion") for action in allowed)
+        for name in ("WorkloadRole", "ServiceRole"):
+            assert "Path" not in account["Resources"][name]["Properties"]  # its own power ends at /mayfly/
+
+    @pytest.mark.parametrize("resource", sorted({r["Type"] for r in fleet["Resources"].values()}))
+    def test_can_build_and_destroy_what_the_fleet_consists_of(self, resource: str) -> None:
+        for action in NEEDS[resource]:
+            assert allowing("ServiceRole", action)
+
+
+NEEDS = {
+    "AWS::AutoScaling::AutoScalingGroup": [
+        "autoscaling:CreateAutoScalingGroup",
+        "autoscaling:UpdateAutoScalingGroup",
+        "autoscaling:DeleteAutoScalingGroup",
+        "ec2:RunInstances",
+        "ec2:CreateTags",
+    ],
+    "AWS::EC2::EIP": ["ec2:AllocateAddress", "ec2:ReleaseAddress"],
+    "AWS::EC2::InternetGateway": ["ec2:CreateInternetGateway", "ec2:DeleteInternetGateway"],
+    "AWS::EC2::LaunchTemplate": ["ec2:CreateLaunchTemplate", "ec2:DeleteLaunchTemplate"],
+    "AWS::EC2::NatGateway": ["ec2:CreateNatGateway", "ec2:DeleteNatGateway"],
+    "AWS::EC2::Route": ["ec2:CreateRoute", "ec2:DeleteRoute"],
+    "AWS::EC2::RouteTable": ["ec2:CreateRouteTable", "ec2:DeleteRouteTable"],
+    "AWS::EC2::SecurityGroup": ["ec2:CreateSecurityGroup", "ec2:DeleteSecurityGroup"],
+    "AWS::EC2::SecurityGroupEgress": ["ec2:AuthorizeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress"],
+    "AWS::EC2::SecurityGroupIngress": ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"],
+    "AWS::EC2::Subnet": ["ec2:CreateSubnet", "ec2:ModifySubnetAttribute", "ec2:DeleteSubnet"],
+    "AWS::EC2::SubnetRouteTableAssociation": ["ec2:AssociateRouteTable", "ec2:DisassociateRouteTable"],
+    "AWS::EC2::VPC": ["ec2:CreateVpc", "ec2:ModifyVpcAttribute", "ec2:DeleteVpc"],
+    "AWS::EC2::VPCEndpoint": ["ec2:CreateVpcEndpoint", "ec2:DeleteVpcEndpoints"],
+    "AWS::EC2::VPCGatewayAttachment": ["ec2:AttachInternetGateway", "ec2:DetachInternetGateway"],
+    "AWS::IAM::InstanceProfile": [
+        "iam:CreateInstanceProfile",
+        "iam:AddRoleToInstanceProfile",
+        "iam:RemoveRoleFromInstanceProfile",
+        "iam:DeleteInstanceProfile",
+        "iam:PassRole",
+    ],
+    "AWS::IAM::Policy": ["iam:PutRolePolicy", "iam:DeleteRolePolicy"],
+    "AWS::IAM::Role": ["iam:CreateRole", "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:DeleteRole"],
+}
+
+
+@pytest.mark.parametrize("role", ["WorkloadRole", "ServiceRole"])
+class TestBothRoles:
+    def test_destroy_nothing_by_a_bare_permission(self, role: str) -> None:
+        for statement in policy_statements(account, role):
+            destructive = [action for action in as_list(statement["Action"]) if DESTRUCTIVE.match(action)]
+            if statement["Effect"] == "Allow" and destructive:
+                assert "Condition" in statement or "mayfly" in str(statement["Resource"]), statement["Sid"]
+                assert not any("*" in action for action in destructive), statement["Sid"]
+
+    def test_never_destroy_what_is_protected(self, role: str) -> None:
+        (deny,) = (s for s in policy_statements(account, role) if s["Effect"] == "Deny")
+        assert deny["Resource"] == "*"
+        assert deny["Condition"] == {"StringEquals": {"aws:ResourceTag/mayfly:protected": "true"}}
+        assert "ec2:TerminateInstances" in deny["Action"]
+
+    def test_their_inline_policies_fit(self, role: str) -> None:
+        """IAM counts all inline policies of a role together, without white space."""
+        policies = json.dumps(list(policy_statements(account, role)), separators=(",", ":"))
+        assert len(policies) < 10_240
+
+
+def test_the_boundary_fits_into_a_managed_policy() -> None:
+    policy = account["Resources"]["InstanceBoundary"]["Properties"]["PolicyDocument"]
+    assert len(json.dumps(policy, separators=(",", ":"))) < 6_144
+
+
+def test_the_boundary_covers_what_the_fleets_instances_are_granted() -> None:
+    bounds = {a for s in policy_statements(account, "InstanceBoundary") for a in as_list(s["Action"])}
+    granted = {a for s in policy_statements(fleet) for a in as_list(s["Action"])}
+    assert granted <= bounds
+
+
+def test_the_fleet_asks_for_the_boundary_that_the_account_has() -> None:
+    boundary = account["Resources"]["InstanceBoundary"]["Properties"]
+    assert boundary["Path"] == "/mayfly/"
+    assert fleet["Parameters"]["PermissionsBoundary"]["Default"] == boundary["ManagedPolicyName"]
+
+
+def test_exactly_the_statuses_that_mayfly_acts_on_are_forwarded() -> None:
+    pattern = account["Resources"]["StackEvents"]["Properties"]["EventPattern"]
+    assert pattern["source"] == ["aws.cloudformation"]
+    assert pattern["detail-type"] == ["CloudFormation Stack Status Change"]
+    assert set(pattern["detail"]["status-details"]["status"]) == STATUSES
+    (stacks,) = pattern["detail"]["stack-id"]
+    assert stacks["prefix"]["Fn::Sub"].endswith(":stack/mayfly-")
+
+
+def test_the_rule_may_put_events_on_its_target_and_nowhere_else() -> None:
+    (target,) = account["Resources"]["StackEvents"]["Properties"]["Targets"]
+    (statement,) = policy_statements(account, "ForwardingRole")
+    assert statement["Action"] == "events:PutEvents"
+    assert statement["Resource"] == target["Arn"]
