@@ -174,6 +174,7 @@ class Stacks:
             self._here.making = None
         for instance in _instances_of(resource):
             _set_state(instance, PENDING)
+            _tag_volumes(instance)
             life.instances.append(instance)
         if kind != "AWS::AutoScaling::AutoScalingGroup":
             _resource_event(life, name, "CREATE_COMPLETE")
@@ -471,6 +472,23 @@ def _set_state(instance: Any, state: tuple[str, int]) -> None:
 
 def _tag(resource: Any, tags: dict[str, str]) -> None:
     resource.ec2_backend.create_tags([resource.physical_resource_id], tags)
+
+
+def _tag_volumes(instance: Any) -> None:
+    """moto tags an instance as its launch template says, but not the instance's volumes."""
+    group = getattr(instance, "autoscaling_group", None)
+    template = group and group.ec2_launch_template
+    if template is None:
+        return
+    specifications = template.get_version(group.launch_template_version).data.get("TagSpecifications", [])
+    tags = {
+        tag["Key"]: tag["Value"]
+        for one in specifications
+        if one["ResourceType"] == "volume"
+        for tag in one["Tags"]
+    }
+    volumes = [device.volume_id for device in instance.block_device_mapping.values()]
+    instance.ec2_backend.create_tags(volumes, tags)
 
 
 def _resource_event(life: Life, name: str, status: str, reason: str | None = None) -> None:

@@ -41,12 +41,13 @@ def install(clock: VirtualClock, retry_scale: float) -> None:
     sfn._invoke_nested_start_execution_sync = engine.run_child
     sfn._start_execution = _idempotent_start(sfn._start_execution)
     sfn._SERVICE_DISPATCH["arn:aws:states:::events:putEvents"] = _put_events
+    _install_permissions(engine.tokens)
     sfn._send_task_success = engine.tokens.succeed
     sfn._send_task_failure = engine.tokens.fail
     sfn._send_task_heartbeat = engine.tokens.heartbeat
     sfn._fail_execution = _unless_ended(sfn._fail_execution)
     sfn._emit_execution_status_event = _then_notify(sfn._emit_execution_status_event, clock)
-    sfn._add_event = _one_at_a_time(sfn._add_event)
+    sfn._add_event = _in_order(sfn._add_event)
 
 
 # ---- time ----------------------------------------------------------------------------------------------
@@ -94,13 +95,15 @@ class _Tokens:
         self._lock = threading.Lock()
         self._open: dict[str, Future[Any]] = {}
         self._dead: set[str] = set()
+        self._machines: dict[str, str] = {}
 
     @contextmanager
-    def issue(self) -> Iterator[tuple[str, Future[Any]]]:
+    def issue(self, machine: str) -> Iterator[tuple[str, Future[Any]]]:
         """A fresh token and its answer to come; the token is dead when the block is left."""
         token, answer = str(uuid.uuid4()), Future[Any]()
         with self._lock:
             self._open[token] = answer
+            self._machines[token] = machine
         try:
             yield token, answer
         finally:
@@ -118,6 +121,10 @@ class _Tokens:
         """SendTaskFailure."""
         failure = sfn._ExecutionError(data.get("error", "States.TaskFailed"), data.get("cause", ""))
         return self._answer(data, lambda answer: answer.set_exception(failure))
+
+    def machine(self, token: str) -> str | None:
+        """The state machine that a token belongs to: the resource of a SendTask* call."""
+        return self._machines.get(token)
 
     def heartbeat(self, data: Json) -> Response:
         """SendTaskHeartbeat: says whether the task still waits; heartbeats themselves are not counted."""
@@ -147,6 +154,18 @@ class _Tokens:
         with self._lock:
             self._open.pop(token, None)
             self._dead.add(token)
+
+
+def _install_permissions(tokens: _Tokens) -> None:
+    """MiniStack knows no resource of SendTaskSuccess and SendTaskFailure; on AWS it is the token's state machine."""
+    actions: Any = importlib.import_module("ministack.core.iam_actions")
+    extract = actions.extract_resource_arn
+
+    def extract_resource_arn(service: str, *request: Any) -> str:
+        token = actions._safe_json_field(request[3], "taskToken") if service == "states" else None
+        return tokens.machine(token) or extract(service, *request) if token else extract(service, *request)
+
+    actions.extract_resource_arn = extract_resource_arn
 
 
 def _error(code: str, message: str) -> Response:
@@ -205,7 +224,7 @@ class _Engine:
         resource = state["Resource"]
         details = {"resource": resource, "resourceType": resource.split(":")[5]}
         try:
-            with self.tokens.issue() as (token, answer):
+            with self.tokens.issue(ctx["StateMachine"]["Id"]) as (token, answer):
                 ctx["Task"] = {"Token": token}
                 arguments = _arguments(state, raw_input, ctx)
                 timeout = _timeout_seconds(state, raw_input, ctx)
@@ -445,13 +464,16 @@ def _then_notify(emit: Callable[[Json], None], clock: VirtualClock) -> Callable[
     return emit_status
 
 
-def _one_at_a_time(add: Callable[..., Json]) -> Callable[..., Json]:
-    """MiniStack numbers events by counting them, which repeats numbers when iterations run in parallel."""
+def _in_order(add: Callable[..., Json]) -> Callable[..., Json]:
+    """MiniStack numbers events by counting them, which repeats numbers when iterations run in parallel, and
+    goes on with the history of an execution that was stopped."""
     lock = threading.Lock()
 
     def add_event(execution: Json, kind: str, details: Json | None = None) -> Json:
         with lock:
-            return add(execution, kind, details)
+            if execution["status"] == "RUNNING" or kind.startswith("Execution"):
+                return add(execution, kind, details)
+            return {}
 
     return add_event
 

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
+from urllib.parse import urlsplit
 
 _CHUNK = 64 * 1024
 
@@ -78,6 +79,13 @@ class Bridge:
         asyncio.run_coroutine_threadsafe(asyncio.start_server(serve, sock=listener), self._loop).result()
         return Place(source.host, listener.getsockname()[1], source.network)
 
+    def reach(self, url: str, host: str, network: int | None) -> str:
+        """The URL under which a server of this machine, `url`, is reached at the address `host` of a namespace."""
+        server = urlsplit(url)
+        target = Place(str(server.hostname), server.port or 80)
+        place = self.forward(Place(host, 0, network), target)
+        return f"{server.scheme}://{place.host}:{place.port}"
+
 
 @contextmanager
 def bridge() -> Iterator[Bridge]:
@@ -99,13 +107,15 @@ def bridge() -> Iterator[Bridge]:
         thread.join()
 
 
-async def _connect_through(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Place
-) -> None:
+async def _connect_through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Place) -> None:
     with contextlib.closing(writer), contextlib.suppress(OSError):
         connected = open_socket(target.network)
         connected.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(connected, (target.host, target.port))
+        try:
+            await asyncio.get_running_loop().sock_connect(connected, (target.host, target.port))
+        except OSError:
+            connected.close()
+            raise
         far_reader, far_writer = await asyncio.open_connection(sock=connected)
         with contextlib.closing(far_writer):
             directions = [_copy(reader, far_writer), _copy(far_reader, writer)]

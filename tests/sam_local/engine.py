@@ -13,12 +13,14 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 import docker  # type: ignore[import-untyped]
@@ -27,7 +29,6 @@ from docker.errors import DockerException, ImageNotFound  # type: ignore[import-
 from .runtime_image import runtime_image
 
 _REPOSITORY, _TAG = "public.ecr.aws/lambda/python", "3.13-x86_64"
-_PRIVATE_GATEWAY = "172.17.0.1"
 _START_SECONDS = 30.0
 
 
@@ -90,7 +91,12 @@ def _machine_engine() -> Engine:
             client.images.pull(_REPOSITORY, _TAG, platform="linux/amd64")
         except DockerException as error:
             raise EngineMissingError(f"the engine that answers cannot pull {_REPOSITORY}:{_TAG}") from error
-    gateway = client.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
+    gateway = _gateway(client)
+    try:
+        with socket.socket() as probe:
+            probe.bind((gateway, 0))
+    except OSError:
+        raise EngineMissingError("the engine that answers runs on another machine, perhaps a virtual one") from None
     return Engine(None, None, gateway, f"this machine's engine {_version(client)} with AWS's own runtime image")
 
 
@@ -105,7 +111,7 @@ def _private_engine(cache: Path) -> Iterator[Engine]:
         image = runtime_image(cache, Path(busybox))
         client.api.import_image(src=str(image), repository=_REPOSITORY, tag=_TAG)
         description = f"an engine of our own {_version(client)} with a stand-in runtime image (not Amazon Linux)"
-        yield Engine(_socket(Path(folder)), daemon.pid, _PRIVATE_GATEWAY, description)
+        yield Engine(_socket(Path(folder)), daemon.pid, _gateway(client), description)
 
 
 def can_have_private_engine() -> bool:
@@ -169,13 +175,11 @@ def _daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[subprocess.Pop
         "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
         "sh", "-c", 'busybox ip link set lo up && exec "$@"', "sh",
         "dockerd", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false",
-        "--userland-proxy=true", f"--bip={_PRIVATE_GATEWAY}/16", f"--cgroup-parent=/{control_group}", f"--host={_socket(folder)}",
+        "--userland-proxy=true", f"--cgroup-parent=/{control_group}", f"--host={_socket(folder)}",
         f"--data-root={folder}/data", f"--exec-root={folder}/run", f"--pidfile={folder}/pid",
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
-        daemon = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=environ, start_new_session=True
-        )
+        daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environ, start_new_session=True)
     try:
         yield daemon
     finally:
@@ -204,6 +208,13 @@ def _wait_until_it_answers(daemon: subprocess.Popen[bytes], folder: Path) -> "do
             time.sleep(0.1)
     last_words = (folder / "log").read_text(errors="replace").strip().rpartition("\n")[2]
     raise EngineMissingError(f"a container engine of our own does not come up here: {last_words}")
+
+
+def _gateway(client: "docker.DockerClient") -> str:
+    """The address of the engine's bridge, which is the machine as its containers see it."""
+    network = client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+    # Docker 20 names it only once a container has run; it is the network's first address.
+    return str(network.get("Gateway") or next(ip_network(network["Subnet"]).hosts()))
 
 
 def _socket(folder: Path) -> str:

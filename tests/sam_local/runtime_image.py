@@ -66,9 +66,7 @@ def _lay_out(root: Path, busybox: Path) -> None:
     for folder in (language / "bin", commands, root / "opt", root / "tmp", root / "var/task", root / "var/rapid"):
         folder.mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
-    shutil.copytree(
-        sysconfig.get_path("stdlib"), language / "lib" / _PYTHON, ignore=shutil.ignore_patterns(*_LEFT_OUT)
-    )
+    shutil.copytree(sysconfig.get_path("stdlib"), language / "lib" / _PYTHON, ignore=shutil.ignore_patterns(*_LEFT_OUT))
     shutil.copy2(Path(sys.executable).resolve(), language / "bin" / _PYTHON)
     _install_runtime_packages(runtime)
     bootstrap = runtime / "bootstrap"

@@ -6,15 +6,16 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.api import lint_file
-from cfnlint.config import ManualArgs
-from cfnlint.decode import decode
+from cfnlint.api import lint_file  # type: ignore[import-untyped]
+from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
+from cfnlint.decode import decode  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "blueprints/fleet.yaml"
@@ -255,7 +256,7 @@ class TestUserData:
             script = tmp_path / "user-data.sh"
             script.write_text(user_data(PuppetServer=server))
             subprocess.run(["bash", "-n", script], check=True)
-            subprocess.run(["shellcheck", script], check=True)
+            subprocess.run([Path(sys.executable).with_name("shellcheck"), script], check=True)
 
     def test_is_short_enough_for_ec2(self) -> None:
         assert len(user_data().encode()) < 16_384

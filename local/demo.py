@@ -1,0 +1,259 @@
+"""`make demo`: the main job, live. One pushed version, three suites of 45 instances each, and nothing left at the end.
+
+Everything is real but the clouds: the SAM CLI deploys the template, the state machines and functions run, IAM is
+enforced. The accounts are the local cloud's.
+"""
+
+import argparse
+import json
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from local import costs
+from local.cloud import LocalCloud
+from local.install import ROOT, Installation, install
+from mayfly.domain.identity import environment_id, release_id
+
+Json = dict[str, Any]
+
+STAGES = ("planned", "creating", "ready", "awaiting tests", "terminating", "terminated")
+SHOWN = {"planned": "planned", "creating": "building", "ready": "ready", "awaiting tests": "testing",
+         "terminating": "terminating", "terminated": "gone"}  # fmt: skip
+PATIENCE_SECONDS = 90
+
+
+class Story:
+    """What has happened so far and how things stand, for the screen."""
+
+    def __init__(self, cloud: LocalCloud, installation: Installation, pushed: Json, suites: list[str]) -> None:
+        self.cloud, self.outputs = cloud, installation.outputs
+        self.release = release_id(pushed["application"], pushed["version"], pushed.get("attempt", 1))
+        self.environments = {suite: environment_id(self.release, suite) for suite in suites}
+        self.began = cloud.now()
+        self.lines: list[tuple[datetime, str]] = []
+        self.records: dict[str, Json] = {suite: {} for suite in suites}
+        self.fleet: dict[str, dict[str, int]] = {}
+        self.verdict: Json = {}
+
+    def look(self) -> None:
+        """Reads the records and counts the instances. These looks are the demo's own and in no figure."""
+        self.fleet = self.cloud.fleet()
+        for suite, environment in self.environments.items():
+            before = self.records[suite].get("stage")
+            self.records[suite] = self._record(f"environment#{environment}")
+            if (stage := self.stage(suite)) != before:
+                self._tell(suite, stage)
+        self.verdict = self._record(f"release#{self.release}").get("verdict", {})
+
+    def say(self, text: str) -> None:
+        """One line of the story."""
+        self.lines.append((self.cloud.now(), text))
+
+    def stage(self, suite: str) -> str:
+        """The stage of a suite's environment, or nothing while there is none."""
+        return str(self.records[suite].get("stage", ""))
+
+    def _record(self, key: str) -> Json:
+        return costs.read_record(self.cloud, self.outputs["TableName"], key)
+
+    def _tell(self, suite: str, stage: str) -> None:
+        record = self.records[suite]
+        built = record.get("instances_built", 0)
+        text = {
+            "planned": f"until {record.get('deadline', '')[11:16]} UTC tomorrow at the latest",
+            "creating": "CloudFormation builds the stack",
+            "awaiting tests": f"all {built} instances signalled and run; the tests may begin",
+            "terminating": record.get("ending", {}).get("reason", ""),
+            "terminated": "no stack and no instance is left, says EC2",
+        }.get(stage)
+        if text:
+            self.say(f"[bold]{suite}[/] {text}")
+
+    def screen(self) -> Group:
+        """The picture of the moment."""
+        table = Table(expand=True, border_style="dim")
+        for title in ("suite", "life", "instances", "since the push", "ended by"):
+            table.add_column(title, ratio=3 if title == "life" else 1)
+        for suite, environment in self.environments.items():
+            ending = self.records[suite].get("ending", {})
+            table.add_row(
+                suite,
+                _bar(self.stage(suite)),
+                _instances(self.fleet.get(environment, {}), self.records[suite]),
+                _since(self.began, self._last_change(suite)),
+                f"{ending['by']}: {ending['outcome']}" if ending else "",
+            )
+        feed = "\n".join(f"[dim]{_since(self.began, at):>10}[/]  {text}" for at, text in self.lines[-12:])
+        return Group(table, Panel(Text.from_markup(feed), title=self.release, border_style="dim", title_align="left"))
+
+    def _last_change(self, suite: str) -> datetime:
+        over = self.records[suite].get("terminated_at")
+        return costs.moment(over) if over else self.cloud.now()
+
+
+def _bar(stage: str) -> Text:
+    text, reached = Text(), STAGES.index(stage) if stage in STAGES else -1
+    for index, name in enumerate(STAGES):
+        style = "green" if index < reached or stage == "terminated" else "bold yellow" if index == reached else "dim"
+        text.append(f"{SHOWN[name]}", style).append(" › " if index < len(STAGES) - 1 else "", "dim")
+    return text
+
+
+def _instances(counts: dict[str, int], record: Json) -> str:
+    running, wanted = counts.get("running", 0), record.get("instance_count", 0)
+    return (
+        f"{running} of {wanted}"
+        if wanted and record.get("stage") != "terminated"
+        else f"{running} left"
+        if wanted
+        else ""
+    )
+
+
+def _since(began: datetime, then: datetime) -> str:
+    seconds = max(0, round((then - began).total_seconds()))
+    return f"+{timedelta(seconds=seconds)}"
+
+
+def wait(live: Live, story: Story, over: Any, what: str) -> None:
+    """Looks until `over` holds.
+
+    Raises:
+        TimeoutError: it does not within PATIENCE_SECONDS.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        story.look()
+        live.update(story.screen(), refresh=True)
+        if over():
+            return
+        if time.monotonic() > until:
+            raise TimeoutError(f"{what} did not happen within {PATIENCE_SECONDS} s; see .local/*.log")
+        time.sleep(0.25)
+
+
+def tell(console: Console, cloud: LocalCloud, installation: Installation) -> Story:
+    """Pushes the version and lives through its release."""
+    entries = json.loads((ROOT / "events" / "code_version_pushed.json").read_text())
+    pushed = json.loads(entries[0]["Detail"])
+    configuration = json.loads((ROOT / "applications" / f"{pushed['application']}.json").read_text())
+    smoke, checkout, explore = suites = [suite["name"] for suite in configuration["suites"]]
+    story = Story(cloud, installation, pushed, suites)
+    with Live(console=console, auto_refresh=False) as live:
+        story.say(f"[bold]{pushed['application']} {pushed['version']}[/] is pushed: an event on the bus")
+        cloud.client("events").put_events(Entries=entries)
+        wait(live, story, lambda: all(story.stage(suite) == "awaiting tests" for suite in suites), "readiness")
+
+        story.say(f"CI reports by the bus: {smoke} passed")
+        detail = {"release": story.release, "suite": smoke, "outcome": "passed", "report": "https://ci.example.com/1"}
+        cloud.client("events").put_events(
+            Entries=[
+                {
+                    "Source": "ci.example",
+                    "DetailType": "Test Finished",
+                    "EventBusName": "mayfly",
+                    "Detail": json.dumps(detail),
+                }
+            ]  # fmt: skip
+        )
+        story.say(f"CI reports by the SNS topic: {checkout} passed")
+        cloud.client("sns").publish(
+            TopicArn=installation.outputs["TestResultsTopic"],
+            Message=json.dumps({"environment": story.environments[checkout], "outcome": "passed"}),
+        )
+        wait(live, story, lambda: all(story.stage(s) == "terminated" for s in (smoke, checkout)), "termination")
+
+        story.say(f"nobody reports on {explore}; [bold]the local cloud's clock moves on by 24 hours[/]")
+        cloud.advance(24 * 3600)
+        wait(live, story, lambda: story.verdict, "the verdict")
+        story.say(f"Release {'Passed' if story.verdict['passed'] else 'Failed'}: {story.verdict['reason']}")
+        live.update(story.screen(), refresh=True)
+    return story
+
+
+def summarise(story: Story) -> Json:
+    """The figures of the demo, as build/demo.json has them."""
+    machine, table = story.outputs["EnvironmentMachine"], story.outputs["TableName"]
+    lives = [costs.life(story.cloud, machine, table, name) for name in story.environments.values()]
+    release = costs.history(story.cloud, story.outputs["ReleaseMachine"], story.release)
+    return {
+        "release": {
+            "id": story.release,
+            "passed": story.verdict["passed"],
+            "reason": story.verdict["reason"],
+            "suites": story.verdict["suites"],
+            "state_transitions": costs.state_transitions(release),
+        },
+        "environments": lives,
+        "prices": costs.prices(),
+    }
+
+
+def show(console: Console, summary: Json, seconds: float) -> None:
+    """The closing table."""
+    table = Table(title="What each life took", title_justify="left", border_style="dim", expand=True)
+    for title in (
+        "environment",
+        "built",
+        "left",
+        "ended by",
+        "state transitions",
+        "invocations",
+        "workload calls",
+        "cost",
+    ):
+        table.add_column(title, justify="left" if title in ("environment", "ended by") else "right")
+    for life in summary["environments"]:
+        table.add_row(
+            life["id"], str(life["instances_built"]), str(life["instances_left"]), life["ended_by"],
+            str(life["state_transitions"]), str(life["lambda_invocations"]),
+            str(sum(life["workload_calls"].values())), f"${life['cost_usd']:.5f}",
+        )  # fmt: skip
+    console.print(table)
+    built = sum(life["instances_built"] for life in summary["environments"])
+    left = sum(life["instances_left"] for life in summary["environments"])
+    console.print(f"{built} instances built, {left} left. {seconds:.0f} s in all. Figures: build/demo.json")
+
+
+def main() -> int:
+    """Runs the demo; 0 when everything that was built is gone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--picture", type=Path, help="also write the last screen as SVG")
+    arguments = parser.parse_args()
+    console = Console(record=bool(arguments.picture), width=118 if arguments.picture else None)
+    began = time.monotonic()
+    with (
+        console.status("local cloud: a controller account and a workload account") as status,
+        LocalCloud(ROOT / ".local") as cloud,
+    ):
+
+        def step(text: str) -> None:
+            console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}")
+            status.update(text)
+
+        step("local cloud is up")
+        installation = install(cloud, step)
+        step("installed")
+        status.stop()
+        story = tell(console, cloud, installation)
+        summary = summarise(story)
+    show(console, summary, time.monotonic() - began)
+    target = ROOT / "build" / "demo.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(summary, indent=2) + "\n")
+    if arguments.picture:
+        console.save_svg(str(arguments.picture), title="make demo")
+    return 0 if not any(life["instances_left"] for life in summary["environments"]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""The blueprints deployed to moto's CloudFormation, in this process: they build what they say, and it goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.elastic_ip_addresses import ElasticAddress
+from moto.ec2.models.internet_gateways import InternetGateway
+from moto.ec2.models.nat_gateways import NatGateway
+from moto.ec2.models.route_tables import RouteTable
+from moto.ec2.models.vpcs import VPCEndPoint
+
+ROOT = Path(__file__).parents[2]
+FLEET = ROOT / "blueprints/fleet.yaml"
+ACCOUNT = ROOT / "blueprints/workload-account.yaml"
+SINGLE = ROOT / "tests/blueprints/single.yaml"
+REGION = "us-east-1"
+ENVIRONMENT = "webshop-1-4-2-smoke-0a1b2c3d"
+TAGS = {
+    "mayfly:environment": ENVIRONMENT,
+    "mayfly:application": "webshop",
+    "mayfly:controller": "111111111111/us-east-1/mayfly",
+}
+
+# moto's CloudFormation builds these but has no way to delete them, so a stack with a VPC of its own could
+# never go. The rest of the deletion is moto's own.
+DELETIONS: dict[type[Any], Callable[[EC2Backend, Any], object]] = {
+    RouteTable: lambda ec2, table: ec2.route_tables.pop(table.id, None),
+    InternetGateway: lambda ec2, gateway: ec2.internet_gateways.pop(gateway.id, None),
+    NatGateway: lambda ec2, gateway: ec2.nat_gateways.pop(gateway.id, None),
+    VPCEndPoint: lambda ec2, endpoint: ec2.delete_vpc_endpoints([endpoint.id]),
+    ElasticAddress: lambda ec2, address: ec2.release_address(allocation_id=address.allocation_id),
+}
+
+
+@pytest.fixture(autouse=True)
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty mock of AWS, for one test."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for resource, deletion in DELETIONS.items():
+
+        def delete(
+            self: Any,
+            account_id: str,
+            region_name: str,
+            deletion: Callable[[EC2Backend, Any], object] = deletion,
+        ) -> None:
+            deletion(ec2_backends[account_id][region_name], self)
+
+        monkeypatch.setattr(resource, "delete", delete, raising=False)
+    with mock_aws():
+        yield
+
+
+class Stack:
+    """A blueprint deployed as Mayfly does it."""
+
+    def __init__(self, blueprint: Path, **own: str) -> None:
+        image = boto3.client("ec2").describe_images()["Images"][0]["ImageId"]
+        parameters = {
+            "EnvironmentId": ENVIRONMENT,
+            "Application": "webshop",
+            "CodeVersion": "1.4.2",
+            "ArtifactLocation": "https://box.example/webshop-1.4.2.tgz",
+            "ImageId": image,
+            "Controller": TAGS["mayfly:controller"],
+        } | own
+        self.cloudformation = boto3.client("cloudformation")
+        self.id = self.cloudformation.create_stack(
+            StackName=f"mayfly-{ENVIRONMENT}",
+            TemplateBody=blueprint.read_text(),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+            Tags=[{"Key": k, "Value": v} for k, v in TAGS.items()],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+            OnFailure="DO_NOTHING",
+        )["StackId"]
+
+    @property
+    def status(self) -> str:
+        return str(self.cloudformation.describe_stacks(StackName=self.id)["Stacks"][0]["StackStatus"])
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        stack = self.cloudformation.describe_stacks(StackName=self.id)["Stacks"][0]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    def delete(self) -> None:
+        self.cloudformation.delete_stack(StackName=self.id)
+
+
+def instances(*states: str) -> list[Any]:
+    pages = boto3.client("ec2").get_paginator("describe_instances").paginate()
+    found = [i for page in pages for group in page["Reservations"] for i in group["Instances"]]
+    return [instance for instance in found if instance["State"]["Name"] in (states or ("running",))]
+
+
+def tags_of(instance: Any) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+
+
+def left_behind() -> dict[str, int]:
+    """How many of each thing that a fleet consists of there are; an account is born with some."""
+    ec2, iam = boto3.client("ec2"), boto3.client("iam")
+    endpoints = ec2.describe_vpc_endpoints()["VpcEndpoints"]
+    return {
+        "instances": len(instances()),
+        "groups": len(boto3.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]),
+        "templates": len(ec2.describe_launch_templates(MaxResults=200)["LaunchTemplates"]),
+        "vpcs": len(ec2.describe_vpcs()["Vpcs"]),
+        "subnets": len(ec2.describe_subnets()["Subnets"]),
+        "route tables": len(ec2.describe_route_tables()["RouteTables"]),
+        "internet gateways": len(ec2.describe_internet_gateways()["InternetGateways"]),
+        "nat gateways": len(ec2.describe_nat_gateways()["NatGateways"]),
+        "addresses": len(ec2.describe_addresses()["Addresses"]),
+        "endpoints": len([endpoint for endpoint in endpoints if endpoint["State"].lower() != "deleted"]),
+        "security groups": len(ec2.describe_security_groups()["SecurityGroups"]),
+        "roles": len(iam.list_roles()["Roles"]),
+        "profiles": len(iam.list_instance_profiles()["InstanceProfiles"]),
+        "volumes": len(ec2.describe_volumes()["Volumes"]),
+    }
+
+
+def default_subnets() -> tuple[str, str]:
+    """The default VPC, and its first two subnets as a parameter."""
+    ec2 = boto3.client("ec2")
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
+    return vpc, ",".join(subnet["SubnetId"] for subnet in subnets[:2])
+
+
+@pytest.mark.parametrize("nat", ["single", "none"])
+def test_a_fleet_in_a_vpc_of_its_own_comes_and_goes(nat: str) -> None:
+    before = left_behind()
+    stack = Stack(FLEET, InstanceCount="5", NatGateways=nat)
+
+    assert stack.status == "CREATE_COMPLETE"
+    assert len(instances()) == 5
+    for instance in instances():
+        assert tags_of(instance).items() >= TAGS.items()
+        assert instance["VpcId"] == stack.outputs["VpcId"]
+        assert "PublicIpAddress" not in instance
+    built = left_behind()
+    assert built["nat gateways"] == (1 if nat == "single" else 0)
+    assert built["endpoints"] == (1 if nat == "single" else 4)
+
+    stack.delete()
+    assert stack.status == "DELETE_COMPLETE"
+    assert left_behind() == before
+
+
+def test_a_fleet_spans_two_zones() -> None:
+    """The group does; that moto launches all instances into its first subnet is moto's."""
+    stack = Stack(FLEET, InstanceCount="2")
+    (group,) = boto3.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert group["AutoScalingGroupName"] == stack.outputs["AutoScalingGroupName"]
+    assert len(set(group["AvailabilityZones"])) == 2
+    assert group["MinSize"] == group["MaxSize"] == group["DesiredCapacity"] == 2
+    assert group["LaunchTemplate"]["Version"] == "1"
+    subnets = boto3.client("ec2").describe_subnets(SubnetIds=group["VPCZoneIdentifier"].split(","))["Subnets"]
+    assert {subnet["MapPublicIpOnLaunch"] for subnet in subnets} == {False}
+
+
+def test_a_fleet_in_a_shared_vpc_leaves_the_vpc_alone() -> None:
+    before = left_behind()
+    vpc, subnets = default_subnets()
+    stack = Stack(FLEET, InstanceCount="3", VpcId=vpc, SubnetIds=subnets)
+
+    assert stack.status == "CREATE_COMPLETE"
+    assert {instance["VpcId"] for instance in instances()} == {vpc}
+    assert left_behind()["vpcs"] == before["vpcs"]
+
+    stack.delete()
+    assert left_behind() == before
+
+
+def test_only_testers_reach_the_service_port() -> None:
+    stack = Stack(FLEET, InstanceCount="1", AllowedCidr="10.9.0.0/16", ServicePort="8443")
+    group = stack.outputs["ServiceSecurityGroup"]
+    (found,) = boto3.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    assert {(rule["FromPort"], rule["ToPort"]) for rule in found["IpPermissions"]} == {(8443, 8443)}
+    ranges = [block["CidrIp"] for rule in found["IpPermissions"] for block in rule["IpRanges"]]
+    members = [pair["GroupId"] for rule in found["IpPermissions"] for pair in rule["UserIdGroupPairs"]]
+    assert (ranges, members) == (["10.9.0.0/16"], [group])
+
+
+def test_another_blueprint_takes_the_same_parameters_and_tags() -> None:
+    before = left_behind()
+    stack = Stack(SINGLE, InstanceCount="1")
+
+    assert stack.status == "CREATE_COMPLETE"
+    (instance,) = instances()
+    assert instance["InstanceId"] == stack.outputs["InstanceId"]
+    assert tags_of(instance).items() >= TAGS.items()
+    name = f"/mayfly/{ENVIRONMENT}/deployed"
+    assert "webshop 1.4.2" in boto3.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+
+    stack.delete()
+    assert stack.status == "DELETE_COMPLETE"
+    assert left_behind() == before
+
+
+@pytest.mark.parametrize("controller", ["111111111111", DEFAULT_ACCOUNT_ID], ids=["another", "itself"])
+def test_a_workload_account_lets_its_controller_in_and_forwards_events(controller: str) -> None:
+    cloudformation, iam = boto3.client("cloudformation"), boto3.client("iam")
+    events = boto3.client("events")
+    stack = cloudformation.create_stack(
+        StackName="mayfly-workload-account",
+        TemplateBody=ACCOUNT.read_text(),
+        Parameters=[{"ParameterKey": "ControllerAccountId", "ParameterValue": controller}],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )["StackId"]
+
+    trust: Any = iam.get_role(RoleName="mayfly-workload")["Role"]["AssumeRolePolicyDocument"]
+    assert trust["Statement"][0]["Principal"]["AWS"] == f"arn:aws:iam::{controller}:root"
+    policy = str(iam.get_role_policy(RoleName="mayfly-workload", PolicyName="environments")["PolicyDocument"])
+    assert f"{controller}/{REGION}/mayfly" in policy
+    assert "${aws:PrincipalTag/mayfly:environment}" in policy  # IAM's variable, left alone by Fn::Sub
+
+    (rule,) = events.list_rules()["Rules"]
+    (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+    assert target["Arn"] == f"arn:aws:events:{REGION}:{controller}:event-bus/mayfly"
+    pattern = json.loads(rule["EventPattern"])
+    prefix = f"arn:aws:cloudformation:{REGION}:{DEFAULT_ACCOUNT_ID}:stack/mayfly-"
+    assert pattern["detail"]["stack-id"] == [{"prefix": prefix}]
+
+    cloudformation.delete_stack(StackName=stack)
+    assert iam.list_roles()["Roles"] == []
+    assert events.list_rules()["Rules"] == []

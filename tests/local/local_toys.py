@@ -1,0 +1,153 @@
+"""Small functions, state machines and stacks to try the local cloud with."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import textwrap
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from local.cloud import CONTROLLER_ACCOUNT, LocalCloud
+
+TEMPLATE = (Path(__file__).parent / "fleet.json").read_text()
+BUS_ARN = f"arn:aws:events:us-east-1:{CONTROLLER_ACCOUNT}:event-bus/mayfly"
+_numbers = itertools.count(1)
+
+
+def eventually[T](look: Callable[[], T], seconds: float = 15) -> T:
+    """What `look` returns as soon as it is truthy; fails the test when it never is."""
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"not within {seconds} seconds; last seen: {seen!r}"
+        time.sleep(0.05)
+    return seen
+
+
+class Toys:
+    """Small functions, state machines and stacks with names that no other test uses."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud = cloud
+        self.states = cloud.client("stepfunctions")
+
+    def name(self, kind: str) -> str:
+        return f"{kind}-{next(_numbers)}"
+
+    def role(self, service: str = "lambda", **allow: str) -> str:
+        """A role; `allow` maps an action (`sqs_SendMessage`) to a resource."""
+        iam, name = self.cloud.client("iam"), self.name("role")
+        trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))["Role"]
+        for action, resource in allow.items():
+            statement = {"Effect": "Allow", "Action": action.replace("_", ":"), "Resource": resource}
+            iam.put_role_policy(RoleName=name, PolicyName=action, PolicyDocument=_policy(statement))
+        return str(role["Arn"])
+
+    def function(self, body: str, timeout: int = 10, **allow: str) -> str:
+        """A function whose handler has this body, with `event` and `context`; returns its name."""
+        source = "import json, os, time\n\n\ndef handler(event, context):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+        archive, name = io.BytesIO(), self.name("function")
+        with zipfile.ZipFile(archive, "w") as package:
+            package.writestr("app.py", source)
+        self.cloud.client("lambda").create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Handler="app.handler",
+            Role=self.role(**allow),
+            Code={"ZipFile": archive.getvalue()},
+            Timeout=timeout,
+        )
+        return name
+
+    def queue(self) -> tuple[str, str]:
+        """Url and ARN of a queue."""
+        sqs = self.cloud.client("sqs")
+        url = sqs.create_queue(QueueName=self.name("queue"))["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        return str(url), str(arn)
+
+    def messages(self, url: str) -> list[dict[str, Any]]:
+        """The bodies of what is in a queue, which is empty afterwards."""
+        sqs, bodies = self.cloud.client("sqs"), []
+        while got := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            bodies += [json.loads(message["Body"]) for message in got]
+            for message in got:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
+    def machine(self, states: dict[str, Any], start: str | None = None) -> str:
+        """A state machine in JSONata; returns its ARN."""
+        definition = {"QueryLanguage": "JSONata", "StartAt": start or next(iter(states)), "States": states}
+        made = self.states.create_state_machine(
+            name=self.name("machine"), definition=json.dumps(definition), roleArn=self.role("states")
+        )
+        return str(made["stateMachineArn"])
+
+    def start(self, states: dict[str, Any], given: object = None) -> str:
+        """Start an execution of a new machine; returns its ARN."""
+        machine = self.machine(states)
+        return str(self.states.start_execution(stateMachineArn=machine, input=json.dumps(given or {}))["executionArn"])
+
+    def ended(self, execution: str) -> dict[str, Any]:
+        """The execution's description once it has ended."""
+
+        def look() -> dict[str, Any] | None:
+            seen: dict[str, Any] = self.states.describe_execution(executionArn=execution)
+            return seen if seen["status"] != "RUNNING" else None
+
+        return eventually(look) or {}
+
+    def run(self, states: dict[str, Any], given: object = None) -> Any:
+        """The output of an execution that must succeed."""
+        ended = self.ended(self.start(states, given))
+        assert ended["status"] == "SUCCEEDED", (ended.get("error"), ended.get("cause"))
+        return json.loads(ended["output"])
+
+    def history(self, execution: str) -> list[dict[str, Any]]:
+        return list(self.states.get_execution_history(executionArn=execution, maxResults=1000)["events"])
+
+    def stack(self, instances: int = 2, **options: Any) -> tuple[str, str]:
+        """Create a stack as Mayfly does; returns its id and its environment's."""
+        environment = self.name("shop")
+        parameters = {"EnvironmentId": environment, "InstanceCount": str(instances)}
+        tags = {"mayfly:environment": environment, "mayfly:application": "shop"}
+        options = {"OnFailure": "DO_NOTHING", "ClientRequestToken": environment} | options
+        stack = self.cloud.workload_client("cloudformation").create_stack(
+            StackName=f"mayfly-{environment}",
+            TemplateBody=TEMPLATE,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+            **options,
+        )
+        return str(stack["StackId"]), environment
+
+    def described(self, stack: str) -> dict[str, Any]:
+        stacks = self.cloud.workload_client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        return dict(stacks[0])
+
+    def stack_becomes(self, stack: str, status: str) -> dict[str, Any]:
+        """The stack's description once it has this status."""
+
+        def look() -> dict[str, Any] | None:
+            seen = self.described(stack)
+            return seen if seen["StackStatus"] == status else None
+
+        return eventually(look) or {}
+
+    def instances(self, environment: str) -> list[dict[str, Any]]:
+        ec2 = self.cloud.workload_client("ec2")
+        wanted = [{"Name": "tag:mayfly:environment", "Values": [environment]}]
+        reservations = ec2.describe_instances(Filters=wanted)["Reservations"]
+        return [instance for reservation in reservations for instance in reservation["Instances"]]
+
+    def states_of(self, environment: str) -> list[str]:
+        return [instance["State"]["Name"] for instance in self.instances(environment)]
+
+
+def _policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -1,0 +1,95 @@
+"""One container engine, one local cloud with Mayfly installed, and one `sam local` for all tests here."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.cloud import LocalCloud
+from local.install import STACK, install
+
+from .bridge import bridge
+from .engine import Engine, EngineMissingError, can_have_private_engine, container_engine
+from .sam import SamLocal
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / "build" / "sam-local"
+_USED = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A container engine; without one the tests are skipped, except in CI where one is expected to come up."""
+    try:
+        with container_engine(CACHE) as found:
+            request.config.stash[_USED] = found.description
+            yield found
+    except EngineMissingError as missing:
+        if os.environ.get("CI") == "true" and can_have_private_engine():
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def cloud(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """The local cloud with Mayfly installed. It asks for the engine first: without one it need not start."""
+    with LocalCloud(tmp_path_factory.mktemp("cloud"), boot_seconds=0.5, delete_seconds=0.2) as running:
+        installation = install(running)
+        _silence(running, installation.outputs)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sam(engine: Engine, cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SamLocal]:
+    """`sam local start-lambda` on what was built and deployed, with the variables of the deployed functions."""
+    build = tmp_path_factory.mktemp("sam") / "build"
+    shutil.copytree(ROOT / ".aws-sam" / "build", build)
+    with bridge() as open_bridge:
+        endpoints = {
+            name: open_bridge.reach(url, engine.gateway, engine.network)
+            for name, url in {
+                "AWS_ENDPOINT_URL": cloud.controller_url,
+                "MAYFLY_WORKLOAD_ENDPOINT_URL": cloud.workload_url,
+            }.items()
+        }
+        variables = {name: {**found, **endpoints} for name, found in _deployed_variables(cloud).items()}
+        local = SamLocal(engine, build, variables)
+        with local.serving(open_bridge):
+            yield local
+
+
+def _silence(cloud: LocalCloud, outputs: dict[str, str]) -> None:
+    """Have releases end where they begin: the tests play the state machines' part, and nobody else may."""
+    done = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
+    cloud.client("stepfunctions").update_state_machine(
+        stateMachineArn=outputs["ReleaseMachine"], definition=json.dumps(done)
+    )
+
+
+def _deployed_variables(cloud: LocalCloud) -> dict[str, dict[str, str]]:
+    """What CloudFormation put into the environment of each function, by logical id, with its role's credentials."""
+    functions = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in cloud.client("cloudformation").list_stack_resources(StackName=STACK)["StackResourceSummaries"]
+        if resource["ResourceType"] == "AWS::Lambda::Function"
+    }
+    return {name: _variables_of(cloud, function) for name, function in functions.items()}
+
+
+def _variables_of(cloud: LocalCloud, function: str) -> dict[str, str]:
+    configuration = cloud.client("lambda").get_function_configuration(FunctionName=function)
+    role = cloud.client("sts").assume_role(RoleArn=configuration["Role"], RoleSessionName="sam-local")
+    return {
+        **configuration["Environment"]["Variables"],
+        "AWS_ACCESS_KEY_ID": role["Credentials"]["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": role["Credentials"]["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": role["Credentials"]["SessionToken"],
+    }
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if used := config.stash.get(_USED, None):
+        terminalreporter.write_line(f"sam local: real SAM CLI, runtime emulator and runtime client on {used}")

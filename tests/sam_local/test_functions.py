@@ -1,0 +1,93 @@
+"""Every function in a container: the real SAM CLI, its runtime emulator and AWS's runtime client.
+
+The functions are called in the order of an environment's life, each with its sample event, as its own role, on a
+local cloud where Mayfly is installed. The state machines take no part. With a stand-in runtime image (see
+runtime_image.py; the summary says which one was used) this shows that the functions load and work in a container
+with what `sam build` made; it says nothing about Amazon Linux.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.cloud import LocalCloud
+from local.install import installed
+
+from .sam import SamLocal
+
+ROOT = Path(__file__).resolve().parents[2]
+EVENTS = ROOT / "events"
+
+# Release and environment of the sample events.
+RELEASE = "webshop-0-0-1-5e57c22e"
+ENVIRONMENT = f"{RELEASE}-smoke"
+INSTANCES = 2
+
+type Answer = dict[str, Any]
+
+LIFE: dict[str, Callable[[Answer], object]] = {
+    "accept_code_version": lambda said: said == {"accepted": True, "release": RELEASE, "started": True},
+    "plan_release": lambda said: ENVIRONMENT in [order["environment"] for order in said["orders"]],
+    "plan_environment": lambda said: said == {"environment": ENVIRONMENT, "deadline": "2026-11-24T07:47:34.120Z"},
+    "create_environment": lambda said: f":stack/mayfly-{ENVIRONMENT}/" in said["stack"],
+    # The sample event names a stack that is not the one just created.
+    "resume_environment": lambda said: not said["resumed"] and "older stack" in said["reason"],
+    "confirm_ready": lambda said: said["instances"] == INSTANCES,
+    # No execution waits: the functions are called without their state machine.
+    "accept_test_result": lambda said: said == {"accepted": True, "environment": ENVIRONMENT, "resumed": False},
+    "delete_environment": lambda said: f":stack/mayfly-{ENVIRONMENT}/" in said["stack"],
+    "confirm_gone": lambda said: (
+        (said["instances_built"], said["instances_left"]) == (INSTANCES, 0) and said["ending"]["outcome"] == "passed"
+    ),
+    # Of the release's suites only this environment's was run.
+    "judge_release": lambda said: not said["passed"] and "smoke" in [suite["suite"] for suite in said["suites"]],
+}
+"""What each function has to answer to its sample event, in the order of an environment's life."""
+
+
+def test_every_function_is_called() -> None:
+    assert set(LIFE) == {folder.parent.name for folder in ROOT.glob("functions/*/app.py")}
+
+
+@pytest.mark.parametrize("function", LIFE)
+def test_the_function_answers_its_sample_event(function: str, sam: SamLocal, cloud: LocalCloud) -> None:
+    wait_for_the_stack(cloud)
+    answer = sam.call(logical_id(function), json.loads((EVENTS / f"{function}.json").read_text()))
+    assert "errorType" not in answer, f"{answer}\n{sam.log_end()}"
+    assert LIFE[function](answer), f"{answer}\n{sam.log_end()}"
+
+
+def test_sam_local_invoke_gives_the_same_answer(sam: SamLocal) -> None:
+    event = EVENTS / "judge_release.json"
+    served = sam.call("JudgeRelease", json.loads(event.read_text()))
+    assert "errorType" not in served, served
+    assert sam.call_once("JudgeRelease", event) == served
+
+
+def test_a_message_that_does_not_parse_reaches_the_dead_letters(sam: SamLocal, cloud: LocalCloud) -> None:
+    nonsense = {"detail": "nonsense"}
+    answer = sam.call("AcceptCodeVersion", nonsense)
+    assert answer.get("accepted") is False, f"{answer}\n{sam.log_end()}"
+    queue = installed(cloud).outputs["DeadLettersUrl"]
+    letters = cloud.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    assert nonsense in [json.loads(letter["Body"])["message"] for letter in letters]
+
+
+def logical_id(function: str) -> str:
+    return "".join(word.capitalize() for word in function.split("_"))
+
+
+def wait_for_the_stack(cloud: LocalCloud, seconds: float = 30.0) -> None:
+    """Instead of the state machine: until nothing is in progress with the environment's stack, or there is none."""
+    cloudformation = cloud.workload_client("cloudformation")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        stacks = cloudformation.describe_stacks()["Stacks"]
+        if not any(ENVIRONMENT in stack["StackName"] and "IN_PROGRESS" in stack["StackStatus"] for stack in stacks):
+            return
+        time.sleep(0.2)
+    pytest.fail(f"the stack of {ENVIRONMENT} is still in progress after {seconds} s")
