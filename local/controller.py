@@ -25,6 +25,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from hypercorn.config import Config
 
 from local import stepfunctions
 from local.clock import VirtualClock
+from local.desk import PREFIX, Desk
 from local.faults import Fault, Faults, end_with_parent
 
 Json = dict[str, Any]
@@ -60,78 +62,50 @@ class Controller:
     """MiniStack's ASGI application with the local cloud's own routes in front of it."""
 
     def __init__(self, retry_scale: float) -> None:
-        self.clock = VirtualClock()
-        self.faults = Faults()
-        self.ledger: list[Json] = []
+        self._desk = desk = Desk()
+        desk.offer("POST", "service-event", _put_service_event)
         self._ministack = _ministack("app")
         _require_iam(self._ministack)
         # MiniStack removes the containers of earlier runs when it starts; we use none, and own none.
-        self._ministack._stop_docker_containers = lambda: None
-        stepfunctions.install(self.clock, retry_scale)
-        _install_time(self.clock)
-        _install_events(self.faults)
-        _install_invocations(self.clock, self.faults, self.ledger)
+        self._ministack._stop_docker_containers = lambda *_: None
+        stepfunctions.install(desk.clock, retry_scale)
+        _install_time(desk.clock)
+        _install_events(desk.faults)
+        _install_invocations(desk.clock, desk.faults, desk.ledger)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/_local/"):
+        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
             await self._ministack.app(scope, receive, send)
             return
-        try:
-            status, answer = 200, self._answer(scope["method"], scope["path"], await _body(receive))
-        except (LookupError, ValueError) as error:
-            status, answer = 400, f"{type(error).__name__}: {error}"
+        status, body = self._desk.answer(scope["method"], scope["path"], await _body(receive))
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+        await send({"type": "http.response.body", "body": body})
 
     def end(self) -> None:
         """Take the warm Lambda workers along."""
         _ministack("core.lambda_runtime").reset()
         os._exit(0)
 
-    def _answer(self, method: str, path: str, body: Any) -> Any:
-        match method, path.removeprefix("/_local/"):
-            case "GET", "health":
-                return "ok"
-            case "GET", "clock":
-                return {"time": self.clock.time()}
-            case "POST", "clock":
-                self.clock.advance(body["advance"])
-            case "GET", "ledger":
-                return list(self.ledger)
-            case "DELETE", "ledger":
-                self.ledger.clear()
-            case "GET", "faults":
-                return self.faults.all()
-            case "POST", "faults":
-                self.faults.add(body)
-            case "DELETE", "faults":
-                self.faults.clear()
-            case "POST", "service-event":
-                _put_service_event(body)
-            case _:
-                raise LookupError(f"{method} {path}")
-        return None
-
 
 def _ministack(module: str) -> Any:
     """A module of MiniStack, which has no type information, as a value of type Any."""
-    return importlib.import_module(f"ministack.{module}" if module == "app" or "." in module else f"ministack.services.{module}")
+    return importlib.import_module(f"ministack.{module}")
 
 
 def _require_iam(app: Any) -> None:
     if not getattr(app, "AUTH", False):
-        version = importlib.import_module("importlib.metadata").version("ministack")
-        raise SystemExit(f"MiniStack {version} does not enforce IAM (AUTH=true): the local cloud needs 1.5.33 or later")
+        installed = metadata.version("ministack")
+        raise SystemExit(f"MiniStack {installed} does not enforce IAM: the local cloud needs 1.5.33 or later")
 
 
-async def _body(receive: Receive) -> Any:
+async def _body(receive: Receive) -> bytes:
     received, more = b"", True
     while more:
         message = await receive()
         received += message.get("body", b"")
         more = message.get("more_body", False)
-    return json.loads(received or b"null")
+    return received
 
 
 # ---- time ----------------------------------------------------------------------------------------------
@@ -148,15 +122,19 @@ class _Time:
 
 def _install_time(clock: VirtualClock) -> None:
     """MiniStack uses real time; events, schedule rules and EventBridge Scheduler follow the virtual clock."""
-    _ministack("eventbridge")._now_ts = clock.time
-    _ministack("scheduler").time = _Time(clock)
+    _ministack("services.eventbridge")._now_ts = clock.time
+    _ministack("services.scheduler").time = _Time(clock)
 
 
 # ---- events --------------------------------------------------------------------------------------------
 
 
 def _install_events(faults: Faults) -> None:
-    eventbridge, sns, lambdas = _ministack("eventbridge"), _ministack("sns"), _ministack("lambda_svc")
+    eventbridge, sns, lambdas = (
+        _ministack("services.eventbridge"),
+        _ministack("services.sns"),
+        _ministack("services.lambda_svc"),
+    )
     dispatch = eventbridge._dispatch_event
 
     def dispatch_event(event: Json, view: Any = None) -> None:
@@ -178,9 +156,7 @@ def _install_events(faults: Faults) -> None:
         )
         lambdas.invoke_async_with_retry(record, event)
 
-    def deliver_message(
-        endpoint: str, envelope: str, _topic: str, subscription: str, *_: Any
-    ) -> None:
+    def deliver_message(endpoint: str, envelope: str, _topic: str, subscription: str, *_: Any) -> None:
         record = {
             "EventVersion": "1.0",
             "EventSubscriptionArn": subscription,
@@ -196,7 +172,7 @@ def _install_events(faults: Faults) -> None:
 
 def _put_service_event(event: Json) -> None:
     """Put an event of an AWS service, of whichever account, on a bus of this account."""
-    eventbridge, responses = _ministack("eventbridge"), _ministack("core.responses")
+    eventbridge, responses = _ministack("services.eventbridge"), _ministack("core.responses")
     account = os.environ["MINISTACK_ACCOUNT_ID"]
     with responses.request_scope(account, "us-east-1"):
         bus = event.get("event-bus", "default")
@@ -223,14 +199,15 @@ def _event_facts(event: Json) -> Json:
     except ValueError:
         detail = {}
     status = (detail.get("status-details") or {}).get("status") or detail.get("status")
-    return {"detail-type": event.get("DetailType"), "status": status, "environment": environment_of(None, {"detail": detail})}
+    environment = environment_of(None, {"detail": detail})
+    return {"detail-type": event.get("DetailType"), "status": status, "environment": environment}
 
 
 # ---- Lambda --------------------------------------------------------------------------------------------
 
 
 def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json]) -> None:
-    lambdas, runtime = _ministack("lambda_svc"), _ministack("core.lambda_runtime")
+    lambdas, runtime = _ministack("services.lambda_svc"), _ministack("core.lambda_runtime")
     _improve_worker(runtime)
     last = threading.local()  # the worker of this thread's invocation, and what it answered
     places: Mapping[str, threading.BoundedSemaphore] = defaultdict(

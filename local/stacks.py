@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from moto.autoscaling.models import FakeAutoScalingGroup
@@ -25,6 +27,7 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.instances import Instance
 
+from local import deletions
 from local.clock import VirtualClock
 from local.faults import Fault, Faults
 
@@ -60,9 +63,10 @@ class Life:
     stack: Stack
     request: Request
     environment: str
+    began: datetime
     instances: list[Instance] = field(default_factory=list)
     deleting: bool = False
-    activities: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    activities: list[dict[str, Any]] = field(default_factory=list)
 
 
 class _Failed(Exception):
@@ -94,6 +98,7 @@ class Stacks:
 
     def install(self) -> None:
         """Put this in the place of moto's own timing."""
+        deletions.install()
         _speed_up()
         _install_outputs()
         self._install_requests()
@@ -129,13 +134,17 @@ class Stacks:
 
     def create(self, stack: Stack) -> None:
         """Begin to create the stack's resources."""
-        environment = stack.tags.get(ENVIRONMENT_TAG, stack.name.removeprefix(STACK_PREFIX))
-        life = Life(stack, getattr(self._here, "request", Request()), environment)
-        self._lives[stack.stack_id] = life
+        life = self._begin(stack)
         stack.events.clear()  # moto has noted the beginning already, which is done here
         self._status(life, "CREATE_IN_PROGRESS", "User Initiated")
-        fault = self._faults.take("stack", stack="create", environment=environment)
+        fault = self._faults.take("stack", stack="create", environment=life.environment)
         threading.Thread(target=self._create, args=(life, fault or {}), daemon=True).start()
+
+    def _begin(self, stack: Stack) -> Life:
+        environment = stack.tags.get(ENVIRONMENT_TAG, stack.name.removeprefix(STACK_PREFIX))
+        life = Life(stack, getattr(self._here, "request", Request()), environment, self._clock.now())
+        self._lives[stack.stack_id] = life
+        return life
 
     def _create(self, life: Life, fault: Fault) -> None:
         try:
@@ -162,7 +171,7 @@ class Stacks:
         kind = life.stack.template_dict["Resources"][name]["Type"]
         _resource_event(life, name, "CREATE_IN_PROGRESS")
         if fault.get("effect") in ("fail", "rollback") and name == _failing_resource(life.stack, fault):
-            raise _Failed(name, fault.get("reason", "Resource handler returned message: \"Internal Failure\""))
+            raise _Failed(name, fault.get("reason", 'Resource handler returned message: "Internal Failure"'))
         self._here.making = life
         try:
             resource: Any = life.stack.resource_map[name]
@@ -221,31 +230,28 @@ class Stacks:
             life.instances.remove(instance)
         for reservation in ec2_backends[life.stack.account_id][life.stack.region_name].reservations.values():
             reservation.instances = [one for one in reservation.instances if one not in missing]
-        zone = group.availability_zones[0]
-        life.activities[group.name] = [
+        why = _capacity_reason(group.instance_type, group.availability_zones[0])
+        life.activities.append(
             {
-                "ActivityId": str(len(life.activities)),
+                "ActivityId": str(uuid.uuid4()),
                 "AutoScalingGroupName": group.name,
-                "Description": "Launching a new EC2 instance.  Status Reason: "
-                + (message := _capacity_reason(group.instance_type, zone)),
+                "Description": f"Launching a new EC2 instance.  Status Reason: {why}",
                 "Cause": f"At {self._clock.iso()} an instance was started in response to a difference between "
                 f"desired and actual capacity, increasing the capacity from {have} to {want}.",
                 "StartTime": self._clock.now(),
                 "EndTime": self._clock.now(),
                 "StatusCode": "Failed",
-                "StatusMessage": message,
+                "StatusMessage": why,
                 "Progress": 100,
             }
-        ]
+        )
 
     def _stop_if_too_late(self, life: Life) -> None:
-        minutes = life.stack.timeout_in_minutes
-        began = life.stack.creation_time.timestamp() if life.stack.creation_time.tzinfo else None
-        now = self._clock.now()
-        began = began or life.stack.creation_time.replace(tzinfo=now.tzinfo).timestamp()
-        if minutes and now.timestamp() - began > int(minutes) * 60:
-            groups = [name for name, _ in _groups(life.stack)] or list(life.stack.template_dict["Resources"])
-            raise _Failed(groups[0], "Stack creation time exceeded the specified timeout. Resource creation cancelled")
+        minutes = int(life.stack.timeout_in_minutes or 0)
+        if minutes and self._clock.now() - life.began > timedelta(minutes=minutes):
+            resources = [name for name, _ in _groups(life.stack)] or _creation_order(life.stack)
+            reason = "Stack creation time exceeded the specified timeout. Resource creation cancelled"
+            raise _Failed(resources[0], reason)
 
     def _fail(self, life: Life, failure: _Failed, fault: Fault) -> None:
         reason = f"The following resource(s) failed to create: [{failure.resource}]. "
@@ -284,7 +290,7 @@ class Stacks:
                 message=f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled"
             )
         request = getattr(self._here, "request", Request())
-        life = self._lives.setdefault(stack.stack_id, Life(stack, request, stack.name.removeprefix(STACK_PREFIX)))
+        life = self._lives.get(stack.stack_id) or self._begin(stack)  # a change set's stack has no life yet
         life.request, life.deleting = request, True
         self._status(life, "DELETE_IN_PROGRESS", "User Initiated")
         self._shut_down(life)
@@ -304,8 +310,8 @@ class Stacks:
             stuck = fault.get("resource") or _creation_order(life.stack)[0]
             keep.add(stuck)
         failures = self._remove_resources(life, keep)
-        if stuck:
-            failures[stuck] = fault.get("reason", "resource has a dependent object")
+        if stuck:  # what it depends on is not even tried
+            failures = {stuck: fault.get("reason", "resource has a dependent object")}
         with self._lock:
             if failures:
                 self._delete_failed(life, failures)
@@ -351,8 +357,9 @@ class Stacks:
         backend = _backend(life.stack)
         backend.stacks.pop(life.stack.stack_id, None)
         backend.deleted_stacks[life.stack.stack_id] = life.stack
-        for name in [name for name, export in backend.exports.items() if export.exporting_stack_id == life.stack.stack_id]:
-            backend.exports.pop(name)
+        for name, export in list(backend.exports.items()):
+            if export.exporting_stack_id == life.stack.stack_id:
+                backend.exports.pop(name)
         self._status(life, "DELETE_COMPLETE")
 
     # ---- what others see -------------------------------------------------------------------------------
@@ -386,8 +393,15 @@ class Stacks:
 
             return handle
 
+        def update_termination_protection(response: Any) -> ActionResult:
+            """moto has no such action."""
+            stack = response.cloudformation_backend.get_stack(response._get_param("StackName"))
+            stack.enable_termination_protection = response._get_bool_param("EnableTerminationProtection")
+            return ActionResult({"StackId": stack.stack_id})
+
         _replace(
             CloudFormationResponse,
+            update_termination_protection=update_termination_protection,
             create_stack=remember(CloudFormationResponse.create_stack),
             delete_stack=remember(CloudFormationResponse.delete_stack),
         )
@@ -398,7 +412,7 @@ class Stacks:
         here, create = self._here, FakeAutoScalingGroup.create_from_cloudformation_json
 
         def create_from_cloudformation_json(
-            _cls: type, name: str, definition: dict[str, Any], account: str, region: str, **kwargs: Any
+            _cls: type, /, name: str, definition: dict[str, Any], account: str, region: str, **kwargs: Any
         ) -> FakeAutoScalingGroup:
             life = getattr(here, "making", None)
             if life is not None:
@@ -422,8 +436,8 @@ class Stacks:
 
         def describe_scaling_activities(response: Any) -> ActionResult:
             group = response._get_param("AutoScalingGroupName")
-            lives = list(self._lives.values())
-            found = [one for life in lives for name, all_ in life.activities.items() for one in all_ if group in (None, name)]
+            activities = [one for life in self._lives.values() for one in life.activities]
+            found = [one for one in activities if group in (None, one["AutoScalingGroupName"])]
             return ActionResult({"Activities": found})
 
         _replace(AutoScalingResponse, describe_scaling_activities=describe_scaling_activities)
@@ -477,15 +491,12 @@ def _tag(resource: Any, tags: dict[str, str]) -> None:
 def _tag_volumes(instance: Any) -> None:
     """moto tags an instance as its launch template says, but not the instance's volumes."""
     group = getattr(instance, "autoscaling_group", None)
-    template = group and group.ec2_launch_template
-    if template is None:
+    template: Any = getattr(group, "ec2_launch_template", None)
+    if group is None or template is None:
         return
     specifications = template.get_version(group.launch_template_version).data.get("TagSpecifications", [])
     tags = {
-        tag["Key"]: tag["Value"]
-        for one in specifications
-        if one["ResourceType"] == "volume"
-        for tag in one["Tags"]
+        tag["Key"]: tag["Value"] for one in specifications if one["ResourceType"] == "volume" for tag in one["Tags"]
     }
     volumes = [device.volume_id for device in instance.block_device_mapping.values()]
     instance.ec2_backend.create_tags(volumes, tags)

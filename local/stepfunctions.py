@@ -238,9 +238,7 @@ class _Engine:
             _event(execution, kind, error=error.error, cause=error.cause, **details)
             raise
 
-    def _call(
-        self, resource: str, arguments: Any, _answer: Future[Any], timeout: float, execution: Json
-    ) -> Any:
+    def _call(self, resource: str, arguments: Any, _answer: Future[Any], timeout: float, execution: Json) -> Any:
         """Call in a thread of its own, which goes on unheard when the task times out, as on AWS."""
         if timeout >= FOREVER:
             return sfn._invoke_resource(resource, arguments)
@@ -323,7 +321,7 @@ class _Engine:
 
 def _retry_delay(retrier: Json, count: int) -> float:
     delay = float(retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** count)
-    return min(delay, retrier.get("MaxDelaySeconds", delay))
+    return min(delay, float(retrier.get("MaxDelaySeconds", delay)))
 
 
 def _arguments(state: Json, raw_input: Any, ctx: Json) -> Any:

@@ -41,8 +41,10 @@ from xml.sax.saxutils import escape
 
 import moto.core.utils
 from werkzeug.serving import make_server
+from werkzeug.test import run_wsgi_app
 
 from local.clock import VirtualClock
+from local.desk import PREFIX, Desk
 from local.faults import Fault, Faults, end_with_parent
 
 Environ = dict[str, Any]
@@ -60,7 +62,7 @@ def main() -> None:
         float(os.environ["MAYFLY_LOCAL_BOOT_SECONDS"]),
         float(os.environ["MAYFLY_LOCAL_DELETE_SECONDS"]),
     )
-    from moto.server import MotoRequestHandler
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
 
     class QuietHandler(MotoRequestHandler):
         """Keeps connections open, as AWS does, and logs no requests: the ledger has them."""
@@ -78,28 +80,32 @@ class Workload:
     """moto's WSGI application with the local cloud's own routes in front of it."""
 
     def __init__(self, controller_url: str, boot_seconds: float, delete_seconds: float) -> None:
-        self.clock = VirtualClock()
-        self.faults = Faults()
-        self.ledger: list[dict[str, Any]] = []
-        _install_time(self.clock)
+        self._desk = desk = Desk()
+        _install_time(desk.clock)
         # moto's modules are imported from here on: they take its clock along.
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
         from local.stacks import Stacks, Timing
-        from moto.server import DomainDispatcherApplication, create_backend_app
 
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.RLock()
-        self._timing = Timing(boot_seconds, delete_seconds)
-        delivery = _Delivery(controller_url, self.clock, self.faults)
-        self._stacks = Stacks(self.clock, self.faults, self._timing, self._lock, delivery.announce)
-        self._stacks.install()
         self._sessions: dict[str, str] = {}  # access key -> role session name
+        self._timing = Timing(boot_seconds, delete_seconds)
+        delivery = _Delivery(controller_url, desk.clock, desk.faults)
+        stacks = Stacks(desk.clock, desk.faults, self._timing, self._lock, delivery.announce)
+        stacks.install()
+        desk.offer("GET", "fleet", lambda _: stacks.fleet())
+        desk.offer("POST", "settings", lambda body: self._set(**body))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
-        if environ["PATH_INFO"].startswith("/_local/"):
-            return self._local(environ, body, start_response)
-        return self._aws(environ, body, start_response)
+        if not environ["PATH_INFO"].startswith(PREFIX):
+            return self._aws(environ, body, start_response)
+        status, answer = self._desk.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], body)
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))]
+        start_response(f"{status} {'OK' if status == 200 else 'Bad Request'}", headers)
+        return [answer]
 
     # ---- AWS's API --------------------------------------------------------------------------------------
 
@@ -107,8 +113,8 @@ class Workload:
         call = _read_call(environ, body)
         environment = self._sessions.get(call.access_key)
         names = (call.action, f"{call.service}:{call.action}")
-        fault = self.faults.take("action", action=names, environment=environment)
-        started, at = time.monotonic(), self.clock.iso()
+        fault = self._desk.faults.take("action", action=names, environment=environment)
+        started, at = time.monotonic(), self._desk.clock.iso()
         if fault and fault.get("when", "before") == "before":
             answer = _fault_answer(call, fault)
         else:
@@ -116,7 +122,7 @@ class Workload:
             answer = _fault_answer(call, fault) if fault else answer
         if call.action == "AssumeRole" and answer.code == 200:
             self._remember_session(call, answer.body)
-        self.ledger.append(
+        self._desk.ledger.append(
             {
                 "service": call.service,
                 "action": call.action,
@@ -133,54 +139,15 @@ class Workload:
 
     def _ask_moto(self, environ: Environ) -> _Answer:
         """One call at a time: moto is not made for threads, and is busy computing anyway."""
-        told: list[Any] = []
         with self._lock:
-            parts = self._moto.get_application(environ)(environ, lambda *args: told.extend(args[:2]))
-            body = b"".join(parts)
-        return _Answer(told[0], list(told[1]), body)
+            application: Any = self._moto.get_application(environ)
+            parts, status, headers = run_wsgi_app(application, environ)
+            return _Answer(status, list(headers), b"".join(parts))
 
     def _remember_session(self, call: _Call, body: bytes) -> None:
         key = re.search(rb"<AccessKeyId>([^<]+)", body)
         if key:
             self._sessions[key.group(1).decode()] = call.parameters.get("RoleSessionName", [""])[0]
-
-    # ---- the local cloud's own routes -------------------------------------------------------------------
-
-    def _local(self, environ: Environ, body: bytes, start_response: StartResponse) -> Iterable[bytes]:
-        route = environ["PATH_INFO"].removeprefix("/_local/")
-        try:
-            status, answer = "200 OK", self._answer(environ["REQUEST_METHOD"], route, json.loads(body or b"null"))
-        except (LookupError, ValueError, TypeError) as error:
-            status, answer = "400 Bad Request", f"{type(error).__name__}: {error}"
-        text = json.dumps(answer).encode()
-        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
-        return [text]
-
-    def _answer(self, method: str, route: str, body: Any) -> Any:
-        match method, route:
-            case "GET", "health":
-                return "ok"
-            case "GET", "clock":
-                return {"time": self.clock.time()}
-            case "POST", "clock":
-                self.clock.advance(body["advance"])
-            case "GET", "ledger":
-                return list(self.ledger)
-            case "DELETE", "ledger":
-                self.ledger.clear()
-            case "GET", "faults":
-                return self.faults.all()
-            case "POST", "faults":
-                self.faults.add(body)
-            case "DELETE", "faults":
-                self.faults.clear()
-            case ("GET" | "POST"), "settings":
-                return self._set(**(body or {}))
-            case "GET", "fleet":
-                return self._stacks.fleet()
-            case _:
-                raise LookupError(f"{method} {route}")
-        return None
 
     def _set(self, boot_seconds: float | None = None, delete_seconds: float | None = None) -> dict[str, float]:
         timing = self._timing
@@ -270,9 +237,7 @@ def _xml_error(service: str, code: str, message: str, status: int) -> str:
     if service == "ec2":
         return f"<Response><Errors><Error>{error}</Error></Errors><RequestID>{request}</RequestID></Response>"
     side = "Sender" if status < 500 else "Receiver"
-    return (
-        f"<ErrorResponse><Error><Type>{side}</Type>{error}</Error><RequestId>{request}</RequestId></ErrorResponse>"
-    )
+    return f"<ErrorResponse><Error><Type>{side}</Type>{error}</Error><RequestId>{request}</RequestId></ErrorResponse>"
 
 
 # ---- status events -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The name of a release makes it unique: whatever is repeated, here or by a redelivery, starts nothing twice."""
@@ -30,10 +30,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     facts = {**pushed.model_dump(), "stage": "requested"}
     entry = Entry(text(received.at), pushed.pushed_by or received.via, "Code Version Pushed", f"by {received.via}")
     try:
-        records.begin(release, facts, entry, received.at + timedelta(days=here.record_days))
-    except Conflict:
+        record = records.begin(release, facts, entry, received.at + timedelta(days=here.record_days))
+    except Conflict as conflict:
+        record = conflict.found
         records.note(release, Entry(entry.at, entry.who, "pushed again", "ignored: this attempt is released already"))
 
-    # After the record and not instead of it: a death between the two is mended by the redelivery.
-    started = executions.start(here.release_machine, release, {"release": release, "pushed": pushed.model_dump()})
+    # After the record and not instead of it: a death between the two is mended by the redelivery. It starts what the
+    # record says, whatever else was pushed under the same name meanwhile.
+    first = {name: record[name] for name in CodeVersionPushed.model_fields.keys() & record.keys()}
+    started = executions.start(here.release_machine, release, {"release": release, "pushed": first})
     return {"accepted": True, "release": release, "started": started}

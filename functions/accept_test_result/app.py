@@ -13,7 +13,7 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The first ending that reaches the record stands. It is written before the execution is resumed, so a result

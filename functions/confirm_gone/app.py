@@ -1,9 +1,11 @@
 """Confirms that nothing is left of an environment, and closes its record."""
 
+from dataclasses import asdict
 from typing import Any
 
 from mayfly.aws import clients, stacks
 from mayfly.aws.records import Entry, Records
+from mayfly.domain.ending import by_failure
 from mayfly.domain.guard import may_terminate
 from mayfly.messages import Order
 from mayfly.observability import logger, metrics
@@ -14,7 +16,7 @@ class StillThere(Exception):
     """Something of the environment is left; the state machine looks again for a while."""
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Gone is what EC2 says is gone. An instance that outlived its stack is terminated here, if the guard permits."""
@@ -38,6 +40,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         order.environment,
         {"stage": "terminated", "waiting": None, "terminated_at": event["now"], "instances_left": 0},
         Entry(event["now"], context.function_name, "terminated", "no stack and no instance is left"),
+        # Only where the record was lost meanwhile: what is gone is gone, whatever the table remembers.
+        once={"ending": asdict(by_failure("RecordLost", "why it ended is not known any more")) | {"at": event["now"]}},
     )
     metrics.add_metric(name="EnvironmentsTerminated", unit="Count", value=1)
     return {

@@ -14,7 +14,7 @@ class NotReady(Exception):
     """Not yet, or never: the state machine looks again for a while."""
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """CREATE_COMPLETE says that all instances signalled; what they are doing now, only EC2 knows."""
     here, order = settings(), Order.model_validate(event["order"])

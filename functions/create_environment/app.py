@@ -22,7 +22,7 @@ class EndedBefore(Exception):
     """The life was ended before anything was built."""
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Runs first to ask for the stack, and again whenever the event that should end the wait does not come.
@@ -53,6 +53,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             order.environment, order.application, here.controller, datetime.fromisoformat(event["deadline"])
         ),
         f"arn:aws:iam::{order.account}:role/{here.stack_role}",
+        request=token,
     )
     if stack_id is None:
         stack_id = look_again(here, order, workload, token)
@@ -85,7 +86,7 @@ def look_again(here: Settings, order: Order, workload: clients.Workload, token: 
         raise NotOurs(f"{stack.id} stands already: {ours.reason}")
     reply = answer("creation", stack.status, stack.status_reason)
     if reply and reply.error:
-        reply = Answer(reply.error, f"{reply.reason}; {stacks.why_failed(workload, stack.id)}")
+        reply = Answer(reply.error, stacks.why_failed(workload, stack.id, reply))
     if reply:
         executions.settle(token, reply, {"stack": stack.id})
     return stack.id

@@ -18,7 +18,7 @@ class TerminationRefused(Exception):
     """The guard refused. Nothing was destroyed, and repeating it would change nothing."""
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Runs at the end of every life, whatever ended it, and again where a deletion failed or its event is late."""
     here, order = settings(), Order.model_validate(event["order"])

@@ -9,7 +9,7 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A release that could not be planned fails with that reason; any other is judged by its suites."""

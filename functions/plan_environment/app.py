@@ -10,7 +10,7 @@ from mayfly.observability import logger
 from mayfly.settings import settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The deadline counts from the first time this runs: a repetition finds the record and gives the same."""
     here, order = settings(), Order.model_validate(event["order"])

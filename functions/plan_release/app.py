@@ -10,7 +10,7 @@ from mayfly.observability import logger
 from mayfly.settings import settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Returns the orders. What the platform team configured wrongly is refused here, before anything is built."""
     here, release = settings(), event["release"]

@@ -12,7 +12,7 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An event that nobody waits for, of an older stack or a second time, changes nothing."""
@@ -36,12 +36,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if reply is None:
         return {"environment": environment, "resumed": False, "reason": f"{status.details.status} ends no wait"}
     if reply.error:
-        reply = Answer(reply.error, f"{reply.reason}; {causes(here, record, status.stack_id)}")
+        reply = Answer(reply.error, why_failed(here, str(environment), status.stack_id, reply))
     resumed = executions.settle(record["waiting"]["token"], reply, {"stack": status.stack_id})
     return {"environment": environment, "resumed": resumed, "reason": reply.reason}
 
 
-def causes(here: Settings, record: dict[str, Any], stack_id: str) -> str:
-    """What failed, for the record: looked up only where something did."""
-    workload = clients.workload(record["account"], record["region"], here.workload_role, record["id"])
-    return stacks.why_failed(workload, stack_id)
+def why_failed(here: Settings, environment: str, stack_id: str, reply: Answer) -> str:
+    """The reason with its causes, looked up only where something failed. Where to look, the stack's ARN says: a
+    record that was lost and begun anew by the deletion does not."""
+    region, account = stack_id.split(":")[3:5]
+    return stacks.why_failed(clients.workload(account, region, here.workload_role, environment), stack_id, reply)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,8 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.ec2.models import EC2Backend, ec2_backends
-from moto.ec2.models.elastic_ip_addresses import ElasticAddress
-from moto.ec2.models.internet_gateways import InternetGateway
-from moto.ec2.models.nat_gateways import NatGateway
-from moto.ec2.models.route_tables import RouteTable
-from moto.ec2.models.vpcs import VPCEndPoint
+
+from local import deletions
 
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "blueprints/fleet.yaml"
@@ -30,16 +26,6 @@ TAGS = {
     "mayfly:controller": "111111111111/us-east-1/mayfly",
 }
 
-# moto's CloudFormation builds these but has no way to delete them, so a stack with a VPC of its own could
-# never go. The rest of the deletion is moto's own.
-DELETIONS: dict[type[Any], Callable[[EC2Backend, Any], object]] = {
-    RouteTable: lambda ec2, table: ec2.route_tables.pop(table.id, None),
-    InternetGateway: lambda ec2, gateway: ec2.internet_gateways.pop(gateway.id, None),
-    NatGateway: lambda ec2, gateway: ec2.nat_gateways.pop(gateway.id, None),
-    VPCEndPoint: lambda ec2, endpoint: ec2.delete_vpc_endpoints([endpoint.id]),
-    ElasticAddress: lambda ec2, address: ec2.release_address(allocation_id=address.allocation_id),
-}
-
 
 @pytest.fixture(autouse=True)
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -48,17 +34,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    for resource, deletion in DELETIONS.items():
-
-        def delete(
-            self: Any,
-            account_id: str,
-            region_name: str,
-            deletion: Callable[[EC2Backend, Any], object] = deletion,
-        ) -> None:
-            deletion(ec2_backends[account_id][region_name], self)
-
-        monkeypatch.setattr(resource, "delete", delete, raising=False)
+    deletions.install()
     with mock_aws():
         yield
 

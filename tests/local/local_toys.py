@@ -50,7 +50,8 @@ class Toys:
 
     def function(self, body: str, timeout: int = 10, **allow: str) -> str:
         """A function whose handler has this body, with `event` and `context`; returns its name."""
-        source = "import json, os, time\n\n\ndef handler(event, context):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+        handler = textwrap.indent(textwrap.dedent(body), "    ")
+        source = f"import json, os, time\n\n\ndef handler(event, context):\n{handler}\n"
         archive, name = io.BytesIO(), self.name("function")
         with zipfile.ZipFile(archive, "w") as package:
             package.writestr("app.py", source)
@@ -111,20 +112,27 @@ class Toys:
     def history(self, execution: str) -> list[dict[str, Any]]:
         return list(self.states.get_execution_history(executionArn=execution, maxResults=1000)["events"])
 
-    def stack(self, instances: int = 2, **options: Any) -> tuple[str, str]:
+    def stack(self, environment: str | None = None, instances: int = 2, **options: Any) -> tuple[str, str]:
         """Create a stack as Mayfly does; returns its id and its environment's."""
-        environment = self.name("shop")
+        environment = environment or self.name("shop")
         parameters = {"EnvironmentId": environment, "InstanceCount": str(instances)}
         tags = {"mayfly:environment": environment, "mayfly:application": "shop"}
-        options = {"OnFailure": "DO_NOTHING", "ClientRequestToken": environment} | options
-        stack = self.cloud.workload_client("cloudformation").create_stack(
-            StackName=f"mayfly-{environment}",
-            TemplateBody=TEMPLATE,
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
-            **options,
-        )
+        request = {
+            "StackName": f"mayfly-{environment}",
+            "TemplateBody": TEMPLATE,
+            "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+            "OnFailure": "DO_NOTHING",
+            "ClientRequestToken": environment,
+        }
+        stack = self.cloud.workload_client("cloudformation").create_stack(**request | options)
         return str(stack["StackId"]), environment
+
+    def broken_stack(self, size: int = 2, options: dict[str, Any] | None = None, **fault: Any) -> tuple[str, str]:
+        """Create a stack to which this fault happens; returns its id and its environment's."""
+        environment = self.name("shop")
+        self.cloud.fault("workload", stack="create", environment=environment, **fault)
+        return self.stack(environment, size, **options or {})
 
     def described(self, stack: str) -> dict[str, Any]:
         stacks = self.cloud.workload_client("cloudformation").describe_stacks(StackName=stack)["Stacks"]

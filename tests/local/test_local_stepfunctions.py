@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-
 from local_toys import Toys, eventually
 
 from local.cloud import LocalCloud
@@ -15,7 +14,7 @@ from local.cloud import LocalCloud
 INVOKE = "arn:aws:states:::lambda:invoke"
 WAIT = INVOKE + ".waitForTaskToken"
 CONTEXT = "{% $states.context %}"
-TOKEN = "{% $states.context.Task.Token %}"  # noqa: S105
+TOKEN = "{% $states.context.Task.Token %}"
 DAY = 24 * 3600
 
 
@@ -107,7 +106,7 @@ def test_a_plain_task_times_out_in_virtual_time(cloud: LocalCloud, toys: Toys) -
 
 def test_retries_end_after_the_given_attempts_with_delays_that_are_capped(cloud: LocalCloud, toys: Toys) -> None:
     function = toys.function("raise OSError('busy')")
-    retry = {"ErrorEquals": ["OSError"], "IntervalSeconds": 4, "BackoffRate": 1.5, "MaxDelaySeconds": 5, "MaxAttempts": 3}
+    retry = {"ErrorEquals": ["OSError"], "IntervalSeconds": 4, "BackoffRate": 1.5, "MaxDelaySeconds": 5}
     execution = toys.start({"Try": task(function, Retry=[retry])})
     assert toys.ended(execution)["error"] == "OSError"
     assert len(cloud.ledger()["invocations"]) == 4
@@ -181,8 +180,8 @@ def test_put_events_serialises_the_detail_and_fails_when_an_entry_does(cloud: Lo
 
     def put(source: str) -> dict[str, Any]:
         entry = {"Source": source, "DetailType": "Said", "Detail": {"word": "{% 'hello' %}"}}
-        arguments = {"Entries": [entry]}
-        return {"Say": {"Type": "Task", "Resource": "arn:aws:states:::events:putEvents", "Arguments": arguments, "End": True}}
+        say = {"Type": "Task", "Resource": "arn:aws:states:::events:putEvents", "Arguments": {"Entries": [entry]}}
+        return {"Say": say | {"End": True}}
 
     toys.run(put(rule))
     [event] = eventually(lambda: toys.messages(queue))

@@ -29,6 +29,7 @@ from docker.errors import DockerException, ImageNotFound  # type: ignore[import-
 from .runtime_image import runtime_image
 
 _REPOSITORY, _TAG = "public.ecr.aws/lambda/python", "3.13-x86_64"
+_PREFIX = "mayfly-engine-"  # and the process id of the test run
 _START_SECONDS = 30.0
 
 
@@ -103,15 +104,40 @@ def _machine_engine() -> Engine:
 @contextmanager
 def _private_engine(cache: Path) -> Iterator[Engine]:
     environ = _with_tools(cache)
-    # A short path: the API's Unix socket lies in it, and those end at 108 characters.
-    with tempfile.TemporaryDirectory(prefix="mayfly-engine-") as folder, _daemon(Path(folder), environ) as daemon:
-        client = _wait_until_it_answers(daemon, Path(folder))
+    with _folder() as folder, _daemon(folder, environ) as daemon:
+        client = _wait_until_it_answers(daemon, folder)
         busybox = shutil.which("busybox", path=environ["PATH"])
         assert busybox, "its package was unpacked"
         image = runtime_image(cache, Path(busybox))
         client.api.import_image(src=str(image), repository=_REPOSITORY, tag=_TAG)
         description = f"an engine of our own {_version(client)} with a stand-in runtime image (not Amazon Linux)"
-        yield Engine(_socket(Path(folder)), daemon.pid, _gateway(client), description)
+        yield Engine(_socket(folder), daemon.pid, _gateway(client), description)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for a private engine, named after this process, which also names the engine's control group.
+
+    What a killed run left behind is removed as well. Its processes and mounts went with it.
+    """
+    # Not below the tests' own folders: the API's Unix socket lies in it, and its path may have 108 characters.
+    top = Path(tempfile.gettempdir())
+    for leftover in top.glob(f"{_PREFIX}*"):
+        if not Path("/proc", leftover.name.removeprefix(_PREFIX)).exists():
+            _remove(leftover)
+    folder = top / f"{_PREFIX}{os.getpid()}"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    for control_group in Path("/sys/fs/cgroup").glob(f"**/{folder.name}"):
+        for group, _, _ in control_group.walk(top_down=False):
+            group.rmdir()
+    shutil.rmtree(folder)
 
 
 def can_have_private_engine() -> bool:
@@ -169,13 +195,12 @@ def _succeeds(command: list[str]) -> bool:
 @contextmanager
 def _daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """`dockerd` as the first process of namespaces of its own; the Popen is the process that holds them."""
-    control_group = f"mayfly-engine-{os.getpid()}"
     command = [
         "setpriv", "--pdeathsig", "KILL",
         "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
         "sh", "-c", 'busybox ip link set lo up && exec "$@"', "sh",
         "dockerd", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false",
-        "--userland-proxy=true", f"--cgroup-parent=/{control_group}", f"--host={_socket(folder)}",
+        "--userland-proxy=true", f"--cgroup-parent=/{folder.name}", f"--host={_socket(folder)}",
         f"--data-root={folder}/data", f"--exec-root={folder}/run", f"--pidfile={folder}/pid",
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
@@ -190,13 +215,6 @@ def _daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[subprocess.Pop
         except subprocess.TimeoutExpired:
             os.killpg(daemon.pid, signal.SIGKILL)
             daemon.wait()
-        _remove_control_groups(control_group)
-
-
-def _remove_control_groups(name: str) -> None:
-    for top in Path("/sys/fs/cgroup").glob(f"**/{name}"):
-        for folder, _, _ in top.walk(top_down=False):
-            folder.rmdir()
 
 
 def _wait_until_it_answers(daemon: subprocess.Popen[bytes], folder: Path) -> "docker.DockerClient":

@@ -1,7 +1,7 @@
 """Every function in a container: the real SAM CLI, its runtime emulator and AWS's runtime client.
 
 The functions are called in the order of an environment's life, each with its sample event, as its own role, on a
-local cloud where Mayfly is installed. The state machines take no part. With a stand-in runtime image (see
+local cloud where Mayfly is installed. State machines and events take no part. With a stand-in runtime image (see
 runtime_image.py; the summary says which one was used) this shows that the functions load and work in a container
 with what `sam build` made; it says nothing about Amazon Linux.
 """
@@ -74,7 +74,7 @@ def test_a_message_that_does_not_parse_reaches_the_dead_letters(sam: SamLocal, c
     assert answer.get("accepted") is False, f"{answer}\n{sam.log_end()}"
     queue = installed(cloud).outputs["DeadLettersUrl"]
     letters = cloud.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
-    assert nonsense in [json.loads(letter["Body"])["message"] for letter in letters]
+    assert [json.loads(letter["Body"])["message"] for letter in letters] == [nonsense]
 
 
 def logical_id(function: str) -> str:

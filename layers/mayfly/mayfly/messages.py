@@ -170,7 +170,7 @@ def receive[M: BaseModel](model: type[M], event: dict[str, Any]) -> Received[M]:
         Refused: the envelope or the message is not what it should be.
     """
     try:
-        if "Records" in event:
+        if event.get("Records"):
             note = SnsModel.model_validate(event).Records[0].Sns
             message = model.model_validate_json(str(note.Message))
             return Received(message=message, at=note.Timestamp, via=f"SNS {note.MessageId}")

@@ -15,7 +15,8 @@ def start(machine: str, name: str, message: dict[str, Any]) -> bool:
     """Starts an execution under a name that only one can ever have (Step Functions remembers names for 90 days).
 
     Returns:
-        False where it was started before.
+        False where it is over already, or was started with another message. While it runs, the same message again
+        is True: Step Functions answers it like the first.
     """
     states: SFNClient = controller("stepfunctions")
     try:

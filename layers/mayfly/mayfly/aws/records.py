@@ -63,7 +63,7 @@ class Records:
         Raises:
             Conflict: there is one already.
         """
-        born = {"id": identity, "kind": self._kind, "forget_after": int(keep_until.timestamp())}
+        born = {"id": identity, "forget_after": int(keep_until.timestamp())}
         return self.change(identity, {**facts, **born}, entry, only_if="attribute_not_exists(pk)")
 
     def change(

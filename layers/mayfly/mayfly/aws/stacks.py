@@ -1,5 +1,6 @@
 """Environments as CloudFormation stacks, and the instances in them, seen through one workload account."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,14 @@ if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
 from mayfly.domain import tags
+from mayfly.domain.stack import Answer
 
 TEMPLATE_BODY_LIMIT = 51_200
 """Bytes of a template that CreateStack takes in the call itself."""
 
 _CAUSES_SHOWN = 3
+_FAILED = {"CreationFailed": "CREATE_FAILED", "DeletionFailed": "DELETE_FAILED"}
+"""The status of the resources at fault: those of a failed creation are no cause of a failed deletion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,18 @@ def create(
     parameters: Mapping[str, str],
     labels: Mapping[str, str],
     stack_role_arn: str,
+    request: str,
 ) -> str | None:
     """Asks for a stack, tagged from its first moment. Returns its id, or None where a stack of this name stands.
 
     A failed creation is left as it is (OnFailure DO_NOTHING): Mayfly deletes it anyway, and until then what failed
     can be named. A rollback would only take longer.
+
+    Args:
+        request: any text that is this request's own. CloudFormation answers the same request again like the first
+            time, so that a lost reply is no harm; another one it tells that the stack stands already.
     """
+    errors = workload.cloudformation.exceptions
     try:
         reply = workload.cloudformation.create_stack(
             StackName=name,
@@ -60,9 +70,9 @@ def create(
             RoleARN=stack_role_arn,
             OnFailure="DO_NOTHING",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-            ClientRequestToken=name,
+            ClientRequestToken=hashlib.sha256(request.encode()).hexdigest(),
         )
-    except workload.cloudformation.exceptions.AlreadyExistsException:
+    except (errors.AlreadyExistsException, errors.TokenAlreadyExistsException):
         return None
     return reply["StackId"]
 
@@ -95,8 +105,9 @@ def delete(workload: "Workload", stack: Stack, stack_role_arn: str) -> None:
     workload.cloudformation.delete_stack(StackName=stack.id, RoleARN=stack_role_arn)
 
 
-def why_failed(workload: "Workload", stack: str) -> str:
-    """The causes of a failed creation or deletion, first cause first, as CloudFormation and Auto Scaling tell them.
+def why_failed(workload: "Workload", stack: str, reply: Answer) -> str:
+    """The reason of a failed creation or deletion with its causes, the first first, as CloudFormation and Auto Scaling
+    tell them.
 
     CloudFormation reports the resources that failed and those it gave up because of them; only the first are causes.
     Where instances did not come, Auto Scaling knows why: missing capacity, for one, is told nowhere else.
@@ -106,7 +117,7 @@ def why_failed(workload: "Workload", stack: str) -> str:
     failed = [
         event
         for event in reversed(events)
-        if event.get("ResourceStatus", "").endswith("_FAILED")
+        if event.get("ResourceStatus") == _FAILED[reply.error or "CreationFailed"]
         and event.get("PhysicalResourceId") != event.get("StackId")
         and "cancelled" not in event.get("ResourceStatusReason", "")
     ]
@@ -117,7 +128,7 @@ def why_failed(workload: "Workload", stack: str) -> str:
         if event.get("ResourceType") == "AWS::AutoScaling::AutoScalingGroup" and event.get("PhysicalResourceId")
     )
     launches = [cause for group in dict.fromkeys(groups) for cause in _failed_launches(workload, group)]
-    return "; ".join(dict.fromkeys([*causes[:_CAUSES_SHOWN], *launches[:_CAUSES_SHOWN]]))
+    return "; ".join(dict.fromkeys([reply.reason, *causes[:_CAUSES_SHOWN], *launches[:_CAUSES_SHOWN]]))
 
 
 def _failed_launches(workload: "Workload", group: str) -> Iterable[str]:

@@ -1,0 +1,94 @@
+"""One world a test: moto in this process, with a controller account and a workload account."""
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.iam.models import AccessKey, iam_backends
+from pytest_socket import disable_socket, enable_socket
+
+from mayfly.aws import clients
+from mayfly.observability import logger
+from mayfly.settings import settings
+from tests.integration.world import BLUEPRINT, CONTROLLER, CONTROLLER_ACCOUNT, KEYS, REGION, Wire, World
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """An invocation without a metric is nothing to warn of: most have none."""
+    config.addinivalue_line("filterwarnings", "ignore:No application metrics to publish:UserWarning")
+
+
+@pytest.fixture(scope="session")
+def functions() -> tuple[boto3.Session, Wire]:
+    """The session that the functions make their clients from, and the wire that hears them: made once, that takes
+    longer than most tests."""
+    session, wire = boto3.Session(KEYS[CONTROLLER_ACCOUNT], "-", "-", region_name=REGION), Wire()
+    wire.join(session)
+    return session, wire
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[boto3.Session, Wire]) -> Iterator[World]:
+    """An installation of Mayfly as template.yaml sets it up, and an account where environments live. No way out."""
+    for name in ("AWS_ENDPOINT_URL", "MAYFLY_WORKLOAD_ENDPOINT_URL", "AWS_PROFILE", "MOTO_ACCOUNT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    session, wire = functions
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    disable_socket(allow_unix_socket=True)
+    with mock_aws():
+        for account, key in KEYS.items():
+            iam_backends[account]["aws"].access_keys[key] = AccessKey(None, "ASIA", account)
+        world = World(wire, "mayfly-records", "", "mayfly-blueprints", "")
+        _install(world)
+        _configure(world, monkeypatch)
+        _forget()
+        wire.reset()
+        yield world
+    _forget()
+    enable_socket()
+
+
+def _forget() -> None:
+    """What a process keeps between invocations, and a test must not find."""
+    clients.controller.cache_clear()
+    settings.cache_clear()
+    logger.clear_state()
+
+
+def _install(world: World) -> None:
+    world.own("dynamodb").create_table(
+        TableName=world.table,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )
+    world.queue = world.own("sqs").create_queue(QueueName="mayfly-dead-letters")["QueueUrl"]
+    world.own("s3").create_bucket(Bucket=world.bucket)
+    world.own("s3").put_bucket_versioning(Bucket=world.bucket, VersioningConfiguration={"Status": "Enabled"})
+    world.machine = world.own("stepfunctions").create_state_machine(
+        name="mayfly-run-release",
+        definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
+        roleArn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:role/mayfly-run-release",
+    )["stateMachineArn"]
+
+
+def _configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions' settings, and what a platform team puts into the installation."""
+    variables = {
+        "MAYFLY_TABLE": world.table,
+        "MAYFLY_CONTROLLER": CONTROLLER,
+        "MAYFLY_RELEASE_MACHINE_ARN": world.machine,
+        "MAYFLY_DEAD_LETTERS_URL": world.queue,
+        "MAYFLY_BLUEPRINTS_BUCKET": world.bucket,
+        "MAYFLY_PARAMETERS": "/mayfly",
+        "MAYFLY_WORKLOAD_ROLE": "mayfly-workload",
+        "MAYFLY_STACK_ROLE": "mayfly-cloudformation",
+        "MAYFLY_RECORD_DAYS": "90",
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    world.configure()
+    world.put("/mayfly/images/base/stable", "ami-12c6146b")
+    world.upload(BLUEPRINT.read_text())

@@ -1,0 +1,176 @@
+"""A release is planned into orders, and an order into a record with a deadline."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from mayfly.messages import Refused
+from tests.integration.world import (
+    APPLICATION,
+    BLUEPRINT,
+    CONTROLLER_ACCOUNT,
+    DEADLINE,
+    ENVIRONMENT,
+    LATER,
+    NOW,
+    PUSHED,
+    RELEASE,
+    WORKLOAD_ACCOUNT,
+    Json,
+    World,
+    an_order,
+    creation,
+)
+
+
+def plan(world: World, **change: Any) -> list[Json]:
+    """The orders of a release."""
+    event = {"release": RELEASE, "pushed": PUSHED | change, "now": NOW}
+    orders: list[Json] = world.call("plan_release", event)["orders"]
+    return orders
+
+
+class TestAReleaseIsPlanned:
+    def test_into_one_order_for_each_suite(self, world: World) -> None:
+        smoke, look = plan(world)
+        assert (smoke["environment"], smoke["suite"], smoke["kind"]) == (ENVIRONMENT, "smoke", "automated")
+        assert (look["environment"], look["suite"], look["kind"]) == (f"{RELEASE}-look", "look", "manual")
+
+    def test_with_all_that_a_life_needs_to_know(self, world: World) -> None:
+        version = world.upload(BLUEPRINT.read_text())
+        order = plan(world)[0]
+        assert {name: order[name] for name in ("application", "version", "artifact")} == {
+            name: PUSHED[name] for name in ("application", "version", "artifact")
+        }
+        assert order["image"] == "ami-12c6146b"
+        assert order["blueprint"] == {"key": "single.yaml", "version_id": version}
+        own = ("owner", "parameters", "instance_count", "account", "lifetime_minutes", "warn_minutes_before")
+        assert {name: order[name] for name in own} == {name: APPLICATION[name] for name in own}
+
+    def test_in_the_controller_s_own_account_and_region_unless_told_otherwise(self, world: World) -> None:
+        world.configure(account=None)
+        assert {(order["account"], order["region"]) for order in plan(world)} == {(CONTROLLER_ACCOUNT, "us-east-1")}
+
+    def test_where_its_application_says(self, world: World) -> None:
+        world.configure(region="eu-central-1")
+        assert {(order["account"], order["region"]) for order in plan(world)} == {(WORKLOAD_ACCOUNT, "eu-central-1")}
+
+    def test_on_the_image_that_the_channel_points_to_now(self, world: World) -> None:
+        world.configure(image={"family": "base", "channel": "candidate"})
+        world.put("/mayfly/images/base/candidate", "ami-1e749f67")
+        assert {order["image"] for order in plan(world)} == {"ami-1e749f67"}
+
+    def test_and_its_record_names_the_environments(self, world: World) -> None:
+        plan(world)
+        record = world.record(RELEASE, "release")
+        assert (record["stage"], record["image"]) == ("running", "ami-12c6146b")
+        assert record["suites"] == [
+            {"suite": "smoke", "environment": ENVIRONMENT},
+            {"suite": "look", "environment": f"{RELEASE}-look"},
+        ]
+        assert record["history"][-1]["why"] == "2 suites on ami-12c6146b from single.yaml"
+
+    def test_into_the_same_orders_when_it_is_repeated(self, world: World) -> None:
+        assert plan(world) == plan(world)
+
+    def test_into_orders_that_the_next_function_takes(self, world: World) -> None:
+        for order in plan(world):
+            world.call("plan_environment", {"order": order, "now": NOW})
+            assert world.record(order["environment"])["stage"] == "planned"
+
+
+class TestAReleaseIsRefused:
+    def test_of_an_application_that_nobody_configured(self, world: World) -> None:
+        with pytest.raises(Refused, match="there is no parameter /mayfly/applications/nobody in Parameter Store"):
+            plan(world, application="nobody")
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"instance_count": 0}, "instance_count: Input should be greater than or equal to 1, but it is 0"),
+            ({"suites": []}, "suites: "),
+            ({"image": {"family": "base", "chanel": "x"}}, "image.chanel: Extra inputs are not permitted"),
+            ({"owner": None}, "owner: "),
+        ],
+    )
+    def test_where_the_configuration_is_wrong_and_the_field_is_named(
+        self, world: World, change: Json, named: str
+    ) -> None:
+        world.configure(**change)
+        with pytest.raises(Refused) as refusal:
+            plan(world)
+        assert str(refusal.value).startswith("the parameter /mayfly/applications/webshop is wrong: ")
+        assert named in str(refusal.value)
+
+    def test_where_the_configuration_is_no_json(self, world: World) -> None:
+        world.put("/mayfly/applications/webshop", "owner: me")
+        with pytest.raises(Refused, match="Invalid JSON"):
+            plan(world)
+
+    def test_where_the_channel_points_nowhere(self, world: World) -> None:
+        world.configure(image={"family": "base", "channel": "candidate"})
+        with pytest.raises(Refused, match="/mayfly/images/base/candidate"):
+            plan(world)
+
+    def test_where_the_blueprint_was_not_uploaded(self, world: World) -> None:
+        world.configure(blueprint="fleets/webshop.yaml")
+        with pytest.raises(Refused, match=r"no blueprint fleets/webshop\.yaml in the bucket mayfly-blueprints"):
+            plan(world)
+
+    def test_where_the_blueprint_is_one_byte_too_large(self, world: World) -> None:
+        world.upload("x" * 51_201)
+        with pytest.raises(Refused, match=r"single\.yaml has 51201 bytes; CloudFormation takes 51200"):
+            plan(world)
+
+    def test_but_not_where_it_just_fits(self, world: World) -> None:
+        world.upload("x" * 51_200)
+        assert plan(world)
+
+    def test_before_its_record_says_that_it_runs(self, world: World) -> None:
+        with pytest.raises(Refused):
+            plan(world, application="nobody")
+        assert world.record(RELEASE, "release") == {}
+
+
+def test_a_blueprint_that_changes_meanwhile_changes_no_environment_of_the_release(world: World) -> None:
+    order = plan(world)[0]
+    world.upload(BLUEPRINT.read_text().replace("t3.micro", "t3.large"))
+    world.call("plan_environment", {"order": order, "now": NOW})
+    world.call("create_environment", creation(order=order))
+    (call,) = world.wire.heard("CreateStack")
+    assert call["TemplateBody"] == BLUEPRINT.read_text()
+
+
+class TestAnEnvironmentIsPlanned:
+    def test_with_its_lifetime_from_now_as_deadline(self, world: World) -> None:
+        answer = world.call("plan_environment", {"order": an_order(), "now": NOW})
+        assert answer == {"environment": ENVIRONMENT, "deadline": DEADLINE}
+
+    def test_and_its_record_says_what_it_will_be(self, world: World) -> None:
+        world.planned()
+        record = world.record()
+        order = an_order()
+        for name in ("release", "application", "version", "suite", "kind", "owner", "account", "region", "image"):
+            assert record[name] == order[name]
+        assert (record["stage"], record["planned_at"], record["deadline"]) == ("planned", NOW, DEADLINE)
+        assert record["history"][0]["why"] == "60 minutes to live"
+        assert "ending" not in record
+
+    def test_and_is_remembered_for_the_set_days_after_its_deadline(self, world: World) -> None:
+        world.planned()
+        assert world.record()["forget_after"] == 1_795_506_454 + 90 * 86_400
+
+    def test_once_a_repetition_keeps_the_first_deadline(self, world: World) -> None:
+        world.planned()
+        assert world.call("plan_environment", {"order": an_order(), "now": LATER})["deadline"] == DEADLINE
+        assert world.history() == ["planned"]
+
+    def test_never_from_an_order_that_is_none(self, world: World) -> None:
+        """Step Functions knows this error by its name and does not try again."""
+        order = json.loads(json.dumps(an_order()))
+        del order["image"]
+        with pytest.raises(ValidationError, match="image"):
+            world.call("plan_environment", {"order": order, "now": NOW})
+        assert world.wire.calls == []

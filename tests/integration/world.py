@@ -1,0 +1,354 @@
+"""A small world around one function: AWS as moto mocks it, a wire that hears every call, messages as AWS brings them.
+
+Moto knows no waiting executions, so Step Functions' answers to a task token are the wire's: `world.wire.answer`
+says which, and `world.settled` is what was told to whom.
+"""
+
+import importlib.util
+import json
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import boto3
+from moto.cloudformation.models import Event, cloudformation_backends
+
+from mayfly.aws.records import Kind, Records
+
+type Json = dict[str, Any]
+
+ROOT = Path(__file__).resolve().parents[2]
+BLUEPRINT = ROOT / "tests" / "blueprints" / "single.yaml"
+REGION = "us-east-1"
+CONTROLLER_ACCOUNT, WORKLOAD_ACCOUNT = "111111111111", "222222222222"
+KEYS = {CONTROLLER_ACCOUNT: "ASIACONTROLLER", WORKLOAD_ACCOUNT: "ASIAWORKLOAD"}
+CONTROLLER = f"{CONTROLLER_ACCOUNT}/{REGION}/mayfly"
+RELEASE, ENVIRONMENT = "webshop-0-0-1-5e57c22e", "webshop-0-0-1-5e57c22e-smoke"
+STACK = f"mayfly-{ENVIRONMENT}"
+NOW, LATER, DEADLINE = "2026-11-24T06:47:34.120Z", "2026-11-24T07:07:35.000Z", "2026-11-24T07:47:34.120Z"
+TOKEN, NEXT_TOKEN = "AQB8AAAAKgAAAAMAAAAAAAAAAexample", "AQB8AAAAKgAAAAMAAAAAAAAAAanother"
+OURS = {
+    "mayfly:environment": ENVIRONMENT,
+    "mayfly:application": "webshop",
+    "mayfly:controller": CONTROLLER,
+    "mayfly:expires-at": DEADLINE,
+}
+PUSHED: Json = json.loads((ROOT / "events" / "accept_code_version.json").read_text())["detail"]
+APPLICATION: Json = {
+    "owner": "team-shop@example.com",
+    "blueprint": "single.yaml",
+    "parameters": {"SubnetId": ""},
+    "instance_count": 1,
+    "image": {"family": "base"},
+    "account": WORKLOAD_ACCOUNT,
+    "lifetime_minutes": 60,
+    "warn_minutes_before": [30],
+    "suites": [{"name": "smoke"}, {"name": "look", "kind": "manual"}],
+}
+
+
+def an_order(**change: Any) -> Json:
+    """The sample order, of one instance."""
+    order: Json = json.loads((ROOT / "events" / "create_environment.json").read_text())["order"]
+    own = {"blueprint": {"key": "single.yaml", "version_id": None}, "parameters": {}, "instance_count": 1}
+    return order | own | change
+
+
+def creation(**change: Any) -> Json:
+    """What the state machine hands to create_environment."""
+    return {"order": an_order(), "deadline": DEADLINE, "token": TOKEN, "now": NOW} | change
+
+
+def deletion(by: str = "tests", **change: Any) -> Json:
+    """What the state machine hands to delete_environment at the end of a life."""
+    return {"order": an_order(), "deadline": DEADLINE, "ended": {"by": by}, "token": TOKEN, "now": LATER} | change
+
+
+def on_the_bus(detail_type: str, detail: Any, source: str = "ci.example", account: str = CONTROLLER_ACCOUNT) -> Json:
+    """An event as a rule of EventBridge hands it to a function."""
+    return {
+        "version": "0",
+        "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+        "detail-type": detail_type,
+        "source": source,
+        "account": account,
+        "time": "2026-11-24T06:47:33Z",
+        "region": REGION,
+        "resources": [],
+        "detail": detail,
+    }
+
+
+def on_the_topic(topic: str, text: str) -> Json:
+    """A notification as a subscription of SNS hands it to a function."""
+    arn = f"arn:aws:sns:{REGION}:{CONTROLLER_ACCOUNT}:{topic}"
+    return {
+        "Records": [
+            {
+                "EventSource": "aws:sns",
+                "EventVersion": "1.0",
+                "EventSubscriptionArn": f"{arn}:21be56ed-a058-49f5-8c98-aedd2564c486",
+                "Sns": {
+                    "Type": "Notification",
+                    "MessageId": "95df01b4-ee98-5cb9-9903-4c221d41eb5e",
+                    "TopicArn": arn,
+                    "Subject": None,
+                    "Message": text,
+                    "Timestamp": "2026-11-24T06:47:33.120Z",
+                    "SignatureVersion": "1",
+                    "Signature": "tcc6faL2yUC6dgZdmrwh1Y4cGa/ebXEkAi6RibDsvpi+tE/1+82j...65r==",
+                    "SigningCertUrl": f"https://sns.{REGION}.amazonaws.com/SimpleNotificationService-ac565b8b1a6c5.pem",
+                    "UnsubscribeUrl": f"https://sns.{REGION}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={arn}",
+                    "MessageAttributes": {},
+                },
+            }
+        ]
+    }
+
+
+def of_the_stack(stack_id: str, status: str, reason: str = "") -> Json:
+    """CloudFormation's own event, as the workload account's rule forwards it."""
+    detail = {
+        "stack-id": stack_id,
+        "status-details": {"status": status, "status-reason": reason},
+        "client-request-token": "",
+    }
+    event = on_the_bus("CloudFormation Stack Status Change", detail, "aws.cloudformation", WORKLOAD_ACCOUNT)
+    return event | {"resources": [stack_id]}
+
+
+@dataclass
+class Wire:
+    """Hears every call to AWS in order, and answers those that a test prepared an answer for."""
+
+    calls: list[tuple[str, Json]] = field(default_factory=list)
+    _answers: dict[str, tuple[int, Json]] = field(default_factory=dict)
+
+    def join(self, session: boto3.Session) -> None:
+        """Clients that the session makes from now on are heard."""
+        session.events.register("provide-client-params.*.*", self._hear)
+        session.events.register("before-call.*.*", self._reply)
+
+    def answer(self, operation: str, error: str | None = None, message: str = "", **reply: Any) -> None:
+        """From now on, this operation gets this reply, or this error, instead of moto's."""
+        self._answers[operation] = (400, {"Error": {"Code": error, "Message": message}}) if error else (200, reply)
+
+    def heard(self, operation: str) -> list[Json]:
+        """The parameters of each call of this operation."""
+        return [params for name, params in self.calls if name == operation]
+
+    def names(self) -> list[str]:
+        """The operations called, in order."""
+        return [name for name, _ in self.calls]
+
+    def reset(self) -> None:
+        """Hears and answers as if nothing had been."""
+        self.calls.clear()
+        self._answers.clear()
+        for operation in ("SendTaskSuccess", "SendTaskFailure"):
+            self.answer(operation)
+
+    def recover(self, operation: str) -> None:
+        """From now on, this operation gets moto's answer again."""
+        del self._answers[operation]
+
+    def forget(self) -> None:
+        """What was called until now is of no interest."""
+        self.calls.clear()
+
+    def _hear(self, params: Json, model: Any, **_: Any) -> None:
+        self.calls.append((model.name, params))
+
+    def _reply(self, model: Any, **_: Any) -> tuple[Any, Json] | None:
+        if model.name not in self._answers:
+            return None
+        status, reply = self._answers[model.name]
+        return SimpleNamespace(status_code=status), reply
+
+
+@cache
+def function(name: str) -> ModuleType:
+    """The module of a function, loaded as Lambda does it: from its own folder, each under a name of its own here."""
+    spec = importlib.util.spec_from_file_location(f"mayfly_function_{name}", ROOT / "functions" / name / "app.py")
+    assert spec
+    assert spec.loader
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def client(account: str, service: str) -> Any:
+    """A client of the tests' own, made once for all of them. Moto tells accounts apart by the credentials."""
+    return boto3.client(
+        service,
+        region_name=REGION,
+        aws_access_key_id=KEYS[account],
+        aws_secret_access_key="-",
+        aws_session_token="-",
+    )
+
+
+@dataclass
+class World:
+    """What a test looks at and changes."""
+
+    wire: Wire
+    table: str
+    queue: str
+    bucket: str
+    machine: str
+
+    def call(self, name: str, event: Json) -> Json:
+        """Invokes a function. Event and answer pass through JSON, as they do on Lambda."""
+        context = SimpleNamespace(
+            function_name=name,
+            memory_limit_in_mb=512,
+            invoked_function_arn=f"arn:aws:lambda:{REGION}:{CONTROLLER_ACCOUNT}:function:{name}",
+            aws_request_id="52fdfc07-2182-454f-963f-5f0f9a621d72",
+            get_remaining_time_in_millis=lambda: 60_000,
+        )
+        answer: Json = json.loads(json.dumps(function(name).handler(json.loads(json.dumps(event)), context)))
+        return answer
+
+    # ---- the controller account
+
+    def records(self, kind: Kind = "environment") -> Records:
+        return Records(self.table, kind)
+
+    def own(self, service: str) -> Any:
+        """A client in the controller account that the wire does not hear."""
+        return client(CONTROLLER_ACCOUNT, service)
+
+    def record(self, identity: str = ENVIRONMENT, kind: Kind = "environment") -> Json:
+        """The record as it is, or nothing."""
+        return self.records(kind).get(identity) or {}
+
+    def history(self, identity: str = ENVIRONMENT, kind: Kind = "environment") -> list[str]:
+        """What the history says, without who and why."""
+        return [entry["what"] for entry in self.record(identity, kind)["history"]]
+
+    def change(self, identity: str = ENVIRONMENT, **facts: Any) -> None:
+        """Sets attributes of an environment's record."""
+        self.records().change(identity, facts)
+
+    def lose(self, identity: str = ENVIRONMENT) -> None:
+        """Loses an environment's record."""
+        self.own("dynamodb").delete_item(TableName=self.table, Key={"pk": {"S": f"environment#{identity}"}})
+
+    def dead_letters(self) -> list[Json]:
+        """What lies in the dead-letter queue."""
+        reply = self.own("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+        return [json.loads(letter["Body"]) for letter in reply.get("Messages", [])]
+
+    def executions(self) -> list[str]:
+        """The names of the releases' executions."""
+        listed = self.own("stepfunctions").list_executions(stateMachineArn=self.machine)["executions"]
+        return [execution["name"] for execution in listed]
+
+    def configure(self, name: str = "webshop", **change: Any) -> None:
+        """Puts an application's configuration into Parameter Store."""
+        self.put(f"/mayfly/applications/{name}", json.dumps(APPLICATION | change))
+
+    def put(self, parameter: str, value: str) -> None:
+        self.own("ssm").put_parameter(Name=parameter, Value=value, Type="String", Overwrite=True)
+
+    def upload(self, text: str, key: str = "single.yaml") -> str:
+        """Uploads a blueprint. Returns its version."""
+        return self.own("s3").put_object(Bucket=self.bucket, Key=key, Body=text.encode())["VersionId"]
+
+    @property
+    def settled(self) -> list[Json]:
+        """What waiting executions were told, in order."""
+        told = ("SendTaskSuccess", "SendTaskFailure")
+        return [{"told": name.removeprefix("SendTask"), **params} for name, params in self.wire.calls if name in told]
+
+    # ---- an environment's life, up to where a test takes over
+
+    def planned(self) -> None:
+        """Its record exists."""
+        self.call("plan_environment", {"order": an_order(), "now": NOW})
+
+    def created(self) -> str:
+        """Its stack stands, and an execution waits for it. Returns the stack's id."""
+        self.planned()
+        return str(self.call("create_environment", creation())["stack"])
+
+    def ready(self) -> str:
+        """Its instance runs, and an execution waits for its tests. Returns the stack's id."""
+        stack = self.created()
+        self.call("confirm_ready", {"order": an_order(), "stack": stack, "now": NOW})
+        self.change(stage="awaiting tests", waiting={"for": "tests", "token": TOKEN})
+        return stack
+
+    # ---- the workload account
+
+    def there(self, service: str) -> Any:
+        """A client in the workload account that the wire does not hear."""
+        return client(WORKLOAD_ACCOUNT, service)
+
+    def stack(self, stack: str = STACK) -> Json | None:
+        """A stack of the workload account as CloudFormation shows it, or None."""
+        stacks = self.there("cloudformation").describe_stacks()["Stacks"]
+        return next((dict(found) for found in stacks if stack in (found["StackName"], found["StackId"])), None)
+
+    def made_by_hand(self, tags: dict[str, str]) -> str:
+        """A stack under the environment's name that somebody made. Returns its id."""
+        note = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}
+        created = self.there("cloudformation").create_stack(
+            StackName=STACK,
+            TemplateBody=json.dumps({"Resources": {"Note": note}}),
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+        )
+        return created["StackId"]
+
+    def set_stack(self, stack_id: str, **state: Any) -> None:
+        """Puts a stack into a state that moto, where all is synchronous, never shows."""
+        stack = cloudformation_backends[WORKLOAD_ACCOUNT][REGION].get_stack(stack_id)
+        for name, value in state.items():
+            assert hasattr(stack, name)
+            setattr(stack, name, value)
+
+    def report(
+        self,
+        stack_id: str,
+        resource: str,
+        status: str,
+        reason: str,
+        kind: str = "AWS::EC2::Instance",
+        physical: str = "i-1",
+    ) -> None:
+        """Adds an event of the stack's resources: moto tells of the stack itself only."""
+        stack = cloudformation_backends[WORKLOAD_ACCOUNT][REGION].get_stack(stack_id)
+        stack.events.append(
+            Event(
+                stack_id=stack_id,
+                stack_name=stack.name,
+                logical_resource_id=resource,
+                physical_resource_id=physical,
+                resource_type=kind,
+                resource_status=status,
+                resource_status_reason=reason,
+                resource_properties=None,
+            )
+        )
+
+    def launch(self, tags: dict[str, str] = OURS, count: int = 1) -> list[str]:
+        """Starts instances outside of any stack, with the environment's tags or others. Returns their ids."""
+        started = self.there("ec2").run_instances(
+            ImageId="ami-12c6146b",
+            MinCount=count,
+            MaxCount=count,
+            TagSpecifications=[
+                {"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+            ],
+        )
+        return [instance["InstanceId"] for instance in started["Instances"]]
+
+    def states(self) -> dict[str, str]:
+        """Every instance of the workload account and its state."""
+        reservations = self.there("ec2").describe_instances()["Reservations"]
+        return {found["InstanceId"]: found["State"]["Name"] for each in reservations for found in each["Instances"]}
