@@ -1,12 +1,59 @@
-# Everything runs from .venv, which `make` builds by itself from requirements.txt with uv.
+# Everything runs from .venv, which every target builds by itself from requirements.txt.
 PYTHON ?= python3.13
-VENV := .venv/bin
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+VENV := $(CURDIR)/.venv
+export PATH := $(VENV)/bin:$(PATH)
+export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly
+INSTALLED := .venv/installed
+LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 
-.venv/installed: requirements.txt
-	@echo "Setting up .venv (once)"
-	$(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install --quiet uv
-	$(VENV)/uv pip sync --quiet --python $(VENV)/python requirements.txt
-	$(VENV)/python -m pip --version >/dev/null
-	touch $@
+.PHONY: help demo local test lint test-unit test-integration test-e2e test-sam-local bench format lock clean
+
+help: ## What there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+demo: $(INSTALLED) ## The main job, live, on the local cloud
+	@python -m local.demo
+
+local: $(INSTALLED) ## The local cloud with Mayfly installed, kept up for playing
+	@python -m local
+
+test: lint ## All checks and tests but the container ones
+	pytest tests --ignore tests/sam_local
+
+lint: $(INSTALLED) ## Formatting, style, types, templates
+	ruff format --check .
+	ruff check .
+	mypy layers/mayfly/mayfly local
+	for function in functions/*/app.py; do MYPYPATH=layers/mayfly mypy $$function || exit 1; done
+	cfn-lint template.yaml blueprints/*.yaml tests/blueprints/*.yaml
+	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
+
+test-unit test-integration test-e2e: test-%: $(INSTALLED) ## One kind of test
+	pytest tests/$*
+
+test-sam-local: $(INSTALLED) ## Every function through `sam local` in a container
+	pytest tests/sam_local
+
+bench: $(INSTALLED) ## What lives cost, counted; also build/bench.json
+	@python -m bench
+
+format: $(INSTALLED) ## Formats the code
+	ruff format .
+	ruff check --fix .
+
+lock: $(INSTALLED) ## Pins the newest versions that fit
+	uv pip compile -q --upgrade pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-header \
+	    --python-version 3.13 -o requirements.txt
+	uv pip compile -q --upgrade layers/mayfly/requirements.in -c requirements.txt --generate-hashes \
+	    --no-emit-index-url --no-header --python-version 3.13 -o layers/mayfly/requirements.txt
+
+clean: ## Removes what was built, not the environment
+	rm -rf build .aws-sam .local
+
+$(INSTALLED): requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Mayfly needs Python 3.13 as '$(PYTHON)'; set PYTHON=... to name yours" >&2; exit 1; }
+	@echo "Setting up .venv (once, about half a minute)"
+	@$(PYTHON) -m venv .venv
+	@python -m pip install --quiet --disable-pip-version-check uv
+	@uv pip sync --quiet --python .venv/bin/python requirements.txt
+	@touch $@

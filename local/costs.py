@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from boto3.dynamodb.types import TypeDeserializer
+
 from local.cloud import LocalCloud
 
 type Json = dict[str, Any]
@@ -37,9 +39,9 @@ def state_transitions(events: list[Json]) -> int:
 
     A failed task with no state exit behind it before the next scheduling was retried.
     """
-    entered = sum(event["type"].endswith("StateEntered") for event in events)
-    tasks = sum(event["type"] == "TaskStateEntered" for event in events)
-    scheduled = sum(event["type"] == "TaskScheduled" for event in events)
+    kinds = Counter(str(event["type"]) for event in events)
+    entered = sum(count for kind, count in kinds.items() if kind.endswith("StateEntered"))
+    tasks, scheduled = kinds["TaskStateEntered"], kinds["TaskScheduled"]
     return entered + max(0, scheduled - tasks) + 1
 
 
@@ -109,11 +111,17 @@ def instances_left(cloud: LocalCloud, environment: str) -> int:
 
 def read_record(cloud: LocalCloud, table: str, key: str) -> Json:
     """A record of Mayfly's table as plain values, or {} where there is none."""
-    from boto3.dynamodb.types import TypeDeserializer
+    reply = cloud.client("dynamodb").get_item(TableName=table, Key={"pk": {"S": key}}, ConsistentRead=True)
+    return _plain(reply.get("Item", {}))
 
-    item = (
-        cloud.client("dynamodb").get_item(TableName=table, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item", {})
-    )
+
+def all_records(cloud: LocalCloud, table: str) -> list[Json]:
+    """Every record of Mayfly's table, page by page."""
+    pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+    return [_plain(item) for page in pages for item in page["Items"]]
+
+
+def _plain(item: Json) -> Json:
     read = TypeDeserializer().deserialize
     return dict(json.loads(json.dumps({name: read(value) for name, value in item.items()}, default=int)))
 

@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,7 @@ from mayfly.domain.identity import environment_id, release_id
 Json = dict[str, Any]
 
 STAGES = ("planned", "creating", "ready", "awaiting tests", "terminating", "terminated")
-SHOWN = {"planned": "planned", "creating": "building", "ready": "ready", "awaiting tests": "testing",
-         "terminating": "terminating", "terminated": "gone"}  # fmt: skip
+SHOWN = {"creating": "building", "awaiting tests": "testing", "terminated": "gone"}
 PATIENCE_SECONDS = 90
 
 
@@ -81,8 +80,8 @@ class Story:
     def screen(self) -> Group:
         """The picture of the moment."""
         table = Table(expand=True, border_style="dim")
-        for title in ("suite", "life", "instances", "since the push", "ended by"):
-            table.add_column(title, ratio=3 if title == "life" else 1)
+        for title, ratio in (("suite", 3), ("life", 5), ("instances", 3), ("since push", 3), ("ended by", 4)):
+            table.add_column(title, ratio=ratio, no_wrap=True)
         for suite, environment in self.environments.items():
             ending = self.records[suite].get("ending", {})
             table.add_row(
@@ -101,11 +100,11 @@ class Story:
 
 
 def _bar(stage: str) -> Text:
-    text, reached = Text(), STAGES.index(stage) if stage in STAGES else -1
-    for index, name in enumerate(STAGES):
-        style = "green" if index < reached or stage == "terminated" else "bold yellow" if index == reached else "dim"
-        text.append(f"{SHOWN[name]}", style).append(" › " if index < len(STAGES) - 1 else "", "dim")
-    return text
+    reached = STAGES.index(stage) + 1 if stage in STAGES else 0
+    style = "green" if stage == "terminated" else "yellow"
+    return Text.assemble(
+        ("■" * reached, style), ("■" * (len(STAGES) - reached), "bright_black"), f" {SHOWN.get(stage, stage)}"
+    )
 
 
 def _instances(counts: dict[str, int], record: Json) -> str:
@@ -121,7 +120,7 @@ def _instances(counts: dict[str, int], record: Json) -> str:
 
 def _since(began: datetime, then: datetime) -> str:
     seconds = max(0, round((then - began).total_seconds()))
-    return f"+{timedelta(seconds=seconds)}"
+    return f"+{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def wait(live: Live, story: Story, over: Any, what: str) -> None:
@@ -155,16 +154,8 @@ def tell(console: Console, cloud: LocalCloud, installation: Installation) -> Sto
 
         story.say(f"CI reports by the bus: {smoke} passed")
         detail = {"release": story.release, "suite": smoke, "outcome": "passed", "report": "https://ci.example.com/1"}
-        cloud.client("events").put_events(
-            Entries=[
-                {
-                    "Source": "ci.example",
-                    "DetailType": "Test Finished",
-                    "EventBusName": "mayfly",
-                    "Detail": json.dumps(detail),
-                }
-            ]  # fmt: skip
-        )
+        finished = {"Source": "ci.example", "DetailType": "Test Finished", "EventBusName": "mayfly"}
+        cloud.client("events").put_events(Entries=[finished | {"Detail": json.dumps(detail)}])
         story.say(f"CI reports by the SNS topic: {checkout} passed")
         cloud.client("sns").publish(
             TopicArn=installation.outputs["TestResultsTopic"],
@@ -201,23 +192,14 @@ def summarise(story: Story) -> Json:
 def show(console: Console, summary: Json, seconds: float) -> None:
     """The closing table."""
     table = Table(title="What each life took", title_justify="left", border_style="dim", expand=True)
-    for title in (
-        "environment",
-        "built",
-        "left",
-        "ended by",
-        "state transitions",
-        "invocations",
-        "workload calls",
-        "cost",
-    ):
-        table.add_column(title, justify="left" if title in ("environment", "ended by") else "right")
+    table.add_column("suite")
+    table.add_column("ended by")
+    for title in ("built", "left", "transitions", "invocations", "calls", "cost"):
+        table.add_column(title, justify="right", no_wrap=True)
     for life in summary["environments"]:
-        table.add_row(
-            life["id"], str(life["instances_built"]), str(life["instances_left"]), life["ended_by"],
-            str(life["state_transitions"]), str(life["lambda_invocations"]),
-            str(sum(life["workload_calls"].values())), f"${life['cost_usd']:.5f}",
-        )  # fmt: skip
+        figures = [life["instances_built"], life["instances_left"], life["state_transitions"]]
+        figures += [life["lambda_invocations"], sum(life["workload_calls"].values())]
+        table.add_row(life["suite"], life["ended_by"], *map(str, figures), f"${life['cost_usd']:.5f}")
     console.print(table)
     built = sum(life["instances_built"] for life in summary["environments"])
     left = sum(life["instances_left"] for life in summary["environments"])

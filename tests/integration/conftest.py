@@ -11,7 +11,7 @@ from pytest_socket import disable_socket, enable_socket
 from mayfly.aws import clients
 from mayfly.observability import logger
 from mayfly.settings import settings
-from tests.integration.world import BLUEPRINT, CONTROLLER, CONTROLLER_ACCOUNT, KEYS, REGION, Wire, World
+from tests.integration.world import BLUEPRINT, CONTROLLER, CONTROLLER_ACCOUNT, KEYS, REGION, Wire, World, session
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,9 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def functions() -> tuple[boto3.Session, Wire]:
     """The session that the functions make their clients from, and the wire that hears them: made once, that takes
     longer than most tests."""
-    session, wire = boto3.Session(KEYS[CONTROLLER_ACCOUNT], "-", "-", region_name=REGION), Wire()
-    wire.join(session)
-    return session, wire
+    own, wire = session(CONTROLLER_ACCOUNT), Wire()
+    wire.join(own)
+    return own, wire
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[boto3.Session, Wire]
     """An installation of Mayfly as template.yaml sets it up, and an account where environments live. No way out."""
     for name in ("AWS_ENDPOINT_URL", "MAYFLY_WORKLOAD_ENDPOINT_URL", "AWS_PROFILE", "MOTO_ACCOUNT_ID"):
         monkeypatch.delenv(name, raising=False)
-    session, wire = functions
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    own, wire = functions
     disable_socket(allow_unix_socket=True)
     with mock_aws():
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", own)
         for account, key in KEYS.items():
             iam_backends[account]["aws"].access_keys[key] = AccessKey(None, "ASIA", account)
         world = World(wire, "mayfly-records", "", "mayfly-blueprints", "")

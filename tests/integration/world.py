@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BLUEPRINT = ROOT / "tests" / "blueprints" / "single.yaml"
 REGION = "us-east-1"
 CONTROLLER_ACCOUNT, WORKLOAD_ACCOUNT = "111111111111", "222222222222"
-KEYS = {CONTROLLER_ACCOUNT: "ASIACONTROLLER", WORKLOAD_ACCOUNT: "ASIAWORKLOAD"}
+KEYS = {CONTROLLER_ACCOUNT: "ASIACONTROLLER000000", WORKLOAD_ACCOUNT: "ASIAWORKLOAD00000000"}
 CONTROLLER = f"{CONTROLLER_ACCOUNT}/{REGION}/mayfly"
 RELEASE, ENVIRONMENT = "webshop-0-0-1-5e57c22e", "webshop-0-0-1-5e57c22e-smoke"
 STACK = f"mayfly-{ENVIRONMENT}"
@@ -180,16 +180,15 @@ def function(name: str) -> ModuleType:
     return module
 
 
+def session(account: str) -> boto3.Session:
+    """A session in an account: moto tells accounts apart by the key that a call carries."""
+    return boto3.Session(KEYS[account], "-", "-", region_name=REGION)
+
+
 @cache
 def client(account: str, service: str) -> Any:
-    """A client of the tests' own, made once for all of them. Moto tells accounts apart by the credentials."""
-    return boto3.client(
-        service,
-        region_name=REGION,
-        aws_access_key_id=KEYS[account],
-        aws_secret_access_key="-",
-        aws_session_token="-",
-    )
+    """A client of the tests' own, made once for all of them."""
+    return session(account).client(service)  # type: ignore[call-overload]
 
 
 @dataclass

@@ -242,16 +242,16 @@ def test_the_ledger_knows_for_which_environment_a_call_was_made(cloud: LocalClou
         "aws_secret_access_key": given["SecretAccessKey"],
         "aws_session_token": given["SessionToken"],
     }
-    cloud.fault("workload", action="DescribeVpcs", environment="shop-1-*", error="RequestLimitExceeded", times=1)
+    cloud.fault("workload", action="DescribeVpcs", environment="shop-1-*", error="Odd", times=1)
     cloud.workload_client("ec2").describe_vpcs()
     assumed = cloud.workload_client("ec2", **credentials)
-    assert refusal(assumed.describe_vpcs)[0] == "RequestLimitExceeded"
+    assert refusal(assumed.describe_vpcs)[0] == "Odd"
     assumed.describe_vpcs()
     calls = [(call["action"], call["environment"], call["error"]) for call in cloud.ledger()["calls"]]
     assert calls == [
         ("AssumeRole", None, None),
         ("DescribeVpcs", None, None),
-        ("DescribeVpcs", "shop-1-smoke", "RequestLimitExceeded"),
+        ("DescribeVpcs", "shop-1-smoke", "Odd"),
         ("DescribeVpcs", "shop-1-smoke", None),
     ]
 

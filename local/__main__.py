@@ -1,0 +1,70 @@
+"""`make local`: the local cloud with Mayfly installed, kept up until Ctrl-C, telling what happens in it."""
+
+import signal
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+
+from local import costs
+from local.cloud import CloudError, LocalCloud
+from local.install import ROOT, Installation, install
+
+
+def main() -> int:
+    """Serves until it is interrupted."""
+    # Ended by a signal, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    console = Console(highlight=False)
+    try:
+        with console.status("starting") as status, LocalCloud(ROOT / ".local") as cloud:
+
+            def step(text: str) -> None:
+                console.print(f"[green]·[/] {text}")
+                status.update(text)
+
+            installation = install(cloud, step)
+            environ = write_environ(cloud, installation)
+            status.stop()
+            console.print(f"\nThe local cloud is up. In another terminal:\n\n    . {environ}\n", highlight=False)
+            console.print("    aws events put-events --entries file://events/code_version_pushed.json")
+            console.print("    aws events put-events --entries file://events/test_finished.json\n")
+            console.print("Ctrl-C ends it and all that it started. What happens in it:")
+            watch(console, cloud, installation.outputs["TableName"])
+    except KeyboardInterrupt:
+        console.print("ended")
+    except CloudError as error:
+        console.print(f"[red]{error}[/]")
+        return 1
+    return 0
+
+
+def write_environ(cloud: LocalCloud, installation: Installation) -> str:
+    """Writes the variables for `aws`, `sam` and boto3 to a file that a shell can read; returns its name."""
+    # `sam local invoke` reads these as they are, and the stack's outputs are handy besides.
+    variables = cloud.environ | {f"MAYFLY_{key}": value for key, value in installation.outputs.items()}
+    file = ROOT / ".local" / "environ"
+    file.write_text("".join(f"export {key}='{value}'\n" for key, value in variables.items()))
+    return str(file.relative_to(ROOT))
+
+
+def watch(console: Console, cloud: LocalCloud, table: str) -> None:
+    """Prints each new line of each record's history."""
+    told: dict[str, int] = {}
+    while True:
+        for record in sorted(costs.all_records(cloud, table), key=_order):
+            lines = record.get("history", [])
+            for line in lines[told.get(record["pk"], 0) :]:
+                name = f"[bold]{record['id']}[/]"
+                console.print(f"[dim]{line['at'][11:19]}[/]  {name}  {line['what']}  [dim]{line['why']}[/]")
+            told[record["pk"]] = len(lines)
+        time.sleep(0.5)
+
+
+def _order(record: dict[str, Any]) -> str:
+    return str(record["history"][-1]["at"]) if record.get("history") else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

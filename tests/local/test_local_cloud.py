@@ -1,0 +1,144 @@
+"""The local cloud's life: it starts once a directory, is found by others, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_toys import Toys, eventually
+
+from local.clock import VirtualClock
+from local.cloud import ROOT, CloudError, LocalCloud, _alive
+from local.faults import Faults
+
+RUN = """
+import sys, time
+from local.cloud import LocalCloud
+with LocalCloud(sys.argv[1]):
+    print("up", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_both_accounts_answer_and_share_their_time(cloud: LocalCloud) -> None:
+    assert cloud.client("sts").get_caller_identity()["Account"] == "111111111111"
+    assert cloud.workload_client("sts").get_caller_identity()["Account"] == "222222222222"
+    before = cloud.now()
+    cloud.advance(86_400)
+    assert timedelta(days=1) <= cloud.now() - before < timedelta(days=1, minutes=1)
+
+
+def test_a_running_cloud_is_found_by_its_directory_and_not_started_twice(cloud: LocalCloud, tmp_path: Path) -> None:
+    other = LocalCloud.attach(cloud.state_dir)
+    assert other.controller_url == cloud.controller_url
+    assert other.client("sts").get_caller_identity()["Account"] == "111111111111"
+    with pytest.raises(CloudError, match="running in .* already"):
+        LocalCloud(cloud.state_dir).start()
+    with pytest.raises(CloudError, match="no local cloud is running"):
+        LocalCloud.attach(tmp_path)
+
+
+def test_nonsense_is_refused_with_a_reason(cloud: LocalCloud) -> None:
+    with pytest.raises(CloudError, match="cannot go back"):
+        cloud.advance(-1)
+    with pytest.raises(CloudError, match="unexpected keyword argument 'bootseconds'"):
+        cloud.settings(bootseconds=3)
+
+
+def state_of(directory: Path) -> dict[str, Any]:
+    return dict(json.loads((directory / "cloud.json").read_text()))
+
+
+def workers_under(directory: Path) -> list[int]:
+    """Processes whose scratch files are in this cloud's directory: its Lambda workers."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"{directory}/tmp/".encode() in command:
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_the_process_that_started_it(tmp_path: Path, end: signal.Signals) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"up\n"
+    toys = Toys(LocalCloud.attach(tmp_path))
+    busy = toys.function("time.sleep(30)", timeout=60)
+    toys.cloud.client("lambda").invoke(FunctionName=busy, InvocationType="Event", Payload="{}")
+    workers = eventually(lambda: workers_under(tmp_path))
+    servers = state_of(tmp_path)["servers"]
+    assert all(_alive(server) for server in servers)
+
+    parent.send_signal(end)
+    parent.wait()
+    eventually(lambda: not any(_alive(server) for server in servers))
+    eventually(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
+    parent.stdout.close()
+    with pytest.raises(CloudError):
+        LocalCloud.attach(tmp_path)
+
+
+def test_a_server_that_an_earlier_run_left_is_ended_but_no_stranger_with_its_number(tmp_path: Path) -> None:
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    from local.cloud import _identity
+
+    stranger = {"pid": os.getpid(), "started": "another time"}
+    gone = {"pid": 2**22 + 1, "started": "once"}
+    state = {"urls": {}, "environ": {}, "parent": gone, "servers": [_identity(left.pid), stranger]}
+    (tmp_path / "cloud.json").write_text(json.dumps(state))
+    LocalCloud(tmp_path)._refuse_or_end_earlier_cloud()
+    assert left.wait(5) == -signal.SIGKILL
+
+
+def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalCloud, "_workload_environ", lambda _self, _port: {})
+    with pytest.raises(CloudError, match="(?s)workload account did not start.*KeyError"):
+        LocalCloud(tmp_path).start()
+
+
+def test_the_clock_wakes_those_who_wait_when_it_jumps_or_when_told() -> None:
+    clock, done, woken = VirtualClock(), threading.Event(), list[bool]()
+    for until in (3600.0, 10**9):
+        threading.Thread(target=lambda until=until: woken.append(clock.wait(clock.time() + until, done.is_set))).start()
+    time.sleep(0.05)
+    clock.advance(3600)
+    eventually(lambda: woken == [False])
+    done.set()
+    clock.notify()
+    eventually(lambda: woken == [False, True])
+
+
+def test_a_fault_strikes_what_it_names_as_often_as_it_says() -> None:
+    faults = Faults()
+    faults.add({"action": "Describe*", "environment": "shop-*", "times": 2})
+    assert faults.take("action", action=("CreateStack", "cloudformation:CreateStack"), environment="shop-1") is None
+    assert faults.take("action", action="DescribeStacks", environment=None) is None
+    assert faults.take("stack", stack="create", environment="shop-1") is None
+    hits = [faults.take("action", action="DescribeStacks", environment="shop-1") for _ in range(3)]
+    assert [bool(hit) for hit in hits] == [True, True, False]
+
+
+def test_a_rate_strikes_at_the_same_calls_in_every_run() -> None:
+    faults = Faults(seed=7)
+    runs = []
+    for _ in range(2):
+        faults.clear()
+        faults.add({"action": "*", "rate": 0.2})
+        runs.append([bool(faults.take("action", action="Any")) for _ in range(100)])
+    assert runs[0] == runs[1]
+    assert 10 <= sum(runs[0]) <= 30
