@@ -68,6 +68,7 @@ class LocalCloud:
         self._retry_scale = retry_scale
         self._processes: dict[Account, subprocess.Popen[bytes]] = {}
         self._urls: dict[Account, str] = {}
+        self._clients: dict[tuple[Account, str], Any] = {}  # making one takes longer than most calls
 
     # ---- life ------------------------------------------------------------------------------------------
 
@@ -82,7 +83,8 @@ class LocalCloud:
         return cloud
 
     def __enter__(self) -> Self:
-        self.start()
+        if not self._urls:  # an attached cloud runs already
+            self.start()
         return self
 
     def __exit__(
@@ -97,6 +99,7 @@ class LocalCloud:
         ports: dict[Account, int] = {"controller": self._port or _free_port()}
         ports["workload"] = self._port + 1 if self._port else _free_port()
         self._urls = {account: f"http://127.0.0.1:{port}" for account, port in ports.items()}
+        self._clients.clear()
         try:
             self._processes["workload"] = self._spawn("workload", self._workload_environ(ports["workload"]))
             self._processes["controller"] = self._spawn("controller", self._controller_environ(ports["controller"]))
@@ -150,6 +153,13 @@ class LocalCloud:
         return self._client("workload", service, options)
 
     def _client(self, account: Account, service: str, options: dict[str, Any]) -> Any:
+        if options:
+            return self._make_client(account, service, options)
+        if (account, service) not in self._clients:
+            self._clients[account, service] = self._make_client(account, service, options)
+        return self._clients[account, service]
+
+    def _make_client(self, account: Account, service: str, options: dict[str, Any]) -> Any:
         session = boto3.session.Session(ADMIN_KEYS[account], SECRET, region_name=REGION)
         options.setdefault("config", Config(retries={"mode": "standard"}, max_pool_connections=50))
         make: Any = session.client  # its overloads name every service, and ours is a variable

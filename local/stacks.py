@@ -33,6 +33,7 @@ from local.faults import Fault, Faults
 
 STACK_PREFIX = "mayfly-"
 ENVIRONMENT_TAG = "mayfly:environment"
+SHOWN_AFTER_TERMINATION = timedelta(hours=1)
 TICK = 0.2  # seconds between two looks at a booting stack
 PENDING, RUNNING, SHUTTING_DOWN = ("pending", 0), ("running", 16), ("shutting-down", 32)
 
@@ -66,6 +67,7 @@ class Life:
     began: datetime
     instances: list[Instance] = field(default_factory=list)
     deleting: bool = False
+    ended: datetime | None = None
     activities: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -184,6 +186,7 @@ class Stacks:
         for instance in _instances_of(resource):
             _set_state(instance, PENDING)
             _tag_volumes(instance)
+            _own_interfaces(instance)
             life.instances.append(instance)
         if kind != "AWS::AutoScaling::AutoScalingGroup":
             _resource_event(life, name, "CREATE_COMPLETE")
@@ -360,7 +363,12 @@ class Stacks:
         for name, export in list(backend.exports.items()):
             if export.exporting_stack_id == life.stack.stack_id:
                 backend.exports.pop(name)
+        _drop_interfaces(life.stack)
         self._status(life, "DELETE_COMPLETE")
+        life.ended = self._clock.now()
+        for old in self._lives.values():
+            if old.instances and old.ended and life.ended - old.ended > SHOWN_AFTER_TERMINATION:
+                _forget_instances(old)
 
     # ---- what others see -------------------------------------------------------------------------------
 
@@ -500,6 +508,30 @@ def _tag_volumes(instance: Any) -> None:
     }
     volumes = [device.volume_id for device in instance.block_device_mapping.values()]
     instance.ec2_backend.create_tags(volumes, tags)
+
+
+def _own_interfaces(instance: Any) -> None:
+    """moto leaves the network interfaces of a terminated instance behind; on AWS those go that came with it."""
+    for interface in instance.nics.values():
+        interface.delete_on_termination = True
+
+
+def _drop_interfaces(stack: Stack) -> None:
+    """moto leaves those of deleted NAT gateways behind, in networks that are gone."""
+    backend = ec2_backends[stack.account_id][stack.region_name]
+    for name, interface in list(backend.enis.items()):
+        if interface.subnet.vpc_id not in backend.vpcs:
+            backend.enis.pop(name)
+
+
+def _forget_instances(life: Life) -> None:
+    """AWS shows terminated instances for about an hour, moto for ever, and takes the longer to describe any."""
+    gone = {id(instance) for instance in life.instances}
+    life.instances = []
+    reservations = ec2_backends[life.stack.account_id][life.stack.region_name].reservations
+    for name, reservation in list(reservations.items()):
+        if any(id(instance) in gone for instance in reservation.instances):
+            reservations.pop(name)
 
 
 def _resource_event(life: Life, name: str, status: str, reason: str | None = None) -> None:

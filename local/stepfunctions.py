@@ -242,29 +242,30 @@ class _Engine:
         """Call in a thread of its own, which goes on unheard when the task times out, as on AWS."""
         if timeout >= FOREVER:
             return sfn._invoke_resource(resource, arguments)
-        done = Future[Any]()
+        until, done = self._clock.time() + timeout, Future[Any]()
         done.add_done_callback(lambda _: self._clock.notify())
         context = contextvars.copy_context()  # it holds the account and Region
         threading.Thread(
             target=context.run, args=(_into, done, sfn._invoke_resource, resource, arguments), daemon=True
         ).start()
-        return self._await(done, timeout, execution)
+        return self._await(done, until, execution)
 
     def _call_and_await(
         self, resource: str, arguments: Any, answer: Future[Any], timeout: float, execution: Json
     ) -> Any:
         """MiniStack drops the error of a Lambda function that is called with a token; on AWS the task fails
-        with it at once, so that Retry and Catch apply. An answer that came first counts all the same."""
+        with it at once, so that Retry and Catch apply. An answer that came first counts all the same. The
+        timeout counts from here, so that a clock that moves during the call is not missed."""
+        until = self._clock.time() + timeout
         try:
             sfn._invoke_resource(resource.removesuffix(".waitForTaskToken"), arguments)
         except sfn._ExecutionError:
             if not answer.done():
                 raise
-        return self._await(answer, timeout, execution)
+        return self._await(answer, until, execution)
 
-    def _await(self, answer: Future[Any], timeout: float, execution: Json) -> Any:
+    def _await(self, answer: Future[Any], until: float, execution: Json) -> Any:
         """MiniStack counts real seconds. It also leaves the task of a stopped execution waiting."""
-        until = self._clock.time() + timeout
         self._clock.wait(until, lambda: answer.done() or execution["status"] != "RUNNING")
         if answer.done():
             return answer.result()

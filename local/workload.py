@@ -325,7 +325,8 @@ def _buses_for(event: dict[str, Any]) -> list[str]:
         if rule.state == "ENABLED" and rule.event_pattern.get_pattern() and rule.event_pattern.matches_event(message)
         for target in rule.targets
     ]
-    return [arn.partition(":event-bus/")[2] for arn in arns if ":event-bus/" in arn]
+    buses = [arn.split(":", 5)[4:] for arn in arns if ":event-bus/" in arn]
+    return [bus.removeprefix("event-bus/") for account, bus in buses if account != event["account"]]
 
 
 if __name__ == "__main__":

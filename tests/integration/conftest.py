@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 from moto import mock_aws
-from moto.iam.models import AccessKey, iam_backends
+from moto.iam.models import iam_backends
 from pytest_socket import disable_socket, enable_socket
 
 from mayfly.aws import clients
@@ -38,7 +38,8 @@ def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[boto3.Session, Wire]
     with mock_aws():
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", own)
         for account, key in KEYS.items():
-            iam_backends[account]["aws"].access_keys[key] = AccessKey(None, "ASIA", account)
+            backend = iam_backends[account]["aws"]
+            backend.access_keys[key] = backend.create_temp_access_key()
         world = World(wire, "mayfly-records", "", "mayfly-blueprints", "")
         _install(world)
         _configure(world, monkeypatch)

@@ -130,7 +130,7 @@ class Wire:
     def join(self, session: boto3.Session) -> None:
         """Clients that the session makes from now on are heard."""
         session.events.register("provide-client-params.*.*", self._hear)
-        session.events.register("before-call.*.*", self._reply)
+        session.events.register("before-call.*.*", self._reply)  # type: ignore[arg-type]  # it may answer
 
     def answer(self, operation: str, error: str | None = None, message: str = "", **reply: Any) -> None:
         """From now on, this operation gets this reply, or this error, instead of moto's."""
@@ -257,7 +257,7 @@ class World:
 
     def upload(self, text: str, key: str = "single.yaml") -> str:
         """Uploads a blueprint. Returns its version."""
-        return self.own("s3").put_object(Bucket=self.bucket, Key=key, Body=text.encode())["VersionId"]
+        return str(self.own("s3").put_object(Bucket=self.bucket, Key=key, Body=text.encode())["VersionId"])
 
     @property
     def settled(self) -> list[Json]:
@@ -296,13 +296,13 @@ class World:
 
     def made_by_hand(self, tags: dict[str, str]) -> str:
         """A stack under the environment's name that somebody made. Returns its id."""
-        note = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}
+        note = {"Type": "AWS::SSM::Parameter", "Properties": {"Name": "note", "Type": "String", "Value": "by hand"}}
         created = self.there("cloudformation").create_stack(
             StackName=STACK,
             TemplateBody=json.dumps({"Resources": {"Note": note}}),
             Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
         )
-        return created["StackId"]
+        return str(created["StackId"])
 
     def set_stack(self, stack_id: str, **state: Any) -> None:
         """Puts a stack into a state that moto, where all is synchronous, never shows."""

@@ -19,7 +19,7 @@ BUS_ARN = f"arn:aws:events:us-east-1:{CONTROLLER_ACCOUNT}:event-bus/mayfly"
 _numbers = itertools.count(1)
 
 
-def eventually[T](look: Callable[[], T], seconds: float = 15) -> T:
+def eventually[T](look: Callable[[], T], seconds: float = 30) -> T:
     """What `look` returns as soon as it is truthy; fails the test when it never is."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):

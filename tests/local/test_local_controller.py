@@ -81,7 +81,7 @@ def test_an_invocation_by_a_topic_is_retried_too(cloud: LocalCloud, toys: Toys) 
     assert len(cloud.ledger()["invocations"]) == 2
 
 
-def test_the_ledger_measures_invocations_and_says_for_which_environment_they_were(cloud: LocalCloud, toys: Toys) -> None:
+def test_the_ledger_measures_invocations_and_says_whose_they_were(cloud: LocalCloud, toys: Toys) -> None:
     function = toys.function("return {'environment': 'shop-9'} if event.get('answer') else None")
     invoke(cloud, function, {"answer": True})
     invoke(cloud, function, {"order": {"environment": "shop-8"}})

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -108,7 +108,11 @@ def _private_engine(cache: Path) -> Iterator[Engine]:
         client = _wait_until_it_answers(daemon, folder)
         busybox = shutil.which("busybox", path=environ["PATH"])
         assert busybox, "its package was unpacked"
-        image = runtime_image(cache, Path(busybox))
+        try:
+            image = runtime_image(cache, Path(busybox))
+        except subprocess.CalledProcessError as error:
+            reason = " ".join(str(error.stderr).split())
+            raise EngineMissingError(f"the runtime client cannot be installed from PyPI: {reason}") from None
         client.api.import_image(src=str(image), repository=_REPOSITORY, tag=_TAG)
         description = f"an engine of our own {_version(client)} with a stand-in runtime image (not Amazon Linux)"
         yield Engine(_socket(folder), daemon.pid, _gateway(client), description)
@@ -121,11 +125,10 @@ def _folder() -> Iterator[Path]:
     What a killed run left behind is removed as well. Its processes and mounts went with it.
     """
     # Not below the tests' own folders: the API's Unix socket lies in it, and its path may have 108 characters.
-    top = Path(tempfile.gettempdir())
-    for leftover in top.glob(f"{_PREFIX}*"):
-        if not Path("/proc", leftover.name.removeprefix(_PREFIX)).exists():
-            _remove(leftover)
-    folder = top / f"{_PREFIX}{os.getpid()}"
+    folder = Path(tempfile.gettempdir(), f"{_PREFIX}{os.getpid()}")
+    for found in folder.parent.glob(f"{_PREFIX}*"):
+        if found == folder or not Path("/proc", found.name.removeprefix(_PREFIX)).exists():
+            _remove(found)
     folder.mkdir(mode=0o700)
     try:
         yield folder
@@ -161,7 +164,7 @@ def _with_tools(cache: Path) -> dict[str, str]:
     packages = [package for tool, package in wanted.items() if not shutil.which(tool)]
     if not packages:
         return dict(os.environ)
-    root = cache / f"debian-{platform.freedesktop_os_release()['VERSION_ID']}-{'-'.join(packages)}"
+    root = cache / f"debian-{platform.freedesktop_os_release().get('VERSION_ID', 'sid')}-{'-'.join(packages)}"
     if not root.exists():
         _unpack_debian_packages(packages, root)
     folders = [str(root / folder) for folder in ("usr/sbin", "usr/bin", "sbin", "bin")]
@@ -209,7 +212,8 @@ def _daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[subprocess.Pop
         yield daemon
     finally:
         # unshare ignores SIGTERM and waits for dockerd, which on SIGTERM stops its containers and containerd.
-        os.killpg(daemon.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(daemon.pid, signal.SIGTERM)
         try:
             daemon.wait(timeout=15)
         except subprocess.TimeoutExpired:

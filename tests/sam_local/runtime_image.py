@@ -83,7 +83,7 @@ def _install_runtime_packages(target: Path) -> None:
     subprocess.run(
         [uv, "pip", "install", "--quiet", "--python", sys.executable, "--compile-bytecode", "--link-mode=copy",
          "--only-binary=:all:", "--target", target, *_RUNTIME_PACKAGES],
-        check=True,
+        check=True, capture_output=True, text=True,
     )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Measurements. Counts are exact; durations compare in one run, as ratios."""

@@ -1,0 +1,47 @@
+"""`make bench`: measures, prints tables, writes build/bench.json."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import cold_starts, lives
+from local.cloud import LocalCloud
+from local.install import ROOT, install
+
+
+def main() -> None:
+    """Runs every measurement."""
+    console = Console()
+    with console.status("starting") as status, LocalCloud(ROOT / ".local" / "bench") as cloud:
+        installation = install(cloud, status.update)
+        status.update("lives")
+        figures = {"lives": show(console, "What a life costs", lives.measure(cloud, installation))}
+    with console.status("cold starts"):
+        figures["cold_starts"] = show(console, "Cold starts, import plus init", cold_starts.measure())
+    target = ROOT / "build" / "bench.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(figures, indent=2) + "\n")
+    console.print(f"Figures: {target.relative_to(ROOT)}")
+
+
+def show(console: Console, title: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Prints rows as a table and returns them."""
+    done = list(rows)
+    table = Table(title=title, title_justify="left", border_style="dim")
+    for name in done[0]:
+        table.add_column(name.replace("_", " "), justify="right" if name != "function" else "left")
+    for row in done:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console.print(table)
+    return done
+
+
+def _cell(value: Any) -> str:
+    return str(sum(value.values()) if isinstance(value, dict) else value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What a life costs by its length and its size, counted on the local cloud."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from local import costs
+from local.cloud import LocalCloud
+from local.install import Installation, configure
+from mayfly.domain.identity import environment_id, release_id
+
+Json = dict[str, Any]
+
+CASES = [(1, 60), (1, 24 * 3600), (45, 60), (45, 24 * 3600), (200, 24 * 3600)]
+"""Instances and lifetime in seconds. Each life is ended by its deadline, the clock being moved there."""
+PATIENCE_SECONDS = 120
+
+
+def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
+    """Lives through every case, one after the other."""
+    for number, (instances, lifetime) in enumerate(CASES):
+        application = f"bench-{number}"
+        configuration = {
+            "owner": "bench",
+            "blueprint": "fleet.yaml",
+            "instance_count": instances,
+            "image": {"family": "base"},
+            "account": "222222222222",
+            "lifetime_minutes": lifetime // 60,
+            "suites": [{"name": "only"}],
+        }
+        configure(cloud, application, configuration)
+        pushed = {"application": application, "version": "1", "artifact": "none"}
+        event = {"Source": "bench", "DetailType": "Code Version Pushed", "EventBusName": "mayfly"}
+        cloud.client("events").put_events(Entries=[event | {"Detail": json.dumps(pushed)}])
+        environment = environment_id(release_id(application, "1", 1), "only")
+        _reach(cloud, installation, environment, "awaiting tests")
+        cloud.advance(lifetime)
+        _reach(cloud, installation, environment, "terminated")
+        _ended(cloud, installation, environment)
+        life = costs.life(
+            cloud, installation.outputs["EnvironmentMachine"], installation.outputs["TableName"], environment
+        )
+        kept = ("state_transitions", "lambda_invocations", "billed_ms", "workload_calls", "cost_usd", "instances_left")
+        yield {"instances": instances, "lifetime_s": lifetime} | {key: life[key] for key in kept}
+
+
+def _reach(cloud: LocalCloud, installation: Installation, environment: str, stage: str) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        record = costs.read_record(cloud, installation.outputs["TableName"], f"environment#{environment}")
+        if record.get("stage") == stage:
+            return
+        if time.monotonic() > until:
+            raise TimeoutError(f"{environment} is {record.get('stage')} and not {stage}")
+        time.sleep(0.2)
+
+
+def _ended(cloud: LocalCloud, installation: Installation, environment: str) -> None:
+    arn = f"{installation.outputs['EnvironmentMachine'].replace(':stateMachine:', ':execution:')}:{environment}"
+    until = time.monotonic() + PATIENCE_SECONDS
+    while cloud.client("stepfunctions").describe_execution(executionArn=arn)["status"] == "RUNNING":
+        if time.monotonic() > until:
+            raise TimeoutError(f"the execution of {environment} does not end")
+        time.sleep(0.1)

@@ -1,0 +1,259 @@
+"""Mayfly from outside: what a CI server, a platform engineer and an auditor can do and see.
+
+Nothing here sleeps for time to pass: `cloud.advance` moves it. What goes on by itself is watched until it has
+happened, and a watch that ends in vain says what it saw.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+from local import costs
+from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
+from local.install import configure
+from mayfly.domain.identity import environment_id, release_id, stack_name
+
+type Json = dict[str, Any]
+type Way = Literal["bus", "topic"]
+
+PATIENCE_SECONDS = 30.0
+LOOK_SECONDS = 0.1
+
+
+class Driver:
+    """One test's view of an installed Mayfly. Applications are the test's own; the cloud is everybody's."""
+
+    def __init__(self, cloud: LocalCloud, outputs: dict[str, str], heard: str, names: Iterator[str]) -> None:
+        self.cloud, self.outputs = cloud, outputs
+        self._heard, self._names = heard, names
+        self._letters: list[Json] = []
+        self._announcements: list[Json] = []
+
+    # ---- what people and CI servers do --------------------------------------------------------------------
+
+    def application(
+        self, suites: Sequence[str] = ("smoke",), instances: int = 1, blueprint: str = "single.yaml", **more: Any
+    ) -> str:
+        """Configures an application under a name of its own and returns the name."""
+        name = next(self._names)
+        configuration = {
+            "owner": "team@example.com",
+            "blueprint": blueprint,
+            "instance_count": instances,
+            "image": {"family": "base"},
+            "account": WORKLOAD_ACCOUNT,
+            "suites": [{"name": suite} for suite in suites],
+        }
+        configure(self.cloud, name, configuration | more)
+        return name
+
+    def push(self, application: str, version: str = "1.0.0", by: Way = "bus", times: int = 1, **more: Any) -> str:
+        """Announces a code version, perhaps several times at once, and returns the name of its release."""
+        detail = {"application": application, "version": version, "artifact": f"s3://artifacts/{version}", **more}
+        self.say("Code Version Pushed", [detail] * times, by)
+        return release_id(application, version, more.get("attempt", 1))
+
+    def finish(self, environment: str, outcome: str = "passed", by: Way = "bus", **more: Any) -> None:
+        """Reports the end of an environment's tests."""
+        self.say("Test Finished", [{"environment": environment, "outcome": outcome, **more}], by)
+
+    def say(self, detail_type: str, details: Sequence[Json], by: Way = "bus") -> None:
+        """Puts all details in one call on the bus, or publishes each on the topic for it."""
+        if by == "bus":
+            self.put([{"DetailType": detail_type, "Detail": json.dumps(detail)} for detail in details])
+            return
+        topic = {"Code Version Pushed": "CodeVersionsTopic", "Test Finished": "TestResultsTopic"}[detail_type]
+        for detail in details:
+            self.publish(topic, json.dumps(detail))
+
+    def put(self, entries: Sequence[Json]) -> None:
+        """Puts entries on the bus, ten a call as EventBridge takes them."""
+        ours = [{"Source": "ci.example", "EventBusName": self.outputs["BusName"], **entry} for entry in entries]
+        for start in range(0, len(ours), 10):
+            answer = self.cloud.client("events").put_events(Entries=ours[start : start + 10])
+            assert not answer["FailedEntryCount"], answer
+
+    def publish(self, topic: str, message: str) -> None:
+        """Publishes a text on one of the installation's topics."""
+        self.cloud.client("sns").publish(TopicArn=self.outputs[topic], Message=message)
+
+    # ---- what they wait for ---------------------------------------------------------------------------------
+
+    def begin(self, application: str, suite: str = "smoke", **more: Any) -> str:
+        """Pushes a version and waits until the tests of a suite may begin; returns the environment."""
+        environment = environment_id(self.push(application, **more), suite)
+        self.life(environment, "awaiting tests")
+        return environment
+
+    def life(self, environment: str, stage: str) -> Json:
+        """Waits until an environment is at this stage; returns its record then.
+
+        Raises:
+            AssertionError: its execution ended elsewhere, or it took too long; says what was seen.
+        """
+
+        def look() -> Json | None:
+            record = self.record(environment)
+            if record.get("stage") == stage:
+                return record
+            over = self.execution(environment)
+            assert over.get("status", "RUNNING") == "RUNNING" or self.record(environment).get("stage") == stage, (
+                f"{environment} ended before it was {stage}: {_shown(over)}\n{_shown(record)}"
+            )
+            return None
+
+        return self.until(look, f"{environment} is {stage}", lambda: self.record(environment))
+
+    def end(self, environment: str, patience: float = PATIENCE_SECONDS) -> Json:
+        """Waits until an environment's execution is over; returns its description."""
+
+        def look() -> Json | None:
+            execution = self.execution(environment)
+            return execution if execution.get("status", "RUNNING") != "RUNNING" else None
+
+        return self.until(look, f"{environment} has ended", lambda: self.record(environment), patience)
+
+    def verdict(self, release: str, patience: float = PATIENCE_SECONDS) -> Json:
+        """Waits for the verdict over a release and its announcement; returns the announcement."""
+
+        def look() -> Json | None:
+            said = [one for one in self.announcements() if one["detail"].get("release") == release]
+            return next((one for one in said if one["detail-type"] in ("Release Passed", "Release Failed")), None)
+
+        return self.until(look, f"the verdict on {release}", lambda: self.release(release), patience)
+
+    def until[T](
+        self,
+        look: Callable[[], T | None],
+        what: str,
+        otherwise: Callable[[], object] = lambda: "",
+        patience: float = PATIENCE_SECONDS,
+    ) -> T:
+        """Looks until there is something to see.
+
+        Raises:
+            AssertionError: there is not within `patience` seconds; `otherwise` says how things stand instead.
+        """
+        give_up = time.monotonic() + patience
+        while True:
+            if found := look():
+                return found
+            assert time.monotonic() < give_up, f"not within {patience:.0f} s: {what}\n{_shown(otherwise())}"
+            time.sleep(LOOK_SECONDS)
+
+    # ---- what they see --------------------------------------------------------------------------------------
+
+    def record(self, environment: str) -> Json:
+        """An environment's record, {} where there is none."""
+        return costs.read_record(self.cloud, self.outputs["TableName"], f"environment#{environment}")
+
+    def release(self, release: str) -> Json:
+        """A release's record, {} where there is none."""
+        return costs.read_record(self.cloud, self.outputs["TableName"], f"release#{release}")
+
+    def execution(self, environment: str) -> Json:
+        """The execution that is an environment's life, {} where there is none yet."""
+        states = self.cloud.client("stepfunctions")
+        arn = f"{self.outputs['EnvironmentMachine'].replace(':stateMachine:', ':execution:')}:{environment}"
+        try:
+            found: Json = states.describe_execution(executionArn=arn)
+        except states.exceptions.ExecutionDoesNotExist:
+            return {}
+        return found
+
+    def costs(self, environment: str) -> Json:
+        """What a life has cost."""
+        return costs.life(self.cloud, self.outputs["EnvironmentMachine"], self.outputs["TableName"], environment)
+
+    def history(self, record: Json) -> list[tuple[str, str]]:
+        """What and why of each line of a record's history."""
+        return [(line["what"], line["why"]) for line in record["history"]]
+
+    def stacks(self, environment: str) -> list[str]:
+        """The status of every stack that this environment ever had, the deleted ones included."""
+        pages = self.cloud.workload_client("cloudformation").get_paginator("list_stacks").paginate()
+        stacks = [stack for page in pages for stack in page["StackSummaries"]]
+        return [stack["StackStatus"] for stack in stacks if stack["StackName"] == stack_name(environment)]
+
+    def instances_left(self, environment: str) -> int:
+        """Instances of it that are not terminated."""
+        return costs.instances_left(self.cloud, environment)
+
+    def nothing_is_left(self, environment: str) -> bool:
+        """Whether it had one stack at most, and neither this nor any instance remains."""
+        return self.stacks(environment) in ([], ["DELETE_COMPLETE"]) and not self.instances_left(environment)
+
+    def announcements(self) -> list[Json]:
+        """All that Mayfly announced since this test began, in order."""
+        self._announcements += self._receive(self._heard)
+        return self._announcements
+
+    def announced(self, environment: str) -> list[str]:
+        """The detail types that were announced of an environment, in order."""
+        return [
+            one["detail-type"] for one in self.announcements() if one["detail"].get("environment") == environment
+        ]
+
+    def announcement(self, detail_type: str, environment: str) -> Json:
+        """The detail of the one announcement of this type; waits for it."""
+
+        def look() -> list[Json]:
+            mine = (one for one in self.announcements() if one["detail"].get("environment") == environment)
+            return [one["detail"] for one in mine if one["detail-type"] == detail_type]
+
+        found = self.until(look, f"{detail_type} of {environment}", lambda: self.announced(environment))
+        assert len(found) == 1, found
+        return found[0]
+
+    def letter(self, mark: str) -> Json:
+        """The one dead letter that has this text in it; waits for it."""
+
+        def look() -> list[Json]:
+            self._letters += self._receive(self.outputs["DeadLettersUrl"])
+            return [letter for letter in self._letters if mark in json.dumps(letter)]
+
+        found = self.until(look, f"a dead letter with {mark!r}", lambda: self._letters)
+        assert len(found) == 1, found
+        return found[0]
+
+    def calls(self, environment: str) -> Counter[str]:
+        """The calls to the workload account that this life made with success."""
+        return Counter(
+            row["action"]
+            for row in self.cloud.ledger()["calls"]
+            if row["environment"] == environment and not row["error"]
+        )
+
+    def invocations(self, function: str, environment: str | None = None) -> list[Json]:
+        """How a function's invocations went, those for one environment or all."""
+        return [
+            row
+            for row in self.cloud.ledger()["invocations"]
+            if row["function"] == f"mayfly-{function}" and environment in (None, row["environment"])
+        ]
+
+    def _receive(self, url: str) -> list[Json]:
+        sqs, received = self.cloud.client("sqs"), list[Json]()
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            received += [json.loads(message["Body"]) for message in messages]
+            sqs.delete_message_batch(
+                QueueUrl=url,
+                Entries=[{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(messages)],
+            )
+        return received
+
+
+def listen(cloud: LocalCloud, bus: str) -> str:
+    """Has all that Mayfly says delivered to a queue, as a chat bot or CI server would; returns its URL."""
+    sqs, events = cloud.client("sqs"), cloud.client("events")
+    url: str = sqs.create_queue(QueueName="heard")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name="heard", EventBusName=bus, EventPattern=json.dumps({"source": ["mayfly"]}))
+    events.put_targets(Rule="heard", EventBusName=bus, Targets=[{"Id": "heard", "Arn": arn}])
+    return url
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, indent=1, default=str)

@@ -1,0 +1,380 @@
+"""An environment ends: the reason is recorded, the guard is asked, the stack goes, EC2 confirms, the release is judged."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.integration.world import (
+    DEADLINE,
+    ENVIRONMENT,
+    LATER,
+    NEXT_TOKEN,
+    OURS,
+    PUSHED,
+    RELEASE,
+    TOKEN,
+    WORKLOAD_ACCOUNT,
+    Json,
+    World,
+    an_order,
+    deletion,
+    function,
+    on_the_bus,
+)
+
+FAILED = {
+    "by": "failure",
+    "error": {"Error": "NotReady", "Cause": '{"errorMessage": "0 of 1 instances run", "errorType": "NotReady"}'},
+}
+
+
+def error(name: str, function_name: str) -> type[Exception]:
+    """An error of a function's own."""
+    found: type[Exception] = getattr(function(function_name), name)
+    return found
+
+
+REFUSED = error("TerminationRefused", "delete_environment")
+STILL_THERE = error("StillThere", "confirm_gone")
+
+
+def end(world: World, by: str = "tests", **change: Any) -> Json:
+    return world.call("delete_environment", deletion(by, token=NEXT_TOKEN) | change)
+
+
+def deleted(world: World) -> list[str]:
+    """The stacks whose deletion was asked for."""
+    return [call["StackName"] for call in world.wire.heard("DeleteStack")]
+
+
+class TestALifeEnds:
+    def test_with_its_stack(self, world: World) -> None:
+        stack = world.ready()
+        assert end(world) == {"environment": ENVIRONMENT, "stack": stack}
+        assert world.stack(stack) is None
+        assert set(world.states().values()) == {"terminated"}
+
+    def test_by_the_stack_s_id_and_through_the_service_role(self, world: World) -> None:
+        stack = world.ready()
+        end(world)
+        role = f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/mayfly-cloudformation"
+        assert world.wire.heard("DeleteStack") == [{"StackName": stack, "RoleARN": role}]
+
+    def test_waiting_for_cloudformation_s_event(self, world: World) -> None:
+        world.ready()
+        end(world)
+        record = world.record()
+        assert (record["stage"], record["waiting"]) == ("terminating", {"for": "deletion", "token": NEXT_TOKEN})
+        assert world.settled == []
+
+    def test_after_the_token_is_stored_that_its_event_will_need(self, world: World) -> None:
+        world.ready()
+        world.wire.forget()
+        end(world)
+        assert world.wire.names() == ["UpdateItem", "AssumeRole", "DescribeStacks", "DeleteStack"]
+
+    def test_at_its_deadline_as_expired(self, world: World) -> None:
+        world.ready()
+        end(world, "deadline")
+        assert world.record()["ending"] == {
+            "by": "deadline",
+            "outcome": "expired",
+            "reason": f"no test result before the deadline {DEADLINE}",
+            "at": LATER,
+        }
+
+    def test_after_a_failure_as_broken_with_what_failed(self, world: World) -> None:
+        world.created()
+        end(world, ended=FAILED)
+        ending = world.record()["ending"]
+        assert (ending["by"], ending["outcome"]) == ("failure", "broken")
+        assert ending["reason"] == world.record()["history"][-1]["why"] == "NotReady: 0 of 1 instances run"
+
+    def test_after_its_tests_as_they_said(self, world: World) -> None:
+        world.ready()
+        world.call("accept_test_result", on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": "passed"}))
+        end(world)
+        assert world.record()["ending"]["outcome"] == "passed"
+        assert [entry["why"] for entry in world.record()["history"][-2:]] == ["the tests passed", "its tests are over"]
+
+    @pytest.mark.parametrize("ended", [{"by": "deadline"}, FAILED], ids=["deadline", "failure"])
+    def test_as_was_recorded_first_whatever_comes_after(self, world: World, ended: Json) -> None:
+        world.ready()
+        world.call("accept_test_result", on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": "failed"}))
+        end(world, ended=ended)
+        assert world.record()["ending"]["outcome"] == "failed"
+        assert world.stack() is None
+
+    def test_for_a_reason_that_is_known_and_no_other(self, world: World) -> None:
+        world.ready()
+        with pytest.raises(ValueError, match="expected by tests, deadline or failure"):
+            end(world, "boredom")
+        assert world.stack()
+
+    def test_even_while_its_stack_is_being_built(self, world: World) -> None:
+        stack = world.created()
+        world.set_stack(stack, status="CREATE_IN_PROGRESS")
+        end(world, "deadline")
+        assert deleted(world) == [stack]
+
+    def test_also_where_its_deletion_failed_before(self, world: World) -> None:
+        stack = world.ready()
+        world.set_stack(stack, status="DELETE_FAILED")
+        end(world)
+        assert deleted(world) == [stack]
+        assert world.settled == []
+
+    def test_also_where_the_stack_s_id_was_never_kept(self, world: World) -> None:
+        """Its function died between the call and the record: the name leads to the stack."""
+        stack = world.created()
+        world.lose()
+        world.planned()
+        assert end(world, ended=FAILED)["stack"] == stack
+        assert world.stack() is None
+
+
+class TestALostRecord:
+    """The table is memory, not truth."""
+
+    def test_saves_no_stack(self, world: World) -> None:
+        stack = world.ready()
+        world.lose()
+        end(world, "deadline")
+        assert deleted(world) == [stack]
+
+    def test_is_begun_anew_with_the_ending_and_the_wait(self, world: World) -> None:
+        world.ready()
+        world.lose()
+        end(world)
+        record = world.record()
+        assert record["ending"]["reason"] == "its tests are over, and their result is not in its record"
+        assert record["ending"]["outcome"] == "broken"
+        assert record["waiting"]["token"] == NEXT_TOKEN
+
+    def test_keeps_nobody_from_confirming_that_all_is_gone(self, world: World) -> None:
+        stack = world.ready()
+        end(world)
+        world.lose()
+        answer = confirm_gone(world, stack)
+        assert (answer["ending"]["by"], answer["ending"]["outcome"]) == ("failure", "broken")
+        assert world.record()["stage"] == "terminated"
+
+
+class TestNothingIsLeftToDelete:
+    def test_of_a_stack_that_never_was(self, world: World) -> None:
+        world.planned()
+        assert end(world, ended=FAILED) == {"environment": ENVIRONMENT, "stack": None}
+        output = json.dumps({"environment": ENVIRONMENT, "stack": None})
+        assert world.settled == [{"told": "Success", "taskToken": NEXT_TOKEN, "output": output}]
+
+    def test_of_a_stack_that_is_gone(self, world: World) -> None:
+        stack = world.ready()
+        world.there("cloudformation").delete_stack(StackName=stack)
+        end(world)
+        output = json.dumps({"environment": ENVIRONMENT, "stack": stack})
+        assert world.settled == [{"told": "Success", "taskToken": NEXT_TOKEN, "output": output}]
+        assert deleted(world) == []
+
+    def test_while_it_goes_already(self, world: World) -> None:
+        stack = world.ready()
+        world.set_stack(stack, status="DELETE_IN_PROGRESS")
+        assert end(world)["stack"] == stack
+        assert (deleted(world), world.settled) == ([], [])
+        assert world.record()["waiting"] == {"for": "deletion", "token": NEXT_TOKEN}
+
+
+PROTECTED: dict[str, Json] = {
+    "its controller's tag was changed": {"tags": OURS | {"mayfly:controller": "111111111111/us-east-1/other"}},
+    "its environment's tag was changed": {"tags": OURS | {"mayfly:environment": "another"}},
+    "its tags were taken away": {"tags": {}},
+    "its tag protects it": {"tags": OURS | {"mayfly:protected": "true"}},
+    "its termination protection is on": {"enable_termination_protection": True},
+}
+
+
+@pytest.mark.parametrize("state", PROTECTED.values(), ids=PROTECTED)
+class TestTheGuardRefuses:
+    def test_and_nothing_is_deleted(self, world: World, state: Json) -> None:
+        stack = world.ready()
+        world.set_stack(stack, **state)
+        with pytest.raises(REFUSED, match=f"{stack} is left standing: "):
+            end(world)
+        assert deleted(world) == []
+        assert set(world.states().values()) == {"running"}
+        assert world.settled == []
+
+    def test_also_where_the_deletion_failed_before(self, world: World, state: Json) -> None:
+        stack = world.ready()
+        world.set_stack(stack, status="DELETE_FAILED", **state)
+        with pytest.raises(REFUSED):
+            end(world)
+        assert deleted(world) == []
+
+
+def confirm_gone(world: World, stack: str | None) -> Json:
+    return world.call("confirm_gone", {"order": an_order(), "stack": stack, "now": LATER})
+
+
+class TestAllIsGone:
+    def test_when_neither_stack_nor_instance_is_left(self, world: World) -> None:
+        stack = world.ready()
+        end(world, "deadline")
+        answer = confirm_gone(world, stack)
+        assert answer == {
+            "environment": ENVIRONMENT,
+            "ending": world.record()["ending"],
+            "instances_built": 1,
+            "instances_left": 0,
+        }
+
+    def test_and_the_record_is_closed(self, world: World) -> None:
+        stack = world.ready()
+        end(world)
+        confirm_gone(world, stack)
+        record = world.record()
+        assert (record["stage"], record["terminated_at"], record["instances_left"]) == ("terminated", LATER, 0)
+        assert record["waiting"] is None
+        assert record["history"][-1]["why"] == "no stack and no instance is left"
+
+    def test_also_where_there_never_was_a_stack(self, world: World) -> None:
+        world.planned()
+        end(world, ended=FAILED)
+        assert confirm_gone(world, None)["instances_built"] == 0
+
+    def test_and_is_counted(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        stack = world.ready()
+        end(world)
+        confirm_gone(world, stack)
+        assert "EnvironmentsTerminated" in capsys.readouterr().out
+
+
+class TestSomethingIsLeft:
+    def ended(self, world: World) -> str:
+        stack = world.ready()
+        end(world)
+        return stack
+
+    @pytest.mark.parametrize("status", ["DELETE_IN_PROGRESS", "DELETE_FAILED", "CREATE_COMPLETE"])
+    def test_while_the_stack_is_not_deleted(self, world: World, status: str) -> None:
+        stack = self.ended(world)
+        world.set_stack(stack, status=status)
+        with pytest.raises(STILL_THERE, match=f"{stack} is {status}"):
+            confirm_gone(world, stack)
+        assert world.record()["stage"] == "terminating"
+
+    def test_and_is_terminated_where_it_is_ours(self, world: World) -> None:
+        stack = self.ended(world)
+        left = world.launch(count=2)
+        with pytest.raises(STILL_THERE, match="2 instances are left of it; 2 were terminated just now"):
+            confirm_gone(world, stack)
+        assert {world.states()[instance] for instance in left} == {"terminated"}
+        assert confirm_gone(world, stack)["instances_left"] == 0
+
+    @pytest.mark.parametrize(
+        "tags",
+        [OURS | {"mayfly:controller": "111111111111/us-east-1/other"}, OURS | {"mayfly:protected": "true"}],
+        ids=["another controller's", "protected"],
+    )
+    def test_and_is_left_alone_where_the_guard_says_so(self, world: World, tags: Json) -> None:
+        stack = self.ended(world)
+        (foreign,) = world.launch(tags)
+        (ours,) = world.launch()
+        with pytest.raises(STILL_THERE, match="2 instances are left of it; 1 were terminated just now"):
+            confirm_gone(world, stack)
+        assert (world.states()[foreign], world.states()[ours]) == ("running", "terminated")
+        with pytest.raises(STILL_THERE, match="1 instances are left of it; 0 were terminated just now"):
+            confirm_gone(world, stack)
+
+    def test_also_where_it_is_stopped(self, world: World) -> None:
+        stack = self.ended(world)
+        left = world.launch()
+        world.there("ec2").stop_instances(InstanceIds=left)
+        with pytest.raises(STILL_THERE):
+            confirm_gone(world, stack)
+        assert world.states()[left[0]] == "terminated"
+
+    def test_but_not_by_an_instance_of_another_environment(self, world: World) -> None:
+        stack = self.ended(world)
+        (neighbour,) = world.launch(OURS | {"mayfly:environment": f"{ENVIRONMENT}-2"})
+        confirm_gone(world, stack)
+        assert world.states()[neighbour] == "running"
+
+
+def test_a_termination_that_is_throttled_is_left_to_the_state_machine(world: World) -> None:
+    world.ready()
+    world.wire.answer("DeleteStack", error="Throttling", message="Rate exceeded")
+    with pytest.raises(ClientError, match="Throttling"):
+        end(world)
+    world.wire.recover("DeleteStack")
+    end(world, token=TOKEN)
+    assert world.stack() is None
+    assert world.record()["waiting"]["token"] == TOKEN
+
+
+def planned_release(world: World) -> None:
+    world.call("accept_code_version", on_the_bus("Code Version Pushed", PUSHED))
+    world.call("plan_release", {"release": RELEASE, "pushed": PUSHED, "now": LATER})
+
+
+def suite_ended(world: World, suite: str, outcome: str, **more: str) -> None:
+    by = {"passed": "tests", "failed": "tests", "expired": "deadline", "broken": "failure"}[outcome]
+    world.change(f"{RELEASE}-{suite}", ending={"by": by, "outcome": outcome, "reason": f"it {outcome}", **more})
+
+
+def judge(world: World, **more: Any) -> Json:
+    return world.call("judge_release", {"release": RELEASE, "now": LATER} | more)
+
+
+class TestAReleaseIsJudged:
+    def test_as_passed_when_every_suite_passed(self, world: World) -> None:
+        planned_release(world)
+        suite_ended(world, "smoke", "passed", report="https://ci.example.com/4711")
+        suite_ended(world, "look", "passed")
+        verdict = judge(world)
+        assert (verdict["release"], verdict["passed"]) == (RELEASE, True)
+        assert verdict["reason"] == "all 2 suites passed"
+        assert verdict["suites"][0] == {
+            "suite": "smoke",
+            "environment": ENVIRONMENT,
+            "outcome": "passed",
+            "reason": "it passed",
+            "report": "https://ci.example.com/4711",
+        }
+
+    @pytest.mark.parametrize("outcome", ["failed", "expired", "broken"])
+    def test_as_failed_when_one_did_anything_else(self, world: World, outcome: str) -> None:
+        planned_release(world)
+        suite_ended(world, "smoke", "passed")
+        suite_ended(world, "look", outcome)
+        verdict = judge(world)
+        assert not verdict["passed"]
+        assert verdict["reason"] == f"1 of 2 suites did not pass: look {outcome}: it {outcome}"
+
+    def test_as_failed_when_a_life_left_no_record(self, world: World) -> None:
+        planned_release(world)
+        suite_ended(world, "smoke", "passed")
+        verdict = judge(world)
+        assert verdict["reason"] == "1 of 2 suites did not pass: look broken: its life left no ending"
+
+    def test_as_failed_when_it_was_never_planned(self, world: World) -> None:
+        error = {"Error": "Refused", "Cause": '{"errorMessage": "there is no parameter /mayfly/applications/x"}'}
+        verdict = judge(world, error=error)
+        assert not verdict["passed"]
+        assert verdict["suites"] == []
+        assert verdict["reason"] == "it could not be planned: Refused: there is no parameter /mayfly/applications/x"
+
+    def test_as_failed_when_its_own_record_is_lost(self, world: World) -> None:
+        assert judge(world)["reason"] == "no suite was run"
+
+    @pytest.mark.parametrize(("outcome", "stage"), [("passed", "passed"), ("expired", "failed")])
+    def test_and_the_verdict_is_recorded(self, world: World, outcome: str, stage: str) -> None:
+        planned_release(world)
+        suite_ended(world, "smoke", "passed")
+        suite_ended(world, "look", outcome)
+        verdict = judge(world)
+        record = world.record(RELEASE, "release")
+        assert record["stage"] == stage
+        assert record["verdict"] == {name: verdict[name] for name in ("passed", "reason", "suites")}
+        assert record["history"][-1]["why"] == verdict["reason"]
