@@ -227,6 +227,7 @@ def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json]
         last.answer, last.worker, last.memory_mb = {}, None, None
         # MiniStack starts any number of workers. Here an invocation waits for one of a few.
         with places[(function.get("config") or function)["FunctionName"]]:
+            last.started = time.monotonic()  # on AWS, nobody pays for a wait like this one
             result: Json = execute(function, event, request_id)
         if "errorType" in last.answer:
             trace = last.answer["trace"]
@@ -238,10 +239,10 @@ def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json]
     def execute_warm(function: Json, event: Any, request_id: str) -> Json:
         name = (function.get("config") or function)["FunctionName"]
         fault = faults.take("function", function=name, environment=environment_of(None, event))
-        at, started = clock.iso(), time.monotonic()
+        at, last.started = clock.iso(), time.monotonic()
         last.answer, last.memory_mb = {}, None
         result = _failed(fault) if fault and fault["effect"] != "die_after" else run(function, event, request_id)
-        ms = round((time.monotonic() - started) * 1000, 1)
+        ms = round((time.monotonic() - last.started) * 1000, 1)
         if fault and fault["effect"] == "die_after":
             result = _failed(fault)
             if last.worker and last.worker._proc:
@@ -252,7 +253,8 @@ def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json]
                 "function": name,
                 "at": at,
                 "ms": ms,
-                "memory_mb": last.memory_mb,
+                "memory_mb": (function.get("config") or function)["MemorySize"],
+                "peak_mb": last.memory_mb,
                 "cold": last.answer.get("cold_start"),
                 "error": (body or {}).get("errorType", "Unknown") if result.get("error") else None,
                 "environment": environment_of(body, event),

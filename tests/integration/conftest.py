@@ -33,6 +33,7 @@ def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[boto3.Session, Wire]
     """An installation of Mayfly as template.yaml sets it up, and an account where environments live. No way out."""
     for name in ("AWS_ENDPOINT_URL", "MAYFLY_WORKLOAD_ENDPOINT_URL", "AWS_PROFILE", "MOTO_ACCOUNT_ID"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # over a thousand, for every test, and nobody looks
     own, wire = functions
     disable_socket(allow_unix_socket=True)
     with mock_aws():

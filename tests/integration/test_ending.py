@@ -1,4 +1,4 @@
-"""An environment ends: the reason is recorded, the guard is asked, the stack goes, EC2 confirms, the release is judged."""
+"""An environment ends: why is recorded, the guard is asked, the stack goes, EC2 confirms; its release is judged."""
 
 import json
 from typing import Any

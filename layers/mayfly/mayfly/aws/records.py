@@ -112,8 +112,9 @@ class Records:
 
     def note(self, identity: str, entry: Entry) -> None:
         """Appends to the history what was heard and not followed. A record that is absent or full is left alone."""
+        room = "attribute_exists(history) AND size(history) < :kept"
         with suppress(Conflict):
-            self.change(identity, {}, entry, only_if="size(history) < :kept", bound={":kept": _NOTES_KEPT})
+            self.change(identity, {}, entry, only_if=room, bound={":kept": _NOTES_KEPT})
 
     def get(self, identity: str) -> dict[str, Any] | None:
         """The record as it is now (strongly consistent), or None."""
