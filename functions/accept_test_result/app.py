@@ -2,22 +2,20 @@
 
 from typing import Any
 
-from mayfly.aws import executions
+from mayfly.aws import lives
 from mayfly.aws.letters import refuse
-from mayfly.aws.records import Conflict, Entry, Records
+from mayfly.aws.records import Entry, Records
 from mayfly.domain.identity import environment_id
 from mayfly.domain.moment import text
-from mayfly.domain.stack import Answer
 from mayfly.messages import Received, Refused, TestFinished, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
-@logger.inject_lambda_context(clear_state=True)
+@logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """The first ending that reaches the record stands. It is written before the execution is resumed, so a result
-    that comes before the execution waits for one is found by it, and one that comes twice is only noted."""
+    """A result that comes early, late, twice or for nobody changes nothing that another has decided."""
     here = settings()
     try:
         received = receive(TestFinished, event)
@@ -26,23 +24,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     finished = received.message
     environment = finished.environment or environment_id(str(finished.release), str(finished.suite))
     logger.append_keys(environment=environment)
-    records, ending = Records(here.table, "environment"), ending_of(received)
+    ending = ending_of(received)
     entry = Entry(text(received.at), finished.finished_by or received.via, "Test Finished", ending["reason"])
-    condition = "attribute_exists(pk) AND attribute_not_exists(ending)"
     try:
-        record = records.change(environment, {"ending": ending}, entry, only_if=condition)
-    except Conflict as conflict:
-        record = conflict.found
-        if not record:
-            reason = f"environment: expected one that Mayfly built, but it is '{environment}'"
-            return refuse(here.dead_letters, context.function_name, reason, event)
-        ignored = f"ignored: {finished.outcome}; ended already by {record['ending']['by']}"
-        records.note(environment, Entry(entry.at, entry.who, "Test Finished", ignored))
-
-    # Also for a repetition: the first try may have died between the record and this.
-    waits = (record.get("waiting") or {}).get("for") == "tests"
-    resumed = waits and executions.settle(record["waiting"]["token"], Answer(None, ""), {})
-    return {"accepted": True, "environment": environment, "resumed": bool(resumed)}
+        done = lives.end(Records(here.table, "environment"), environment, ending, entry)
+    except lives.Unknown:
+        reason = f"environment: expected one that Mayfly built, but it is '{environment}'"
+        return refuse(here.dead_letters, context.function_name, reason, event)
+    return {"accepted": True, "environment": environment, **done}
 
 
 def ending_of(received: Received[TestFinished]) -> dict[str, str]:

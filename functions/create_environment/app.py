@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     logger.append_keys(environment=order.environment)
     records = Records(here.table, "environment")
     try:
-        records.change(
+        record = records.change(
             order.environment,
             {"stage": "creating", "waiting": {"for": "creation", "token": token}},
             Entry(event["now"], context.function_name, "creating", f"stack {stack_name(order.environment)}"),
@@ -50,7 +50,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         catalogue.template(here.blueprints, order.blueprint),
         parameters(order, here.controller),
         tags.of_environment(
-            order.environment, order.application, here.controller, datetime.fromisoformat(event["deadline"])
+            order.environment, order.application, here.controller, moment(record["deadline"]), moment(record["ceiling"])
         ),
         f"arn:aws:iam::{order.account}:role/{here.stack_role}",
         request=token,
@@ -59,6 +59,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         stack_id = look_again(here, order, workload, token)
     records.change(order.environment, {"stack": stack_id})
     return {"environment": order.environment, "stack": stack_id}
+
+
+def moment(written: str) -> datetime:
+    """A moment of the record."""
+    return datetime.fromisoformat(written)
 
 
 def parameters(order: Order, controller: str) -> dict[str, str]:

@@ -3,45 +3,90 @@
 from dataclasses import asdict
 from typing import Any
 
-from mayfly.aws import clients, executions, stacks
-from mayfly.aws.records import Entry, Records
+from mayfly.aws import clients, executions, mending, stacks, switch
+from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain.ending import Ending, by_deadline, by_failure
 from mayfly.domain.guard import may_terminate
 from mayfly.domain.identity import stack_name
+from mayfly.domain.ladder import Rung, rung, told
 from mayfly.domain.stack import answer
-from mayfly.messages import Order
-from mayfly.observability import logger
-from mayfly.settings import settings
+from mayfly.messages import Subject
+from mayfly.observability import logger, metrics
+from mayfly.settings import Settings, settings
 
 
 class TerminationRefused(Exception):
     """The guard refused. Nothing was destroyed, and repeating it would change nothing."""
 
 
-@logger.inject_lambda_context(clear_state=True)
+class HandedOver(Exception):
+    """Every way to delete the stack was tried. A person is needed; the message says for what."""
+
+
+class Extended(Exception):
+    """The deadline was moved in the meantime. The message is the new one."""
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Runs at the end of every life, whatever ended it, and again where a deletion failed or its event is late."""
-    here, order = settings(), Order.model_validate(event["order"])
-    logger.append_keys(environment=order.environment)
-    ending = asdict(ending_of(event)) | {"at": event["now"]}
-    record = Records(here.table, "environment").change(
-        order.environment,
-        {"stage": "terminating", "waiting": {"for": "deletion", "token": event["token"]}},
-        Entry(event["now"], context.function_name, "terminating", why(event, ending)),
-        once={"ending": ending},
-    )
-    workload = clients.workload(order.account, order.region, here.workload_role, order.environment)
-    stack = stacks.describe(workload, record.get("stack", stack_name(order.environment)))
-    result = {"environment": order.environment, "stack": stack.id if stack else None}
+    here, subject = settings(), Subject.model_validate(event["order"])
+    logger.append_keys(environment=subject.environment)
+    records = Records(here.table, "environment")
+    record = begin_ending(records, subject, event, context.function_name)
+    workload = clients.workload(subject.account, subject.region, here.workload_role, subject.environment)
+    stack = stacks.describe(workload, record.get("stack", stack_name(subject.environment)))
+    result = {"environment": subject.environment, "stack": stack.id if stack else None}
     over = answer("deletion", stack.status if stack else "DELETE_COMPLETE")
     if over and not over.error:
         executions.settle(event["token"], over, result)
-    elif stack and stack.status != "DELETE_IN_PROGRESS":
-        permission = may_terminate(order.environment, here.controller, stack.tags, stack.termination_protection)
+    elif stack and stack.status == "DELETE_IN_PROGRESS":
+        metrics.add_metric(name="StacksLookedAtAgain", unit="Count", value=1)
+    elif stack:
+        permission = may_terminate(subject.environment, here.controller, stack.tags, stack.termination_protection)
         if not permission.granted:
             raise TerminationRefused(f"{stack.id} is left standing: {permission.reason}")
-        stacks.delete(workload, stack, f"arn:aws:iam::{order.account}:role/{here.stack_role}")
+        switch.check(here.parameters)
+        entry = delete(here, subject, workload, stack, record.get("deletions", 0), event["now"])
+        records.change(subject.environment, {"deletions": record.get("deletions", 0) + 1}, entry)
     return result
+
+
+def begin_ending(records: Records, subject: Subject, event: dict[str, Any], who: str) -> dict[str, Any]:
+    """Records the ending and the token, unless the deadline that is said to have passed was moved."""
+    ending = asdict(ending_of(event)) | {"at": event["now"]}
+    why = "its tests are over" if event["ended"]["by"] == "tests" else ending["reason"]
+    late = "attribute_not_exists(deadline) OR attribute_exists(ending) OR deadline <= :now"
+    bounds: dict[str, Any] = {"only_if": late, "bound": {":now": event["now"]}}
+    try:
+        return records.change(
+            subject.environment,
+            {"stage": "terminating", "waiting": {"for": "deletion", "token": event["token"]}},
+            Entry(event["now"], who, "terminating", why),
+            once={"ending": ending},
+            **(bounds if event["ended"]["by"] == "deadline" else {}),
+        )
+    except Conflict as conflict:
+        raise Extended(conflict.found["deadline"]) from None
+
+
+def delete(
+    here: Settings, subject: Subject, workload: clients.Workload, stack: stacks.Stack, deletions: int, now: str
+) -> Entry | None:
+    """Takes the next rung of the teardown ladder; returns what the record should say of it."""
+    role = f"arn:aws:iam::{subject.account}:role/{here.stack_role}"
+    blockers = mending.blockers(workload, stack.id) if stack.status == "DELETE_FAILED" else []
+    step = rung(deletions if blockers else 0)
+    if step is Rung.HAND_OVER:
+        raise HandedOver(f"{stack.id} cannot be deleted after {deletions} tries. Blocked by {told(blockers)}")
+    done = mending.mend(workload, subject.environment, here.controller, blockers) if step is not Rung.DELETE else []
+    retained = [blocker.logical_id for blocker in blockers] if step is Rung.RETAIN else []
+    stacks.delete(workload, stack, role, retained)
+    if not blockers:
+        return None
+    said = f"blocked by {told(blockers)}; {', '.join(done) or 'nothing of it is ours to mend'}"
+    return Entry(now, "teardown", step.value, said + (f"; kept {', '.join(retained)}" if retained else ""))
 
 
 def ending_of(event: dict[str, Any]) -> Ending:
@@ -54,9 +99,6 @@ def ending_of(event: dict[str, Any]) -> Ending:
         case {"by": "tests"}:
             # Stands only where the record was lost meanwhile: the result itself ends a life by its record.
             return Ending("tests", "broken", "its tests are over, and their result is not in its record")
-    raise ValueError(f"ended: expected by tests, deadline or failure, but it is {event['ended']}")
-
-
-def why(event: dict[str, Any], ending: dict[str, str]) -> str:
-    """The reason for the history. What the tests said is in there already, from when they said it."""
-    return "its tests are over" if event["ended"]["by"] == "tests" else ending["reason"]
+        case {"by": "sweep", "why": why}:
+            return Ending("deadline", "expired", why)
+    raise ValueError(f"ended: expected by tests, deadline, failure or sweep, but it is {event['ended']}")

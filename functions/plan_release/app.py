@@ -5,9 +5,9 @@ from typing import Any
 from mayfly.aws import catalogue
 from mayfly.aws.records import Entry, Records
 from mayfly.domain.identity import environment_id
-from mayfly.messages import CodeVersionPushed, Order
+from mayfly.messages import Application, CodeVersionPushed, Order, Refused
 from mayfly.observability import logger
-from mayfly.settings import settings
+from mayfly.settings import Settings, settings
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -19,7 +19,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     application = catalogue.application(here.parameters, pushed.application)
     image = catalogue.image(here.parameters, application.image)
     blueprint = catalogue.pin(here.blueprints, application.blueprint)
-    account, region, _ = here.controller.split("/", 2)
+    account, region = place(here, application)
     orders = [
         Order(
             environment=environment_id(release, suite.name),
@@ -28,11 +28,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             kind=suite.kind,
             image=image,
             blueprint=blueprint,
-            account=application.account or account,
-            region=application.region or region,
+            account=account,
+            region=region,
             **pushed.model_dump(include={"application", "version", "artifact"}),
             **application.model_dump(
-                include={"owner", "parameters", "instance_count", "lifetime_minutes", "warn_minutes_before"}
+                include={"owner", "owner_topic", "parameters", "instance_count"}
+                | {"lifetime_minutes", "ceiling_minutes", "warn_minutes_before"}
             ),
         ).model_dump(mode="json")
         for suite in application.suites
@@ -48,3 +49,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         Entry(event["now"], context.function_name, "planned", why),
     )
     return {"release": release, "orders": orders}
+
+
+def place(here: Settings, application: Application) -> tuple[str, str]:
+    """Where an application's environments live. What is built elsewhere, no sweep would find."""
+    account, region, _ = here.controller.split("/", 2)
+    chosen = (application.account or account, application.region or region)
+    if chosen not in here.places:
+        known = ", ".join("/".join(place) for place in here.places)
+        raise Refused(f"account, region: expected one of {known}, but it is {'/'.join(chosen)}")
+    return chosen

@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -23,6 +24,8 @@ SuiteName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,14}[a-
 Identity = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,58}$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+TopicArn = Annotated[str, StringConstraints(pattern=r"^arn:[^:]+:sns:[^:]+:\d{12}:mayfly-[A-Za-z0-9_-]+$")]
+"""Mayfly may publish to topics of this prefix only."""
 
 
 class Message(BaseModel):
@@ -64,6 +67,41 @@ class TestFinished(Message):
         return self
 
 
+class EnvironmentExtensionRequested(Message):
+    """Somebody needs an environment for longer."""
+
+    environment: Identity
+    minutes: int = Field(ge=1, le=30 * 24 * 60)
+    why: Line
+    requested_by: Line
+
+
+class EnvironmentTerminationRequested(Message):
+    """Somebody wants an environment ended now."""
+
+    environment: Identity
+    why: Line
+    requested_by: Line
+
+
+class KillSwitchSet(Message):
+    """While it is on, nothing is destroyed."""
+
+    on: StrictBool
+    why: Line
+    set_by: Line
+
+
+class SweepRequested(Message):
+    """A sweep by hand: to see what it would do, or to let through what the caps of an earlier one stopped."""
+
+    dry_run: StrictBool = False
+    at_most: int = Field(default=0, ge=0, le=5000)
+    """Terminations let through, where it is more than the caps allow."""
+    why: Line
+    requested_by: Line
+
+
 class Suite(Message):
     """One suite of a test plan. An automated one reports by itself, a manual one when a person says so."""
 
@@ -82,6 +120,8 @@ class Application(Message):
     """An application's configuration: the parameter ``<MAYFLY_PARAMETERS>/applications/<name>``."""
 
     owner: Line
+    owner_topic: TopicArn | None = None
+    """Where its owner is warned before a deadline."""
     blueprint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$")]
     """Key of the CloudFormation template in the blueprints bucket."""
     parameters: dict[str, str] = Field(default_factory=dict)
@@ -92,8 +132,19 @@ class Application(Message):
     """The workload account; the controller's own where it is left out."""
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
     lifetime_minutes: int = Field(default=24 * 60, ge=1, le=30 * 24 * 60)
+    ceiling_minutes: int = Field(default=72 * 60, ge=1, le=30 * 24 * 60)
+    """How long an environment may live with all its extensions, from its planning."""
     warn_minutes_before: tuple[Annotated[int, Field(ge=1)], ...] = (120, 30)
     suites: tuple[Suite, ...] = Field(min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _lifetime_below_ceiling(self) -> Self:
+        if self.lifetime_minutes > self.ceiling_minutes:
+            raise ValueError(
+                f"expected lifetime_minutes of at most ceiling_minutes, {self.ceiling_minutes}, "
+                f"but it is {self.lifetime_minutes}"
+            )
+        return self
 
     @field_validator("suites")
     @classmethod
@@ -111,6 +162,27 @@ class Blueprint(Message):
     version_id: str | None
 
 
+class Subject(BaseModel):
+    """Whose life an execution is. What it ends by a sweep is known by no more than this, from tags alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    environment: Identity
+    account: str
+    region: str
+    application: str = "unknown"
+    release: str = "unknown"
+    version: str = "unknown"
+    suite: str = "unknown"
+    kind: str = "unknown"
+    owner: str = "unknown"
+    begin: Literal["creation", "tests", "termination"] = "creation"
+    """Where its execution begins: a new life with its creation, one that a sweep takes up with what is left of it."""
+    deadline: datetime | None = None
+    """Of a life that is taken up."""
+    why: str = ""
+
+
 class Order(Message):
     """All that one environment's life needs to know: the input of its execution. Nothing is looked up later, so
     that all suites of a release get the same image and blueprint, and a repetition gets them again."""
@@ -123,6 +195,7 @@ class Order(Message):
     suite: SuiteName
     kind: Literal["automated", "manual"]
     owner: Line
+    owner_topic: TopicArn | None = None
     account: str
     region: str
     blueprint: Blueprint
@@ -130,7 +203,9 @@ class Order(Message):
     instance_count: int
     image: str
     lifetime_minutes: int
+    ceiling_minutes: int
     warn_minutes_before: tuple[int, ...]
+    begin: Literal["creation"] = "creation"
 
 
 class Tolerant(BaseModel):

@@ -16,6 +16,13 @@ class Settings(BaseModel):
     """Value of the tag mayfly:controller: account/Region/stack of this installation."""
     release_machine: str = Field(alias="MAYFLY_RELEASE_MACHINE_ARN", pattern=r"^arn:")
     dead_letters: str = Field(alias="MAYFLY_DEAD_LETTERS_URL", pattern=r"^https?://")
+    environment_machine: str = Field(alias="MAYFLY_ENVIRONMENT_MACHINE_ARN", pattern=r"^arn:")
+    bus: str = Field(alias="MAYFLY_BUS", min_length=1)
+    reports: str = Field(alias="MAYFLY_REPORTS_BUCKET", min_length=1)
+    accounts: str = Field(alias="MAYFLY_ACCOUNTS", default="", pattern=r"^(\d{12}(,\d{12})*)?$")
+    regions: str = Field(alias="MAYFLY_REGIONS", default="", pattern=r"^([a-z0-9-]+(,[a-z0-9-]+)*)?$")
+    most_ends: int = Field(alias="MAYFLY_SWEEP_MOST", ge=0)
+    share_ended: int = Field(alias="MAYFLY_SWEEP_PERCENT", ge=0, le=100)
     blueprints: str = Field(alias="MAYFLY_BLUEPRINTS_BUCKET", min_length=1)
     parameters: str = Field(alias="MAYFLY_PARAMETERS", pattern=r"^(/[A-Za-z0-9_.-]+)+$")
     """Path below which Parameter Store holds applications/<name> and images/<family>/<channel>."""
@@ -23,6 +30,14 @@ class Settings(BaseModel):
     stack_role: str = Field(alias="MAYFLY_STACK_ROLE", min_length=1)
     record_days: int = Field(alias="MAYFLY_RECORD_DAYS", gt=0)
     """How long a finished record is kept."""
+
+    @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """Every account and Region where environments may live: only there anything is built, looked for or ended."""
+        account, region, _ = self.controller.split("/", 2)
+        accounts = self.accounts.split(",") if self.accounts else [account]
+        regions = self.regions.split(",") if self.regions else [region]
+        return tuple((account, region) for account in accounts for region in regions)
 
 
 @cache

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
+    from mypy_boto3_ssm import SSMClient
 
 # Throttling is ordinary where dozens of stacks move at once; standard slows only the call that was throttled.
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect_timeout=5, read_timeout=30)
@@ -63,13 +66,29 @@ class Workload:
     def autoscaling(self) -> "AutoScalingClient":
         return self._client("autoscaling")  # type: ignore[no-any-return]
 
+    @cached_property
+    def tagging(self) -> "ResourceGroupsTaggingAPIClient":
+        return self._client("resourcegroupstaggingapi")  # type: ignore[no-any-return]
 
-def workload(account: str, region: str, role: str, environment: str) -> Workload:
-    """Enters a workload account on behalf of one environment.
+    @cached_property
+    def logs(self) -> "CloudWatchLogsClient":
+        return self._client("logs")  # type: ignore[no-any-return]
+
+    @cached_property
+    def ssm(self) -> "SSMClient":
+        return self._client("ssm")  # type: ignore[no-any-return]
+
+    @cached_property
+    def s3(self) -> Any:
+        return self._client("s3")
+
+
+def workload(account: str, region: str, role: str, environment: str | None) -> Workload:
+    """Enters a workload account on behalf of one environment, or of a sweep, which can look and not destroy.
 
     Args:
         account: 12 digits. region: such as ``eu-central-1``. role: the role's name there.
-        environment: becomes the session's name and its tag ``mayfly:environment``.
+        environment: becomes the session's name and its tag ``mayfly:environment``; None for a sweep.
 
     Raises:
         botocore.exceptions.ClientError: AccessDenied where the role does not exist or does not trust us.
@@ -77,9 +96,10 @@ def workload(account: str, region: str, role: str, environment: str) -> Workload
     sts = boto3.client("sts", config=_CONFIG, endpoint_url=os.environ.get(_LOCAL_ENDPOINT))
     reply = sts.assume_role(
         RoleArn=f"arn:aws:iam::{account}:role/{role}",
-        RoleSessionName=environment,
+        RoleSessionName=environment or "mayfly-sweep",
         DurationSeconds=900,
-        Tags=[{"Key": tags.ENVIRONMENT, "Value": environment}],
+        # Without the tag the role's policy permits no destruction at all.
+        Tags=[{"Key": tags.ENVIRONMENT, "Value": environment}] if environment else [],
     )
     credentials = reply["Credentials"]
     return Workload({key: str(credentials[key]) for key in credentials if key != "Expiration"}, region)  # type: ignore[literal-required]

@@ -3,7 +3,7 @@
 The table is memory, not truth: what exists is what AWS says exists. So a lost table loses no termination.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -24,6 +24,9 @@ type Facts = Mapping[str, Any]
 
 _NOTES_KEPT = 100
 """Notes of ignored messages stop at this length of a history, so that a flood cannot fill an item (400 KB)."""
+
+_BATCH = 100
+"""Items that one BatchGetItem takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Records:
         facts: Facts,
         entry: Entry | None = None,
         once: Facts = MappingProxyType({}),
+        drop: Collection[str] = (),
         only_if: str | None = None,
         bound: Facts = MappingProxyType({}),
     ) -> dict[str, Any]:
@@ -81,12 +85,13 @@ class Records:
             facts: top-level attributes to set.
             entry: what to append to its history.
             once: attributes to set unless they are there already.
+            drop: attributes to remove.
             only_if: a condition expression; `bound` holds the values it names.
 
         Raises:
             Conflict: the condition does not hold.
         """
-        names = {f"#{name}": name for name in (*facts, *once)}
+        names = {f"#{name}": name for name in (*facts, *once, *drop)}
         values = {f":{name}": value for name, value in (*facts.items(), *once.items())}
         sets = [f"#{name} = :{name}" for name in facts]
         sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
@@ -96,7 +101,11 @@ class Records:
         request: dict[str, Any] = {
             "TableName": self._table,
             "Key": self._key(identity),
-            "UpdateExpression": "SET " + ", ".join(sets),
+            "UpdateExpression": " ".join(
+                f"{verb} {', '.join(parts)}"
+                for verb, parts in (("SET", sets), ("REMOVE", [f"#{name}" for name in drop]))
+                if parts
+            ),
             "ExpressionAttributeValues": {key: _to_dynamodb(value) for key, value in (values | dict(bound)).items()},
             "ReturnValues": "ALL_NEW",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -115,6 +124,25 @@ class Records:
         room = "attribute_exists(history) AND size(history) < :kept"
         with suppress(Conflict):
             self.change(identity, {}, entry, only_if=room, bound={":kept": _NOTES_KEPT})
+
+    def live(self) -> Iterator[dict[str, Any]]:
+        """Every record of this kind whose story has not ended, page by page, through the index of those."""
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="live",
+            KeyConditionExpression="live = :kind",
+            ExpressionAttributeValues={":kind": {"S": self._kind}},
+        )
+        keys = [item["pk"]["S"].partition("#")[2] for page in pages for item in page["Items"]]
+        for start in range(0, len(keys), _BATCH):
+            yield from self._batch(keys[start : start + _BATCH])
+
+    def _batch(self, identities: list[str]) -> Iterator[dict[str, Any]]:
+        wanted: Any = {self._table: {"Keys": [self._key(identity) for identity in identities], "ConsistentRead": True}}
+        while wanted:
+            reply = self._dynamodb.batch_get_item(RequestItems=wanted)
+            yield from (_from_dynamodb(item) for item in reply["Responses"].get(self._table, []))
+            wanted = reply.get("UnprocessedKeys")
 
     def get(self, identity: str) -> dict[str, Any] | None:
         """The record as it is now (strongly consistent), or None."""

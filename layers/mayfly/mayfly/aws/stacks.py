@@ -1,7 +1,7 @@
 """Environments as CloudFormation stacks, and the instances in them, seen through one workload account."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,9 +100,14 @@ def describe(workload: "Workload", stack: str) -> Stack | None:
     )
 
 
-def delete(workload: "Workload", stack: Stack, stack_role_arn: str) -> None:
-    """Asks for the deletion of a stack, by its id. The caller has asked the guard."""
-    workload.cloudformation.delete_stack(StackName=stack.id, RoleARN=stack_role_arn)
+def delete(workload: "Workload", stack: Stack, stack_role_arn: str, retained: Sequence[str] = ()) -> None:
+    """Asks for the deletion of a stack, by its id. The caller has asked the guard.
+
+    Args:
+        retained: logical ids to leave standing, of resources whose deletion failed before. They are chased by tag.
+    """
+    keep: dict[str, Any] = {"RetainResources": list(retained)} if retained else {}
+    workload.cloudformation.delete_stack(StackName=stack.id, RoleARN=stack_role_arn, **keep)
 
 
 def why_failed(workload: "Workload", stack: str, reply: Answer) -> str:
@@ -162,11 +167,6 @@ def instances(workload: "Workload", environment: str) -> list[Instance]:
         for reservation in page["Reservations"]
         for found in reservation["Instances"]
     ]
-
-
-def terminate(workload: "Workload", leftover: Iterable[Instance]) -> None:
-    """Terminates instances that outlived their stack. The caller has asked the guard."""
-    workload.ec2.terminate_instances(InstanceIds=[instance.id for instance in leftover])
 
 
 def _listed(labels: Mapping[str, str]) -> list[Any]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-type Cause = Literal["tests", "deadline", "failure"]
-type Outcome = Literal["passed", "failed", "expired", "broken"]
+type Cause = Literal["tests", "deadline", "failure", "request"]
+type Outcome = Literal["passed", "failed", "expired", "broken", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +14,9 @@ class Ending:
     """Why a life ended. The first ending that is recorded stands; later ones are only noted.
 
     Attributes:
-        by: what ended it: its tests, its deadline, or a failure of the environment itself.
-        outcome: what that means for the suite: `expired` without a result, `broken` without a fair chance of one.
+        by: what ended it: its tests, its deadline, a failure of the environment itself, or a person's request.
+        outcome: what that means for the suite: `expired` without a result, `broken` without a fair chance of one,
+            `cancelled` by a person before there was one.
         reason: for people.
     """
 

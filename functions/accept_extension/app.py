@@ -1,0 +1,55 @@
+"""Takes `Environment Extension Requested` and moves the deadline, up to the environment's ceiling."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from mayfly.aws import lives
+from mayfly.aws.events import announce
+from mayfly.aws.letters import refuse
+from mayfly.aws.records import Entry, Records
+from mayfly.domain.lease import Extension, extend
+from mayfly.domain.moment import text
+from mayfly.messages import EnvironmentExtensionRequested, Refused, receive
+from mayfly.observability import logger, metrics
+from mayfly.settings import settings
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Against an ending in the same second there is one winner, and the record says which."""
+    here = settings()
+    try:
+        received = receive(EnvironmentExtensionRequested, event)
+    except Refused as refusal:
+        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    asked = received.message
+    logger.append_keys(environment=asked.environment)
+    records = Records(here.table, "environment")
+    record = records.get(asked.environment)
+    if record is None:
+        reason = f"environment: expected one that Mayfly built, but it is '{asked.environment}'"
+        return refuse(here.dead_letters, context.function_name, reason, event)
+
+    extension = decide(record, received.at, asked.minutes)
+    who = {"at": text(received.at), "who": asked.requested_by, "what": "Environment Extension Requested"}
+    after = text(extension.deadline)
+    if extension.granted:
+        entry = Entry(**who, why=f"{asked.why}: {extension.reason}")
+        if not lives.extend(records, asked.environment, record["deadline"], after, entry):
+            extension = Extension(False, extension.deadline, "it was ended, or extended by another, in the same moment")
+    if not extension.granted:
+        records.note(asked.environment, Entry(**who, why=f"refused: {extension.reason}"))
+        return {"accepted": False, "environment": asked.environment, "reason": extension.reason}
+    detail = {key: record.get(key) for key in ("release", "application", "version", "suite", "owner")}
+    detail |= {"environment": asked.environment, "deadline": after, "ceiling": record["ceiling"]}
+    announce(here.bus, "Environment Extended", detail | {"by": asked.requested_by, "why": asked.why})
+    return {"accepted": True, "environment": asked.environment, "deadline": after, "reason": extension.reason}
+
+
+def decide(record: dict[str, Any], now: datetime, minutes: int) -> Extension:
+    """Whether this environment may live longer."""
+    deadline, ceiling = (datetime.fromisoformat(record[key]) for key in ("deadline", "ceiling"))
+    if ending := record.get("ending"):
+        return Extension(False, deadline, f"it was ended by {ending['by']}: {ending['reason']}")
+    return extend(deadline, ceiling, now, timedelta(minutes=minutes))

@@ -1,0 +1,28 @@
+"""Takes `Kill Switch Set`: while it is on, nothing is destroyed, not even by what runs already."""
+
+from typing import Any
+
+from mayfly.aws import switch
+from mayfly.aws.events import announce
+from mayfly.aws.letters import refuse
+from mayfly.domain.moment import text
+from mayfly.messages import KillSwitchSet, Refused, receive
+from mayfly.observability import logger, metrics
+from mayfly.settings import settings
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Who set it, when and why is the switch's own value, so that every refusal can tell."""
+    here = settings()
+    try:
+        received = receive(KillSwitchSet, event)
+    except Refused as refusal:
+        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    asked = received.message
+    said = f"{asked.set_by} at {text(received.at)}: {asked.why}" if asked.on else switch.OFF
+    switch.turn(here.parameters, said)
+    metrics.add_metric(name="KillSwitchOn", unit="Count", value=int(asked.on))
+    announce(here.bus, "Kill Switch Turned", asked.model_dump() | {"at": text(received.at)})
+    return {"accepted": True, "on": asked.on, "said": said}

@@ -1,0 +1,22 @@
+"""What functions say on the bus. Most announcements are states of the machines; these come with a decision."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mayfly.aws.clients import controller
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+
+def announce(bus: str, what: str, detail: dict[str, Any]) -> None:
+    """Puts one event on the bus, source `mayfly`.
+
+    Raises:
+        RuntimeError: EventBridge did not take it; the invocation is repeated then.
+    """
+    events: EventBridgeClient = controller("events")
+    entry = {"EventBusName": bus, "Source": "mayfly", "DetailType": what, "Detail": json.dumps(detail)}
+    reply = events.put_events(Entries=[entry])  # type: ignore[list-item]
+    if reply["FailedEntryCount"]:
+        raise RuntimeError(f"{what} was not taken: {reply['Entries'][0].get('ErrorMessage')}")

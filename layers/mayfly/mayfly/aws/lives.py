@@ -1,0 +1,66 @@
+"""A life's record and its execution together: the two that every event from outside has to bring in line."""
+
+from typing import Any
+
+from mayfly.aws import executions
+from mayfly.aws.records import Conflict, Entry, Records
+from mayfly.domain.stack import Answer
+
+_NOT_ENDED = "attribute_exists(pk) AND attribute_not_exists(ending)"
+
+
+class Unknown(Exception):
+    """There is no record of this environment."""
+
+
+def end(records: Records, environment: str, ending: dict[str, str], entry: Entry) -> dict[str, Any]:
+    """Ends a life from outside. The first ending that reaches the record stands; a later one is only noted.
+
+    The record is written before the execution is resumed: an ending that comes before the execution waits for one
+    is found by it. A repetition resumes once more, because the first try may have died between the two.
+
+    Returns:
+        whether the ending was `recorded`, and whether an execution was `resumed`.
+
+    Raises:
+        Unknown: there is no such environment.
+    """
+    try:
+        record = records.change(environment, {"ending": ending}, entry, only_if=_NOT_ENDED)
+        recorded = True
+    except Conflict as conflict:
+        record, recorded = conflict.found, False
+        if not record:
+            raise Unknown(environment) from None
+        ignored = f"ignored: {entry.why}; it was ended already by {record['ending']['by']}"
+        records.note(environment, Entry(entry.at, entry.who, entry.what, ignored))
+    waiting = record.get("waiting") or {}
+    resumed = False
+    if waiting.get("for") == "tests":
+        resumed = executions.settle(waiting["token"], Answer(None, ""), {})
+    elif waiting.get("for") == "creation" and ending["by"] == "request":
+        # What nobody wants any more need not be built to its end.
+        resumed = executions.settle(waiting["token"], Answer("EndedBefore", ending["reason"]), {})
+    return {"recorded": recorded, "resumed": resumed}
+
+
+def extend(records: Records, environment: str, before: str, after: str, entry: Entry) -> bool:
+    """Moves a deadline, if it is still `before` and the life has not been ended, and tells the execution.
+
+    Returns:
+        False where somebody was faster: with an ending, or with another extension.
+    """
+    try:
+        record = records.change(
+            environment,
+            {"deadline": after},
+            entry,
+            only_if=f"{_NOT_ENDED} AND deadline = :before",
+            bound={":before": before},
+        )
+    except Conflict:
+        return False
+    waiting = record.get("waiting") or {}
+    if waiting.get("for") == "tests":
+        executions.settle(waiting["token"], Answer("Extended", after), {})
+    return True

@@ -1,0 +1,74 @@
+"""The teardown ladder: what to try, in which order, when a stack does not want to go. It is bounded."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Rung(StrEnum):
+    """One way to delete a stack."""
+
+    DELETE = "delete"
+    MEND = "mend what blocks, then delete"
+    RETAIN = "delete, and keep what blocks"
+    HAND_OVER = "hand over to a person"
+
+
+_RUNGS = (Rung.DELETE, Rung.MEND, Rung.MEND, Rung.RETAIN)
+
+
+def rung(deletions: int) -> Rung:
+    """What to try after so many deletions that failed."""
+    return _RUNGS[deletions] if deletions < len(_RUNGS) else Rung.HAND_OVER
+
+
+class Mend(StrEnum):
+    """What can be done about a blocker."""
+
+    END_INSTANCES = "end its instances"
+    DELETE_INTERFACES = "delete its loose network interfaces"
+    EMPTY_BUCKET = "empty the bucket"
+    CUT_REFERENCES = "cut references to the security group"
+    WAIT = "wait: AWS frees it by itself, often within the hour"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A resource whose deletion failed.
+
+    Attributes:
+        logical_id, physical_id, kind: the resource, its id in AWS, and its CloudFormation type.
+        reason: CloudFormation's.
+        mend: what to do about it.
+    """
+
+    logical_id: str
+    physical_id: str
+    kind: str
+    reason: str
+    mend: Mend
+
+    def __str__(self) -> str:
+        return f"{self.logical_id} ({self.kind} {self.physical_id}): {self.reason}"
+
+
+_MENDS: tuple[tuple[str, str, Mend], ...] = (
+    (r"AWS::S3::Bucket", r"not empty", Mend.EMPTY_BUCKET),
+    (r"AWS::AutoScaling::|AWS::EC2::Instance", r"", Mend.END_INSTANCES),
+    (r"AWS::EC2::SecurityGroup", r"(?i)referenc|dependent object", Mend.CUT_REFERENCES),
+    (r"AWS::EC2::(Subnet|VPC|NetworkInterface|InternetGateway|VPCGatewayAttachment)", r"", Mend.DELETE_INTERFACES),
+)
+
+
+def name(logical_id: str, physical_id: str, kind: str, reason: str) -> Blocker:
+    """Names what blocks, by the resource's type and AWS's words."""
+    for kinds, words, mend in _MENDS:
+        if re.match(kinds, kind) and re.search(words, reason):
+            return Blocker(logical_id, physical_id, kind, reason, mend)
+    return Blocker(logical_id, physical_id, kind, reason, Mend.WAIT)
+
+
+def told(blockers: Iterable[Blocker]) -> str:
+    """The blockers for people."""
+    return "; ".join(str(blocker) for blocker in blockers) or "CloudFormation names no resource"

@@ -1,0 +1,39 @@
+"""The lease: an environment's right to live. It has a deadline that people can move, and a ceiling that nobody can."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mayfly.domain.moment import text
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """Whether a lease is extended, to when, and why (not)."""
+
+    granted: bool
+    deadline: datetime
+    reason: str
+
+
+def extend(deadline: datetime, ceiling: datetime, now: datetime, by: timedelta) -> Extension:
+    """Moves a deadline by `by`, but never past the ceiling, which counts from the environment's creation.
+
+    A lease that is over is not renewed: its environment is being ended by then.
+    """
+    if now >= deadline:
+        return Extension(False, deadline, f"its deadline {text(deadline)} has passed")
+    if deadline >= ceiling:
+        return Extension(False, deadline, f"it may live until {text(ceiling)} at most, and does so already")
+    moved = min(deadline + by, ceiling)
+    cut = ", its ceiling" if moved < deadline + by else ""
+    return Extension(True, moved, f"until {text(moved)}{cut}")
+
+
+def warnings_due(now: datetime, deadline: datetime, minutes_before: Iterable[int], given: Collection[int]) -> list[int]:
+    """Which warnings, named by their minutes before the deadline, are due and not given yet.
+
+    All that are due count as given by one warning: who was not told two hours before is told once, not twice.
+    """
+    left = deadline - now
+    return [minutes for minutes in minutes_before if left <= timedelta(minutes=minutes) and minutes not in given]
