@@ -31,6 +31,7 @@ def names() -> Iterator[str]:
     start = 1
     if "MAYFLY_E2E_ATTACH" in os.environ:
         import time
+
         start = int(time.time()) % 1000000 * 100
     return (f"shop-{number}" for number in count(start))
 

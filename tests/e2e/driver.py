@@ -161,7 +161,7 @@ class Driver:
             found: Json = states.describe_execution(executionArn=arn)
         except states.exceptions.ExecutionDoesNotExist:
             return {}
-        return found
+        return {name: value for name, value in found.items() if name != "ResponseMetadata"}
 
     def costs(self, environment: str) -> Json:
         """What a life has cost."""
@@ -192,9 +192,7 @@ class Driver:
 
     def announced(self, environment: str) -> list[str]:
         """The detail types that were announced of an environment, in order."""
-        return [
-            one["detail-type"] for one in self.announcements() if one["detail"].get("environment") == environment
-        ]
+        return [one["detail-type"] for one in self.announcements() if one["detail"].get("environment") == environment]
 
     def announcement(self, detail_type: str, environment: str) -> Json:
         """The detail of the one announcement of this type; waits for it."""

@@ -1,0 +1,191 @@
+"""What goes wrong every day, and no life may suffer from: throttling, dying functions, lost and doubled events."""
+
+import pytest
+
+from mayfly.domain.identity import environment_id, release_id
+from tests.e2e.driver import Driver
+
+RECONCILED = 1200
+"""Seconds after which a wait without an event looks for itself."""
+
+OF_A_LIFE = ("plan-environment", "create-environment", "confirm-ready", "delete-environment", "confirm-gone")
+OF_A_RELEASE = ("accept-code-version", "plan-release", "judge-release")
+BY_EVENTS = ("resume-environment", "accept-test-result")
+
+
+def live(mayfly: Driver) -> str:
+    """A whole life from the push to the verdict, with all that must hold however it was disturbed."""
+    environment = mayfly.begin(mayfly.application())
+    mayfly.finish(environment)
+    _ended_well(mayfly, environment)
+    return environment
+
+
+def _ended_well(mayfly: Driver, environment: str) -> None:
+    verdict = mayfly.verdict(mayfly.record(environment)["release"])
+    assert verdict["detail-type"] == "Release Passed", verdict
+    assert mayfly.end(environment)["status"] == "SUCCEEDED"
+    assert mayfly.stacks(environment) == ["DELETE_COMPLETE"]  # one, and only one
+    assert mayfly.instances_left(environment) == 0
+    assert mayfly.announced(environment) == ["Environment Requested", "Environment Ready", "Environment Terminated"]
+
+
+class TestThrottling:
+    def test_of_any_call_to_the_workload_account_does_no_harm(self, mayfly: Driver) -> None:
+        refused = {
+            "create": ("CreateStack", "Throttling"),
+            "describe": ("DescribeStacks", "Throttling"),
+            "delete": ("DeleteStack", "Throttling"),
+            "look": ("DescribeInstances", "RequestLimitExceeded"),
+        }
+        application = mayfly.application(suites=tuple(refused))
+        release = release_id(application, "1.0.0", 1)
+        for suite, (action, error) in refused.items():
+            environment = environment_id(release, suite)
+            mayfly.cloud.fault("workload", action=action, environment=environment, error=error, times=3)
+        mayfly.push(application)
+        for suite in refused:
+            mayfly.life(environment_id(release, suite), "awaiting tests")
+            mayfly.finish(environment_id(release, suite))
+        for suite, (action, error) in refused.items():
+            environment = environment_id(release, suite)
+            _ended_well(mayfly, environment)
+            struck = [
+                row
+                for row in mayfly.cloud.ledger()["calls"]
+                if row["environment"] == environment and row["action"] == action and row["error"] == error
+            ]
+            assert len(struck) == 3
+
+    def test_of_each_function_does_no_harm(self, mayfly: Driver) -> None:
+        for function in (*OF_A_LIFE, *OF_A_RELEASE, *BY_EVENTS):
+            mayfly.cloud.fault("controller", function=f"mayfly-{function}", effect="throttle", times=2)
+        live(mayfly)
+
+    @pytest.mark.parametrize("action", ["CreateStack", "DeleteStack"])
+    def test_a_call_whose_answer_is_lost_is_not_done_twice(self, mayfly: Driver, action: str) -> None:
+        mayfly.cloud.fault("workload", action=action, error="InternalFailure", status=500, when="after", times=1)
+        live(mayfly)
+
+
+class TestAFunctionThatDies:
+    @pytest.mark.parametrize("moment", ["die_before", "die_after", "hang"])
+    @pytest.mark.parametrize("function", [*OF_A_LIFE, *OF_A_RELEASE, *BY_EVENTS])
+    def test_once_does_no_harm(self, mayfly: Driver, function: str, moment: str) -> None:
+        mayfly.cloud.reset_ledger()
+        mayfly.cloud.fault("controller", function=f"mayfly-{function}", effect=moment, times=1, seconds=0.2)
+        live(mayfly)
+        died = "Sandbox.Timedout" if moment == "hang" else "Runtime.ExitError"
+        assert [row["error"] for row in mayfly.invocations(function)].count(died) == 1
+
+    @pytest.mark.parametrize("moment", ["die_before", "die_after"])
+    def test_while_it_takes_the_end_of_a_deletion_does_no_harm(self, mayfly: Driver, moment: str) -> None:
+        environment = mayfly.begin(mayfly.application())
+        mayfly.cloud.fault("controller", function="mayfly-resume-environment", effect=moment, times=1)
+        mayfly.finish(environment)
+        _ended_well(mayfly, environment)
+
+    @pytest.mark.parametrize("function", ["plan-environment", "create-environment", "confirm-ready"])
+    def test_each_time_fails_the_life_and_leaves_nothing(self, mayfly: Driver, function: str) -> None:
+        application = mayfly.application()
+        environment = environment_id(release_id(application, "1.0.0", 1), "smoke")
+        mayfly.cloud.fault("controller", function=f"mayfly-{function}", environment=environment, effect="die_after")
+        mayfly.push(application)
+        execution = mayfly.end(environment)
+        assert (execution["status"], execution["error"]) == ("FAILED", "EnvironmentFailed")
+        assert "Runtime.ExitError" in execution["cause"]
+        assert mayfly.nothing_is_left(environment)
+        assert mayfly.announced(environment)[-2:] == ["Environment Terminated", "Environment Failed"]
+
+    @pytest.mark.parametrize("function", ["delete-environment", "confirm-gone"])
+    def test_each_time_at_the_end_is_announced_as_a_leak(self, mayfly: Driver, function: str) -> None:
+        environment = mayfly.begin(mayfly.application())
+        mayfly.cloud.fault("controller", function=f"mayfly-{function}", environment=environment, effect="die_before")
+        mayfly.finish(environment)
+        execution = mayfly.end(environment)
+        assert (execution["status"], execution["error"]) == ("FAILED", "Runtime.ExitError")
+        assert mayfly.announcement("Environment Failed", environment)["instances_left"] == "unknown"
+        mayfly.cloud.workload_client("cloudformation").delete_stack(StackName=f"mayfly-{environment}")
+
+    def test_each_time_a_stack_event_comes_leaves_it_as_a_dead_letter_and_the_reconciler_goes_on(
+        self, mayfly: Driver
+    ) -> None:
+        mayfly.cloud.fault("controller", function="mayfly-resume-environment", effect="die_before", times=3)
+        environment = environment_id(mayfly.push(mayfly.application()), "smoke")
+        assert mayfly.letter(f"stack/mayfly-{environment}/")
+        assert mayfly.execution(environment)["status"] == "RUNNING"
+        mayfly.cloud.advance(RECONCILED)
+        mayfly.life(environment, "awaiting tests")
+        mayfly.finish(environment)
+        _ended_well(mayfly, environment)
+
+    def test_each_time_a_result_comes_leaves_it_as_a_dead_letter_and_the_deadline_ends_the_life(
+        self, mayfly: Driver
+    ) -> None:
+        environment = mayfly.begin(mayfly.application(lifetime_minutes=60))
+        mayfly.cloud.fault("controller", function="mayfly-accept-test-result", effect="die_before", times=3)
+        mayfly.finish(environment)
+        assert mayfly.letter(environment)
+        mayfly.cloud.advance(3600)
+        assert mayfly.end(environment)["status"] == "SUCCEEDED"
+        assert mayfly.record(environment)["ending"]["by"] == "deadline"
+        assert mayfly.nothing_is_left(environment)
+
+
+class TestEvents:
+    def test_that_never_come_are_replaced_by_a_look(self, mayfly: Driver) -> None:
+        mayfly.cloud.fault("workload", event="*_COMPLETE", effect="lose")
+        environment = environment_id(mayfly.push(mayfly.application()), "smoke")
+        mayfly.until(lambda: mayfly.stacks(environment) == ["CREATE_COMPLETE"], "the stack stands")
+        assert mayfly.life(environment, "creating")["waiting"]["for"] == "creation"
+        mayfly.cloud.advance(RECONCILED)
+        mayfly.life(environment, "awaiting tests")
+
+        mayfly.finish(environment)
+        mayfly.until(lambda: mayfly.stacks(environment) == ["DELETE_COMPLETE"], "the stack is gone")
+        assert mayfly.life(environment, "terminating")["waiting"]["for"] == "deletion"
+        mayfly.cloud.advance(RECONCILED)
+        _ended_well(mayfly, environment)
+
+    def test_of_a_failure_that_never_come_are_replaced_by_a_look(self, mayfly: Driver) -> None:
+        mayfly.cloud.fault(
+            "workload", stack="create", effect="fail", resource="Instance", reason="no such type", times=1
+        )
+        mayfly.cloud.fault("workload", event="CREATE_FAILED", effect="lose", times=1)
+        environment = environment_id(mayfly.push(mayfly.application()), "smoke")
+        mayfly.until(lambda: mayfly.stacks(environment) == ["CREATE_FAILED"], "the stack has failed")
+        mayfly.cloud.advance(RECONCILED)
+        execution = mayfly.end(environment)
+        assert execution["status"] == "FAILED"
+        assert "no such type" in execution["cause"]
+        assert mayfly.nothing_is_left(environment)
+
+    def test_that_come_twice_do_no_harm(self, mayfly: Driver) -> None:
+        mayfly.cloud.fault("workload", event="*", effect="duplicate")
+        mayfly.cloud.fault("controller", event={"detail-type": "Code Version Pushed"}, effect="duplicate")
+        mayfly.cloud.fault("controller", event={"detail-type": "Test Finished"}, effect="duplicate")
+        live(mayfly)
+
+    def test_that_come_after_the_look_do_no_harm(self, mayfly: Driver) -> None:
+        mayfly.cloud.reset_ledger()
+        mayfly.cloud.fault("workload", event="CREATE_COMPLETE", effect="delay", seconds=3, times=1)
+        environment = environment_id(mayfly.push(mayfly.application()), "smoke")
+        mayfly.until(lambda: mayfly.stacks(environment) == ["CREATE_COMPLETE"], "the stack stands")
+        mayfly.cloud.advance(RECONCILED)
+        mayfly.life(environment, "awaiting tests")
+        mayfly.until(lambda: mayfly.invocations("resume-environment", environment), "the event has come late")
+        assert mayfly.record(environment)["stage"] == "awaiting tests"
+        mayfly.finish(environment)
+        _ended_well(mayfly, environment)
+
+
+class TestALostRecord:
+    def test_loses_no_termination(self, mayfly: Driver) -> None:
+        environment = mayfly.begin(mayfly.application(lifetime_minutes=60))
+        mayfly.cloud.client("dynamodb").delete_item(
+            TableName=mayfly.outputs["TableName"], Key={"pk": {"S": f"environment#{environment}"}}
+        )
+        mayfly.cloud.advance(3600)
+        assert mayfly.end(environment)["status"] == "SUCCEEDED"
+        assert mayfly.nothing_is_left(environment)
+        assert mayfly.record(environment)["ending"]["by"] == "deadline"

@@ -1,0 +1,154 @@
+"""Each function's role, tried out: the local cloud enforces IAM, and these are the role's own credentials."""
+
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from local.cloud import CONTROLLER_ACCOUNT, REGION, LocalCloud
+from tests.e2e.driver import Driver
+
+FUNCTIONS = frozenset(
+    {
+        "accept-code-version",
+        "plan-release",
+        "judge-release",
+        "plan-environment",
+        "create-environment",
+        "resume-environment",
+        "confirm-ready",
+        "accept-test-result",
+        "delete-environment",
+        "confirm-gone",
+    }
+)
+type Clients = Callable[[str], Any]
+type Attempt = Callable[[Clients, dict[str, str]], object]
+
+KEY = {"pk": {"S": "environment#nobody"}}
+ELSEWHERE = "someone-else"
+
+# What is tried, and which functions may. `its` gives clients with a function's credentials, `at` the stack's outputs.
+ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
+    "look at stacks of the controller account": (
+        set(),
+        lambda its, at: its("cloudformation").describe_stacks(),
+    ),
+    "delete Mayfly itself": (
+        set(),
+        lambda its, at: its("cloudformation").delete_stack(StackName="mayfly"),
+    ),
+    "look at instances of the controller account": (
+        set(),
+        lambda its, at: its("ec2").describe_instances(),
+    ),
+    "terminate instances of the controller account": (
+        set(),
+        lambda its, at: its("ec2").terminate_instances(InstanceIds=["i-0123456789abcdef0"]),
+    ),
+    "read a record": (
+        {"judge-release", "resume-environment"},
+        lambda its, at: its("dynamodb").get_item(TableName=at["TableName"], Key=KEY),
+    ),
+    "delete a record": (
+        set(),
+        lambda its, at: its("dynamodb").delete_item(TableName=at["TableName"], Key=KEY),
+    ),
+    "write to another table": (
+        set(),
+        lambda its, at: its("dynamodb").update_item(TableName=ELSEWHERE, Key=KEY),
+    ),
+    "write a dead letter": (
+        {"accept-code-version", "accept-test-result", "resume-environment"},
+        lambda its, at: its("sqs").send_message(QueueUrl=at["DeadLettersUrl"], MessageBody='{"mark": "permissions"}'),
+    ),
+    "read dead letters": (
+        set(),
+        lambda its, at: its("sqs").receive_message(QueueUrl=at["DeadLettersUrl"]),
+    ),
+    "write to another queue": (
+        set(),
+        lambda its, at: its("sqs").send_message(QueueUrl=at["OtherQueueUrl"], MessageBody="{}"),
+    ),
+    "start a life past its release": (
+        set(),
+        lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["EnvironmentMachine"], input="{}"),
+    ),
+    "read a blueprint": (
+        {"plan-release", "create-environment"},
+        lambda its, at: its("s3").get_object(Bucket=at["BlueprintsBucket"], Key="single.yaml"),
+    ),
+    "change a blueprint": (
+        set(),
+        lambda its, at: its("s3").put_object(Bucket=at["BlueprintsBucket"], Key="single.yaml", Body=b""),
+    ),
+    "read an application's configuration": (
+        {"plan-release"},
+        lambda its, at: its("ssm").get_parameter(Name="/mayfly/applications/webshop"),
+    ),
+    "change an application's configuration": (
+        set(),
+        lambda its, at: its("ssm").put_parameter(Name="/mayfly/applications/webshop", Value="{}", Overwrite=True),
+    ),
+    "read another parameter": (
+        set(),
+        lambda its, at: its("ssm").get_parameter(Name="/someone/else"),
+    ),
+    "announce anything": (
+        set(),
+        lambda its, at: its("events").put_events(
+            Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
+        ),
+    ),
+    "become someone else": (
+        set(),
+        lambda its, at: its("sts").assume_role(
+            RoleArn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:role/admin", RoleSessionName="probe"
+        ),
+    ),
+    "widen its own role": (
+        set(),
+        lambda its, at: its("iam").put_role_policy(RoleName="mayfly", PolicyName="all", PolicyDocument="{}"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def roles(cloud: LocalCloud, heard: str) -> dict[str, boto3.Session]:
+    """A session of each function's role, by the function's name."""
+    found = cloud.client("lambda").list_functions()["Functions"]
+    return {one["FunctionName"].removeprefix("mayfly-"): _session(cloud, one["Role"]) for one in found}
+
+
+def _session(cloud: LocalCloud, role: str) -> boto3.Session:
+    answer = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="probe")["Credentials"]
+    return boto3.Session(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"], region_name=REGION)
+
+
+def _permitted(session: boto3.Session, cloud: LocalCloud, attempt: Attempt, at: dict[str, str]) -> bool:
+    make: Any = session.client
+    try:
+        attempt(lambda service: make(service, endpoint_url=cloud.controller_url), at)
+    except ClientError as error:
+        assert error.response["Error"]["Code"] in (
+            "AccessDenied",
+            "AccessDeniedException",
+            "UnauthorizedOperation",
+        ), error
+        return False
+    return True
+
+
+def test_every_function_is_here(roles: dict[str, boto3.Session]) -> None:
+    assert roles.keys() == FUNCTIONS
+
+
+@pytest.mark.parametrize("what", ATTEMPTS)
+def test_only_those_functions_that_must_can(
+    mayfly: Driver, heard: str, roles: dict[str, boto3.Session], what: str
+) -> None:
+    may, attempt = ATTEMPTS[what]
+    at = mayfly.outputs | {"OtherQueueUrl": heard}
+    assert {name for name, role in roles.items() if _permitted(role, mayfly.cloud, attempt, at)} == may
