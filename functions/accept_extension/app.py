@@ -14,7 +14,7 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Against an ending in the same second there is one winner, and the record says which."""

@@ -11,7 +11,7 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A request ends what is being built as well: what nobody wants any more need not be built to its end."""

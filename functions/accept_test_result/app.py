@@ -12,7 +12,7 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A result that comes early, late, twice or for nobody changes nothing that another has decided."""

@@ -1,9 +1,11 @@
 """Confirms that nothing is left of an environment, and closes its record."""
 
+from dataclasses import asdict
 from typing import Any
 
 from mayfly.aws import clients, remains, stacks, switch
 from mayfly.aws.records import Entry, Records
+from mayfly.domain.ending import by_failure
 from mayfly.domain.guard import may_terminate
 from mayfly.messages import Subject
 from mayfly.observability import logger, metrics
@@ -14,7 +16,7 @@ class StillThere(Exception):
     """Something of the environment is left; the state machine looks again for a while."""
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Gone is what AWS says is gone. What outlived its stack is deleted here, where the guard permits."""
@@ -35,16 +37,19 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             remains.delete(workload, ours)
         named = ", ".join(f"{remnant.kind} {remnant.id}" for remnant in left[:10])
         raise StillThere(f"{len(left)} resources are left of it: {named}; {len(ours)} of them were deleted just now")
+    unknown = asdict(by_failure("RecordLost", "why it ended is not known any more")) | {"at": event["now"]}
     record = Records(here.table, "environment").change(
         subject.environment,
         {"stage": "terminated", "terminated_at": event["now"], "instances_left": 0},
         Entry(event["now"], context.function_name, "terminated", "no stack and no resource is left"),
+        # Only where the record was lost meanwhile: what is gone is gone, whatever the table remembers.
+        once={"ending": unknown},
         drop=("waiting", "live"),
     )
     metrics.add_metric(name="EnvironmentsTerminated", unit="Count", value=1)
     return {
         "environment": subject.environment,
-        "ending": record["ending"],
+        "ending": record.get("ending", unknown),
         "instances_built": record.get("instances_built", 0),
         "instances_left": 0,
     }

@@ -1,6 +1,7 @@
 """Ends an environment: records why, asks the guard over freshly read tags, and has the stack deleted."""
 
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 
 from mayfly.aws import clients, executions, mending, stacks, switch
@@ -27,14 +28,14 @@ class Extended(Exception):
     """The deadline was moved in the meantime. The message is the new one."""
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Runs at the end of every life, whatever ended it, and again where a deletion failed or its event is late."""
     here, subject = settings(), Subject.model_validate(event["order"])
     logger.append_keys(environment=subject.environment)
     records = Records(here.table, "environment")
-    record = begin_ending(records, subject, event, context.function_name)
+    record = begin_ending(records, subject, event, context.function_name, here.record_days)
     workload = clients.workload(subject.account, subject.region, here.workload_role, subject.environment)
     stack = stacks.describe(workload, record.get("stack", stack_name(subject.environment)))
     result = {"environment": subject.environment, "stack": stack.id if stack else None}
@@ -53,7 +54,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return result
 
 
-def begin_ending(records: Records, subject: Subject, event: dict[str, Any], who: str) -> dict[str, Any]:
+def begin_ending(records: Records, subject: Subject, event: dict[str, Any], who: str, days: int) -> dict[str, Any]:
     """Records the ending and the token, unless the deadline that is said to have passed was moved."""
     ending = asdict(ending_of(event)) | {"at": event["now"]}
     why = "its tests are over" if event["ended"]["by"] == "tests" else ending["reason"]
@@ -64,11 +65,17 @@ def begin_ending(records: Records, subject: Subject, event: dict[str, Any], who:
             subject.environment,
             {"stage": "terminating", "waiting": {"for": "deletion", "token": event["token"]}},
             Entry(event["now"], who, "terminating", why),
-            once={"ending": ending},
+            # The id and the end of its memory matter only where the record was lost and begins anew here.
+            once={"ending": ending, "id": subject.environment, "forget_after": forget_after(event["now"], days)},
             **(bounds if event["ended"]["by"] == "deadline" else {}),
         )
     except Conflict as conflict:
         raise Extended(conflict.found["deadline"]) from None
+
+
+def forget_after(now: str, days: int) -> int:
+    """When DynamoDB may drop a record, in seconds since 1970."""
+    return int((datetime.fromisoformat(now) + timedelta(days=days)).timestamp())
 
 
 def delete(

@@ -10,7 +10,7 @@ from mayfly.observability import logger
 from mayfly.settings import settings
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The deadline counts from the first time this runs: a repetition finds the record and gives the same."""
     here, now = settings(), datetime.fromisoformat(event["now"])
@@ -27,7 +27,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         record = records.begin(subject.environment, facts, entry, keep_until)
     except Conflict as conflict:
         record = conflict.found if begun else records.change(subject.environment, {}, entry)
-    return {"environment": subject.environment, "deadline": record["deadline"], "begin": subject.begin}
+    return {
+        "environment": subject.environment,
+        "deadline": record.get("deadline", facts["deadline"]),
+        "begin": subject.begin,
+    }
 
 
 def ordered(order: Order, now: datetime) -> dict[str, Any]:

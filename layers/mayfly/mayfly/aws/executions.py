@@ -26,6 +26,16 @@ def start(machine: str, name: str, message: dict[str, Any]) -> bool:
     return True
 
 
+def running(machine: str) -> set[str]:
+    """The environments that an execution of the machine runs for. A sweep's executions have a suffix after ``__``."""
+    pages = (
+        controller("stepfunctions")
+        .get_paginator("list_executions")
+        .paginate(stateMachineArn=machine, statusFilter="RUNNING", PaginationConfig={"PageSize": 1000})
+    )
+    return {execution["name"].partition("__")[0] for page in pages for execution in page["executions"]}
+
+
 def settle(token: str, answer: Answer, result: dict[str, Any]) -> bool:
     """Tells a waiting execution how its wait ended.
 

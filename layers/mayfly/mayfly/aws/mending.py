@@ -43,18 +43,18 @@ def mend(workload: "Workload", environment: str, controller: str, found: Iterabl
         done += [f"deleted interface {remnant.id}" for remnant in loose]
     for blocker in found:
         if blocker.mend is Mend.CUT_REFERENCES:
-            done += _cut_references(workload, blocker.physical_id, controller)
+            done += _cut_references(workload, blocker.physical_id, environment)
         if blocker.mend is Mend.EMPTY_BUCKET:
             done += _empty(workload, blocker.physical_id)
     return done
 
 
-def _cut_references(workload: "Workload", group: str, controller: str) -> list[str]:
-    """Revokes the rules of our other groups that name this one. A foreign group's rules are its owner's."""
+def _cut_references(workload: "Workload", group: str, environment: str) -> list[str]:
+    """Revokes the rules of the environment's other groups that name this one. Any other group's are its owner's."""
     pages = workload.ec2.get_paginator("describe_security_groups").paginate(
         Filters=[
             {"Name": "ip-permission.group-id", "Values": [group]},
-            {"Name": f"tag:{tags.CONTROLLER}", "Values": [controller]},
+            {"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]},
         ]
     )
     done = []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from mayfly.aws.clients import controller
+from mayfly.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -66,7 +67,7 @@ class Records:
         Raises:
             Conflict: there is one already.
         """
-        born = {"id": identity, "forget_after": int(keep_until.timestamp())}
+        born = {"id": identity, "live": self._kind, "forget_after": int(keep_until.timestamp())}
         return self.change(identity, {**facts, **born}, entry, only_if="attribute_not_exists(pk)")
 
     def change(
@@ -79,7 +80,7 @@ class Records:
         only_if: str | None = None,
         bound: Facts = MappingProxyType({}),
     ) -> dict[str, Any]:
-        """Changes a record in one atomic call and returns all of it as it is then.
+        """Changes a record in one atomic call and returns all of it as it is then; {} where the table is lost.
 
         Args:
             facts: top-level attributes to set.
@@ -117,6 +118,10 @@ class Records:
         except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
             found: Any = error.response.get("Item", {})
             raise Conflict(_from_dynamodb(found)) from None
+        except self._dynamodb.exceptions.ResourceNotFoundException:
+            # The table itself is gone. Building stops with that, ending must not.
+            logger.error("the table is lost: nothing is remembered", extra={"table": self._table})
+            return {}
         return _from_dynamodb(reply["Attributes"])
 
     def note(self, identity: str, entry: Entry) -> None:
@@ -126,14 +131,21 @@ class Records:
             self.change(identity, {}, entry, only_if=room, bound={":kept": _NOTES_KEPT})
 
     def live(self) -> Iterator[dict[str, Any]]:
-        """Every record of this kind whose story has not ended, page by page, through the index of those."""
+        """Every record of this kind whose story has not ended, page by page, through the index of those.
+
+        None where the table is lost: a sweep then goes by tags alone.
+        """
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
             IndexName="live",
             KeyConditionExpression="live = :kind",
             ExpressionAttributeValues={":kind": {"S": self._kind}},
         )
-        keys = [item["pk"]["S"].partition("#")[2] for page in pages for item in page["Items"]]
+        try:
+            keys = [item["pk"]["S"].partition("#")[2] for page in pages for item in page["Items"]]
+        except self._dynamodb.exceptions.ResourceNotFoundException:
+            logger.error("the table is lost: nothing is remembered", extra={"table": self._table})
+            return
         for start in range(0, len(keys), _BATCH):
             yield from self._batch(keys[start : start + _BATCH])
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mayfly.aws import remains
 from mayfly.domain import tags
-from mayfly.domain.identity import environment_of, stack_name
+from mayfly.domain.identity import environment_of
 from mayfly.domain.sweep import Found
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ def look(workload: "Workload", controller: str) -> list[Found]:
     Resources are listed before stacks. A stack that is created in between is then seen without its resources and
     not the other way round, which would look like remains.
     """
-    remains = _resources(workload, controller)
-    found = {stack.environment: stack for stack in _stacks(workload, controller)}
-    for environment, (labels, arns) in remains.items():
-        if environment not in found:
-            found[environment] = Found(environment, labels, remains=tuple(arns))
-    return list(found.values())
+    tagged = _resources(workload, controller)
+    found = list(_stacks(workload, controller))
+    with_stack = {environment.environment for environment in found}
+    for environment, labels in tagged.items():
+        # The listing shows for an hour what is gone; what has no stack is rare enough to be looked at itself.
+        if environment not in with_stack and (left := remains.find(workload, environment)):
+            found.append(Found(environment, labels, remains=tuple(f"{r.kind} {r.id}" for r in left)))
+    return found
 
 
 def _stacks(workload: "Workload", controller: str) -> Iterable[Found]:
@@ -44,19 +47,13 @@ def _stacks(workload: "Workload", controller: str) -> Iterable[Found]:
                 )
 
 
-def _resources(workload: "Workload", controller: str) -> dict[str, tuple[dict[str, str], list[str]]]:
-    """What carries this controller's tag and is no stack, by environment. It shows ended instances for an hour."""
-    left: dict[str, tuple[dict[str, str], list[str]]] = {}
+def _resources(workload: "Workload", controller: str) -> dict[str, dict[str, str]]:
+    """The environments that resources of this controller name, each with the tags of one of them."""
     pages = workload.tagging.get_paginator("get_resources").paginate(
         TagFilters=[{"Key": tags.CONTROLLER, "Values": [controller]}], PaginationConfig={"PageSize": 100}
     )
-    for page in pages:
-        for resource in page["ResourceTagMappingList"]:
-            labels = _plain(resource["Tags"])
-            environment = labels.get(tags.ENVIRONMENT)
-            if environment and f":stack/{stack_name(environment)}/" not in resource["ResourceARN"]:
-                left.setdefault(environment, (labels, []))[1].append(resource["ResourceARN"])
-    return left
+    labels = (_plain(resource["Tags"]) for page in pages for resource in page["ResourceTagMappingList"])
+    return {own[tags.ENVIRONMENT]: own for own in labels if tags.ENVIRONMENT in own}
 
 
 def _plain(listed: Iterable[Any]) -> dict[str, str]:

@@ -1,0 +1,142 @@
+"""Looks for what should be gone and is not, at every place and by its tags, and has it ended like everything else."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from mayfly.aws import clients, executions, survey, switch
+from mayfly.aws.events import announce
+from mayfly.aws.expiring import warn
+from mayfly.aws.letters import refuse
+from mayfly.aws.records import Records
+from mayfly.aws.reports import keep
+from mayfly.domain import sweep, tags
+from mayfly.domain.moment import text
+from mayfly.domain.stack import Answer
+from mayfly.domain.sweep import Action, Decision, Found, Policy, Remembered
+from mayfly.messages import Refused, SweepRequested, receive
+from mayfly.observability import logger, metrics
+from mayfly.settings import Settings, settings
+
+type Case = tuple[Decision, Found | None, dict[str, Any] | None, tuple[str, str]]
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """A dry run and a real one take the same way and give the same report; only the last step is left out."""
+    here = settings()
+    try:
+        asked, now = request_of(event)
+    except Refused as refusal:
+        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    records = list(Records(here.table, "environment").live())
+    policy = Policy(here.controller, most=here.most_ends, share=here.share_ended / 100)
+    cases = list(decide_all(here, now, records, policy))
+    decisions = [case[0] for case in cases]
+    ends = sum(decision.action in (Action.END, Action.WAKE) for decision in decisions)
+    limit = sweep.limit(ends, sum(case[1] is not None for case in cases), policy, asked.at_most)
+    said = switch.read(here.parameters)
+    halted = limit.reason if limit.exceeded else f"the kill switch is on: {said}" if said != switch.OFF else ""
+    report = {
+        "at": text(now),
+        "asked_by": asked.requested_by,
+        "counts": sweep.counts(decisions),
+        "halted": halted,
+        "decisions": [asdict(decision) for decision in decisions if decision.action is not Action.KEEP],
+    }
+    report["key"] = keep(
+        here.reports, now, report | {"kept": [asdict(d) for d in decisions if d.action is Action.KEEP]}
+    )
+    if not asked.dry_run:
+        act(here, now, cases, records, halted)
+        tell(here, report)
+    return report | {"dry_run": asked.dry_run}
+
+
+def request_of(event: dict[str, Any]) -> tuple[SweepRequested, datetime]:
+    """What is asked for, and when: by the schedule, by an event on the bus, or by hand."""
+    if "detail-type" in event:
+        received = receive(SweepRequested, event)
+        return received.message, received.at
+    asked = SweepRequested(why="schedule", requested_by="schedule", dry_run=event.get("dry_run", False))
+    return asked, datetime.fromisoformat(event["now"])
+
+
+def decide_all(here: Settings, now: datetime, records: Iterable[dict[str, Any]], policy: Policy) -> Iterator[Case]:
+    """One decision for each environment that exists anywhere or is remembered."""
+    by_name = {record["id"]: record for record in records}
+    running = executions.running(here.environment_machine)
+    for place in here.places:
+        for found in survey.look(clients.workload(*place, here.workload_role, None), here.controller):
+            record = by_name.pop(found.environment, None)
+            decision = sweep.decide(now, found, remembered(record), found.environment in running, policy)
+            yield decision, found, record, place
+    for name, record in by_name.items():
+        decision = sweep.decide(now, None, remembered(record), name in running, policy)
+        yield Decision(name, decision.action, decision.reason), None, record, (record["account"], record["region"])
+
+
+def remembered(record: dict[str, Any] | None) -> Remembered | None:
+    """What a record says, as far as a sweep decides by it. A record begun anew by an ending knows no deadline."""
+    if record is None or "deadline" not in record:
+        return None
+    ending, waiting = record.get("ending") or {}, record.get("waiting") or {}
+    deadline, ceiling, planned = (datetime.fromisoformat(record[key]) for key in ("deadline", "ceiling", "planned_at"))
+    return Remembered(deadline, ceiling, planned, ended_by=ending.get("by"), waiting_for=waiting.get("for"))
+
+
+def act(here: Settings, now: datetime, cases: Iterable[Case], records: Iterable[dict[str, Any]], halted: str) -> None:
+    """Carries the decisions out. Taking up and warning go on while ending is halted."""
+    for decision, found, record, place in cases:
+        match decision.action:
+            case Action.END if not halted:
+                executions.start(
+                    here.environment_machine,
+                    f"{decision.environment}__{int(now.timestamp()) // 600}",
+                    subject(decision, found, record, place, "termination"),
+                )
+            case Action.WAKE if not halted:
+                waiting = (record or {}).get("waiting") or {}
+                if waiting:
+                    executions.settle(waiting["token"], Answer("Overdue", decision.reason), {})
+            case Action.ADOPT:
+                executions.start(
+                    here.environment_machine,
+                    f"{decision.environment}__{int(now.timestamp()) // 600}",
+                    subject(decision, found, record, place, "tests"),
+                )
+    for record in records:
+        warn(here, now, record)
+
+
+def subject(
+    decision: Decision, found: Found | None, record: dict[str, Any] | None, place: tuple[str, str], begin: str
+) -> dict[str, Any]:
+    """The input of the execution that takes an environment up: what its record says, or else its tags."""
+    labels = found.labels if found else {}
+    known = ("release", "application", "version", "suite", "kind", "owner")
+    facts = {key: (record or {}).get(key) or labels.get(f"mayfly:{key}") or "unknown" for key in known}
+    deadline = (record or {}).get("deadline") or labels.get(tags.EXPIRES_AT)
+    return facts | {
+        "environment": decision.environment,
+        "account": place[0],
+        "region": place[1],
+        "begin": begin,
+        "deadline": deadline,
+        "why": f"sweep: {decision.reason}",
+    }
+
+
+def tell(here: Settings, report: dict[str, Any]) -> None:
+    """Counts what the sweep saw, and tells people where it was halted or had to leave something standing."""
+    counts = report["counts"]
+    metrics.add_metric(name="PastDeadline", unit="Count", value=counts["end"] + counts["wake"] + counts["refuse"])
+    metrics.add_metric(name="SweepHalted", unit="Count", value=int(bool(report["halted"])))
+    announce(
+        here.bus,
+        "Sweep Halted" if report["halted"] and counts["end"] + counts["wake"] else "Sweep Completed",
+        {key: report[key] for key in ("at", "asked_by", "counts", "halted", "key")}
+        | {"refused": [d for d in report["decisions"] if d["action"] == "refuse"][:20]},
+    )
