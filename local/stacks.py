@@ -26,6 +26,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.instances import Instance
+from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 
 from local import deletions
 from local.clock import VirtualClock
@@ -102,6 +103,7 @@ class Stacks:
         """Put this in the place of moto's own timing."""
         deletions.install()
         _speed_up()
+        _install_tag_pages()
         _install_outputs()
         self._install_requests()
         self._install_tags()
@@ -594,6 +596,17 @@ def _install_outputs() -> None:
         return outputs.fget(stack) if done else None
 
     _replace(Stack, outputs=property(finished_outputs))
+
+
+def _install_tag_pages() -> None:
+    """moto ends a page of GetResources at 100 tags; AWS does where TagsPerPage says so, and we never say it."""
+    get_resources = ResourceGroupsTaggingAPIBackend.get_resources
+
+    def paged(backend: ResourceGroupsTaggingAPIBackend, *arguments: Any, **options: Any) -> Any:
+        options["tags_per_page"] = 100_000
+        return get_resources(backend, *arguments, **options)
+
+    ResourceGroupsTaggingAPIBackend.get_resources = paged  # type: ignore[method-assign]
 
 
 def _speed_up() -> None:
