@@ -6,7 +6,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly
 INSTALLED := .venv/installed
 LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 
-.PHONY: help demo local test lint test-unit test-integration test-e2e test-sam-local bench format lock clean
+.PHONY: help demo local test lint test-unit test-integration test-e2e test-sam-local invoke bench format lock clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,6 +33,9 @@ test-unit test-integration test-e2e: test-%: $(INSTALLED) ## One kind of test
 
 test-sam-local: $(INSTALLED) ## Every function through `sam local` in a container
 	pytest tests/sam_local
+
+invoke: $(INSTALLED) ## `sam local invoke` on the local cloud: FUNCTION=PlanEnvironment EVENT=events/plan_environment.json
+	@python -m tests.sam_local.invoke $(FUNCTION) $(EVENT)
 
 bench: $(INSTALLED) ## What lives cost, counted; also build/bench.json
 	@python -m bench

@@ -606,7 +606,7 @@ def _install_tag_pages() -> None:
         options["tags_per_page"] = 100_000
         return get_resources(backend, *arguments, **options)
 
-    ResourceGroupsTaggingAPIBackend.get_resources = paged  # type: ignore[method-assign]
+    ResourceGroupsTaggingAPIBackend.get_resources = paged  # type: ignore[method-assign,assignment]
 
 
 def _speed_up() -> None:

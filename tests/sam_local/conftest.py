@@ -2,20 +2,17 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from local.cloud import LocalCloud
-from local.install import STACK, install
+from local.install import ROOT, install
 
 from .bridge import bridge
 from .engine import Engine, EngineMissingError, can_have_private_engine, container_engine
-from .sam import SamLocal
+from .sam import SamLocal, on_the_local_cloud
 
-ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "sam-local"
 _USED = pytest.StashKey[str]()
 
@@ -45,18 +42,8 @@ def cloud(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def sam(engine: Engine, cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SamLocal]:
     """`sam local start-lambda` on what was built and deployed, with the variables of the deployed functions."""
-    build = tmp_path_factory.mktemp("sam") / "build"
-    shutil.copytree(ROOT / ".aws-sam" / "build", build)
     with bridge() as open_bridge:
-        endpoints = {
-            name: open_bridge.reach(url, engine.gateway, engine.network)
-            for name, url in {
-                "AWS_ENDPOINT_URL": cloud.controller_url,
-                "MAYFLY_WORKLOAD_ENDPOINT_URL": cloud.workload_url,
-            }.items()
-        }
-        variables = {name: {**found, **endpoints} for name, found in _deployed_variables(cloud).items()}
-        local = SamLocal(engine, build, variables)
+        local = on_the_local_cloud(engine, open_bridge, cloud, tmp_path_factory.mktemp("sam"))
         with local.serving(open_bridge):
             yield local
 
@@ -68,27 +55,6 @@ def _silence(cloud: LocalCloud, outputs: dict[str, str]) -> None:
         stateMachineArn=outputs["ReleaseMachine"], definition=json.dumps(done)
     )
     cloud.fault("controller", event={"detail-type": "*"}, effect="lose")
-
-
-def _deployed_variables(cloud: LocalCloud) -> dict[str, dict[str, str]]:
-    """What CloudFormation put into the environment of each function, by logical id, with its role's credentials."""
-    functions = {
-        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
-        for resource in cloud.client("cloudformation").list_stack_resources(StackName=STACK)["StackResourceSummaries"]
-        if resource["ResourceType"] == "AWS::Lambda::Function"
-    }
-    return {name: _variables_of(cloud, function) for name, function in functions.items()}
-
-
-def _variables_of(cloud: LocalCloud, function: str) -> dict[str, str]:
-    configuration = cloud.client("lambda").get_function_configuration(FunctionName=function)
-    role = cloud.client("sts").assume_role(RoleArn=configuration["Role"], RoleSessionName="sam-local")
-    return {
-        **configuration["Environment"]["Variables"],
-        "AWS_ACCESS_KEY_ID": role["Credentials"]["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": role["Credentials"]["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": role["Credentials"]["SessionToken"],
-    }
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -6,6 +6,7 @@ template in which every variable of the deployed function is declared; their val
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,9 @@ from typing import Any
 import boto3
 import yaml
 from botocore.config import Config
+
+from local.cloud import LocalCloud
+from local.install import ROOT, STACK
 
 from .bridge import Bridge, Place, free_port, open_socket
 from .engine import Engine
@@ -115,6 +119,41 @@ class SamLocal:
                     return
             time.sleep(0.2)
         raise RuntimeError(f"sam local start-lambda does not start:\n{self.log_end()}")
+
+
+def on_the_local_cloud(engine: Engine, bridge: Bridge, cloud: LocalCloud, scratch: Path) -> SamLocal:
+    """`sam local` on what was built and deployed, with what each deployed function finds in its environment."""
+    build = scratch / "build"
+    shutil.copytree(ROOT / ".aws-sam" / "build", build)
+    endpoints = {
+        name: bridge.reach(url, engine.gateway, engine.network)
+        for name, url in {
+            "AWS_ENDPOINT_URL": cloud.controller_url,
+            "MAYFLY_WORKLOAD_ENDPOINT_URL": cloud.workload_url,
+        }.items()
+    }
+    return SamLocal(engine, build, {name: {**found, **endpoints} for name, found in _deployed(cloud).items()})
+
+
+def _deployed(cloud: LocalCloud) -> dict[str, dict[str, str]]:
+    """What CloudFormation put into the environment of each function, by logical id, with its role's credentials."""
+    functions = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in cloud.client("cloudformation").list_stack_resources(StackName=STACK)["StackResourceSummaries"]
+        if resource["ResourceType"] == "AWS::Lambda::Function"
+    }
+    return {name: _variables_of(cloud, function) for name, function in functions.items()}
+
+
+def _variables_of(cloud: LocalCloud, function: str) -> dict[str, str]:
+    configuration = cloud.client("lambda").get_function_configuration(FunctionName=function)
+    role = cloud.client("sts").assume_role(RoleArn=configuration["Role"], RoleSessionName="sam-local")
+    return {
+        **configuration["Environment"]["Variables"],
+        "AWS_ACCESS_KEY_ID": role["Credentials"]["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": role["Credentials"]["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": role["Credentials"]["SessionToken"],
+    }
 
 
 def _declare(template: Path, variables: Mapping[str, Mapping[str, str]]) -> None:
