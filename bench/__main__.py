@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import cold_starts, lives
+from bench import cold_starts, lives, sweep
 from local.cloud import LocalCloud
 from local.install import ROOT, install
 
@@ -18,7 +18,9 @@ def main() -> None:
     with console.status("starting") as status, LocalCloud(ROOT / ".local" / "bench") as cloud:
         installation = install(cloud, status.update)
         status.update("lives")
-        figures = {"lives": show(console, "What a life costs", lives.measure(cloud, installation))}
+        figures: dict[str, Any] = {"lives": show(console, "What a life costs", lives.measure(cloud, installation))}
+        status.update("a sweep over 400 stacks and 4,000 instances: a few minutes")
+        figures["sweep"] = show(console, "A sweep", [sweep.measure(cloud, installation)])[0]
     with console.status("cold starts"):
         figures["cold_starts"] = show(console, "Cold starts, import plus init", cold_starts.measure())
     target = ROOT / "build" / "bench.json"

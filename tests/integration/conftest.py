@@ -11,7 +11,17 @@ from pytest_socket import disable_socket, enable_socket
 from mayfly.aws import clients
 from mayfly.observability import logger
 from mayfly.settings import settings
-from tests.integration.world import BLUEPRINT, CONTROLLER, CONTROLLER_ACCOUNT, KEYS, REGION, Wire, World, session
+from tests.integration.world import (
+    BLUEPRINT,
+    CONTROLLER,
+    CONTROLLER_ACCOUNT,
+    KEYS,
+    REGION,
+    WORKLOAD_ACCOUNT,
+    Wire,
+    World,
+    session,
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,7 +51,7 @@ def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[boto3.Session, Wire]
         for account, key in KEYS.items():
             backend = iam_backends[account]["aws"]
             backend.access_keys[key] = backend.create_temp_access_key()
-        world = World(wire, "mayfly-records", "", "mayfly-blueprints", "")
+        world = World(wire, "mayfly-records", "", "mayfly-blueprints", "", "", "mayfly", "mayfly-reports", "")
         _install(world)
         _configure(world, monkeypatch)
         _forget()
@@ -62,17 +72,33 @@ def _install(world: World) -> None:
     world.own("dynamodb").create_table(
         TableName=world.table,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "live")],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "live",
+                "KeySchema": [
+                    {"AttributeName": "live", "KeyType": "HASH"},
+                    {"AttributeName": "pk", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+        ],
     )
     world.queue = world.own("sqs").create_queue(QueueName="mayfly-dead-letters")["QueueUrl"]
     world.own("s3").create_bucket(Bucket=world.bucket)
     world.own("s3").put_bucket_versioning(Bucket=world.bucket, VersioningConfiguration={"Status": "Enabled"})
-    world.machine = world.own("stepfunctions").create_state_machine(
-        name="mayfly-run-release",
-        definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
-        roleArn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:role/mayfly-run-release",
-    )["stateMachineArn"]
+    world.own("s3").create_bucket(Bucket=world.reports)
+    world.own("events").create_event_bus(Name=world.bus)
+    world.topic = world.own("sns").create_topic(Name="mayfly-team-shop")["TopicArn"]
+    world.machine, world.environment_machine = (
+        world.own("stepfunctions").create_state_machine(
+            name=name,
+            definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
+            roleArn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:role/{name}",
+        )["stateMachineArn"]
+        for name in ("mayfly-run-release", "mayfly-run-environment")
+    )
 
 
 def _configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +107,13 @@ def _configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "MAYFLY_TABLE": world.table,
         "MAYFLY_CONTROLLER": CONTROLLER,
         "MAYFLY_RELEASE_MACHINE_ARN": world.machine,
+        "MAYFLY_ENVIRONMENT_MACHINE_ARN": world.environment_machine,
+        "MAYFLY_BUS": world.bus,
+        "MAYFLY_REPORTS_BUCKET": world.reports,
+        "MAYFLY_ACCOUNTS": f"{CONTROLLER_ACCOUNT},{WORKLOAD_ACCOUNT}",
+        "MAYFLY_REGIONS": "",
+        "MAYFLY_SWEEP_MOST": "20",
+        "MAYFLY_SWEEP_PERCENT": "30",
         "MAYFLY_DEAD_LETTERS_URL": world.queue,
         "MAYFLY_BLUEPRINTS_BUCKET": world.bucket,
         "MAYFLY_PARAMETERS": "/mayfly",

@@ -7,6 +7,7 @@ says which, and `world.settled` is what was told to whom.
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -29,12 +30,15 @@ CONTROLLER = f"{CONTROLLER_ACCOUNT}/{REGION}/mayfly"
 RELEASE, ENVIRONMENT = "webshop-0-0-1-5e57c22e", "webshop-0-0-1-5e57c22e-smoke"
 STACK = f"mayfly-{ENVIRONMENT}"
 NOW, LATER, DEADLINE = "2026-11-24T06:47:34.120Z", "2026-11-24T07:07:35.000Z", "2026-11-24T07:47:34.120Z"
+CEILING, AFTER = "2026-11-24T10:47:34.120Z", "2026-11-24T08:47:35.000Z"
+"""No extension reaches past the one; at the other the deadline has passed by an hour."""
 TOKEN, NEXT_TOKEN = "AQB8AAAAKgAAAAMAAAAAAAAAAexample", "AQB8AAAAKgAAAAMAAAAAAAAAAanother"
 OURS = {
     "mayfly:environment": ENVIRONMENT,
     "mayfly:application": "webshop",
     "mayfly:controller": CONTROLLER,
     "mayfly:expires-at": DEADLINE,
+    "mayfly:ceiling": CEILING,
 }
 PUSHED: Json = json.loads((ROOT / "events" / "accept_code_version.json").read_text())["detail"]
 APPLICATION: Json = {
@@ -126,10 +130,12 @@ class Wire:
 
     calls: list[tuple[str, Json]] = field(default_factory=list)
     _answers: dict[str, tuple[int, Json]] = field(default_factory=dict)
+    _before: dict[str, Callable[[], object]] = field(default_factory=dict)
+    _pages: dict[str, Json] = field(default_factory=dict)
 
     def join(self, session: boto3.Session) -> None:
         """Clients that the session makes from now on are heard."""
-        session.events.register("provide-client-params.*.*", self._hear)
+        session.events.register("provide-client-params.*.*", self._hear)  # type: ignore[arg-type]  # it may change them
         session.events.register("before-call.*.*", self._reply)  # type: ignore[arg-type]  # it may answer
 
     def answer(self, operation: str, error: str | None = None, message: str = "", **reply: Any) -> None:
@@ -148,6 +154,8 @@ class Wire:
         """Hears and answers as if nothing had been."""
         self.calls.clear()
         self._answers.clear()
+        self._before.clear()
+        self._pages.clear()
         for operation in ("SendTaskSuccess", "SendTaskFailure"):
             self.answer(operation)
 
@@ -159,8 +167,23 @@ class Wire:
         """What was called until now is of no interest."""
         self.calls.clear()
 
-    def _hear(self, params: Json, model: Any, **_: Any) -> None:
+    def before(self, operation: str, action: Callable[[], object]) -> None:
+        """Lets something happen right before the next call of this operation: the moment that makes a race."""
+        self._before[operation] = action
+
+    def small_pages(self) -> None:
+        """From now on, what is listed comes one by one, as far as moto can be asked for that."""
+        self._pages = {
+            "ListExecutions": {"maxResults": 1},
+            "GetResources": {"ResourcesPerPage": 1},
+            "Query": {"Limit": 1},
+        }
+
+    def _hear(self, params: Json, model: Any, **_: Any) -> Json | None:
+        if action := self._before.pop(model.name, None):
+            action()
         self.calls.append((model.name, params))
+        return params | self._pages[model.name] if model.name in self._pages else None
 
     def _reply(self, model: Any, **_: Any) -> tuple[Any, Json] | None:
         if model.name not in self._answers:
@@ -200,6 +223,10 @@ class World:
     queue: str
     bucket: str
     machine: str
+    environment_machine: str
+    bus: str
+    reports: str
+    topic: str
 
     def call(self, name: str, event: Json) -> Json:
         """Invokes a function. Event and answer pass through JSON, as they do on Lambda."""
@@ -265,11 +292,30 @@ class World:
         told = ("SendTaskSuccess", "SendTaskFailure")
         return [{"told": name.removeprefix("SendTask"), **params} for name, params in self.wire.calls if name in told]
 
+    @property
+    def said(self) -> list[tuple[str, Json]]:
+        """What functions announced on the bus, in order."""
+        entries = [entry for call in self.wire.heard("PutEvents") for entry in call["Entries"]]
+        assert {(entry["EventBusName"], entry["Source"]) for entry in entries} <= {(self.bus, "mayfly")}
+        return [(entry["DetailType"], json.loads(entry["Detail"])) for entry in entries]
+
+    def run(self, name: str = ENVIRONMENT) -> str:
+        """Starts an execution of a life, as far as its name goes. Returns its ARN."""
+        started = self.own("stepfunctions").start_execution(stateMachineArn=self.environment_machine, name=name)
+        return str(started["executionArn"])
+
+    def started(self) -> dict[str, Json]:
+        """The executions of lives that functions asked for: their names and inputs."""
+        calls = self.wire.heard("StartExecution")
+        mine = [call for call in calls if call["stateMachineArn"] == self.environment_machine]
+        assert len({call["name"] for call in mine}) == len(mine)
+        return {call["name"]: json.loads(call["input"]) for call in mine}
+
     # ---- an environment's life, up to where a test takes over
 
-    def planned(self) -> None:
+    def planned(self, **change: Any) -> None:
         """Its record exists."""
-        self.call("plan_environment", {"order": an_order(), "now": NOW})
+        self.call("plan_environment", {"order": an_order(**change), "now": NOW})
 
     def created(self) -> str:
         """Its stack stands, and an execution waits for it. Returns the stack's id."""

@@ -1,0 +1,85 @@
+"""What stands where boto3 does: clients that hand each call to the world, which may refuse it, lose it or note it."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+type Json = dict[str, Any]
+
+_PAGE = 3
+"""What a page of any listing holds: few, so that nobody gets by with the first."""
+
+_LISTED = {
+    "describe_instances": "Reservations",
+    "describe_key_pairs": "KeyPairs",
+    "describe_launch_templates": "LaunchTemplates",
+    "describe_network_interfaces": "NetworkInterfaces",
+    "describe_security_groups": "SecurityGroups",
+    "describe_stack_events": "StackEvents",
+    "describe_stacks": "Stacks",
+    "describe_volumes": "Volumes",
+    "get_resources": "ResourceTagMappingList",
+    "list_executions": "executions",
+    "list_object_versions": "Versions",
+    "query": "Items",
+}
+"""The part of a reply that comes in pages."""
+
+type Caller = Callable[[str, str, str, Json], Json]
+"""Takes a session's name, a service, an operation and its parameters."""
+
+
+@cache
+def error_class(code: str) -> type[ClientError]:
+    """The class of a service's error, as `client.exceptions` has it."""
+    return type(code, (ClientError,), {})
+
+
+def refusal(code: str, message: str = "", **fields: Any) -> ClientError:
+    """An error as a service gives it."""
+    return error_class(code)({"Error": {"Code": code, "Message": message}, **fields}, "Operation")
+
+
+class _Exceptions:
+    def __getattr__(self, code: str) -> type[ClientError]:
+        return error_class(code)
+
+
+class _Paginator:
+    def __init__(self, call: Callable[..., Json], listed: str) -> None:
+        self._call, self._listed = call, listed
+
+    def paginate(self, PaginationConfig: Any = None, **params: Any) -> Iterator[Json]:  # noqa: N803  # boto3's
+        """One call for all pages; what matters is that the reader puts them together."""
+        reply = self._call(**params)
+        found = reply[self._listed]
+        for start in range(0, max(len(found), 1), _PAGE):
+            yield reply | {self._listed: found[start : start + _PAGE]}
+
+
+class Client:
+    """A client of one service, of whoever is named by its session."""
+
+    exceptions = _Exceptions()
+
+    def __init__(self, caller: Caller, session: str, service: str) -> None:
+        self._caller, self._session, self._service = caller, session, service
+
+    def __getattr__(self, operation: str) -> Callable[..., Json]:
+        return lambda **params: self._caller(self._session, self._service, operation, params)
+
+    def get_paginator(self, operation: str) -> _Paginator:
+        return _Paginator(getattr(self, operation), _LISTED[operation])
+
+
+class Boto3:
+    """Takes the place of the module boto3 in `mayfly.aws.clients`."""
+
+    def __init__(self, call: Caller) -> None:
+        self._call = call
+
+    def client(self, service: str, aws_session_token: str = "", **_: Any) -> Client:
+        """A session's name is its token; the controller's own has none."""
+        return Client(self._call, aws_session_token, service)
