@@ -25,6 +25,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,16 @@ def _install_events(faults: Faults) -> None:
         }
         invoke_later(endpoint, {"Records": [record]})
 
+    invoke_target = eventbridge._invoke_target
+
+    def invoke_scheduled(target: Json, event: Json, rule: Json, view: Any = None) -> None:
+        """MiniStack hands a schedule's input on as it stands; EventBridge Scheduler puts its context attributes in."""
+        if event["Source"] == "aws.scheduler" and target.get("Input"):
+            moment = datetime.fromtimestamp(event["Time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            target = target | {"Input": target["Input"].replace("<aws.scheduler.scheduled-time>", moment)}
+        invoke_target(target, event, rule, view)
+
+    eventbridge._invoke_target = invoke_scheduled
     eventbridge._dispatch_event = dispatch_event
     eventbridge._dispatch_to_lambda = lambda arn, payload: invoke_later(arn, json.loads(payload))
     sns._deliver_to_lambda = deliver_message

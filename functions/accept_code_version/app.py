@@ -31,6 +31,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     entry = Entry(text(received.at), pushed.pushed_by or received.via, "Code Version Pushed", f"by {received.via}")
     try:
         record = records.begin(release, facts, entry, received.at + timedelta(days=here.record_days))
+        if not record:
+            raise RuntimeError("the table is lost: nothing is built without a record")  # a failure keeps the message
     except Conflict as conflict:
         record = conflict.found
         records.note(release, Entry(entry.at, entry.who, "pushed again", "ignored: this attempt is released already"))

@@ -31,12 +31,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         reason = f"environment: expected one that Mayfly built, but it is '{asked.environment}'"
         return refuse(here.dead_letters, context.function_name, reason, event)
 
-    extension = decide(record, received.at, asked.minutes)
+    repeated = record.get("extended_by") == received.via and not record.get("ending")
+    extension = again(record) if repeated else decide(record, received.at, asked.minutes)
     who = {"at": text(received.at), "who": asked.requested_by, "what": "Environment Extension Requested"}
     after = text(extension.deadline)
-    if extension.granted:
+    if repeated:
+        lives.tell_extended(record)
+    elif extension.granted:
         entry = Entry(**who, why=f"{asked.why}: {extension.reason}")
-        if not lives.extend(records, asked.environment, record["deadline"], after, entry):
+        if not lives.extend(records, asked.environment, record["deadline"], after, received.via, entry):
             extension = Extension(False, extension.deadline, "it was ended, or extended by another, in the same moment")
     if not extension.granted:
         records.note(asked.environment, Entry(**who, why=f"refused: {extension.reason}"))
@@ -47,9 +50,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return {"accepted": True, "environment": asked.environment, "deadline": after, "reason": extension.reason}
 
 
+def again(record: dict[str, Any]) -> Extension:
+    """What a message that comes a second time has been granted: the first try may have died before it told anybody."""
+    return Extension(True, datetime.fromisoformat(record["deadline"]), "granted already")
+
+
 def decide(record: dict[str, Any], now: datetime, minutes: int) -> Extension:
     """Whether this environment may live longer."""
-    deadline, ceiling = (datetime.fromisoformat(record[key]) for key in ("deadline", "ceiling"))
     if ending := record.get("ending"):
-        return Extension(False, deadline, f"it was ended by {ending['by']}: {ending['reason']}")
+        return Extension(False, now, f"it was ended by {ending['by']}: {ending['reason']}")
+    deadline, ceiling = (datetime.fromisoformat(record[key]) for key in ("deadline", "ceiling"))
     return extend(deadline, ceiling, now, timedelta(minutes=minutes))

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mayfly.aws import clients, remains, stacks, switch
-from mayfly.aws.records import Entry, Records
+from mayfly.aws.records import Entry, Records, forget_after
 from mayfly.domain.ending import by_failure
 from mayfly.domain.guard import may_terminate
 from mayfly.messages import Subject
@@ -26,24 +26,27 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     stack = stacks.describe(workload, event["stack"]) if event["stack"] else None
     if stack and stack.status != "DELETE_COMPLETE":
         raise StillThere(f"the stack {stack.id} is {stack.status}")
-    if left := remains.find(workload, subject.environment):
+    if left := remains.find(workload, subject.environment, here.controller):
         ours = [
             remnant
             for remnant in left
             if not remnant.going and may_terminate(subject.environment, here.controller, remnant.labels, False).granted
         ]
+        refused = {}
         if ours:
             switch.check(here.parameters)
-            remains.delete(workload, ours)
-        named = ", ".join(f"{remnant.kind} {remnant.id}" for remnant in left[:10])
-        raise StillThere(f"{len(left)} resources are left of it: {named}; {len(ours)} of them were deleted just now")
+            refused = remains.delete(workload, ours)
+        named = ", ".join(told(remnant, refused) for remnant in left[:10])
+        deleted = len(ours) - len(refused)
+        raise StillThere(f"{len(left)} resources are left of it: {named}; {deleted} of them were deleted just now")
     unknown = asdict(by_failure("RecordLost", "why it ended is not known any more")) | {"at": event["now"]}
+    until = forget_after(event["now"], here.record_days)
     record = Records(here.table, "environment").change(
         subject.environment,
         {"stage": "terminated", "terminated_at": event["now"], "instances_left": 0},
         Entry(event["now"], context.function_name, "terminated", "no stack and no resource is left"),
         # Only where the record was lost meanwhile: what is gone is gone, whatever the table remembers.
-        once={"ending": unknown},
+        once={"ending": unknown, "id": subject.environment, "forget_after": until},
         drop=("waiting", "live"),
     )
     metrics.add_metric(name="EnvironmentsTerminated", unit="Count", value=1)
@@ -53,3 +56,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "instances_built": record.get("instances_built", 0),
         "instances_left": 0,
     }
+
+
+def told(remnant: remains.Remnant, refused: dict[str, str]) -> str:
+    """A remnant for people, with why it could not be deleted."""
+    return f"{remnant.kind} {remnant.id}" + (f" ({refused[remnant.id]})" if remnant.id in refused else "")

@@ -24,7 +24,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     reply = answer("creation", stack.status, stack.status_reason) if stack else None
     if stack is None or reply is None or reply.error:
         raise NotReady(f"the stack {event['stack']} is {stack.status if stack else 'gone'}")
-    running = [instance for instance in stacks.instances(workload, order.environment) if instance.state == "running"]
+    instances = stacks.instances(workload, order.environment, here.controller)
+    running = [instance for instance in instances if instance.state == "running"]
     if len(running) != order.instance_count:
         raise NotReady(f"{len(running)} of {order.instance_count} instances run")
     Records(here.table, "environment").change(

@@ -42,6 +42,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         )
     except Conflict as conflict:
         raise EndedBefore(f"its record says {conflict.found.get('ending', 'nothing: there is none')}") from None
+    if not record:
+        raise EndedBefore("the table is lost: what nobody would remember is not built")
 
     workload = clients.workload(order.account, order.region, here.workload_role, order.environment)
     stack_id = stacks.create(

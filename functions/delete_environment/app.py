@@ -1,11 +1,10 @@
 """Ends an environment: records why, asks the guard over freshly read tags, and has the stack deleted."""
 
 from dataclasses import asdict
-from datetime import datetime, timedelta
 from typing import Any
 
 from mayfly.aws import clients, executions, mending, stacks, switch
-from mayfly.aws.records import Conflict, Entry, Records
+from mayfly.aws.records import Conflict, Entry, Records, forget_after
 from mayfly.domain.ending import Ending, by_deadline, by_failure
 from mayfly.domain.guard import may_terminate
 from mayfly.domain.identity import stack_name
@@ -73,18 +72,14 @@ def begin_ending(records: Records, subject: Subject, event: dict[str, Any], who:
         raise Extended(conflict.found["deadline"]) from None
 
 
-def forget_after(now: str, days: int) -> int:
-    """When DynamoDB may drop a record, in seconds since 1970."""
-    return int((datetime.fromisoformat(now) + timedelta(days=days)).timestamp())
-
-
 def delete(
     here: Settings, subject: Subject, workload: clients.Workload, stack: stacks.Stack, deletions: int, now: str
 ) -> Entry | None:
     """Takes the next rung of the teardown ladder; returns what the record should say of it."""
     role = f"arn:aws:iam::{subject.account}:role/{here.stack_role}"
     blockers = mending.blockers(workload, stack.id) if stack.status == "DELETE_FAILED" else []
-    step = rung(deletions if blockers else 0)
+    # What blocks has failed once at least, even where a lost record counted nothing.
+    step = rung(max(deletions, 1) if blockers else 0)
     if step is Rung.HAND_OVER:
         raise HandedOver(f"{stack.id} cannot be deleted after {deletions} tries. Blocked by {told(blockers)}")
     done = mending.mend(workload, subject.environment, here.controller, blockers) if step is not Rung.DELETE else []

@@ -1,17 +1,19 @@
 """Looks for what should be gone and is not, at every place and by its tags, and has it ended like everything else."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from mayfly.aws import clients, executions, survey, switch
+from mayfly.aws import executions, survey, switch
+from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.expiring import warn
 from mayfly.aws.letters import refuse
 from mayfly.aws.records import Records
 from mayfly.aws.reports import keep
-from mayfly.domain import sweep, tags
+from mayfly.aws.survey import Place
+from mayfly.domain import sweep
 from mayfly.domain.moment import text
 from mayfly.domain.stack import Answer
 from mayfly.domain.sweep import Action, Decision, Found, Policy, Remembered
@@ -19,7 +21,7 @@ from mayfly.messages import Refused, SweepRequested, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
-type Case = tuple[Decision, Found | None, dict[str, Any] | None, tuple[str, str]]
+type Case = tuple[Decision, Found | None, dict[str, Any] | None, Place]
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -31,9 +33,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         asked, now = request_of(event)
     except Refused as refusal:
         return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    running = executions.running(here.environment_machine)
     records = list(Records(here.table, "environment").live())
+    everywhere, unseen = survey.everywhere(here.places, here.workload_role, here.controller)
+    # Asked before and after: a life that began or ended while this looked around is one that somebody waits for.
+    running |= executions.running(here.environment_machine)
     policy = Policy(here.controller, most=here.most_ends, share=here.share_ended / 100)
-    cases = list(decide_all(here, now, records, policy))
+    cases = list(decide_all(now, everywhere, unseen, records, running, policy))
     decisions = [case[0] for case in cases]
     ends = sum(decision.action in (Action.END, Action.WAKE) for decision in decisions)
     limit = sweep.limit(ends, sum(case[1] is not None for case in cases), policy, asked.at_most)
@@ -44,13 +50,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "asked_by": asked.requested_by,
         "counts": sweep.counts(decisions),
         "halted": halted,
+        "unseen": unseen,
         "decisions": [asdict(decision) for decision in decisions if decision.action is not Action.KEEP],
     }
     report["key"] = keep(
         here.reports, now, report | {"kept": [asdict(d) for d in decisions if d.action is Action.KEEP]}
     )
     if not asked.dry_run:
-        act(here, now, cases, records, halted)
+        act(here, now, cases, records, halted, policy)
         tell(here, report)
     return report | {"dry_run": asked.dry_run}
 
@@ -64,18 +71,26 @@ def request_of(event: dict[str, Any]) -> tuple[SweepRequested, datetime]:
     return asked, datetime.fromisoformat(event["now"])
 
 
-def decide_all(here: Settings, now: datetime, records: Iterable[dict[str, Any]], policy: Policy) -> Iterator[Case]:
+def decide_all(
+    now: datetime,
+    everywhere: Iterable[tuple[Found, Place]],
+    unseen: Collection[str],
+    records: Iterable[dict[str, Any]],
+    running: Collection[str],
+    policy: Policy,
+) -> Iterator[Case]:
     """One decision for each environment that exists anywhere or is remembered."""
     by_name = {record["id"]: record for record in records}
-    running = executions.running(here.environment_machine)
-    for place in here.places:
-        for found in survey.look(clients.workload(*place, here.workload_role, None), here.controller):
-            record = by_name.pop(found.environment, None)
-            decision = sweep.decide(now, found, remembered(record), found.environment in running, policy)
-            yield decision, found, record, place
+    for found, place in everywhere:
+        record = by_name.pop(found.environment, None)
+        decision = sweep.decide(now, found, remembered(record), found.environment in running, policy)
+        yield decision, found, record, place
     for name, record in by_name.items():
+        place = (record["account"], record["region"])
         decision = sweep.decide(now, None, remembered(record), name in running, policy)
-        yield Decision(name, decision.action, decision.reason), None, record, (record["account"], record["region"])
+        if "/".join(place) in unseen:
+            decision = Decision(name, Action.KEEP, "its place could not be looked at")
+        yield Decision(name, decision.action, decision.reason), None, record, place
 
 
 def remembered(record: dict[str, Any] | None) -> Remembered | None:
@@ -87,38 +102,52 @@ def remembered(record: dict[str, Any] | None) -> Remembered | None:
     return Remembered(deadline, ceiling, planned, ended_by=ending.get("by"), waiting_for=waiting.get("for"))
 
 
-def act(here: Settings, now: datetime, cases: Iterable[Case], records: Iterable[dict[str, Any]], halted: str) -> None:
-    """Carries the decisions out. Taking up and warning go on while ending is halted."""
-    for decision, found, record, place in cases:
-        match decision.action:
-            case Action.END if not halted:
-                executions.start(
-                    here.environment_machine,
-                    f"{decision.environment}__{int(now.timestamp()) // 600}",
-                    subject(decision, found, record, place, "termination"),
-                )
-            case Action.WAKE if not halted:
-                waiting = (record or {}).get("waiting") or {}
-                if waiting:
-                    executions.settle(waiting["token"], Answer("Overdue", decision.reason), {})
-            case Action.ADOPT:
-                executions.start(
-                    here.environment_machine,
-                    f"{decision.environment}__{int(now.timestamp()) // 600}",
-                    subject(decision, found, record, place, "tests"),
-                )
+def act(
+    here: Settings,
+    now: datetime,
+    cases: Iterable[Case],
+    records: Iterable[dict[str, Any]],
+    halted: str,
+    policy: Policy,
+) -> None:
+    """Carries the decisions out, each for itself: one that cannot be is left to the next sweep, and stops no other.
+    Taking up and warning go on while ending is halted."""
+    for case in cases:
+        with going_on(case[0].environment):
+            carry_out(here, now, case, halted, policy)
     for record in records:
-        warn(here, now, record)
+        with going_on(record["id"]):
+            warn(here, now, record)
 
 
-def subject(
-    decision: Decision, found: Found | None, record: dict[str, Any] | None, place: tuple[str, str], begin: str
-) -> dict[str, Any]:
+def carry_out(here: Settings, now: datetime, case: Case, halted: str, policy: Policy) -> None:
+    """Carries one decision out."""
+    decision, _, record, _ = case
+    match decision.action:
+        case Action.END if not halted:
+            take_up(here, now, subject(case, "termination", policy))
+        case Action.WAKE if not halted:
+            waiting = (record or {}).get("waiting") or {}
+            if waiting:
+                executions.settle(waiting["token"], Answer("Overdue", decision.reason), {})
+        case Action.ADOPT:
+            take_up(here, now, subject(case, "tests", policy))
+
+
+def take_up(here: Settings, now: datetime, order: dict[str, Any]) -> None:
+    """Starts an execution that takes a life up, one in ten minutes at most."""
+    executions.start(here.environment_machine, f"{order['environment']}__{int(now.timestamp()) // 600}", order)
+
+
+def subject(case: Case, begin: str, policy: Policy) -> dict[str, Any]:
     """The input of the execution that takes an environment up: what its record says, or else its tags."""
+    decision, found, record, place = case
     labels = found.labels if found else {}
     known = ("release", "application", "version", "suite", "kind", "owner")
     facts = {key: (record or {}).get(key) or labels.get(f"mayfly:{key}") or "unknown" for key in known}
-    deadline = (record or {}).get("deadline") or labels.get(tags.EXPIRES_AT)
+    deadline = (record or {}).get("deadline")
+    if found and found.stack:  # not as its tag says it: that may be missing, or no moment at all
+        deadline = text(sweep.deadline_of(found, remembered(record), policy)[0])
     return facts | {
         "environment": decision.environment,
         "account": place[0],
@@ -132,11 +161,13 @@ def subject(
 def tell(here: Settings, report: dict[str, Any]) -> None:
     """Counts what the sweep saw, and tells people where it was halted or had to leave something standing."""
     counts = report["counts"]
-    metrics.add_metric(name="PastDeadline", unit="Count", value=counts["end"] + counts["wake"] + counts["refuse"])
+    # What stands at a place that nobody can look at counts as past its deadline: the same alarm must tell.
+    late = counts["end"] + counts["wake"] + counts["refuse"] + len(report["unseen"])
+    metrics.add_metric(name="PastDeadline", unit="Count", value=late)
     metrics.add_metric(name="SweepHalted", unit="Count", value=int(bool(report["halted"])))
     announce(
         here.bus,
         "Sweep Halted" if report["halted"] and counts["end"] + counts["wake"] else "Sweep Completed",
-        {key: report[key] for key in ("at", "asked_by", "counts", "halted", "key")}
+        {key: report[key] for key in ("at", "asked_by", "counts", "halted", "unseen", "key")}
         | {"refused": [d for d in report["decisions"] if d["action"] == "refuse"][:20]},
     )

@@ -149,3 +149,11 @@ def test_a_setting_that_is_missing_is_named(world: World, monkeypatch: pytest.Mo
     monkeypatch.setenv("MAYFLY_RECORD_DAYS", "soon")
     with pytest.raises(RuntimeError, match=r"MAYFLY_TABLE: Field required; MAYFLY_RECORD_DAYS: .* valid integer"):
         world.call(DOOR, pushed())
+
+
+def test_where_the_table_is_lost_nothing_is_started_and_the_message_is_kept(world: World) -> None:
+    """The error makes Lambda try again, and keep the event itself in the end."""
+    world.own("dynamodb").delete_table(TableName=world.table)
+    with pytest.raises(RuntimeError, match="the table is lost"):
+        world.call(DOOR, pushed())
+    assert world.executions() == []

@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.world import (
+    AFTER,
     DEADLINE,
     ENVIRONMENT,
     LATER,
@@ -73,7 +74,14 @@ class TestALifeEnds:
         world.ready()
         world.wire.forget()
         end(world)
-        assert world.wire.names() == ["UpdateItem", "AssumeRole", "DescribeStacks", "DeleteStack"]
+        assert world.wire.names() == [
+            "UpdateItem",
+            "AssumeRole",
+            "DescribeStacks",
+            "GetParameter",  # the kill switch
+            "DeleteStack",
+            "UpdateItem",  # how often it was tried
+        ]
 
     def test_at_its_deadline_as_expired(self, world: World) -> None:
         world.ready()
@@ -82,7 +90,7 @@ class TestALifeEnds:
             "by": "deadline",
             "outcome": "expired",
             "reason": f"no test result before the deadline {DEADLINE}",
-            "at": LATER,
+            "at": AFTER,
         }
 
     def test_after_a_failure_as_broken_with_what_failed(self, world: World) -> None:
@@ -109,7 +117,7 @@ class TestALifeEnds:
 
     def test_for_a_reason_that_is_known_and_no_other(self, world: World) -> None:
         world.ready()
-        with pytest.raises(ValueError, match="expected by tests, deadline or failure"):
+        with pytest.raises(ValueError, match="expected by tests, deadline, failure or sweep"):
             end(world, "boredom")
         assert world.stack()
 
@@ -235,8 +243,9 @@ class TestAllIsGone:
         confirm_gone(world, stack)
         record = world.record()
         assert (record["stage"], record["terminated_at"], record["instances_left"]) == ("terminated", LATER, 0)
-        assert record["waiting"] is None
-        assert record["history"][-1]["why"] == "no stack and no instance is left"
+        assert "waiting" not in record
+        assert "live" not in record
+        assert record["history"][-1]["why"] == "no stack and no resource is left"
 
     def test_also_where_there_never_was_a_stack(self, world: World) -> None:
         world.planned()
@@ -267,7 +276,7 @@ class TestSomethingIsLeft:
     def test_and_is_terminated_where_it_is_ours(self, world: World) -> None:
         stack = self.ended(world)
         left = world.launch(count=2)
-        with pytest.raises(STILL_THERE, match="2 instances are left of it; 2 were terminated just now"):
+        with pytest.raises(STILL_THERE, match=r"2 resources are left of it: .*; 2 of them were deleted just now"):
             confirm_gone(world, stack)
         assert {world.states()[instance] for instance in left} == {"terminated"}
         assert confirm_gone(world, stack)["instances_left"] == 0
@@ -281,10 +290,10 @@ class TestSomethingIsLeft:
         stack = self.ended(world)
         (foreign,) = world.launch(tags)
         (ours,) = world.launch()
-        with pytest.raises(STILL_THERE, match="2 instances are left of it; 1 were terminated just now"):
+        with pytest.raises(STILL_THERE, match=r"2 resources are left of it: .*; 1 of them were deleted just now"):
             confirm_gone(world, stack)
         assert (world.states()[foreign], world.states()[ours]) == ("running", "terminated")
-        with pytest.raises(STILL_THERE, match="1 instances are left of it; 0 were terminated just now"):
+        with pytest.raises(STILL_THERE, match=f"1 resources are left of it: instance {foreign}; 0 of them were"):
             confirm_gone(world, stack)
 
     def test_also_where_it_is_stopped(self, world: World) -> None:

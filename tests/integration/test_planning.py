@@ -10,6 +10,7 @@ from mayfly.messages import Refused
 from tests.integration.world import (
     APPLICATION,
     BLUEPRINT,
+    CEILING,
     CONTROLLER_ACCOUNT,
     DEADLINE,
     ENVIRONMENT,
@@ -22,6 +23,8 @@ from tests.integration.world import (
     World,
     an_order,
     creation,
+    deletion,
+    on_the_bus,
 )
 
 
@@ -46,14 +49,16 @@ class TestAReleaseIsPlanned:
         }
         assert order["image"] == "ami-12c6146b"
         assert order["blueprint"] == {"key": "single.yaml", "version_id": version}
-        own = ("owner", "parameters", "instance_count", "account", "lifetime_minutes", "warn_minutes_before")
+        own = ("owner", "owner_topic", "parameters", "instance_count", "account")
+        own += ("lifetime_minutes", "ceiling_minutes", "warn_minutes_before")
         assert {name: order[name] for name in own} == {name: APPLICATION[name] for name in own}
 
     def test_in_the_controller_s_own_account_and_region_unless_told_otherwise(self, world: World) -> None:
         world.configure(account=None)
         assert {(order["account"], order["region"]) for order in plan(world)} == {(CONTROLLER_ACCOUNT, "us-east-1")}
 
-    def test_where_its_application_says(self, world: World) -> None:
+    def test_where_its_application_says(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MAYFLY_REGIONS", "us-east-1,eu-central-1")
         world.configure(region="eu-central-1")
         assert {(order["account"], order["region"]) for order in plan(world)} == {(WORKLOAD_ACCOUNT, "eu-central-1")}
 
@@ -146,7 +151,7 @@ def test_a_blueprint_that_changes_meanwhile_changes_no_environment_of_the_releas
 class TestAnEnvironmentIsPlanned:
     def test_with_its_lifetime_from_now_as_deadline(self, world: World) -> None:
         answer = world.call("plan_environment", {"order": an_order(), "now": NOW})
-        assert answer == {"environment": ENVIRONMENT, "deadline": DEADLINE}
+        assert answer == {"environment": ENVIRONMENT, "deadline": DEADLINE, "begin": "creation"}
 
     def test_and_its_record_says_what_it_will_be(self, world: World) -> None:
         world.planned()
@@ -154,8 +159,10 @@ class TestAnEnvironmentIsPlanned:
         order = an_order()
         for name in ("release", "application", "version", "suite", "kind", "owner", "account", "region", "image"):
             assert record[name] == order[name]
-        assert (record["stage"], record["planned_at"], record["deadline"]) == ("planned", NOW, DEADLINE)
-        assert record["history"][0]["why"] == "60 minutes to live"
+        assert (record["stage"], record["planned_at"]) == ("planned", NOW)
+        assert (record["deadline"], record["ceiling"]) == (DEADLINE, CEILING)
+        assert record["warn_minutes_before"] == [30]
+        assert record["history"][0]["why"] == DEADLINE
         assert "ending" not in record
 
     def test_and_is_remembered_for_the_set_days_after_its_deadline(self, world: World) -> None:
@@ -174,3 +181,103 @@ class TestAnEnvironmentIsPlanned:
         with pytest.raises(ValidationError, match="image"):
             world.call("plan_environment", {"order": order, "now": NOW})
         assert world.wire.calls == []
+
+
+SUBJECT = {
+    "environment": ENVIRONMENT,
+    "account": WORKLOAD_ACCOUNT,
+    "region": "us-east-1",
+    "application": "webshop",
+    "release": "unknown",
+    "version": "unknown",
+    "suite": "unknown",
+    "kind": "unknown",
+    "owner": "unknown",
+    "deadline": DEADLINE,
+    "why": "sweep: no execution waits for it",
+}
+
+
+@pytest.mark.parametrize("begin", ["tests", "termination"])
+class TestALifeIsTakenUp:
+    def take_up(self, world: World, begin: str, **change: Any) -> Json:
+        return world.call("plan_environment", {"order": SUBJECT | {"begin": begin} | change, "now": LATER})
+
+    def test_with_the_deadline_of_its_record(self, world: World, begin: str) -> None:
+        world.ready()
+        world.change(deadline="2026-11-24T09:00:00.000Z")
+        before = world.record()
+        assert self.take_up(world, begin) == {
+            "environment": ENVIRONMENT,
+            "deadline": "2026-11-24T09:00:00.000Z",
+            "begin": begin,
+        }
+        after = world.record()
+        assert {**after, "history": None} == {**before, "history": None}
+        assert after["history"] == [
+            *before["history"],
+            {
+                "at": LATER,
+                "who": "plan_environment",
+                "what": "taken up",
+                "why": "sweep: no execution waits for it",
+            },
+        ]
+
+    def test_without_a_record_one_is_begun_from_its_tags(self, world: World, begin: str) -> None:
+        assert self.take_up(world, begin)["deadline"] == DEADLINE
+        record = world.record()
+        assert (record["stage"], record["planned_at"], record["live"]) == ("taken up", LATER, "environment")
+        assert (record["application"], record["account"], record["release"]) == ("webshop", WORKLOAD_ACCOUNT, "unknown")
+        assert record["forget_after"] == 1_795_506_454 + 90 * 86_400
+
+    def test_without_a_record_its_deadline_is_its_ceiling(self, world: World, begin: str) -> None:
+        """What its owner was promised is lost with the record; nothing is promised beyond the tag."""
+        self.take_up(world, begin)
+        assert world.record()["ceiling"] == world.record()["deadline"] == DEADLINE
+        asked = {"environment": ENVIRONMENT, "minutes": 60, "why": "-", "requested_by": "dev"}
+        assert not world.call("accept_extension", on_the_bus("Environment Extension Requested", asked))["accepted"]
+
+    def test_without_any_deadline_it_is_over_now(self, world: World, begin: str) -> None:
+        assert self.take_up(world, begin, deadline=None)["deadline"] == LATER
+
+    def test_with_a_record_that_its_ending_began_anew_it_goes_by_its_tags(self, world: World, begin: str) -> None:
+        world.ready()
+        world.lose()
+        world.call("delete_environment", deletion())
+        assert self.take_up(world, begin)["deadline"] == DEADLINE
+        assert world.record()["ending"]["by"] == "tests"
+
+    def test_where_the_table_is_lost_too(self, world: World, begin: str) -> None:
+        world.own("dynamodb").delete_table(TableName=world.table)
+        assert self.take_up(world, begin)["deadline"] == DEADLINE
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"account": "333333333333"}, "333333333333/us-east-1"),
+        ({"region": "eu-central-1"}, f"{WORKLOAD_ACCOUNT}/eu-central-1"),
+        ({"account": "333333333333", "region": "eu-central-1"}, "333333333333/eu-central-1"),
+    ],
+)
+def test_a_release_is_refused_where_no_sweep_looks(world: World, change: Json, place: str) -> None:
+    """What is built at a place that is not configured would outlive everything."""
+    world.configure(**change)
+    with pytest.raises(Refused) as refusal:
+        plan(world)
+    expected = f"expected one of {CONTROLLER_ACCOUNT}/us-east-1, {WORKLOAD_ACCOUNT}/us-east-1, but it is {place}"
+    assert str(refusal.value) == f"account, region: {expected}"
+    assert world.record(RELEASE, "release") == {}
+
+
+def test_a_lifetime_above_its_ceiling_is_refused(world: World) -> None:
+    world.configure(lifetime_minutes=241)
+    with pytest.raises(Refused, match="lifetime_minutes of at most ceiling_minutes, 240, but it is 241"):
+        plan(world)
+
+
+def test_a_topic_that_is_not_mayfly_s_is_refused(world: World) -> None:
+    world.configure(owner_topic=f"arn:aws:sns:us-east-1:{CONTROLLER_ACCOUNT}:payments")
+    with pytest.raises(Refused, match="owner_topic: "):
+        plan(world)

@@ -24,7 +24,8 @@ class TestARecordBegins:
     def test_with_its_facts_and_the_first_line_of_its_history(self, records: Records) -> None:
         begun = records.begin("web-1", {"stage": "planned"}, ENTRY, UNTIL)
         history = [{"at": NOW, "who": "a test", "what": "something", "why": "because"}]
-        facts = {"id": "web-1", "stage": "planned", "forget_after": int(UNTIL.timestamp()), "history": history}
+        born = {"id": "web-1", "live": "environment", "forget_after": int(UNTIL.timestamp())}
+        facts = born | {"stage": "planned", "history": history}
         assert begun == records.get("web-1") == {"pk": "environment#web-1"} | facts
 
     def test_once(self, records: Records) -> None:

@@ -23,8 +23,9 @@ from tests.integration.world import (
 DOOR = "accept_test_result"
 BY_ENVIRONMENT = {"environment": ENVIRONMENT}
 BY_SUITE = {"release": RELEASE, "suite": "smoke"}
-RESUMED = {"accepted": True, "environment": ENVIRONMENT, "resumed": True}
+RESUMED = {"accepted": True, "environment": ENVIRONMENT, "recorded": True, "resumed": True}
 NOT_RESUMED = RESUMED | {"resumed": False}
+TOO_LATE = RESUMED | {"recorded": False, "resumed": False}
 
 
 def finished(outcome: str = "passed", **more: Any) -> Json:
@@ -96,9 +97,9 @@ class TestAfterTheEnvironmentWaited:
         world.ready()
         world.call("delete_environment", deletion("deadline", token=NEXT_TOKEN))
         ending = world.record()["ending"]
-        assert world.call(DOOR, finished()) == NOT_RESUMED
+        assert world.call(DOOR, finished()) == TOO_LATE
         assert world.record()["ending"] == ending
-        assert world.record()["history"][-1]["why"] == "ignored: passed; ended already by deadline"
+        assert world.record()["history"][-1]["why"] == "ignored: the tests passed; it was ended already by deadline"
 
     def test_a_result_after_the_end_changes_nothing(self, world: World) -> None:
         world.ready()
@@ -107,7 +108,7 @@ class TestAfterTheEnvironmentWaited:
         world.call("delete_environment", deletion())
         order = deletion()["order"]
         world.call("confirm_gone", {"order": order, "stack": stack, "now": LATER})
-        assert world.call(DOOR, finished("passed")) == NOT_RESUMED
+        assert world.call(DOOR, finished("passed")) == TOO_LATE
         record = world.record()
         assert (record["stage"], record["ending"]["outcome"]) == ("terminated", "failed")
 
@@ -126,14 +127,14 @@ class TestASecondResult:
         world.call(DOOR, finished("failed"))
         assert [entry["why"] for entry in world.record()["history"][-2:]] == [
             "the tests passed",
-            "ignored: failed; ended already by tests",
+            "ignored: the tests failed; it was ended already by tests",
         ]
 
     def test_finds_nobody_waiting(self, world: World) -> None:
         world.ready()
         world.call(DOOR, finished())
         world.wire.answer("SendTaskSuccess", error="TaskTimedOut")
-        assert world.call(DOOR, finished()) == NOT_RESUMED
+        assert world.call(DOOR, finished()) == TOO_LATE
 
     def test_mends_a_death_between_the_record_and_the_resumption(self, world: World) -> None:
         world.ready()
@@ -142,7 +143,7 @@ class TestASecondResult:
             world.call(DOOR, finished())
         world.wire.forget()
         world.wire.answer("SendTaskSuccess")
-        assert world.call(DOOR, finished()) == RESUMED
+        assert world.call(DOOR, finished()) == RESUMED | {"recorded": False}
         assert told_once(world)
 
     def test_many_do_not_fill_the_record(self, world: World) -> None:

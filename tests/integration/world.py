@@ -48,7 +48,9 @@ APPLICATION: Json = {
     "instance_count": 1,
     "image": {"family": "base"},
     "account": WORKLOAD_ACCOUNT,
+    "owner_topic": f"arn:aws:sns:{REGION}:{CONTROLLER_ACCOUNT}:mayfly-team-shop",
     "lifetime_minutes": 60,
+    "ceiling_minutes": 240,
     "warn_minutes_before": [30],
     "suites": [{"name": "smoke"}, {"name": "look", "kind": "manual"}],
 }
@@ -68,7 +70,8 @@ def creation(**change: Any) -> Json:
 
 def deletion(by: str = "tests", **change: Any) -> Json:
     """What the state machine hands to delete_environment at the end of a life."""
-    return {"order": an_order(), "deadline": DEADLINE, "ended": {"by": by}, "token": TOKEN, "now": LATER} | change
+    now = AFTER if by == "deadline" else LATER
+    return {"order": an_order(), "deadline": DEADLINE, "ended": {"by": by}, "token": TOKEN, "now": now} | change
 
 
 def on_the_bus(detail_type: str, detail: Any, source: str = "ci.example", account: str = CONTROLLER_ACCOUNT) -> Json:
@@ -122,6 +125,11 @@ def of_the_stack(stack_id: str, status: str, reason: str = "") -> Json:
     }
     event = on_the_bus("CloudFormation Stack Status Change", detail, "aws.cloudformation", WORKLOAD_ACCOUNT)
     return event | {"resources": [stack_id]}
+
+
+def tagged(kind: str, tags: dict[str, str]) -> list[Json]:
+    """The TagSpecifications of one resource of EC2."""
+    return [{"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
 
 
 @dataclass
@@ -279,6 +287,10 @@ class World:
         """Puts an application's configuration into Parameter Store."""
         self.put(f"/mayfly/applications/{name}", json.dumps(APPLICATION | change))
 
+    def switch(self, said: str = "ops at noon: an incident") -> None:
+        """Turns the kill switch on, or to what is said."""
+        self.put("/mayfly/kill-switch", said)
+
     def put(self, parameter: str, value: str) -> None:
         self.own("ssm").put_parameter(Name=parameter, Value=value, Type="String", Overwrite=True)
 
@@ -350,6 +362,20 @@ class World:
         )
         return str(created["StackId"])
 
+    def stand(self, name: str, tags: dict[str, str], region: str = REGION, account: str = WORKLOAD_ACCOUNT) -> str:
+        """A stack of this name, which holds nothing but a note. Returns its id."""
+        note = {
+            "Type": "AWS::SSM::Parameter",
+            "Properties": {"Name": f"/by-hand/{name}", "Type": "String", "Value": "-"},
+        }
+        cloudformation = session(account).client("cloudformation", region_name=region)
+        created = cloudformation.create_stack(
+            StackName=name,
+            TemplateBody=json.dumps({"Resources": {"Note": note}}),
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+        )
+        return created["StackId"]
+
     def set_stack(self, stack_id: str, **state: Any) -> None:
         """Puts a stack into a state that moto, where all is synchronous, never shows."""
         stack = cloudformation_backends[WORKLOAD_ACCOUNT][REGION].get_stack(stack_id)
@@ -387,9 +413,7 @@ class World:
             ImageId="ami-12c6146b",
             MinCount=count,
             MaxCount=count,
-            TagSpecifications=[
-                {"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
-            ],
+            TagSpecifications=tagged("instance", tags),
         )
         return [instance["InstanceId"] for instance in started["Instances"]]
 

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from boto3.dynamodb.types import TypeDeserializer
+
 from tests.model.clients import refusal
 
 type Json = dict[str, Any]
@@ -101,3 +103,9 @@ class _Expression:
 
     def _name(self, name: str) -> str:
         return self._names.get(name, name) if name.startswith("#") else name
+
+
+def plain(item: Json) -> Json:
+    """An item without its type descriptors."""
+    read = TypeDeserializer().deserialize
+    return {name: read(value) for name, value in item.items()}

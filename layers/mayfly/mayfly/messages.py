@@ -19,9 +19,11 @@ from pydantic import (
     model_validator,
 )
 
+from mayfly.domain.identity import ENVIRONMENT
+
 ApplicationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$")]
 SuiteName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$")]
-Identity = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,58}$")]
+Identity = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 TopicArn = Annotated[str, StringConstraints(pattern=r"^arn:[^:]+:sns:[^:]+:\d{12}:mayfly-[A-Za-z0-9_-]+$")]

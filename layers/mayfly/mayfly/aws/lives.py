@@ -27,6 +27,8 @@ def end(records: Records, environment: str, ending: dict[str, str], entry: Entry
     """
     try:
         record = records.change(environment, {"ending": ending}, entry, only_if=_NOT_ENDED)
+        if not record:
+            raise RuntimeError("the table is lost: nobody can be told of this ending")  # a failure keeps the message
         recorded = True
     except Conflict as conflict:
         record, recorded = conflict.found, False
@@ -44,8 +46,11 @@ def end(records: Records, environment: str, ending: dict[str, str], entry: Entry
     return {"recorded": recorded, "resumed": resumed}
 
 
-def extend(records: Records, environment: str, before: str, after: str, entry: Entry) -> bool:
+def extend(records: Records, environment: str, before: str, after: str, message: str, entry: Entry) -> bool:
     """Moves a deadline, if it is still `before` and the life has not been ended, and tells the execution.
+
+    Args:
+        message: which message asked for it; kept, so that a redelivery of it is known.
 
     Returns:
         False where somebody was faster: with an ending, or with another extension.
@@ -53,14 +58,20 @@ def extend(records: Records, environment: str, before: str, after: str, entry: E
     try:
         record = records.change(
             environment,
-            {"deadline": after},
+            {"deadline": after, "extended_by": message},
             entry,
+            drop=("warned",),  # of the new deadline, its owner is to be warned anew
             only_if=f"{_NOT_ENDED} AND deadline = :before",
             bound={":before": before},
         )
     except Conflict:
         return False
+    tell_extended(record)
+    return True
+
+
+def tell_extended(record: dict[str, Any]) -> None:
+    """Tells an execution that waits for the tests until when it may do so now."""
     waiting = record.get("waiting") or {}
     if waiting.get("for") == "tests":
-        executions.settle(waiting["token"], Answer("Extended", after), {})
-    return True
+        executions.settle(waiting["token"], Answer("Extended", record["deadline"]), {})

@@ -30,31 +30,33 @@ def mend(workload: "Workload", environment: str, controller: str, found: Iterabl
     """Does what can be done about each blocker; returns what was done, for the record. Instances go first, always."""
     ours = [
         remnant
-        for remnant in remains.find(workload, environment)
+        for remnant in remains.find(workload, environment, controller)
         if remnant.labels.get(tags.CONTROLLER) == controller and tags.PROTECTED not in remnant.labels
     ]
     instances = [remnant for remnant in ours if remnant.kind == "instance" and not remnant.going]
-    remains.delete(workload, instances)
-    done = [f"ended {len(instances)} instances"] if instances else []
+    refused = remains.delete(workload, instances)
+    done = [f"ended {len(instances) - len(refused)} instances"] if instances else []
     mends = {blocker.mend for blocker in found}
     if Mend.DELETE_INTERFACES in mends or Mend.CUT_REFERENCES in mends:
         loose = [remnant for remnant in ours if remnant.kind == "network-interface"]
-        remains.delete(workload, loose)
-        done += [f"deleted interface {remnant.id}" for remnant in loose]
+        refused |= remains.delete(workload, loose)
+        done += [f"deleted interface {remnant.id}" for remnant in loose if remnant.id not in refused]
+    done += [f"could not delete {identity}: {why}" for identity, why in refused.items()]
     for blocker in found:
         if blocker.mend is Mend.CUT_REFERENCES:
-            done += _cut_references(workload, blocker.physical_id, environment)
+            done += _cut_references(workload, blocker.physical_id, environment, controller)
         if blocker.mend is Mend.EMPTY_BUCKET:
             done += _empty(workload, blocker.physical_id)
     return done
 
 
-def _cut_references(workload: "Workload", group: str, environment: str) -> list[str]:
+def _cut_references(workload: "Workload", group: str, environment: str, controller: str) -> list[str]:
     """Revokes the rules of the environment's other groups that name this one. Any other group's are its owner's."""
     pages = workload.ec2.get_paginator("describe_security_groups").paginate(
         Filters=[
             {"Name": "ip-permission.group-id", "Values": [group]},
             {"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]},
+            {"Name": f"tag:{tags.CONTROLLER}", "Values": [controller]},
         ]
     )
     done = []

@@ -6,7 +6,7 @@ The table is memory, not truth: what exists is what AWS says exists. So a lost t
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from types import MappingProxyType
@@ -160,6 +160,11 @@ class Records:
         """The record as it is now (strongly consistent), or None."""
         reply = self._dynamodb.get_item(TableName=self._table, Key=self._key(identity), ConsistentRead=True)
         return _from_dynamodb(reply["Item"]) if "Item" in reply else None
+
+
+def forget_after(now: str, days: int) -> int:
+    """When DynamoDB may drop a record, in seconds since 1970."""
+    return int((datetime.fromisoformat(now) + timedelta(days=days)).timestamp())
 
 
 def _to_dynamodb(value: Any) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from mayfly.domain import tags
 
 if TYPE_CHECKING:
@@ -31,22 +33,35 @@ class _Kind:
     delete: Callable[["Workload", str], object]
 
 
-def find(workload: "Workload", environment: str) -> list[Remnant]:
-    """All that is left of an environment besides its stack. Instances are looked for always, the rest if hinted at."""
+def find(workload: "Workload", environment: str, controller: str) -> list[Remnant]:
+    """All that is left of an environment besides its stack. Instances are looked for always, the rest if hinted at.
+
+    What carries another controller's tag is none of it, whatever environment it names; what carries none is, so that
+    people are told of it.
+    """
     pages = workload.tagging.get_paginator("get_resources").paginate(
         TagFilters=[{"Key": tags.ENVIRONMENT, "Values": [environment]}], PaginationConfig={"PageSize": 100}
     )
     hinted = {kind for page in pages for r in page["ResourceTagMappingList"] if (kind := _kind_of(r["ResourceARN"]))}
     by_tag = [{"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]}]
     kinds = [kind for kind in _KINDS if kind == "instance" or kind in hinted]
-    return [remnant for kind in kinds for remnant in _KINDS[kind].look(workload, by_tag)]
+    found = (remnant for kind in kinds for remnant in _KINDS[kind].look(workload, by_tag))
+    return [remnant for remnant in found if remnant.labels.get(tags.CONTROLLER, controller) == controller]
 
 
-def delete(workload: "Workload", remnants: Iterable[Remnant]) -> None:
-    """Deletes them, instances first. The caller has asked the guard."""
-    order = list(_KINDS)
+def delete(workload: "Workload", remnants: Iterable[Remnant]) -> dict[str, str]:
+    """Deletes them, instances first. The caller has asked the guard.
+
+    Returns:
+        why not, by id: a volume cannot go before its instance has, and one that cannot go keeps no other.
+    """
+    order, refused = list(_KINDS), {}
     for remnant in sorted(remnants, key=lambda remnant: order.index(remnant.kind)):
-        _KINDS[remnant.kind].delete(workload, remnant.id)
+        try:
+            _KINDS[remnant.kind].delete(workload, remnant.id)
+        except ClientError as error:
+            refused[remnant.id] = error.response["Error"]["Code"]
+    return refused
 
 
 def _kind_of(arn: str) -> str | None:
@@ -97,6 +112,8 @@ def _tagged_only(kind: str, service: str) -> Callable[..., Iterable[Remnant]]:
         for page in pages:
             for found in page["ResourceTagMappingList"]:
                 identity = found["ResourceARN"].split(":", 5)[5].partition(kind)[2].lstrip(":")
+                if kind == "parameter" and identity.count("/") == 1:  # no path: its name does not begin with a slash
+                    identity = identity.lstrip("/")
                 yield Remnant(kind, identity, _plain(found))
 
     return look

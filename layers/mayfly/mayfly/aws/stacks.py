@@ -145,11 +145,12 @@ def _failed_launches(workload: "Workload", group: str) -> Iterable[str]:
     )
 
 
-def instances(workload: "Workload", environment: str) -> list[Instance]:
-    """All instances that carry the environment's tag and are not terminated, whoever launched them."""
+def instances(workload: "Workload", environment: str, controller: str) -> list[Instance]:
+    """All instances that carry the environment's and the controller's tag and are not terminated."""
     pages = workload.ec2.get_paginator("describe_instances").paginate(
         Filters=[
             {"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]},
+            {"Name": f"tag:{tags.CONTROLLER}", "Values": [controller]},
             {
                 "Name": "instance-state-name",
                 "Values": ["pending", "running", "shutting-down", "stopping", "stopped"],

@@ -4,13 +4,34 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mayfly.aws import remains
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mayfly.aws import clients, remains
 from mayfly.domain import tags
 from mayfly.domain.identity import environment_of
 from mayfly.domain.sweep import Found
+from mayfly.observability import logger
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
+
+
+type Place = tuple[str, str]
+"""An account and a Region."""
+
+
+def everywhere(places: Iterable[Place], role: str, controller: str) -> tuple[list[tuple[Found, Place]], dict[str, str]]:
+    """What exists at each place; and which places could not be looked at, with why: one that is closed to us keeps
+    none of the others from being swept."""
+    seen: list[tuple[Found, Place]] = []
+    unseen = {}
+    for place in places:
+        try:
+            seen += [(found, place) for found in look(clients.workload(*place, role, None), controller)]
+        except (BotoCoreError, ClientError) as error:
+            logger.exception("a place could not be looked at", extra={"place": place})
+            unseen["/".join(place)] = str(error)
+    return seen, unseen
 
 
 def look(workload: "Workload", controller: str) -> list[Found]:
@@ -24,7 +45,7 @@ def look(workload: "Workload", controller: str) -> list[Found]:
     with_stack = {environment.environment for environment in found}
     for environment, labels in tagged.items():
         # The listing shows for an hour what is gone; what has no stack is rare enough to be looked at itself.
-        if environment not in with_stack and (left := remains.find(workload, environment)):
+        if environment not in with_stack and (left := remains.find(workload, environment, controller)):
             found.append(Found(environment, labels, remains=tuple(f"{r.kind} {r.id}" for r in left)))
     return found
 
@@ -33,12 +54,12 @@ def _stacks(workload: "Workload", controller: str) -> Iterable[Found]:
     for page in workload.cloudformation.get_paginator("describe_stacks").paginate():
         for stack in page["Stacks"]:
             labels = _plain(stack.get("Tags", []))
+            # By name, and not by tag: a stack that lost a tag, or got another's, is to be seen, and refused.
             environment = environment_of(stack["StackName"])
-            # By prefix too, and not by tag alone: a stack that lost its tag is to be seen, and refused.
             if environment and (labels.get(tags.CONTROLLER) in (None, controller)):
                 created: datetime = stack["CreationTime"]
                 yield Found(
-                    labels.get(tags.ENVIRONMENT, environment),
+                    environment,
                     labels,
                     stack["StackId"],
                     stack["StackStatus"],

@@ -9,6 +9,9 @@ import re
 
 STACK_PREFIX = "mayfly-"
 
+ENVIRONMENT = r"^[a-z][a-z0-9-]{1,58}$"
+"""What an environment's name looks like. A tag may say anything."""
+
 _VERSION_SHOWN = 10
 """Characters of the version that a name shows: names end up in a role session name, which takes 64 in all."""
 
@@ -27,6 +30,11 @@ def release_id(application: str, version: str, attempt: int) -> str:
 def environment_id(release: str, suite: str) -> str:
     """The environment of one suite of a release, such as ``webshop-1-4-2-3f2a9c1e-smoke``."""
     return f"{release}-{suite}"
+
+
+def is_environment(name: str) -> bool:
+    """Whether an environment can have this name."""
+    return re.fullmatch(ENVIRONMENT, name) is not None
 
 
 def stack_name(environment: str) -> str:

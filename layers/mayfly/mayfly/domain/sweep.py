@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from mayfly.domain import tags
 from mayfly.domain.guard import may_terminate
+from mayfly.domain.identity import is_environment
 from mayfly.domain.moment import text
 
 
@@ -31,7 +32,7 @@ class Found:
     """An environment as AWS shows it, at one place.
 
     Attributes:
-        environment: its name, from the tag.
+        environment: its name: the stack's without its prefix, or from the tag of what is left without a stack.
         labels: the tags of its stack, or of what is left without one.
         stack: the stack's id; None where resources are left without a stack.
         stack_status: as CloudFormation says it; "" without a stack.
@@ -140,6 +141,9 @@ def _of_memory_only(now: datetime, record: Remembered | None, waited_for: bool, 
 
 
 def _unless_protected(found: Found, policy: Policy, action: Action, reason: str) -> Decision:
+    if not is_environment(found.environment):
+        named = f"'{found.environment}' is no name that Mayfly gives"
+        return Decision(found.environment, Action.REFUSE, f"{reason}; but {named}")
     permission = may_terminate(found.environment, policy.controller, found.labels, found.termination_protection)
     if not permission.granted:
         return Decision(found.environment, Action.REFUSE, f"{reason}; but {permission.reason}")

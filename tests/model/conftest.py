@@ -1,0 +1,49 @@
+"""One simulated world a test, and how long hypothesis may look: reproducibly short, or as long as it is told."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from pytest_socket import disable_socket, enable_socket
+
+from mayfly.observability import logger, metrics
+from mayfly.settings import settings as settings_of_functions
+from tests.model.world import SETTINGS, World
+
+EXAMPLES = os.environ.get("MAYFLY_MODEL_EXAMPLES")
+"""Histories to try, with other seeds each time; without it the same few hundred as always."""
+
+settings.register_profile(
+    "model",
+    max_examples=int(EXAMPLES or 150),
+    stateful_step_count=30,
+    derandomize=not EXAMPLES,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installation() -> Iterator[None]:
+    """The settings of the functions; no sockets, and no logs or metrics, which nobody reads here."""
+    disable_socket(allow_unix_socket=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SETTINGS.items():
+            patch.setenv(name, value)
+        settings_of_functions.cache_clear()
+        patch.setattr(metrics, "add_metric", lambda **_: None)
+        logger.setLevel("CRITICAL")
+        yield
+        logger.setLevel("INFO")
+    settings_of_functions.cache_clear()
+    enable_socket()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An installation with an empty workload account."""
+    with World().installed(monkeypatch) as world:
+        yield world

@@ -1,0 +1,129 @@
+"""The services of the controller account, as far as Mayfly uses them."""
+
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tests.model.clients import refusal
+from tests.model.interpreter import Failure, Machines
+
+type Json = dict[str, Any]
+
+_SQS_LIMIT = 1_048_576
+"""Bytes that a message may have."""
+_SQS_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class SQS:
+    """The dead-letter queue."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def send_message(self, _session: str, QueueUrl: str, MessageBody: str) -> Json:  # noqa: N803
+        if len(MessageBody.encode(errors="surrogatepass")) > _SQS_LIMIT or _SQS_FORBIDDEN.search(MessageBody):
+            raise refusal("InvalidMessageContents", "One or more parameters are invalid")
+        self.messages.append(MessageBody)
+        return {"MessageId": str(len(self.messages))}
+
+
+class SNS:
+    """What was published."""
+
+    def __init__(self) -> None:
+        self.published: list[Json] = []
+
+    def publish(self, _session: str, **message: Any) -> Json:
+        self.published.append(message)
+        return {"MessageId": str(len(self.published))}
+
+
+class SSM:
+    """Parameter Store: configuration, and the kill switch."""
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, str] = {}
+
+    def get_parameter(self, _session: str, Name: str) -> Json:  # noqa: N803
+        if Name not in self.parameters:
+            raise refusal("ParameterNotFound", Name)
+        return {"Parameter": {"Value": self.parameters[Name]}}
+
+    def put_parameter(self, _session: str, Name: str, Value: str, **_: Any) -> Json:  # noqa: N803
+        self.parameters[Name] = Value
+        return {}
+
+
+class S3:
+    """Buckets with objects; the reports and the blueprints."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def put_object(self, _session: str, Key: str, Body: bytes, **_: Any) -> Json:  # noqa: N803
+        self.objects[Key] = Body
+        return {}
+
+    def head_object(self, _session: str, Key: str, **_: Any) -> Json:  # noqa: N803
+        if Key not in self.objects:
+            raise refusal("404", "Not Found")
+        return {"ContentLength": len(self.objects[Key])}
+
+    def get_object(self, _session: str, Key: str, **_: Any) -> Json:  # noqa: N803
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+
+class Events:
+    """The bus: what Mayfly says on it."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, Json]] = []
+
+    def put_events(self, _session: str, Entries: list[Json]) -> Json:  # noqa: N803
+        for entry in Entries:
+            detail = entry["Detail"]
+            self.said.append((entry["DetailType"], json.loads(detail) if isinstance(detail, str) else detail))
+        return {"FailedEntryCount": 0, "Entries": []}
+
+    def about(self, what: str, environment: str) -> bool:
+        """Whether such an event was said of an environment."""
+        return any(kind == what and detail.get("environment") == environment for kind, detail in self.said)
+
+
+class STS:
+    """Lets everybody in; the session's name is its environment."""
+
+    def assume_role(self, _session: str, Tags: list[Json], **_: Any) -> Json:  # noqa: N803
+        environment = Tags[0]["Value"] if Tags else ""
+        return {"Credentials": {"AccessKeyId": "-", "SecretAccessKey": "-", "SessionToken": environment or "sweep"}}
+
+
+class StepFunctions:
+    """The API of Step Functions over the machines."""
+
+    def __init__(self, machines: Callable[[], Machines]) -> None:
+        self._machines = machines
+
+    def start_execution(self, _session: str, stateMachineArn: str, name: str, input: str) -> Json:  # noqa: A002, N803
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
+            raise refusal("InvalidName", name)
+        execution = self._machines().start(stateMachineArn, name, json.loads(input))
+        if execution is None:
+            raise refusal("ExecutionAlreadyExists", name)
+        return {"executionArn": f"{stateMachineArn}:{name}"}
+
+    def list_executions(self, _session: str, stateMachineArn: str, **_: Any) -> Json:  # noqa: N803
+        return {"executions": [{"name": one.name} for one in self._machines().running(stateMachineArn)]}
+
+    def send_task_success(self, _session: str, taskToken: str, output: str) -> Json:  # noqa: N803
+        return self._answer(taskToken, json.loads(output))
+
+    def send_task_failure(self, _session: str, taskToken: str, error: str, cause: str) -> Json:  # noqa: N803
+        return self._answer(taskToken, Failure(error, cause))
+
+    def _answer(self, token: str, answer: Any) -> Json:
+        if wrong := self._machines().answer(token, answer):
+            raise refusal(wrong, token)
+        return {}

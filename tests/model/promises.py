@@ -1,0 +1,139 @@
+"""What Mayfly promises, checked against a world from the outside: it shares no decision with the functions."""
+
+from datetime import datetime
+
+from mayfly.domain import tags
+from mayfly.domain.guard import may_terminate
+from tests.model.workload import Resource, Stack
+from tests.model.world import CEILING, CONTROLLER, ENVIRONMENT_MACHINE, RELEASE_MACHINE, World
+
+BOUND = 90 * 60
+"""Seconds past its time, or past the last thing that went wrong, after which nothing of an environment is left: one
+sweep (5 min), the grace (15), another sweep, and a teardown with all its waits."""
+
+
+class Promises:
+    """Watches one world. `kept` is asked after every step, `kept_for_good` once all is quiet."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        account = world.account
+        self._foreign_stacks = {stack.id: _seen(stack) for stack in account.stacks.values()}
+        self._foreign = {one.id: _seen(one) for one in account.resources.values()}
+
+    # ---- after every step
+
+    def kept(self) -> None:
+        """Raises where a promise is broken now."""
+        world = self._world
+        if world.switch != "off" or self.halted:
+            world.disturbed[None] = world.timeline.now
+        assert not world.violations, world.violations
+        assert not world.machines.broken, world.machines.broken
+        self._foreign_untouched()
+        self._one_stack_each()
+        self._nothing_outlives_its_time()
+        self._no_lease_above_its_ceiling()
+
+    @property
+    def halted(self) -> bool:
+        """Whether the latest sweep stopped at its caps, and said so."""
+        return bool(self._world.reports) and "may be" in self._world.reports[-1]["halted"]
+
+    def _foreign_untouched(self) -> None:
+        for before, now in ((self._foreign, self._world.account.resources), (self._foreign_stacks, None)):
+            there = now if now is not None else self._world.account.stacks
+            for identity, seen in before.items():
+                assert _seen(there[identity]) == seen, f"{identity} is not ours and was touched"
+
+    def _one_stack_each(self) -> None:
+        names = [stack.name for stack in self._world.account.stacks.values()]
+        assert len(names) == len(set(names)), f"two stacks for one environment: {sorted(names)}"
+
+    def _nothing_outlives_its_time(self) -> None:
+        now, account = self._world.timeline.now, self._world.account
+        for stack in account.stacks.values():
+            if stack.there and stack.id not in self._foreign_stacks and not self.excused(stack):
+                late = now - self._until(stack)
+                assert late <= 0, f"{stack.name} ({stack.status}) outlives its time by {late:.0f} s"
+
+    def _until(self, stack: Stack) -> float:
+        """The moment after which this stack must not be there any more."""
+        environment = stack.name.removeprefix("mayfly-")
+        disturbed = self._world.disturbed
+        return max(self.due(stack), disturbed.get(environment, 0), disturbed.get(None, 0)) + BOUND
+
+    def due(self, stack: Stack) -> float:
+        """When a stack's time is over: its deadline, never past its ceiling, or an ending before that."""
+        record = self._world.record(stack.name.removeprefix("mayfly-"))
+        written = record.get("deadline") or stack.labels.get(tags.EXPIRES_AT)
+        deadline = datetime.fromisoformat(written).timestamp() if written else stack.created_at
+        if record.get("ending"):
+            return datetime.fromisoformat(record["ending"]["at"]).timestamp()
+        return min(deadline, stack.created_at + CEILING * 60)
+
+    def excused(self, stack: Stack) -> bool:
+        """Whether it stands for a reason that people were told, or will be when its time has come."""
+        environment = stack.name.removeprefix("mayfly-")
+        return not may_terminate(environment, CONTROLLER, stack.labels, stack.protected).granted or self.handed_over(
+            environment
+        )
+
+    def handed_over(self, environment: str) -> bool:
+        """Whether people were told that its deletion is theirs now."""
+        return any(
+            what == "Environment Failed" and said["environment"] == environment and "HandedOver" in said["reason"]
+            for what, said in self._world.events.said
+        )
+
+    def _no_lease_above_its_ceiling(self) -> None:
+        for environment in self._world.environments():
+            record = self._world.record(environment)
+            if "ceiling" in record:
+                assert record["deadline"] <= record["ceiling"], f"{environment} may live until {record['deadline']}"
+
+    # ---- when all is quiet
+
+    def open(self) -> list[str]:
+        """What is not yet as it must be for good."""
+        world = self._world
+        stacks = [one for one in world.account.stacks.values() if one.there and one.id not in self._foreign_stacks]
+        excused = {one.name.removeprefix("mayfly-") for one in stacks if self.excused(one)}
+        left = [f"stack {one.name} is {one.status}" for one in stacks if not self.excused(one)]
+        left += [
+            f"{one.id} of {one.labels[tags.ENVIRONMENT]} is there"
+            for one in world.account.resources.values()
+            if one.there and one.id not in self._foreign and self._ours(one)
+            if one.labels[tags.ENVIRONMENT] not in excused
+        ]
+        left += [
+            f"{one.name} runs, in {one.state}"
+            for machine in (ENVIRONMENT_MACHINE, RELEASE_MACHINE)
+            for one in world.machines.running(machine)
+            if one.name.partition("__")[0] not in excused
+        ]
+        left += [f"the record of {name} is open" for name in self._open_records() if name not in excused]
+        left += [f"nobody was told of {name}" for name in excused if not self._told(name)]
+        return left
+
+    def _ours(self, resource: Resource) -> bool:
+        labels = resource.labels
+        return labels.get(tags.CONTROLLER) == CONTROLLER and tags.ENVIRONMENT in labels
+
+    def _open_records(self) -> list[str]:
+        records = {name: self._world.record(name) for name in self._world.environments()}
+        return [name for name, record in records.items() if record and record["stage"] != "terminated"] + [
+            name for name, record in records.items() if record and record["stage"] == "terminated" and "live" in record
+        ]
+
+    def _told(self, environment: str) -> bool:
+        """By the report of the latest sweep, or by an event."""
+        refused = [each for each in self._world.reports[-1]["decisions"] if each["action"] == "refuse"]
+        return any(each["environment"] == environment for each in refused) or self._world.events.about(
+            "Environment Failed", environment
+        )
+
+
+def _seen(one: Stack | Resource) -> tuple[object, ...]:
+    state = one.status if isinstance(one, Stack) else one.state
+    return one.id, tuple(sorted(one.labels.items())), state

@@ -1,0 +1,281 @@
+"""The whole lifecycle under everything that can go wrong, in any order: hypothesis invents the histories.
+
+Each rule is one thing that happens in the world; after each, all of `promises.Promises` must hold. When a history
+ends, all faults end with it, and after a while of quiet everything must be as it should be for good.
+"""
+
+import json
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from mayfly.domain import tags
+from tests.model.interpreter import Execution
+from tests.model.promises import BOUND, Promises
+from tests.model.workload import Block, Creation, Stack
+from tests.model.world import CEILING, CONTROLLER, ROOT, STRANGER, World
+
+FUNCTIONS = sorted(file.parent.name for file in ROOT.glob("functions/*/app.py"))
+LEFT_BEHIND = ("instance", "volume", "network-interface", "launch-template", "key-pair", "log-group", "parameter")
+TAMPERING = {
+    "protect it by its tag": {tags.PROTECTED: "true"},
+    "hand it to another controller": {tags.CONTROLLER: STRANGER},
+    "drop its controller": {tags.CONTROLLER: None},
+    "drop its environment": {tags.ENVIRONMENT: None},
+    "drop its deadline": {tags.EXPIRES_AT: None, tags.CEILING: None},
+    "write nonsense": {tags.EXPIRES_AT: "tomorrow", tags.CEILING: "never"},
+    "write a later deadline": {tags.EXPIRES_AT: "2030-01-01T00:00:00.000Z", tags.CEILING: "2030-01-01T00:00:00.000Z"},
+}
+
+any_one = st.integers(0, 40)
+"""Which of those there are; counted round."""
+
+
+def add_strangers(world: World) -> None:
+    """What is not ours, or must not be touched, and looks like it in one way or another."""
+    account = world.account
+    release = "webshop-1-0-0-a7fd7e60"  # the first version that is pushed
+    theirs = {tags.CONTROLLER: STRANGER, tags.ENVIRONMENT: f"{release}-smoke", tags.EXPIRES_AT: world.timeline.text}
+    ours = {tags.CONTROLLER: CONTROLLER, tags.ENVIRONMENT: "shop-production", tags.EXPIRES_AT: world.timeline.text}
+    for kind in ("instance", "volume", "security-group", "network-interface"):
+        account.add(kind, theirs)
+        account.add(kind, ours | {tags.PROTECTED: "true"})
+        account.add(kind, {"Name": "billing"})
+        account.add(kind, {tags.CONTROLLER: CONTROLLER})
+    for name, labels, protected in (
+        ("mayfly-other-1", theirs | {tags.ENVIRONMENT: "other-1"}, False),
+        ("mayfly-website", {}, False),
+        ("mayfly-shop-production", ours, True),
+        ("mayfly-shop-live", ours | {tags.ENVIRONMENT: "shop-live", tags.PROTECTED: "true"}, False),
+        ("billing", {}, False),
+    ):
+        stack = Stack(f"arn:aws:cloudformation:us-east-1:222222222222:stack/{name}/0", name, labels, world.timeline.now)
+        stack.status, stack.protected = "CREATE_COMPLETE", protected
+        account.stacks[stack.id] = stack
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """One installation and all that happens to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._patch = pytest.MonkeyPatch()
+        self.world = World()
+        self._installed = self.world.installed(self._patch)
+        self._installed.__enter__()
+        add_strangers(self.world)
+        self.promises = Promises(self.world)
+        self.bad = 0
+
+    # ---- what people and machines say to it
+
+    @rule(version=st.sampled_from(["1.0.0", "1.0.1", "2.0.0"]), attempt=st.integers(1, 2), topic=st.booleans())
+    def push(self, version: str, attempt: int, topic: bool) -> None:
+        detail = {"application": "webshop", "version": version, "artifact": "s3://artifacts/1", "attempt": attempt}
+        self._say("accept_code_version", "Code Version Pushed", detail, topic)
+
+    @rule(one=any_one, outcome=st.sampled_from(["passed", "failed"]), topic=st.booleans())
+    def finish_tests(self, one: int, outcome: str, topic: bool) -> None:
+        """Early, in time, late, or twice: as it comes."""
+        self._say("accept_test_result", "Test Finished", {"environment": self._name(one), "outcome": outcome}, topic)
+
+    @rule(one=any_one, minutes=st.sampled_from([1, 10, 45, 600]))
+    def extend(self, one: int, minutes: int) -> None:
+        detail = {"environment": self._name(one), "minutes": minutes, "why": "looking", "requested_by": "dev"}
+        self._say("accept_extension", "Environment Extension Requested", detail)
+
+    @rule(one=any_one)
+    def terminate(self, one: int) -> None:
+        detail = {"environment": self._name(one), "why": "seen enough", "requested_by": "dev"}
+        self._say("accept_termination", "Environment Termination Requested", detail)
+
+    @rule(on=st.booleans())
+    def switch(self, on: bool) -> None:
+        self._say("set_kill_switch", "Kill Switch Set", {"on": on, "why": "an incident", "set_by": "ops"})
+
+    @rule()
+    def say_nonsense(self) -> None:
+        self.bad += 1
+        self._say("accept_extension", "Environment Extension Requested", {"environment": "x y", "number": self.bad})
+
+    @precondition(lambda self: self.world.delivered)
+    @rule(one=any_one)
+    def bring_again(self, one: int) -> None:
+        """Any message may come twice, now or much later."""
+        function, event = self.world.delivered[-1 - one % len(self.world.delivered)]
+        self.world.deliver(function, event)
+
+    # ---- what goes wrong
+
+    @rule(calls=st.integers(0, 25), kind=st.sampled_from(["throttled", "reply lost"]))
+    def fail_a_call(self, calls: int, kind: str) -> None:
+        self.world.faults.calls_until, self.world.faults.call = calls, kind  # type: ignore[assignment]
+
+    @rule(function=st.sampled_from(FUNCTIONS), moment=st.sampled_from(["before", "after"]))
+    def let_a_function_die(self, function: str, moment: str) -> None:
+        self.world.faults.deaths[function] = moment  # type: ignore[assignment]
+
+    @rule(fates=st.lists(st.sampled_from(["lost", "late", "twice"]), min_size=1, max_size=4))
+    def disturb_events(self, fates: list[str]) -> None:
+        self.world.faults.events.extend(fates)  # type: ignore[arg-type]
+
+    @rule(creation=st.sampled_from(Creation), leaves=st.lists(st.sampled_from(LEFT_BEHIND), max_size=2))
+    def choose_creation(self, creation: Creation, leaves: list[str]) -> None:
+        """How the stacks that are created from now on go, and what will outlive them."""
+        self.world.cloudformation.next_creation = creation
+        self.world.cloudformation.next_leaves = tuple(leaves)
+
+    @rule(block=st.sampled_from(Block), fails=st.integers(1, 5))
+    def choose_deletion(self, block: Block, fails: int) -> None:
+        """What will block the deletion of the stacks that are created from now on."""
+        self.world.cloudformation.next_block, self.world.cloudformation.next_fails = block, fails
+
+    @precondition(lambda self: self._running())
+    @rule(one=any_one)
+    def abort(self, one: int) -> None:
+        """An operator stops an execution, of an environment or of a release."""
+        running = self._running()
+        execution = running[one % len(running)]
+        self.world.machines.stop(execution)
+        self.world.disturb(None)
+
+    @precondition(lambda self: self._stacks())
+    @rule(one=any_one, how=st.sampled_from(sorted(TAMPERING)))
+    def tamper(self, one: int, how: str) -> None:
+        """Somebody changes the tags of a stack."""
+        stack = self._stack(one)
+        stack.labels = {k: v for k, v in (stack.labels | TAMPERING[how]).items() if v is not None}
+        self.world.disturb(None)
+
+    @precondition(lambda self: len(self._stacks()) > 1)
+    @rule(one=any_one, other=any_one)
+    def swap_names(self, one: int, other: int) -> None:
+        """Somebody gives a stack the environment's tag of another."""
+        self._stack(one).labels[tags.ENVIRONMENT] = self._stack(other).name.removeprefix("mayfly-")
+        self.world.disturb(None)
+
+    @precondition(lambda self: self._stacks())
+    @rule(one=any_one, protected=st.booleans())
+    def protect(self, one: int, protected: bool) -> None:
+        """Somebody turns a stack's termination protection on or off."""
+        self._stack(one).protected = protected
+        self.world.disturb(None)
+
+    @precondition(lambda self: self.world.environments())
+    @rule(one=any_one, kind=st.sampled_from(LEFT_BEHIND))
+    def leave_something(self, one: int, kind: str) -> None:
+        """Something that carries an environment's tags and is in no stack."""
+        self.world.account.add(kind, {tags.CONTROLLER: CONTROLLER, tags.ENVIRONMENT: self._name(one)})
+        self.world.disturb(None)
+
+    @precondition(lambda self: not self.world.records_were_lost)
+    @rule()
+    def lose_the_table(self) -> None:
+        self.world.lose_table()
+        self.world.disturb(None)
+
+    @precondition(lambda self: self.world.dynamodb.lost)
+    @rule()
+    def make_a_new_table(self) -> None:
+        self.world.dynamodb.lost = False
+
+    # ---- time and sweeps
+
+    @rule(seconds=st.sampled_from([0.5, 1, 2, 5]))
+    def wait_a_moment(self, seconds: float) -> None:
+        self.world.timeline.advance(seconds)
+
+    @rule(minutes=st.sampled_from([1, 3, 7, 20, 45]))
+    def wait(self, minutes: int) -> None:
+        self.world.timeline.advance(minutes * 60)
+
+    @rule(at_most=st.integers(0, 30))
+    def let_through(self, at_most: int) -> None:
+        """A person lets a sweep do what the caps stopped."""
+        detail = {"at_most": at_most, "why": "these are right", "requested_by": "ops"}
+        self._say("sweep_environments", "Sweep Requested", detail)
+
+    @precondition(lambda self: self.world.faults.calls_until is None and not self.world.faults.deaths)
+    @rule()
+    def rehearse(self) -> None:
+        """A dry run reports what the real sweep in the same moment then does, and does nothing."""
+        before = self._traces()
+        rehearsed = self.world.sweep(dry_run=True)
+        assert self._traces() == before
+        assert rehearsed | {"dry_run": False} == self.world.sweep()
+
+    # ---- what holds
+
+    @invariant()
+    def promises_are_kept(self) -> None:
+        self.promises.kept()
+
+    def teardown(self) -> None:
+        try:
+            self._calm_down()
+            self._all_is_well()
+        finally:
+            self._installed.__exit__(None, None, None)
+            self._patch.undo()
+
+    def _calm_down(self) -> None:
+        """No more faults; then time, until nothing is open any more, or until nothing may be."""
+        world = self.world
+        world.faults.clear()
+        world.dynamodb.lost = False
+        self.switch(False)
+        quiet = 0
+        for _ in range((CEILING * 60 + 2 * BOUND) // 900):
+            if self.promises.halted:
+                self.let_through(100)
+            world.timeline.advance(900)
+            self.promises.kept()
+            quiet = quiet + 1 if not self.promises.open() else 0
+            if quiet == 2:
+                break
+
+    def _all_is_well(self) -> None:
+        still_open = self.promises.open()
+        assert not still_open, still_open
+        letters = [json.loads(letter)["message"] for letter in self.world.sqs.messages]
+        assert all(event in letters for _, event in self.world.delivered if _is_nonsense(event))
+
+    # ---- helpers of the rules
+
+    def _say(self, function: str, detail_type: str, detail: dict[str, object], topic: bool = False) -> None:
+        event = self.world.on_the_bus(detail_type, detail)
+        self.world.deliver(function, self.world.on_the_topic(json.dumps(detail)) if topic else event)
+
+    def _name(self, one: int) -> str:
+        """An environment, or, once in a while, one that there never was."""
+        names = [*self.world.environments(), "webshop-9-9-9-00000000-smoke"]
+        return names[one % len(names)]
+
+    def _running(self) -> list[Execution]:
+        return [one for one in self.world.machines.executions.values() if one.running]
+
+    def _stacks(self) -> list[Stack]:
+        return [
+            one for one in self.world.account.stacks.values() if one.there and one.name.startswith("mayfly-webshop")
+        ]
+
+    def _stack(self, one: int) -> Stack:
+        stacks = self._stacks()
+        return stacks[one % len(stacks)]
+
+    def _traces(self) -> object:
+        """What a sweep could leave behind, besides its report."""
+        world = self.world
+        said = len(world.events.said), len(world.sns.published)
+        return len(world.machines.executions), dict(world.destroyed), dict(world.dynamodb.items), said
+
+
+def _is_nonsense(event: dict[str, object]) -> bool:
+    detail = event.get("detail")
+    return isinstance(detail, dict) and detail.get("environment") == "x y"
+
+
+def test_every_history_keeps_the_promises() -> None:
+    run_state_machine_as_test(Lifecycle, settings=settings.get_profile("model"))

@@ -1,0 +1,285 @@
+"""The services of a workload account over what exists there. Each destruction is asked of the world first."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.model.clients import refusal
+from tests.model.workload import LISTED_WHEN_GONE, Account, Block, Creation, Resource, Stack
+
+type Json = dict[str, Any]
+type Witness = Callable[[str, Stack | Resource], None]
+"""Is told a session's name and what it reads or destroys."""
+
+_PREFIX = "arn:aws:{service}:us-east-1:222222222222:"
+_ARNS = {"log-group": ("logs", "log-group:"), "parameter": ("ssm", "parameter")}
+
+
+class Workload:
+    """What the services share."""
+
+    def __init__(self, account: Account, reads: Witness, destroys: Witness) -> None:
+        self._account, self._reads, self._destroys = account, reads, destroys
+
+    def _find(self, kind: str) -> Iterator[Resource]:
+        return (one for one in self._account.resources.values() if one.kind == kind and one.there)
+
+    def _destroy(self, session: str, identity: str) -> Resource:
+        """The resource, if it is there and if the world has nothing against it."""
+        resource = self._account.resources.get(identity)
+        if resource is None or not resource.there:
+            raise refusal("InvalidResourceID.NotFound", f"{identity} does not exist")
+        self._destroys(session, resource)
+        return resource
+
+    def _end(self, session: str, identity: str) -> Json:
+        self._account.end(self._destroy(session, identity))
+        return {}
+
+
+class CloudFormation(Workload):
+    """Stacks. What the next ones will do is set in `next_*`."""
+
+    def __init__(self, account: Account, reads: Witness, destroys: Witness) -> None:
+        super().__init__(account, reads, destroys)
+        self.next_creation, self.next_block, self.next_fails = Creation.WELL, Block.NOTHING, 0
+        self.next_leaves: tuple[str, ...] = ()
+
+    def create_stack(self, _session: str, **request: Any) -> Json:
+        name = request["StackName"]
+        if standing := self._account.named(name):
+            if standing.request == request["ClientRequestToken"]:
+                return {"StackId": standing.id}
+            raise refusal("AlreadyExistsException", f"Stack [{name}] already exists")
+        identity = f"arn:aws:cloudformation:us-east-1:222222222222:stack/{name}/{next(self._account.number):08d}"
+        labels = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+        stack = Stack(
+            identity,
+            name,
+            labels,
+            self._account.timeline.now,
+            request["ClientRequestToken"],
+            self.next_creation,
+            self.next_block,
+            self.next_fails,
+            self.next_leaves,
+        )
+        parameters = {one["ParameterKey"]: one["ParameterValue"] for one in request["Parameters"]}
+        self._account.create(stack, int(parameters["InstanceCount"]))
+        return {"StackId": identity}
+
+    def describe_stacks(self, session: str, StackName: str | None = None) -> Json:  # noqa: N803
+        """A deleted stack is found by its id only."""
+        if StackName is None:
+            return {"Stacks": [_described(stack) for stack in self._account.stacks.values() if stack.there]}
+        stack = self._account.stacks.get(StackName) or self._account.named(StackName)
+        if stack is None:
+            raise refusal("ValidationError", f"Stack with id {StackName} does not exist")
+        self._reads(session, stack)
+        return {"Stacks": [_described(stack)]}
+
+    def delete_stack(self, session: str, StackName: str, RoleARN: str, RetainResources: Iterable[str] = ()) -> Json:  # noqa: N803
+        stack = self._account.stacks.get(StackName) or self._account.named(StackName)
+        kept = list(RetainResources)
+        if stack is None or not stack.there or stack.status == "DELETE_IN_PROGRESS":
+            return {}
+        self._destroys(session, stack)
+        if stack.protected:
+            raise refusal("ValidationError", f"Stack [{stack.name}] cannot be deleted while protected")
+        if kept and stack.status != "DELETE_FAILED":
+            raise refusal("ValidationError", "Only resources in the DELETE_FAILED state can be retained")
+        self._account.delete(stack, kept)
+        return {}
+
+    def describe_stack_events(self, _session: str, StackName: str) -> Json:  # noqa: N803
+        stack = self._account.stacks[StackName]
+        status = stack.status if stack.status in ("CREATE_FAILED", "DELETE_FAILED") else "CREATE_FAILED"
+        return {
+            "StackEvents": [{"StackId": stack.id, "ResourceStatus": status, **blocker} for blocker in stack.blocked_by]
+        }
+
+    def describe_stack_resources(self, _session: str, StackName: str) -> Json:  # noqa: N803
+        stack = self._account.stacks[StackName]
+        failed = stack.blocked_by if stack.status == "DELETE_FAILED" else []
+        return {"StackResources": [{"ResourceStatus": "DELETE_FAILED", **blocker} for blocker in failed]}
+
+
+class EC2(Workload):
+    """Instances, and what is tagged besides."""
+
+    def describe_instances(self, session: str, Filters: list[Json]) -> Json:  # noqa: N803
+        """A terminated instance is described for an hour, with its tags."""
+        states = next(one["Values"] for one in Filters if one["Name"] == "instance-state-name")
+        wanted = [one for one in Filters if one["Name"] != "instance-state-name"]
+        instances = [one for one in self._account.resources.values() if one.kind == "instance"]
+        return {
+            "Reservations": [
+                {"Instances": [{"InstanceId": one.id, "State": {"Name": one.state}, "Tags": _tags(one.labels)}]}
+                for one in self._read(session, instances, wanted)
+                if one.state in states
+            ]
+        }
+
+    def terminate_instances(self, session: str, InstanceIds: list[str]) -> Json:  # noqa: N803
+        for identity in InstanceIds:
+            self._end(session, identity)
+        return {}
+
+    def describe_volumes(self, session: str, Filters: list[Json]) -> Json:  # noqa: N803
+        return {"Volumes": self._listed(session, "volume", "VolumeId", Filters)}
+
+    def delete_volume(self, session: str, VolumeId: str) -> Json:  # noqa: N803
+        return self._end(session, VolumeId)
+
+    def describe_launch_templates(self, session: str, Filters: list[Json]) -> Json:  # noqa: N803
+        return {"LaunchTemplates": self._listed(session, "launch-template", "LaunchTemplateId", Filters)}
+
+    def delete_launch_template(self, session: str, LaunchTemplateId: str) -> Json:  # noqa: N803
+        return self._end(session, LaunchTemplateId)
+
+    def describe_key_pairs(self, session: str, Filters: list[Json]) -> Json:  # noqa: N803
+        return {"KeyPairs": self._listed(session, "key-pair", "KeyPairId", Filters)}
+
+    def delete_key_pair(self, session: str, KeyPairId: str) -> Json:  # noqa: N803
+        return self._end(session, KeyPairId)
+
+    def describe_network_interfaces(
+        self,
+        session: str,
+        Filters: Iterable[Json] = (),  # noqa: N803
+        NetworkInterfaceIds: Iterable[str] = (),  # noqa: N803
+    ) -> Json:
+        wanted = list(NetworkInterfaceIds)
+        found = self._listed(session, "network-interface", "NetworkInterfaceId", Filters, "TagSet")
+        listed = [one for one in found if not wanted or one["NetworkInterfaceId"] in wanted]
+        for one in listed:
+            if self._account.resources[one["NetworkInterfaceId"]].attached:
+                one["Attachment"] = {"AttachmentId": one["NetworkInterfaceId"]}
+        return {"NetworkInterfaces": listed}
+
+    def detach_network_interface(self, session: str, AttachmentId: str, Force: bool) -> Json:  # noqa: N803
+        self._destroy(session, AttachmentId).attached = False
+        return {}
+
+    def delete_network_interface(self, session: str, NetworkInterfaceId: str) -> Json:  # noqa: N803
+        return self._end(session, NetworkInterfaceId)
+
+    def describe_security_groups(self, session: str, Filters: list[Json]) -> Json:  # noqa: N803
+        listed = self._listed(session, "security-group", "GroupId", Filters)
+        for one in listed:
+            group = self._account.resources[one["GroupId"]].refers_to
+            one["IpPermissions"] = [{"UserIdGroupPairs": [{"GroupId": group}]}] if group else []
+        return {"SecurityGroups": listed}
+
+    def revoke_security_group_ingress(self, session: str, GroupId: str, IpPermissions: list[Json]) -> Json:  # noqa: N803
+        self._destroy(session, GroupId).refers_to = None
+        return {}
+
+    def delete_security_group(self, session: str, GroupId: str) -> Json:  # noqa: N803
+        if any(one.refers_to == GroupId for one in self._find("security-group")):
+            raise refusal("DependencyViolation", f"resource {GroupId} has a dependent object")
+        return self._end(session, GroupId)
+
+    def _listed(
+        self, session: str, kind: str, identity: str, filters: Iterable[Json], labelled: str = "Tags"
+    ) -> list[Json]:
+        found = self._read(session, self._find(kind), filters)
+        return [{identity: one.id, labelled: _tags(one.labels)} for one in found]
+
+    def _read(self, session: str, resources: Iterable[Resource], filters: Iterable[Json]) -> list[Resource]:
+        found = [one for one in resources if all(_passes(one, each) for each in filters)]
+        for one in found:
+            self._reads(session, one)
+        return found
+
+
+class Tagging(Workload):
+    """The Resource Groups Tagging API: everything, but late."""
+
+    def get_resources(self, session: str, TagFilters: list[Json], ResourceTypeFilters: Iterable[str] = ()) -> Json:  # noqa: N803
+        since, kinds = self._account.timeline.now - LISTED_WHEN_GONE, [one.split(":")[1] for one in ResourceTypeFilters]
+        found = []
+        for one in self._account.resources.values():
+            listed = one.gone_at is None or one.gone_at > since
+            # What is looked at through this API only is not listed any more once it is gone.
+            listed = one.there if one.kind in _ARNS else listed
+            if listed and (not kinds or one.kind in kinds) and all(_tagged(one.labels, each) for each in TagFilters):
+                self._reads(session, one)
+                found.append({"ResourceARN": _arn(one), "Tags": _tags(one.labels)})
+        found += [
+            {"ResourceARN": stack.id, "Tags": _tags(stack.labels)}
+            for stack in self._account.stacks.values()
+            if not kinds and stack.there and all(_tagged(stack.labels, each) for each in TagFilters)
+        ]
+        return {"ResourceTagMappingList": found}
+
+
+class AutoScaling(Workload):
+    """Why instances did not come."""
+
+    def describe_scaling_activities(self, _session: str, AutoScalingGroupName: str) -> Json:  # noqa: N803
+        return {"Activities": [{"StatusCode": "Failed", "Description": "", "StatusMessage": "no capacity"}]}
+
+
+class Logs(Workload):
+    """Log groups that outlive their stack."""
+
+    def delete_log_group(self, session: str, logGroupName: str) -> Json:  # noqa: N803
+        return self._end(session, logGroupName)
+
+
+class SSM(Workload):
+    """Parameters that outlive their stack."""
+
+    def delete_parameter(self, session: str, Name: str) -> Json:  # noqa: N803
+        return self._end(session, Name.removeprefix("/"))
+
+
+class S3(Workload):
+    """Buckets of stacks."""
+
+    def list_object_versions(self, _session: str, Bucket: str) -> Json:  # noqa: N803
+        stack = self._of(Bucket)
+        return {"Versions": [{"Key": str(number), "VersionId": "1"} for number in range(stack.objects)]}
+
+    def delete_objects(self, session: str, Bucket: str, Delete: Json) -> Json:  # noqa: N803
+        stack = self._of(Bucket)
+        self._destroys(session, stack)
+        stack.objects -= len(Delete["Objects"])
+        return {}
+
+    def _of(self, bucket: str) -> Stack:
+        return next(stack for stack in self._account.stacks.values() if stack.bucket == bucket and stack.there)
+
+
+def _described(stack: Stack) -> Json:
+    return {
+        "StackId": stack.id,
+        "StackName": stack.name,
+        "StackStatus": stack.status,
+        "Tags": _tags(stack.labels),
+        "Outputs": [{"OutputKey": "Url", "OutputValue": "https://example.com"}],
+        "EnableTerminationProtection": stack.protected,
+        "CreationTime": datetime.fromtimestamp(stack.created_at, UTC),
+    }
+
+
+def _tags(labels: dict[str, str]) -> list[Json]:
+    return [{"Key": key, "Value": value} for key, value in labels.items()]
+
+
+def _tagged(labels: dict[str, str], wanted: Json) -> bool:
+    return labels.get(wanted["Key"]) in wanted["Values"]
+
+
+def _passes(resource: Resource, wanted: Json) -> bool:
+    """One filter of a Describe call of EC2."""
+    if wanted["Name"] == "ip-permission.group-id":
+        return resource.refers_to in wanted["Values"]
+    return resource.labels.get(wanted["Name"].removeprefix("tag:")) in wanted["Values"]
+
+
+def _arn(resource: Resource) -> str:
+    service, prefix = _ARNS.get(resource.kind, ("ec2", f"{resource.kind}/"))
+    separator = "/" if resource.kind == "parameter" else ""
+    return _PREFIX.format(service=service) + prefix + separator + resource.id
