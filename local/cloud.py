@@ -182,6 +182,10 @@ class LocalCloud:
         """Set a fault; the kinds are described in `local/controller.py` and `local/workload.py`."""
         self._call(where, "POST", "faults", spec)
 
+    def faults(self, where: Account) -> list[dict[str, Any]]:
+        """The faults that are set, with the `times` that are left of each."""
+        return list(self._call(where, "GET", "faults"))
+
     def clear_faults(self) -> None:
         """Remove the faults of both accounts."""
         self._call("workload", "DELETE", "faults")

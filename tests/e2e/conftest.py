@@ -1,6 +1,5 @@
 """One local cloud with Mayfly installed for all tests here, as a platform team installs it: sam build, sam deploy."""
 
-import os
 from collections.abc import Iterator
 from itertools import count
 
@@ -17,31 +16,23 @@ RETRY_SCALE = 0.002
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """The two accounts, with instances that boot in a third of a second."""
-    if "MAYFLY_E2E_ATTACH" in os.environ:
-        yield LocalCloud.attach(os.environ["MAYFLY_E2E_ATTACH"])
-        return
     state = tmp_path_factory.mktemp("cloud")
     with LocalCloud(state, boot_seconds=0.3, delete_seconds=0.2, retry_scale=RETRY_SCALE) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def names() -> Iterator[str]:
-    """Names of applications that no test has used yet."""
-    start = 1
-    if "MAYFLY_E2E_ATTACH" in os.environ:
-        import time
-
-        start = int(time.time()) % 1000000 * 100
-    return (f"shop-{number}" for number in count(start))
+def heard(cloud: LocalCloud) -> str:
+    """Installs Mayfly. The URL of a queue that hears all it says."""
+    outputs = install(cloud, lambda _: None).outputs
+    upload_blueprint(cloud, outputs, ROOT / "tests" / "blueprints" / "single.yaml")
+    return listen(cloud, outputs["BusName"])
 
 
 @pytest.fixture(scope="session")
-def heard(cloud: LocalCloud) -> str:
-    """The URL of a queue that hears all that Mayfly says; also installs Mayfly."""
-    installation = installed(cloud) if "MAYFLY_E2E_ATTACH" in os.environ else install(cloud, lambda _: None)
-    upload_blueprint(cloud, installation.outputs, ROOT / "tests" / "blueprints" / "single.yaml")
-    return listen(cloud, installation.outputs["BusName"])
+def names() -> Iterator[str]:
+    """Names of applications that no test has used yet."""
+    return (f"shop-{number}" for number in count(1))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from mayfly.domain.identity import environment_id, release_id, stack_name
 type Json = dict[str, Any]
 type Way = Literal["bus", "topic"]
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 
 
@@ -162,6 +162,13 @@ class Driver:
         except states.exceptions.ExecutionDoesNotExist:
             return {}
         return {name: value for name, value in found.items() if name != "ResponseMetadata"}
+
+    def releases(self, release: str) -> list[str]:
+        """The names of all executions that this release ever had."""
+        pages = self.cloud.client("stepfunctions").get_paginator("list_executions")
+        machine = self.outputs["ReleaseMachine"]
+        names = [one["name"] for page in pages.paginate(stateMachineArn=machine) for one in page["executions"]]
+        return [name for name in names if name.startswith(release)]
 
     def costs(self, environment: str) -> Json:
         """What a life has cost."""

@@ -17,7 +17,7 @@ class TestACreation:
     @pytest.mark.parametrize(
         ("fault", "named"),
         [
-            ({"effect": "fail", "resource": "AutoScalingGroup", "reason": "Quota exceeded"}, "Quota exceeded"),
+            ({"effect": "fail", "resource": "Fleet", "reason": "Quota exceeded"}, "Quota exceeded"),
             ({"effect": "rollback"}, "the stack is ROLLBACK_COMPLETE"),
             ({"effect": "instances_never_signal"}, "Received 1 SUCCESS signal(s) out of 2"),
             ({"effect": "insufficient_capacity"}, "do not have sufficient t3.medium capacity"),
@@ -70,6 +70,18 @@ class TestACreation:
         execution = mayfly.end(environment)
         assert execution["status"] == "FAILED"
         assert "States.Timeout" in execution["cause"]
+        assert mayfly.nothing_is_left(environment)
+
+    def test_whose_instances_do_not_all_run_is_none(self, mayfly: Driver) -> None:
+        mayfly.cloud.fault("workload", event="CREATE_COMPLETE", effect="lose", times=1)
+        environment = environment_id(mayfly.push(mayfly.application()), "smoke")
+        mayfly.until(lambda: mayfly.stacks(environment) == ["CREATE_COMPLETE"], "the stack stands")
+        mayfly.cloud.workload_client("ec2").terminate_instances(InstanceIds=[_instance(mayfly, environment)])
+        mayfly.cloud.advance(RECONCILED)
+        execution = mayfly.end(environment)
+        assert (execution["status"], execution["error"]) == ("FAILED", "EnvironmentFailed")
+        assert "0 of 1 instances run" in execution["cause"]
+        assert "Environment Ready" not in mayfly.announced(environment)
         assert mayfly.nothing_is_left(environment)
 
     def test_finds_a_foreign_stack_under_its_name_and_does_not_touch_it(self, mayfly: Driver) -> None:
@@ -191,6 +203,13 @@ def _until_status(mayfly: Driver, stack: str, status: str) -> None:
     mayfly.until(look, f"{stack} is {status}")
 
 
+def _instance(mayfly: Driver, environment: str) -> str:
+    """The id of the instance that a stack of one has as an output."""
+    cloudformation = mayfly.cloud.workload_client("cloudformation")
+    [stack] = cloudformation.describe_stacks(StackName=stack_name(environment))["Stacks"]
+    return str(next(out["OutputValue"] for out in stack["Outputs"] if out["OutputKey"] == "InstanceId"))
+
+
 def _image(mayfly: Driver) -> str:
     image: str = mayfly.cloud.client("ssm").get_parameter(Name="/mayfly/images/base/stable")["Parameter"]["Value"]
     return image
@@ -201,10 +220,12 @@ def _tag(mayfly: Driver, environment: str, key: str, value: str) -> None:
     cloudformation: Any = mayfly.cloud.workload_client("cloudformation")
     [stack] = cloudformation.describe_stacks(StackName=stack_name(environment))["Stacks"]
     tags = {tag["Key"]: tag["Value"] for tag in stack["Tags"]} | {key: value}
+    # Leaves out a parameter that has a default: to moto, which looks at no tags, this is what is new.
+    kept = [one["ParameterKey"] for one in stack["Parameters"] if one["ParameterKey"] != "SubnetId"]
     cloudformation.update_stack(
         StackName=stack["StackId"],
         UsePreviousTemplate=True,
-        Parameters=[{"ParameterKey": one["ParameterKey"], "UsePreviousValue": True} for one in stack["Parameters"]],
+        Parameters=[{"ParameterKey": name, "UsePreviousValue": True} for name in kept],
         Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
     )
     _until_status(mayfly, stack["StackId"], "UPDATE_COMPLETE")

@@ -85,6 +85,15 @@ class TestALife:
         mayfly.end(environment)
         assert mayfly.record(environment)["ending"]["by"] == "deadline"
 
+    def test_that_is_built_past_its_deadline_ends_at_once(self, mayfly: Driver) -> None:
+        mayfly.cloud.fault("workload", stack="create", effect="slow", seconds=1.5, times=1)
+        environment = environment_id(mayfly.push(mayfly.application(lifetime_minutes=5)), "smoke")
+        mayfly.life(environment, "creating")
+        mayfly.cloud.advance(300)
+        assert mayfly.end(environment)["status"] == "SUCCEEDED"
+        assert mayfly.record(environment)["ending"]["by"] == "deadline"
+        assert mayfly.nothing_is_left(environment)
+
 
 class TestWhatALifeCosts:
     @pytest.fixture(autouse=True)
@@ -138,15 +147,17 @@ class TestARelease:
 
     def test_fails_with_the_suite_that_failed_and_says_why(self, mayfly: Driver) -> None:
         release = mayfly.push(mayfly.application(suites=("smoke", "checkout")))
-        for suite, outcome, why in (("smoke", "passed", None), ("checkout", "failed", "the basket was empty")):
-            mayfly.life(environment_id(release, suite), "awaiting tests")
-            mayfly.finish(environment_id(release, suite), outcome, **({"reason": why} if why else {}))
+        smoke, checkout = environment_id(release, "smoke"), environment_id(release, "checkout")
+        for environment in (smoke, checkout):
+            mayfly.life(environment, "awaiting tests")
+        mayfly.finish(smoke)
+        mayfly.finish(checkout, "failed", reason="the basket was empty")
         verdict = mayfly.verdict(release)
         assert verdict["detail-type"] == "Release Failed"
         assert [part["outcome"] for part in verdict["detail"]["suites"]] == ["passed", "failed"]
         assert "checkout failed: the tests failed: the basket was empty" in verdict["detail"]["reason"]
         # A failed test is a life that did what it was for.
-        assert mayfly.end(environment_id(release, "checkout"))["status"] == "SUCCEEDED"
+        assert mayfly.end(checkout)["status"] == "SUCCEEDED"
 
     def test_can_be_run_again_as_a_further_attempt(self, mayfly: Driver) -> None:
         application = mayfly.application()

@@ -26,6 +26,7 @@ class TestAVersion:
         ]
         mayfly.finish(environment)
         mayfly.verdict(release)
+        assert mayfly.releases(release) == [release]
         assert mayfly.nothing_is_left(environment)
         assert mayfly.calls(environment)["CreateStack"] == 1
 
@@ -46,6 +47,7 @@ class TestAVersion:
         )
         mayfly.until(lambda: mayfly.invocations("accept-code-version"), "the repetition is answered")
         assert mayfly.execution(environment) == before
+        assert mayfly.releases(release) == [release]
         assert mayfly.stacks(environment) == ["DELETE_COMPLETE"]
         assert mayfly.release(release)["stage"] == "passed"
 
