@@ -21,7 +21,7 @@ from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
 from moto.cloudformation.models import CloudFormationBackend, Event, Stack
-from moto.cloudformation.responses import CloudFormationResponse
+from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
@@ -104,6 +104,7 @@ class Stacks:
         deletions.install()
         _speed_up()
         _install_tag_pages()
+        _install_resource_status()
         _install_outputs()
         self._install_requests()
         self._install_tags()
@@ -354,6 +355,9 @@ class Stacks:
     def _delete_failed(self, life: Life, failures: dict[str, str]) -> None:
         for name, reason in failures.items():
             _resource_event(life, name, "DELETE_FAILED", reason)
+        for instance in life.instances:
+            if instance.state == SHUTTING_DOWN[0]:  # what was not deleted goes on
+                _set_state(instance, RUNNING)
         life.deleting = False
         names = ", ".join(failures)
         self._status(life, "DELETE_FAILED", f"The following resource(s) failed to delete: [{names}]. ")
@@ -596,6 +600,20 @@ def _install_outputs() -> None:
         return outputs.fget(stack) if done else None
 
     _replace(Stack, outputs=property(finished_outputs))
+
+
+def _install_resource_status() -> None:
+    """moto shows the stack's status for each of its resources; on AWS each has its own, with its own reason."""
+    shown = StackResourceDTO.__init__
+
+    def show(self: Any, stack: Stack, resource: Any) -> None:
+        shown(self, stack, resource)
+        own = [event for event in stack.events if event.logical_resource_id == self.logical_resource_id]
+        gone = "DELETE_COMPLETE" if stack.status == "DELETE_FAILED" else "CREATE_COMPLETE"
+        self.resource_status = own[-1].resource_status if own else gone
+        self.resource_status_reason = own[-1].resource_status_reason if own else None
+
+    _replace(StackResourceDTO, __init__=show)
 
 
 def _install_tag_pages() -> None:

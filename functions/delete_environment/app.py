@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from mayfly.aws import clients, executions, mending, stacks, switch
-from mayfly.aws.records import Conflict, Entry, Records, forget_after
+from mayfly.aws import clients, executions, lives, mending, stacks, switch
+from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain.ending import Ending, by_deadline, by_failure
 from mayfly.domain.guard import may_terminate
 from mayfly.domain.identity import stack_name
@@ -48,7 +48,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if not permission.granted:
             raise TerminationRefused(f"{stack.id} is left standing: {permission.reason}")
         switch.check(here.parameters)
-        entry = delete(here, subject, workload, stack, record.get("deletions", 0), event["now"])
+        try:
+            entry = delete(here, subject, workload, stack, record.get("deletions", 0), event["now"])
+        except HandedOver as handed:
+            # So that no sweep begins it all again: a person deletes the stack, and the next sweep closes the record.
+            over_to = Entry(event["now"], "teardown", Rung.HAND_OVER.value, str(handed))
+            records.change(subject.environment, {"handed_over": str(handed)}, over_to)
+            raise
         records.change(subject.environment, {"deletions": record.get("deletions", 0) + 1}, entry)
     return result
 
@@ -64,8 +70,8 @@ def begin_ending(records: Records, subject: Subject, event: dict[str, Any], who:
             subject.environment,
             {"stage": "terminating", "waiting": {"for": "deletion", "token": event["token"]}},
             Entry(event["now"], who, "terminating", why),
-            # The id and the end of its memory matter only where the record was lost and begins anew here.
-            once={"ending": ending, "id": subject.environment, "forget_after": forget_after(event["now"], days)},
+            # All but the ending matters only where the record was lost and begins anew here.
+            once={"ending": ending} | lives.anew(subject, event["deadline"] or event["now"], event["now"], days),
             **(bounds if event["ended"]["by"] == "deadline" else {}),
         )
     except Conflict as conflict:
@@ -77,15 +83,16 @@ def delete(
 ) -> Entry | None:
     """Takes the next rung of the teardown ladder; returns what the record should say of it."""
     role = f"arn:aws:iam::{subject.account}:role/{here.stack_role}"
-    blockers = mending.blockers(workload, stack.id) if stack.status == "DELETE_FAILED" else []
-    # What blocks has failed once at least, even where a lost record counted nothing.
-    step = rung(max(deletions, 1) if blockers else 0)
+    failed = stack.status == "DELETE_FAILED"
+    blockers = mending.blockers(workload, stack.id) if failed else []
+    # What has failed has failed once at least, even where a lost record counted nothing.
+    step = rung(max(deletions, 1) if failed else 0)
     if step is Rung.HAND_OVER:
         raise HandedOver(f"{stack.id} cannot be deleted after {deletions} tries. Blocked by {told(blockers)}")
     done = mending.mend(workload, subject.environment, here.controller, blockers) if step is not Rung.DELETE else []
     retained = [blocker.logical_id for blocker in blockers] if step is Rung.RETAIN else []
     stacks.delete(workload, stack, role, retained)
-    if not blockers:
+    if not failed:
         return None
     said = f"blocked by {told(blockers)}; {', '.join(done) or 'nothing of it is ours to mend'}"
     return Entry(now, "teardown", step.value, said + (f"; kept {', '.join(retained)}" if retained else ""))

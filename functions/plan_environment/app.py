@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from mayfly.aws import lives
 from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain.moment import text
 from mayfly.messages import Order, Subject
@@ -17,7 +18,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     subject = Subject.model_validate(event["order"])
     logger.append_keys(environment=subject.environment)
     begun = subject.begin == "creation"
-    facts = ordered(Order.model_validate(event["order"]), now) if begun else taken_up(subject, now)
+    facts = ordered(Order.model_validate(event["order"]), now) if begun else taken_up(subject, now, here.record_days)
     entry = Entry(
         text(now), context.function_name, "planned" if begun else "taken up", subject.why or facts["deadline"]
     )
@@ -26,7 +27,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         record = records.begin(subject.environment, facts, entry, keep_until)
     except Conflict as conflict:
-        record = conflict.found if begun else records.change(subject.environment, {}, entry)
+        # A later step may have begun it anew after it was lost, and then it lacks what a sweep needs.
+        record = conflict.found if begun else records.change(subject.environment, {}, entry, once=facts)
     return {
         "environment": subject.environment,
         "deadline": record.get("deadline", facts["deadline"]),
@@ -46,13 +48,6 @@ def ordered(order: Order, now: datetime) -> dict[str, Any]:
     }
 
 
-def taken_up(subject: Subject, now: datetime) -> dict[str, Any]:
+def taken_up(subject: Subject, now: datetime, days: int) -> dict[str, Any]:
     """What is remembered of one whose record is lost: what its tags say."""
-    kept = {"release", "application", "version", "suite", "kind", "owner", "account", "region"}
-    deadline = text(subject.deadline or now)
-    return subject.model_dump(mode="json", include=kept) | {
-        "stage": "taken up",
-        "planned_at": text(now),
-        "deadline": deadline,
-        "ceiling": deadline,
-    }
+    return lives.anew(subject, text(subject.deadline or now), text(now), days) | {"stage": "taken up"}

@@ -21,7 +21,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except Refused as refusal:
         return refuse(here.dead_letters, context.function_name, str(refusal), event)
     asked = received.message
-    said = f"{asked.set_by} at {text(received.at)}: {asked.why}" if asked.on else switch.OFF
+    since = None if asked.on else switch.on_since(switch.read(here.parameters))
+    if since and received.at < since:
+        # A repetition that comes late, or a try that died: it knows nothing of what has happened since.
+        return {"accepted": False, "on": True, "reason": f"it was turned on at {text(since)}, after this was sent"}
+    said = switch.on(asked.set_by, received.at, asked.why) if asked.on else switch.OFF
     switch.turn(here.parameters, said)
     metrics.add_metric(name="KillSwitchOn", unit="Count", value=int(asked.on))
     announce(here.bus, "Kill Switch Turned", asked.model_dump() | {"at": text(received.at)})

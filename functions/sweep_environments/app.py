@@ -17,7 +17,7 @@ from mayfly.domain import sweep
 from mayfly.domain.moment import text
 from mayfly.domain.stack import Answer
 from mayfly.domain.sweep import Action, Decision, Found, Policy, Remembered
-from mayfly.messages import Refused, SweepRequested, receive
+from mayfly.messages import Refused, receive_sweep
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
@@ -30,9 +30,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A dry run and a real one take the same way and give the same report; only the last step is left out."""
     here = settings()
     try:
-        asked, now = request_of(event)
+        received = receive_sweep(event)
     except Refused as refusal:
         return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    asked, now = received.message, received.at
     running = executions.running(here.environment_machine)
     records = list(Records(here.table, "environment").live())
     everywhere, unseen = survey.everywhere(here.places, here.workload_role, here.controller)
@@ -60,15 +61,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         act(here, now, cases, records, halted, policy)
         tell(here, report)
     return report | {"dry_run": asked.dry_run}
-
-
-def request_of(event: dict[str, Any]) -> tuple[SweepRequested, datetime]:
-    """What is asked for, and when: by the schedule, by an event on the bus, or by hand."""
-    if "detail-type" in event:
-        received = receive(SweepRequested, event)
-        return received.message, received.at
-    asked = SweepRequested(why="schedule", requested_by="schedule", dry_run=event.get("dry_run", False))
-    return asked, datetime.fromisoformat(event["now"])
 
 
 def decide_all(
@@ -99,7 +91,9 @@ def remembered(record: dict[str, Any] | None) -> Remembered | None:
         return None
     ending, waiting = record.get("ending") or {}, record.get("waiting") or {}
     deadline, ceiling, planned = (datetime.fromisoformat(record[key]) for key in ("deadline", "ceiling", "planned_at"))
-    return Remembered(deadline, ceiling, planned, ended_by=ending.get("by"), waiting_for=waiting.get("for"))
+    return Remembered(
+        deadline, ceiling, planned, ending.get("by"), waiting.get("for"), handed_over=record.get("handed_over")
+    )
 
 
 def act(

@@ -18,6 +18,7 @@ from tests.integration.world import (
     KEYS,
     REGION,
     WORKLOAD_ACCOUNT,
+    Clients,
     Wire,
     World,
     session,
@@ -30,16 +31,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def functions() -> tuple[boto3.Session, Wire]:
-    """The session that the functions make their clients from, and the wire that hears them: made once, that takes
-    longer than most tests."""
+def functions() -> tuple[Clients, Wire]:
+    """The clients that the functions get, and the wire that hears them: made once, that takes longer than most
+    tests."""
     own, wire = session(CONTROLLER_ACCOUNT), Wire()
     wire.join(own)
-    return own, wire
+    return Clients(own), wire
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[boto3.Session, Wire]) -> Iterator[World]:
+def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[Clients, Wire]) -> Iterator[World]:
     """An installation of Mayfly as template.yaml sets it up, and an account where environments live. No way out."""
     for name in ("AWS_ENDPOINT_URL", "MAYFLY_WORKLOAD_ENDPOINT_URL", "AWS_PROFILE", "MOTO_ACCOUNT_ID"):
         monkeypatch.delenv(name, raising=False)
@@ -47,7 +48,7 @@ def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[boto3.Session, Wire]
     own, wire = functions
     disable_socket(allow_unix_socket=True)
     with mock_aws():
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", own)
+        monkeypatch.setattr(boto3, "client", own.client)
         for account, key in KEYS.items():
             backend = iam_backends[account]["aws"]
             backend.access_keys[key] = backend.create_temp_access_key()

@@ -283,8 +283,11 @@ class TestSomethingIsLeft:
 
     @pytest.mark.parametrize(
         "tags",
-        [OURS | {"mayfly:controller": "111111111111/us-east-1/other"}, OURS | {"mayfly:protected": "true"}],
-        ids=["another controller's", "protected"],
+        [
+            {key: value for key, value in OURS.items() if key != "mayfly:controller"},
+            OURS | {"mayfly:protected": "true"},
+        ],
+        ids=["nobody's", "protected"],
     )
     def test_and_is_left_alone_where_the_guard_says_so(self, world: World, tags: Json) -> None:
         stack = self.ended(world)
@@ -304,9 +307,14 @@ class TestSomethingIsLeft:
             confirm_gone(world, stack)
         assert world.states()[left[0]] == "terminated"
 
-    def test_but_not_by_an_instance_of_another_environment(self, world: World) -> None:
+    @pytest.mark.parametrize(
+        "change",
+        [{"mayfly:environment": f"{ENVIRONMENT}-2"}, {"mayfly:controller": "111111111111/us-east-1/other"}],
+        ids=["another environment", "another controller"],
+    )
+    def test_but_not_by_an_instance_of_another(self, world: World, change: Json) -> None:
         stack = self.ended(world)
-        (neighbour,) = world.launch(OURS | {"mayfly:environment": f"{ENVIRONMENT}-2"})
+        (neighbour,) = world.launch(OURS | change)
         confirm_gone(world, stack)
         assert world.states()[neighbour] == "running"
 

@@ -115,9 +115,11 @@ def test_an_event_is_not_lost_where_step_functions_throttles(world: World) -> No
 
 
 def test_a_status_that_nobody_documented_is_an_error_and_no_silence(world: World) -> None:
-    stack = waiting_for(world, "creation")
-    with pytest.raises(KeyError, match="CREATE_ODDLY"):
-        world.call("resume_environment", of_the_stack(stack, "CREATE_ODDLY"))
+    event = of_the_stack(waiting_for(world, "creation"), "CREATE_ODDLY")
+    answer = world.call("resume_environment", event)
+    assert "expected a stack status that CloudFormation documents, but it is 'CREATE_ODDLY'" in answer["reason"]
+    assert world.dead_letters() == [{"door": "resume_environment", "reason": answer["reason"], "message": event}]
+    assert world.settled == []
 
 
 def test_an_event_that_cannot_be_understood_lands_among_the_dead_letters(world: World) -> None:

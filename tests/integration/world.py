@@ -15,6 +15,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import boto3
+from botocore.credentials import Credentials
 from moto.cloudformation.models import Event, cloudformation_backends
 
 from mayfly.aws.records import Kind, Records
@@ -216,10 +217,39 @@ def session(account: str) -> boto3.Session:
     return boto3.Session(KEYS[account], "-", "-", region_name=REGION)
 
 
+@dataclass
+class Clients:
+    """Clients as boto3.client makes them, each made once; whose credentials it has is set anew each time."""
+
+    session: boto3.Session
+    made: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+
+    def client(
+        self,
+        service: str,
+        config: Any = None,
+        region_name: str = REGION,
+        endpoint_url: str | None = None,
+        aws_access_key_id: str = KEYS[CONTROLLER_ACCOUNT],
+        aws_secret_access_key: str = "-",
+        aws_session_token: str = "-",
+    ) -> Any:
+        """What boto3.client takes, as far as Mayfly uses it."""
+        whose = "controller" if aws_access_key_id == KEYS[CONTROLLER_ACCOUNT] else "workload"
+        place = (service, region_name, whose)
+        if place not in self.made:
+            self.made[place] = self.session.client(  # type: ignore[call-overload]
+                service, config=config, region_name=region_name, endpoint_url=endpoint_url
+            )
+        keys = Credentials(aws_access_key_id, aws_secret_access_key, aws_session_token)
+        self.made[place]._request_signer._credentials = keys
+        return self.made[place]
+
+
 @cache
-def client(account: str, service: str) -> Any:
+def client(account: str, service: str, region: str = REGION) -> Any:
     """A client of the tests' own, made once for all of them."""
-    return session(account).client(service)  # type: ignore[call-overload]
+    return session(account).client(service, region_name=region)  # type: ignore[call-overload]
 
 
 @dataclass
@@ -368,13 +398,12 @@ class World:
             "Type": "AWS::SSM::Parameter",
             "Properties": {"Name": f"/by-hand/{name}", "Type": "String", "Value": "-"},
         }
-        cloudformation = session(account).client("cloudformation", region_name=region)
-        created = cloudformation.create_stack(
+        created = client(account, "cloudformation", region).create_stack(
             StackName=name,
             TemplateBody=json.dumps({"Resources": {"Note": note}}),
             Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
         )
-        return created["StackId"]
+        return str(created["StackId"])
 
     def set_stack(self, stack_id: str, **state: Any) -> None:
         """Puts a stack into a state that moto, where all is synchronous, never shows."""

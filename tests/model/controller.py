@@ -16,6 +16,10 @@ _SQS_LIMIT = 1_048_576
 _SQS_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+_SSM_LIMIT = 4096
+"""Bytes that a parameter's value may have."""
+
+
 class SQS:
     """The dead-letter queue."""
 
@@ -52,6 +56,8 @@ class SSM:
         return {"Parameter": {"Value": self.parameters[Name]}}
 
     def put_parameter(self, _session: str, Name: str, Value: str, **_: Any) -> Json:  # noqa: N803
+        if len(Value.encode()) > _SSM_LIMIT or "{{" in Value:
+            raise refusal("ValidationException", "Parameter value cannot be longer or name another parameter")
         self.parameters[Name] = Value
         return {}
 

@@ -12,6 +12,10 @@ BOUND = 90 * 60
 sweep (5 min), the grace (15), another sweep, and a teardown with all its waits."""
 
 
+LIFETIME_UNKNOWN = 24 * 3600
+"""Seconds that an environment lives which nothing says a deadline of."""
+
+
 class Promises:
     """Watches one world. `kept` is asked after every step, `kept_for_good` once all is quiet."""
 
@@ -66,11 +70,16 @@ class Promises:
     def due(self, stack: Stack) -> float:
         """When a stack's time is over: its deadline, never past its ceiling, or an ending before that."""
         record = self._world.record(stack.name.removeprefix("mayfly-"))
-        written = record.get("deadline") or stack.labels.get(tags.EXPIRES_AT)
-        deadline = datetime.fromisoformat(written).timestamp() if written else stack.created_at
         if record.get("ending"):
-            return datetime.fromisoformat(record["ending"]["at"]).timestamp()
-        return min(deadline, stack.created_at + CEILING * 60)
+            return _seconds(record["ending"]["at"])
+        if "deadline" in record:
+            # Where neither a record nor a tag says the ceiling any more, there is none but the unknown's lifetime.
+            ceiling = LIFETIME_UNKNOWN if self._world.records_were_lost else CEILING * 60
+            return min(_seconds(record["deadline"]), stack.created_at + ceiling)
+        try:
+            return _seconds(stack.labels[tags.EXPIRES_AT])
+        except (KeyError, ValueError):
+            return stack.created_at + LIFETIME_UNKNOWN
 
     def excused(self, stack: Stack) -> bool:
         """Whether it stands for a reason that people were told, or will be when its time has come."""
@@ -104,7 +113,7 @@ class Promises:
             f"{one.id} of {one.labels[tags.ENVIRONMENT]} is there"
             for one in world.account.resources.values()
             if one.there and one.id not in self._foreign and self._ours(one)
-            if one.labels[tags.ENVIRONMENT] not in excused
+            if one.labels[tags.ENVIRONMENT] not in excused | self._refused()
         ]
         left += [
             f"{one.name} runs, in {one.state}"
@@ -128,12 +137,18 @@ class Promises:
 
     def _told(self, environment: str) -> bool:
         """By the report of the latest sweep, or by an event."""
-        refused = [each for each in self._world.reports[-1]["decisions"] if each["action"] == "refuse"]
-        return any(each["environment"] == environment for each in refused) or self._world.events.about(
-            "Environment Failed", environment
-        )
+        return environment in self._refused() or self._world.events.about("Environment Failed", environment)
+
+    def _refused(self) -> set[str]:
+        """What the latest sweep left standing, and said so."""
+        decisions = self._world.reports[-1]["decisions"] if self._world.reports else []
+        return {each["environment"] for each in decisions if each["action"] == "refuse"}
 
 
 def _seen(one: Stack | Resource) -> tuple[object, ...]:
     state = one.status if isinstance(one, Stack) else one.state
     return one.id, tuple(sorted(one.labels.items())), state
+
+
+def _seconds(written: str) -> float:
+    return datetime.fromisoformat(written).timestamp()

@@ -9,13 +9,20 @@ import json
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from mayfly.domain import tags
 from tests.model.interpreter import Execution
-from tests.model.promises import BOUND, Promises
+from tests.model.promises import BOUND, LIFETIME_UNKNOWN, Promises
 from tests.model.workload import Block, Creation, Stack
-from tests.model.world import CEILING, CONTROLLER, ROOT, STRANGER, World
+from tests.model.world import CONTROLLER, ROOT, STRANGER, World
 
 FUNCTIONS = sorted(file.parent.name for file in ROOT.glob("functions/*/app.py"))
 LEFT_BEHIND = ("instance", "volume", "network-interface", "launch-template", "key-pair", "log-group", "parameter")
@@ -26,7 +33,7 @@ TAMPERING = {
     "drop its environment": {tags.ENVIRONMENT: None},
     "drop its deadline": {tags.EXPIRES_AT: None, tags.CEILING: None},
     "write nonsense": {tags.EXPIRES_AT: "tomorrow", tags.CEILING: "never"},
-    "write a later deadline": {tags.EXPIRES_AT: "2030-01-01T00:00:00.000Z", tags.CEILING: "2030-01-01T00:00:00.000Z"},
+    "write a later deadline": {tags.EXPIRES_AT: "2026-11-24T20:00:00.000Z", tags.CEILING: "2026-11-24T20:00:00.000Z"},
 }
 
 any_one = st.integers(0, 40)
@@ -68,6 +75,12 @@ class Lifecycle(RuleBasedStateMachine):
         add_strangers(self.world)
         self.promises = Promises(self.world)
         self.bad = 0
+
+    @initialize(minutes=st.sampled_from([0, 1, 5, 40]))
+    def begin(self, minutes: int) -> None:
+        """A history begins with a push; otherwise too many would be about nothing."""
+        self.push("1.0.0", 1, False)
+        self.world.timeline.advance(minutes * 60)
 
     # ---- what people and machines say to it
 
@@ -225,9 +238,10 @@ class Lifecycle(RuleBasedStateMachine):
         world = self.world
         world.faults.clear()
         world.dynamodb.lost = False
+        world.timeline.advance(600)  # what died is tried for the last time
         self.switch(False)
         quiet = 0
-        for _ in range((CEILING * 60 + 2 * BOUND) // 900):
+        for _ in range((LIFETIME_UNKNOWN + 2 * BOUND) // 900):
             if self.promises.halted:
                 self.let_through(100)
             world.timeline.advance(900)

@@ -204,8 +204,8 @@ class Account:
             case Block.FOREIGN_INTERFACE:
                 stack.obstacle = self.add("network-interface", {"Name": "somebody's"}, attached=True)
             case Block.REFERENCE:
-                group = next(one for one in self.of_stack(stack) if one.kind == "security-group")
-                stack.obstacle = self.add("security-group", stack.labels, refers_to=group.id)
+                for group in [one for one in self.of_stack(stack) if one.kind == "security-group"]:
+                    stack.obstacle = self.add("security-group", stack.labels, refers_to=group.id)
 
     def _blocker(self, stack: Stack) -> Json | None:
         """What keeps the stack from going now."""

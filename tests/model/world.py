@@ -401,9 +401,8 @@ class World:
 
 def _about(event: Json) -> str | None:
     """The environment that an event names, None where it is about many or unclear."""
-    named = event.get("order") or event.get("detail") or {}
+    named = (event.get("order") or event.get("detail")) if isinstance(event, dict) else None
     if not isinstance(named, dict):
         return None
-    if "stack-id" in named:
-        return str(named["stack-id"]).split("/")[1].removeprefix("mayfly-")
-    return named.get("environment")
+    stack = str(named.get("stack-id", ""))
+    return stack.split("/")[1].removeprefix("mayfly-") if "/" in stack else named.get("environment")

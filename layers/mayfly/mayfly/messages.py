@@ -5,10 +5,11 @@ AWS adds fields when it likes.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SnsModel
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,6 +21,7 @@ from pydantic import (
 )
 
 from mayfly.domain.identity import ENVIRONMENT
+from mayfly.domain.stack import PHASES
 
 ApplicationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$")]
 SuiteName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$")]
@@ -220,35 +222,65 @@ class _StatusDetails(Tolerant):
     status: str
     reason: str = Field(default="", alias="status-reason")
 
+    @field_validator("status")
+    @classmethod
+    def _known(cls, status: str) -> str:
+        if status not in PHASES:
+            raise ValueError("expected a stack status that CloudFormation documents")
+        return status
+
 
 class StackStatus(Tolerant):
     """Detail of AWS's event ``CloudFormation Stack Status Change``."""
 
-    stack_id: str = Field(alias="stack-id")
+    stack_id: Annotated[str, StringConstraints(pattern=r"^arn:[^:]+:cloudformation:[^:]+:\d{12}:stack/.+$")] = Field(
+        alias="stack-id"
+    )
     details: _StatusDetails = Field(alias="status-details")
+
+
+def _moment(at: datetime) -> datetime:
+    """A moment that can be reckoned with: who puts an event on the bus may write any time."""
+    if at.tzinfo is None or not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise ValueError(f"expected a moment from {_FIRST_YEAR} to {_LAST_YEAR}, with its time zone")
+    return at
+
+
+_FIRST_YEAR, _LAST_YEAR = 2020, 2200
+Moment = Annotated[datetime, AfterValidator(_moment)]
 
 
 class Received[M: BaseModel](BaseModel):
     """A message with when it was sent (UTC) and the way it came."""
 
     message: M
-    at: datetime
+    at: Moment
     via: str
+
+
+class SweepScheduled(Message):
+    """A sweep by the schedule, or by hand."""
+
+    now: Moment
+    dry_run: StrictBool = False
 
 
 class Refused(Exception):
     """A message that cannot be understood or followed; the text names field, value and what was expected."""
 
 
-def receive[M: BaseModel](model: type[M], event: dict[str, Any]) -> Received[M]:
+def receive[M: BaseModel](model: type[M], event: object) -> Received[M]:
     """Reads a message from an event of EventBridge or a notification of SNS, as Lambda hands them over.
 
     Raises:
         Refused: the envelope or the message is not what it should be.
     """
     try:
-        if event.get("Records"):
-            note = SnsModel.model_validate(event).Records[0].Sns
+        if isinstance(event, dict) and event.get("Records"):
+            notes = SnsModel.model_validate(event).Records
+            if len(notes) != 1:
+                raise Refused(f"Records: expected one, as SNS sends them, but there are {len(notes)}")
+            note = notes[0].Sns
             message = model.model_validate_json(str(note.Message))
             return Received(message=message, at=note.Timestamp, via=f"SNS {note.MessageId}")
         envelope = EventBridgeModel.model_validate(event)
@@ -256,17 +288,41 @@ def receive[M: BaseModel](model: type[M], event: dict[str, Any]) -> Received[M]:
         return Received(message=message, at=envelope.time, via=f"EventBridge {envelope.id}")
     except ValidationError as error:
         raise Refused(explain(error)) from None
+    except TypeError as error:  # Powertools' model of SNS, where it expects an object and finds something else
+        raise Refused(f"Records: expected a notification of SNS, but {error}") from None
+
+
+def receive_sweep(event: object) -> Received[SweepRequested]:
+    """Reads what is asked of a sweep: by an event on the bus, by the schedule, or by hand like by the schedule.
+
+    Raises:
+        Refused: it is not what it should be.
+    """
+    if isinstance(event, dict) and "detail-type" in event:
+        return receive(SweepRequested, event)
+    try:
+        scheduled = SweepScheduled.model_validate(event)
+    except ValidationError as error:
+        raise Refused(explain(error)) from None
+    message = SweepRequested(why="schedule", requested_by="schedule", dry_run=scheduled.dry_run)
+    return Received(message=message, at=scheduled.now, via="schedule")
 
 
 def explain(error: ValidationError) -> str:
-    """A validation error for people: each field, its value, and what was expected."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or 'message'}: "
-        f"{fault['msg']}, but it is {_shown(fault['input'])}"
-        for fault in error.errors()
-    )
+    """A validation error for people: the first fields, their values, and what was expected of each."""
+    faults = error.errors()
+    said = [
+        f"{_short('.'.join(str(part) for part in fault['loc'])) or 'message'}: "
+        f"{fault['msg']}, but it is {_short(repr(fault['input']))}"
+        for fault in faults[:_FAULTS_SHOWN]
+    ]
+    more = len(faults) - len(said)
+    return "; ".join([*said, f"and {more} more"] if more else said)
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
+_FAULTS_SHOWN = 20
+"""Nobody reads more, and the dead letter has to fit into a message of SQS."""
+
+
+def _short(text: str) -> str:
     return text if len(text) <= 120 else text[:120] + "…"

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mayfly.aws.events import NotTaken
 from mayfly.observability import logger, metrics
 
 
@@ -13,6 +14,6 @@ def going_on(about: str) -> Iterator[None]:
     """Logs and counts what AWS refused, and goes on; the next sweep tries again."""
     try:
         yield
-    except (BotoCoreError, ClientError):
+    except (BotoCoreError, ClientError, NotTaken):
         logger.exception("this could not be carried out", extra={"about": about})
         metrics.add_metric(name="SweepFailures", unit="Count", value=1)

@@ -9,14 +9,18 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
 
+class NotTaken(RuntimeError):
+    """EventBridge did not take an event."""
+
+
 def announce(bus: str, what: str, detail: dict[str, Any]) -> None:
     """Puts one event on the bus, source `mayfly`.
 
     Raises:
-        RuntimeError: EventBridge did not take it; the invocation is repeated then.
+        NotTaken: EventBridge did not take it; the invocation is repeated then.
     """
     events: EventBridgeClient = controller("events")
     entry = {"EventBusName": bus, "Source": "mayfly", "DetailType": what, "Detail": json.dumps(detail)}
     reply = events.put_events(Entries=[entry])  # type: ignore[list-item]
     if reply["FailedEntryCount"]:
-        raise RuntimeError(f"{what} was not taken: {reply['Entries'][0].get('ErrorMessage')}")
+        raise NotTaken(f"{what} was not taken: {reply['Entries'][0].get('ErrorMessage')}")

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from mayfly.aws.clients import controller
 from mayfly.aws.events import announce
-from mayfly.aws.records import Entry, Records
+from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain.lease import warnings_due
 from mayfly.domain.moment import text
 from mayfly.observability import logger
@@ -29,6 +29,19 @@ def warn(here: Settings, now: datetime, record: dict[str, Any]) -> bool:
         key: record.get(key) for key in ("release", "application", "version", "suite", "owner", "deadline", "ceiling")
     }
     detail |= {"environment": record["id"], "minutes_left": minutes, "to_extend": extension}
+    # Claimed first: two sweeps at once, by schedule and by hand, are to warn once.
+    records, what = Records(here.table, "environment"), f"{minutes} minutes before {record['deadline']}"
+    claim = "warned = :given" if given else "attribute_not_exists(warned)"
+    try:
+        records.change(
+            record["id"],
+            {"warned": [*given, *due]},
+            Entry(text(now), "sweep", "warned", what),
+            only_if=claim,
+            bound={":given": given} if given else {},
+        )
+    except Conflict:
+        return False
     announce(here.bus, "Environment Expiring", detail)
     if topic := record.get("owner_topic"):
         try:
@@ -37,10 +50,6 @@ def warn(here: Settings, now: datetime, record: dict[str, Any]) -> bool:
             )
         except ClientError:  # said on the bus all the same, and not again at every sweep
             logger.exception("the owner could not be told", extra={"topic": topic})
-    what = f"{minutes} minutes before {record['deadline']}"
-    Records(here.table, "environment").change(
-        record["id"], {"warned": [*given, *due]}, Entry(text(now), "sweep", "warned", what)
-    )
     return True
 
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from mayfly.aws import executions
-from mayfly.aws.records import Conflict, Entry, Records
+from mayfly.aws.records import Conflict, Entry, Records, forget_after
 from mayfly.domain.stack import Answer
+from mayfly.messages import Subject
 
 _NOT_ENDED = "attribute_exists(pk) AND attribute_not_exists(ending)"
 
@@ -44,6 +45,23 @@ def end(records: Records, environment: str, ending: dict[str, str], entry: Entry
         # What nobody wants any more need not be built to its end.
         resumed = executions.settle(waiting["token"], Answer("EndedBefore", ending["reason"]), {})
     return {"recorded": recorded, "resumed": resumed}
+
+
+def anew(subject: Subject, deadline: str, now: str, days: int) -> dict[str, Any]:
+    """What a record that was lost begins anew with, in the midst of a life: enough for a sweep to find and close it.
+
+    Args:
+        deadline: as far as it is known. days: how long the record is kept past it.
+    """
+    kept = {"release", "application", "version", "suite", "kind", "owner", "account", "region"}
+    return subject.model_dump(mode="json", include=kept) | {
+        "id": subject.environment,
+        "live": "environment",
+        "planned_at": now,
+        "deadline": deadline,
+        "ceiling": deadline,
+        "forget_after": forget_after(deadline, days),
+    }
 
 
 def extend(records: Records, environment: str, before: str, after: str, message: str, entry: Entry) -> bool:

@@ -10,6 +10,8 @@ from mayfly.domain.ladder import Blocker, Mend, name
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
+_SHOWN = 10
+
 
 def blockers(workload: "Workload", stack: str) -> list[Blocker]:
     """The resources of a stack whose deletion failed, as CloudFormation names them."""
@@ -33,7 +35,7 @@ def mend(workload: "Workload", environment: str, controller: str, found: Iterabl
         for remnant in remains.find(workload, environment, controller)
         if remnant.labels.get(tags.CONTROLLER) == controller and tags.PROTECTED not in remnant.labels
     ]
-    instances = [remnant for remnant in ours if remnant.kind == "instance" and not remnant.going]
+    instances = [remnant for remnant in ours if remnant.kind in ("group", "instance") and not remnant.going]
     refused = remains.delete(workload, instances)
     done = [f"ended {len(instances) - len(refused)} instances"] if instances else []
     mends = {blocker.mend for blocker in found}

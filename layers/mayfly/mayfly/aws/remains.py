@@ -133,6 +133,10 @@ def _delete_interface(workload: "Workload", identity: str) -> None:
 
 
 _KINDS: dict[str, _Kind] = {
+    "group": _Kind(
+        lambda *_: (),
+        lambda to, identity: to.autoscaling.delete_auto_scaling_group(AutoScalingGroupName=identity, ForceDelete=True),
+    ),
     "instance": _Kind(_instances, lambda to, identity: to.ec2.terminate_instances(InstanceIds=[identity])),
     "network-interface": _Kind(
         _described("describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", "TagSet"),
@@ -160,4 +164,4 @@ _KINDS: dict[str, _Kind] = {
         lambda to, identity: to.ssm.delete_parameter(Name=identity),
     ),
 }
-"""Instances first: they cost most, and hold the rest."""
+"""Groups and instances first: they cost most, and hold the rest."""

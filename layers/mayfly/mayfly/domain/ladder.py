@@ -71,4 +71,4 @@ def name(logical_id: str, physical_id: str, kind: str, reason: str) -> Blocker:
 
 def told(blockers: Iterable[Blocker]) -> str:
     """The blockers for people."""
-    return "; ".join(str(blocker) for blocker in blockers) or "CloudFormation names no resource"
+    return "; ".join(str(blocker) for blocker in blockers) or "something that CloudFormation does not name"

@@ -59,6 +59,8 @@ class Remembered:
     planned_at: datetime
     ended_by: str | None = None
     waiting_for: str | None = None
+    handed_over: str | None = None
+    """Why its teardown was given up and a person is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ def decide(now: datetime, found: Found | None, record: Remembered | None, waited
     until = f"its deadline {text(deadline)} ({source})"
     if waited_for:
         return _of_waited_for(now, found, record, deadline, policy)
+    if record and record.handed_over:
+        return Decision(found.environment, Action.REFUSE, f"it was handed over to a person: {record.handed_over}")
     if now >= deadline:
         return _unless_protected(found, policy, Action.END, f"{until} has passed, and no execution ends it")
     if record and record.ended_by:
