@@ -345,7 +345,8 @@ class Stacks:
                 for state in resource.instance_states:
                     state.lifecycle_state = "InService"  # moto ends those only
             try:
-                resources._delete_resource(resource, definition)
+                if not _ended(resource):
+                    resources._delete_resource(resource, definition)
             except Exception as error:
                 return str(error)
             resources._parsed_resources.pop(name)
@@ -492,6 +493,11 @@ def _instances_of(resource: object) -> list[Instance]:
     if isinstance(resource, FakeAutoScalingGroup):
         return [state.instance for state in resource.instance_states]
     return [resource] if isinstance(resource, Instance) else []
+
+
+def _ended(resource: object) -> bool:
+    """An instance that somebody terminated: moto fails to do it again, on AWS there is nothing left to do."""
+    return isinstance(resource, Instance) and resource.state == "terminated"
 
 
 def _set_state(instance: Any, state: tuple[str, int]) -> None:
