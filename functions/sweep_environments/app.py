@@ -72,13 +72,15 @@ def decide_all(
     policy: Policy,
 ) -> Iterator[Case]:
     """One decision for each environment that exists anywhere or is remembered."""
-    by_name = {record["id"]: record for record in records}
+    known = {(record["id"], record["account"], record["region"]): record for record in records}
     for found, place in everywhere:
-        record = by_name.pop(found.environment, None)
+        record = known.pop((found.environment, *place), None)
+        if record is None and found.is_anothers(policy.controller):
+            continue
         decision = sweep.decide(now, found, remembered(record), found.environment in running, policy)
         yield decision, found, record, place
-    for name, record in by_name.items():
-        place = (record["account"], record["region"])
+    for (name, account, region), record in known.items():
+        place = (account, region)
         decision = sweep.decide(now, None, remembered(record), name in running, policy)
         if "/".join(place) in unseen:
             decision = Decision(name, Action.KEEP, "its place could not be looked at")

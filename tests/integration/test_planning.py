@@ -49,8 +49,8 @@ class TestAReleaseIsPlanned:
         }
         assert order["image"] == "ami-12c6146b"
         assert order["blueprint"] == {"key": "single.yaml", "version_id": version}
-        own = ("owner", "owner_topic", "parameters", "instance_count", "account")
-        own += ("lifetime_minutes", "ceiling_minutes", "warn_minutes_before")
+        own = ["owner", "owner_topic", "parameters", "instance_count", "account"]
+        own += ["lifetime_minutes", "ceiling_minutes", "warn_minutes_before"]
         assert {name: order[name] for name in own} == {name: APPLICATION[name] for name in own}
 
     def test_in_the_controller_s_own_account_and_region_unless_told_otherwise(self, world: World) -> None:

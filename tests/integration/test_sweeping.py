@@ -373,10 +373,12 @@ class TestWhatIsLeftWithoutAStackIsEnded:
         assert world.started() == {}
 
     def test_but_not_what_belongs_to_a_stack(self, world: World) -> None:
+        """Nobody waits for it, so that its resources alone would be ended."""
         world.ready()
-        world.run()
         world.launch()
-        assert decisions(sweep(world, LATER)) == {}
+        report = sweep(world, LATER)
+        assert decisions(report) == {ENVIRONMENT: "adopt"}
+        assert [order["begin"] for order in world.started().values()] == ["tests"]
 
 
 def session_tags(world: World) -> list[Json]:
@@ -765,10 +767,13 @@ class TestWarnings:
         sweep(world, NEAR)
         assert len(self.publications(world)) == 1
 
-    def test_to_a_topic_that_is_gone_keep_no_other_from_being_warned(self, world: World) -> None:
+    def test_to_a_topic_that_is_gone_keep_no_other_from_being_warned(
+        self, world: World, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         for name in ("first", "second"):
             self.living(world, name, owner_topic=f"{world.topic}-gone")
         sweep(world, NEAR)
+        assert counted(capsys)["SweepFailures"] == [1.0, 1.0]
         sweep(world, "2026-11-24T07:25:00.000Z")
         assert sorted(detail["environment"] for detail in self.warned(world)) == ["first", "second"]
         assert world.said[-1][0] == "Sweep Completed"

@@ -11,12 +11,18 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import settings as settings_of_functions
 from tests.model.world import SETTINGS, World
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """An invocation without a metric is nothing to warn of: here none has any."""
+    config.addinivalue_line("filterwarnings", "ignore:No application metrics to publish:UserWarning")
+
+
 EXAMPLES = os.environ.get("MAYFLY_MODEL_EXAMPLES")
 """Histories to try, with other seeds each time; without it the same few hundred as always."""
 
 settings.register_profile(
     "model",
-    max_examples=int(EXAMPLES or 150),
+    max_examples=int(EXAMPLES or 300),
     stateful_step_count=30,
     derandomize=not EXAMPLES,
     deadline=None,

@@ -89,8 +89,7 @@ class Events:
 
     def put_events(self, _session: str, Entries: list[Json]) -> Json:  # noqa: N803
         for entry in Entries:
-            detail = entry["Detail"]
-            self.said.append((entry["DetailType"], json.loads(detail) if isinstance(detail, str) else detail))
+            self.said.append((entry["DetailType"], json.loads(entry["Detail"])))
         return {"FailedEntryCount": 0, "Entries": []}
 
     def about(self, what: str, environment: str) -> bool:

@@ -91,15 +91,17 @@ class _Expression:
 
     def _value(self, text: str) -> Json:
         if text.startswith(":"):
-            return self._values[text]
+            bound: Json = self._values[text]
+            return bound
         if either := re.fullmatch(r"if_not_exists\(([#\w]+), (:\w+)\)", text):
-            return self._item.get(self._name(either[1]), self._values[either[2]])
+            return self._value(either[1] if self._name(either[1]) in self._item else either[2])
         if appended := re.fullmatch(r"list_append\((.+), (:\w+)\)", text):
             return {"L": [*self._value(appended[1])["L"], *self._values[appended[2]]["L"]]}
         name = self._name(text)
         if name not in self._item:
             raise refusal("ValidationException", "The provided expression refers to an attribute that does not exist")
-        return self._item[name]
+        found: Json = self._item[name]
+        return found
 
     def _name(self, name: str) -> str:
         return self._names.get(name, name) if name.startswith("#") else name

@@ -3,21 +3,19 @@
 from datetime import datetime
 
 from mayfly.domain import tags
-from mayfly.domain.guard import may_terminate
 from tests.model.workload import Resource, Stack
-from tests.model.world import CEILING, CONTROLLER, ENVIRONMENT_MACHINE, RELEASE_MACHINE, World
+from tests.model.world import CEILING, CONTROLLER, ENVIRONMENT_MACHINE, RELEASE_MACHINE, World, is_ours_to_end
 
-BOUND = 90 * 60
+BOUND = 45 * 60
 """Seconds past its time, or past the last thing that went wrong, after which nothing of an environment is left: one
 sweep (5 min), the grace (15), another sweep, and a teardown with all its waits."""
-
 
 LIFETIME_UNKNOWN = 24 * 3600
 """Seconds that an environment lives which nothing says a deadline of."""
 
 
 class Promises:
-    """Watches one world. `kept` is asked after every step, `kept_for_good` once all is quiet."""
+    """Watches one world. `kept` is asked after every step, `open` once all is quiet."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -84,9 +82,7 @@ class Promises:
     def excused(self, stack: Stack) -> bool:
         """Whether it stands for a reason that people were told, or will be when its time has come."""
         environment = stack.name.removeprefix("mayfly-")
-        return not may_terminate(environment, CONTROLLER, stack.labels, stack.protected).granted or self.handed_over(
-            environment
-        )
+        return not is_ours_to_end(environment, stack.labels, stack.protected) or self.handed_over(environment)
 
     def handed_over(self, environment: str) -> bool:
         """Whether people were told that its deletion is theirs now."""

@@ -7,6 +7,7 @@ is an answer that says what is wrong, the message lies whole in the dead letters
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from random import Random
 from typing import Any
@@ -25,11 +26,19 @@ OVERSIZED = 40
 ENVIRONMENT = "webshop-1-0-0-a7fd7e60-smoke"
 STACK = f"arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-{ENVIRONMENT}/3c2b6a60"
 ODD_TEXTS = ("", " ", "\n", "\x00", "\ud800", "💥" * 9, "ÄÖÜ", "'; DROP TABLE", "{{x}}", "../../etc", "a b", "x" * 5000)
-NOT_TEXT = (None, 7, 1.5, True, [], ["a"], {}, {"a": {"b": 1}})
-NOT_A_NUMBER = (None, "", "many", 1.5, [], {}, [1], -1, 0, 10**30)
-NOT_A_SWITCH = (None, "", "true", "off", 0, 1, 2.5, [], {})
-NOT_A_DETAIL = (None, 7, "text", [], [{}], "", True, "{}")
-NOT_A_TIME = ("", "yesterday", "24.11.2026", "2026-99-99T00:00:00Z", "2026-11-24T06:55:00", "9" * 30, "7")
+NOT_TEXT: tuple[Any, ...] = (None, 7, 1.5, True, [], ["a"], {}, {"a": {"b": 1}})
+NOT_A_NUMBER: tuple[Any, ...] = (None, "", "many", 1.5, [], {}, [1], -1, 0, 10**30)
+NOT_A_SWITCH: tuple[Any, ...] = (None, "", "true", "off", 0, 1, 2.5, [], {})
+NOT_A_DETAIL: tuple[Any, ...] = (None, 7, "text", [], [{}], "", True, "{}")
+NOT_A_TIME: tuple[str, ...] = (
+    "",
+    "yesterday",
+    "24.11.2026",
+    "2026-99-99T00:00:00Z",
+    "2026-11-24T06:55:00",
+    "9" * 30,
+    "7",
+)
 NOT_A_TIME += ("0001-01-01T00:00:00Z", "1969-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
 NOT_JSON = (
     "",
@@ -218,7 +227,7 @@ def broken_envelopes(good: Json, random: Random) -> Iterator[Any]:
     """An event of EventBridge that is none, without end."""
     while True:
         name = random.choice([key for key in good if key not in ("detail-type", "detail")])
-        wrong = random.choice([None, [], {}, 1.5, ["x", 7]])
+        wrong: Any = random.choice([None, [], {}, 1.5, ["x", 7]])
         wrong = {} if name == "resources" or (name == "time" and wrong == 1.5) else wrong
         yield random.choice(
             [
@@ -239,7 +248,7 @@ def broken_notifications(good: Json, random: Random) -> Iterator[Any]:
     (record,) = good["Records"]
     note = record["Sns"]
     while True:
-        wrong = random.choice([None, [], "text", 7])
+        wrong: Any = random.choice([None, [], "text", 7])
         gone = random.choice(["Message", "MessageId", "Timestamp", "TopicArn", "Type"])
         cut = note["Message"][: -random.randrange(1, 20)]
         yield random.choice(
@@ -275,7 +284,7 @@ def oversized(door: Door, random: Random) -> Iterator[tuple[Any, str]]:
 # ---- by which way
 
 
-def by_bus(world: World, door: Door) -> Iterator[Bad]:
+def by_bus(door: Door, world: World) -> Iterator[Bad]:
     random = Random(door.function)
     good = world.on_the_bus(door.detail_type, door.good)
     yield from (Bad(good | {"detail": detail}, name) for detail, name in islice(oversized(door, random), OVERSIZED))
@@ -284,7 +293,7 @@ def by_bus(world: World, door: Door) -> Iterator[Bad]:
         yield Bad(good | {"detail": detail}, name) if random.random() < 0.5 else Bad(envelope)
 
 
-def by_topic(world: World, door: Door) -> Iterator[Bad]:
+def by_topic(door: Door, world: World) -> Iterator[Bad]:
     random = Random(door.function)
     good = world.on_the_topic(json.dumps(door.good))
     details = (found for found in broken_details(door, random) if isinstance(found[0], dict))
@@ -326,12 +335,8 @@ def by_schedule(world: World) -> Iterator[Bad]:
 
 
 WAYS: dict[str, tuple[str, Callable[[World], Iterator[Bad]]]] = {
-    **{f"{door.function} by bus": (door.function, lambda world, door=door: by_bus(world, door)) for door in DOORS},
-    **{
-        f"{door.function} by topic": (door.function, lambda world, door=door: by_topic(world, door))
-        for door in DOORS
-        if door.topic
-    },
+    **{f"{door.function} by bus": (door.function, partial(by_bus, door)) for door in DOORS},
+    **{f"{door.function} by topic": (door.function, partial(by_topic, door)) for door in DOORS if door.topic},
     "resume_environment by bus": ("resume_environment", by_cloudformation),
     "sweep_environments by schedule": ("sweep_environments", by_schedule),
 }

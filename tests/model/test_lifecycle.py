@@ -5,6 +5,7 @@ ends, all faults end with it, and after a while of quiet everything must be as i
 """
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,7 +27,7 @@ from tests.model.world import CONTROLLER, ROOT, STRANGER, World
 
 FUNCTIONS = sorted(file.parent.name for file in ROOT.glob("functions/*/app.py"))
 LEFT_BEHIND = ("instance", "volume", "network-interface", "launch-template", "key-pair", "log-group", "parameter")
-TAMPERING = {
+TAMPERING: dict[str, dict[str, str | None]] = {
     "protect it by its tag": {tags.PROTECTED: "true"},
     "hand it to another controller": {tags.CONTROLLER: STRANGER},
     "drop its controller": {tags.CONTROLLER: None},
@@ -159,7 +160,7 @@ class Lifecycle(RuleBasedStateMachine):
     def tamper(self, one: int, how: str) -> None:
         """Somebody changes the tags of a stack."""
         stack = self._stack(one)
-        stack.labels = {k: v for k, v in (stack.labels | TAMPERING[how]).items() if v is not None}
+        stack.labels = {key: value for key, value in {**stack.labels, **TAMPERING[how]}.items() if value is not None}
         self.world.disturb(None)
 
     @precondition(lambda self: len(self._stacks()) > 1)
@@ -249,6 +250,13 @@ class Lifecycle(RuleBasedStateMachine):
             quiet = quiet + 1 if not self.promises.open() else 0
             if quiet == 2:
                 break
+        self._nothing_is_tried_for_ever()
+
+    def _nothing_is_tried_for_ever(self) -> None:
+        """What was handed over, refused or done is left alone."""
+        before = list(self.world.machines.executions)
+        self.world.timeline.advance(3600)
+        assert list(self.world.machines.executions) == before
 
     def _all_is_well(self) -> None:
         still_open = self.promises.open()
@@ -258,7 +266,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     # ---- helpers of the rules
 
-    def _say(self, function: str, detail_type: str, detail: dict[str, object], topic: bool = False) -> None:
+    def _say(self, function: str, detail_type: str, detail: dict[str, Any], topic: bool = False) -> None:
         event = self.world.on_the_bus(detail_type, detail)
         self.world.deliver(function, self.world.on_the_topic(json.dumps(detail)) if topic else event)
 
@@ -286,7 +294,7 @@ class Lifecycle(RuleBasedStateMachine):
         return len(world.machines.executions), dict(world.destroyed), dict(world.dynamodb.items), said
 
 
-def _is_nonsense(event: dict[str, object]) -> bool:
+def _is_nonsense(event: dict[str, Any]) -> bool:
     detail = event.get("detail")
     return isinstance(detail, dict) and detail.get("environment") == "x y"
 

@@ -21,7 +21,6 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from mayfly.aws import clients
 from mayfly.domain import tags
-from mayfly.domain.guard import may_terminate
 from tests.model import workload_api
 from tests.model.clients import Boto3, refusal
 from tests.model.controller import S3, SNS, SQS, SSM, STS, Events, StepFunctions
@@ -176,7 +175,7 @@ class World:
             {ENVIRONMENT_MACHINE: definition("run_environment"), RELEASE_MACHINE: definition("run_release")},
             {
                 "arn:aws:states:::lambda:invoke": self._invoke_by_machine,
-                "arn:aws:states:::events:putEvents": partial(self._integrate, "events", "put_events", "EventBridge"),
+                "arn:aws:states:::events:putEvents": self._put_events,
                 "arn:aws:states:::aws-sdk:dynamodb:updateItem": partial(
                     self._integrate, "dynamodb", "update_item", "DynamoDb"
                 ),
@@ -235,6 +234,11 @@ class World:
             raise Failure(f"{prefix}.{code}", str(error)) from None
         except ReadTimeoutError as error:
             raise Failure(f"{prefix}.SdkClientException", str(error)) from None
+
+    def _put_events(self, arguments: Json) -> Any:
+        """Step Functions makes text of the details."""
+        entries = [entry | {"Detail": json.dumps(entry["Detail"])} for entry in arguments["Entries"]]
+        return self._integrate("events", "put_events", "EventBridge", {"Entries": entries})
 
     # ---- functions
 
@@ -303,7 +307,7 @@ class World:
     def on_the_topic(self, text: str) -> Json:
         """A notification as a subscription of SNS hands it over."""
         arn = "arn:aws:sns:us-east-1:111111111111:mayfly-topic"
-        sns = {
+        sns: Json = {
             "Type": "Notification",
             "MessageId": f"95df01b4-ee98-5cb9-9903-{next(self.account.number):012d}",
             "TopicArn": arn,
@@ -319,9 +323,10 @@ class World:
         record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": f"{arn}:1", "Sns": sns}
         return {"Records": [record]}
 
-    def sweep(self, dry_run: bool = False) -> Json | None:
+    def sweep(self, dry_run: bool = False) -> Json:
         """A sweep by hand."""
-        return self.invoke("sweep_environments", {"now": self.timeline.text, "dry_run": dry_run})
+        report: Json = self.invoke("sweep_environments", {"now": self.timeline.text, "dry_run": dry_run})
+        return report
 
     def _scheduled_sweep(self) -> None:
         report = self.deliver("sweep_environments", {"now": self.timeline.text})
@@ -352,11 +357,10 @@ class World:
     def _destroying(self, session: str, target: Stack | Resource) -> None:
         """Whatever the functions think, this is what the guard must have been asked."""
         protected = isinstance(target, Stack) and target.protected
-        allowed = may_terminate(session, CONTROLLER, target.labels, protected)
         seen = self._invocation.seen.get(target.id) if self._invocation else None
         by = f"{self._invocation.function if self._invocation else 'nobody'} as {session} destroys {target.id}"
-        if not allowed.granted:
-            self.violations.append(f"{by}: {allowed.reason}")
+        if not is_ours_to_end(session, target.labels, protected):
+            self.violations.append(f"{by}, tagged {target.labels}" + (" and protected" if protected else ""))
         if seen != (target.labels, protected):
             self.violations.append(f"{by} without a fresh look: it has seen {seen}")
         if self.switch != "off" or not (self._invocation and self._invocation.switch_read):
@@ -397,6 +401,12 @@ class World:
         """The table is deleted."""
         self.dynamodb.items.clear()
         self.dynamodb.lost = self.records_were_lost = True
+
+
+def is_ours_to_end(environment: str, labels: dict[str, str], protected: bool) -> bool:
+    """What the guard has to say, said once more and independently."""
+    mine = labels.get(tags.CONTROLLER) == CONTROLLER and labels.get(tags.ENVIRONMENT) == environment
+    return mine and tags.PROTECTED not in labels and not protected
 
 
 def _about(event: Json) -> str | None:

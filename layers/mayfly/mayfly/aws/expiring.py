@@ -4,14 +4,11 @@ import json
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from mayfly.aws.clients import controller
 from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain.lease import warnings_due
 from mayfly.domain.moment import text
-from mayfly.observability import logger
 from mayfly.settings import Settings
 
 
@@ -44,12 +41,9 @@ def warn(here: Settings, now: datetime, record: dict[str, Any]) -> bool:
         return False
     announce(here.bus, "Environment Expiring", detail)
     if topic := record.get("owner_topic"):
-        try:
-            controller("sns").publish(
-                TopicArn=topic, Subject=subject(record, minutes), Message=letter(here, record, extension)
-            )
-        except ClientError:  # said on the bus all the same, and not again at every sweep
-            logger.exception("the owner could not be told", extra={"topic": topic})
+        controller("sns").publish(
+            TopicArn=topic, Subject=subject(record, minutes), Message=letter(here, record, extension)
+        )
     return True
 
 

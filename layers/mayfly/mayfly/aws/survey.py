@@ -1,6 +1,6 @@
 """What of this installation exists at one place, by its tags: all pages, whatever the table says."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +35,14 @@ def everywhere(places: Iterable[Place], role: str, controller: str) -> tuple[lis
 
 
 def look(workload: "Workload", controller: str) -> list[Found]:
-    """Every environment of this controller: those with a stack, and those of which only resources are left.
+    """Every environment at this place: those with a stack, and those of this controller of which only resources are
+    left. Another controller's stack is among them: it may bear the name of an environment that we wait for.
 
     Resources are listed before stacks. A stack that is created in between is then seen without its resources and
     not the other way round, which would look like remains.
     """
     tagged = _resources(workload, controller)
-    found = list(_stacks(workload, controller))
+    found = list(_stacks(workload, tagged))
     with_stack = {environment.environment for environment in found}
     for environment, labels in tagged.items():
         # The listing shows for an hour what is gone; what has no stack is rare enough to be looked at itself.
@@ -50,13 +51,14 @@ def look(workload: "Workload", controller: str) -> list[Found]:
     return found
 
 
-def _stacks(workload: "Workload", controller: str) -> Iterable[Found]:
+def _stacks(workload: "Workload", ours: Collection[str]) -> Iterable[Found]:
+    """Every stack that bears Mayfly's prefix. `ours` are the environments that resources of this controller name."""
     for page in workload.cloudformation.get_paginator("describe_stacks").paginate():
         for stack in page["Stacks"]:
             labels = _plain(stack.get("Tags", []))
             # By name, and not by tag: a stack that lost a tag, or got another's, is to be seen, and refused.
             environment = environment_of(stack["StackName"])
-            if environment and (labels.get(tags.CONTROLLER) in (None, controller)):
+            if environment:
                 created: datetime = stack["CreationTime"]
                 yield Found(
                     environment,
@@ -65,6 +67,7 @@ def _stacks(workload: "Workload", controller: str) -> Iterable[Found]:
                     stack["StackStatus"],
                     created,
                     stack.get("EnableTerminationProtection", False),
+                    names_ours=environment in ours,
                 )
 
 

@@ -39,6 +39,7 @@ class Found:
         created_at: when the stack was created.
         termination_protection: the stack's.
         remains: ids of tagged resources that are not the stack.
+        names_ours: whether resources of this controller carry the name of the stack's environment.
     """
 
     environment: str
@@ -48,6 +49,11 @@ class Found:
     created_at: datetime | None = None
     termination_protection: bool = False
     remains: tuple[str, ...] = ()
+    names_ours: bool = False
+
+    def is_anothers(self, controller: str) -> bool:
+        """Whether it is a stack of another controller, and nothing of ours goes by its name."""
+        return self.labels.get(tags.CONTROLLER, controller) != controller and not self.names_ours
 
 
 @dataclass(frozen=True, slots=True)
