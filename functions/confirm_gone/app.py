@@ -44,17 +44,21 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     record = Records(here.table, "environment").change(
         subject.environment,
         {"stage": "terminated", "terminated_at": event["now"], "instances_left": 0},
-        Entry(event["now"], context.function_name, "terminated", "no stack and no resource is left"),
+        Entry(event["now"], context.function_name, "terminated", "no stack and nothing that costs is left"),
         # Only where the record was lost meanwhile: what is gone is gone, whatever the table remembers.
         once={"ending": unknown, "id": subject.environment, "forget_after": until},
         drop=("waiting", "live"),
     )
+    kept = record.get("kept", [])
     metrics.add_metric(name="EnvironmentsTerminated", unit="Count", value=1)
+    metrics.add_metric(name="ResourcesKept", unit="Count", value=len(kept))
     return {
         "environment": subject.environment,
         "ending": record.get("ending", unknown),
         "instances_built": record.get("instances_built", 0),
         "instances_left": 0,
+        # What the teardown had to leave standing and no tag finds again: people see it in the announcement.
+        "kept": kept,
     }
 
 

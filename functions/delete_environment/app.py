@@ -8,7 +8,7 @@ from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain.ending import Ending, by_deadline, by_failure
 from mayfly.domain.guard import may_terminate
 from mayfly.domain.identity import stack_name
-from mayfly.domain.ladder import Rung, rung, told
+from mayfly.domain.ladder import Rung, chased, rung, told
 from mayfly.domain.stack import answer
 from mayfly.messages import Subject
 from mayfly.observability import logger, metrics
@@ -49,13 +49,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             raise TerminationRefused(f"{stack.id} is left standing: {permission.reason}")
         switch.check(here.parameters)
         try:
-            entry = delete(here, subject, workload, stack, record.get("deletions", 0), event["now"])
+            entry, kept = delete(here, subject, workload, stack, record.get("deletions", 0), event["now"])
         except HandedOver as handed:
             # So that no sweep begins it all again: a person deletes the stack, and the next sweep closes the record.
             over_to = Entry(event["now"], "teardown", Rung.HAND_OVER.value, str(handed))
             records.change(subject.environment, {"handed_over": str(handed)}, over_to)
             raise
-        records.change(subject.environment, {"deletions": record.get("deletions", 0) + 1}, entry)
+        facts = {"deletions": record.get("deletions", 0) + 1} | ({"kept": kept} if kept else {})
+        records.change(subject.environment, facts, entry)
     return result
 
 
@@ -80,8 +81,12 @@ def begin_ending(records: Records, subject: Subject, event: dict[str, Any], who:
 
 def delete(
     here: Settings, subject: Subject, workload: clients.Workload, stack: stacks.Stack, deletions: int, now: str
-) -> Entry | None:
-    """Takes the next rung of the teardown ladder; returns what the record should say of it."""
+) -> tuple[Entry | None, list[str]]:
+    """Takes the next rung of the teardown ladder.
+
+    Returns:
+        what the record should say of it, and what is kept that no tag finds again: a person has to see to that.
+    """
     role = f"arn:aws:iam::{subject.account}:role/{here.stack_role}"
     failed = stack.status == "DELETE_FAILED"
     blockers = mending.blockers(workload, stack.id) if failed else []
@@ -93,9 +98,10 @@ def delete(
     retained = [blocker.logical_id for blocker in blockers] if step is Rung.RETAIN else []
     stacks.delete(workload, stack, role, retained)
     if not failed:
-        return None
+        return None, []
     said = f"blocked by {told(blockers)}; {', '.join(done) or 'nothing of it is ours to mend'}"
-    return Entry(now, "teardown", step.value, said + (f"; kept {', '.join(retained)}" if retained else ""))
+    entry = Entry(now, "teardown", step.value, said + (f"; kept {', '.join(retained)}" if retained else ""))
+    return entry, [str(blocker) for blocker in blockers if retained and not chased(blocker.kind)]
 
 
 def ending_of(event: dict[str, Any]) -> Ending:

@@ -235,7 +235,17 @@ class TestAllIsGone:
             "ending": world.record()["ending"],
             "instances_built": 1,
             "instances_left": 0,
+            "kept": [],
         }
+
+    def test_and_what_the_teardown_had_to_keep_is_named_to_people(
+        self, world: World, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stack = world.ready()
+        end(world)
+        world.records().change(ENVIRONMENT, {"kept": ["Vpc (AWS::EC2::VPC vpc-1): dependencies"]})
+        assert confirm_gone(world, stack)["kept"] == ["Vpc (AWS::EC2::VPC vpc-1): dependencies"]
+        assert "ResourcesKept" in capsys.readouterr().out
 
     def test_and_the_record_is_closed(self, world: World) -> None:
         stack = world.ready()
@@ -245,7 +255,7 @@ class TestAllIsGone:
         assert (record["stage"], record["terminated_at"], record["instances_left"]) == ("terminated", LATER, 0)
         assert "waiting" not in record
         assert "live" not in record
-        assert record["history"][-1]["why"] == "no stack and no resource is left"
+        assert record["history"][-1]["why"] == "no stack and nothing that costs is left"
 
     def test_also_where_there_never_was_a_stack(self, world: World) -> None:
         world.planned()

@@ -118,6 +118,12 @@ class TestTheLadder:
         assert said(world)["what"] == "delete, and keep what blocks"
         assert said(world)["why"].endswith("; kept Subnet, Vpc")
 
+    def test_remembers_for_a_person_what_it_kept_and_no_tag_finds_again(self, world: World) -> None:
+        group = blocker("Group", "AWS::EC2::SecurityGroup", "in use", "sg-1")
+        blocked(world, group, blocker("Vpc", "AWS::EC2::VPC", "dependencies", "vpc-1"), deletions=3)
+        end(world)
+        assert world.record()["kept"] == ["Vpc (AWS::EC2::VPC vpc-1): dependencies"]
+
     def test_ends_where_cloudformation_names_no_blocker_too(self, world: World) -> None:
         stack = blocked(world)
         for _ in range(3):

@@ -69,6 +69,27 @@ def name(logical_id: str, physical_id: str, kind: str, reason: str) -> Blocker:
     return Blocker(logical_id, physical_id, kind, reason, Mend.WAIT)
 
 
+_CHASED = frozenset(
+    {
+        "AWS::AutoScaling::AutoScalingGroup",
+        "AWS::EC2::Instance",
+        "AWS::EC2::KeyPair",
+        "AWS::EC2::LaunchTemplate",
+        "AWS::EC2::NetworkInterface",
+        "AWS::EC2::SecurityGroup",
+        "AWS::EC2::Volume",
+        "AWS::Logs::LogGroup",
+        "AWS::SSM::Parameter",
+    }
+)
+
+
+def chased(kind: str) -> bool:
+    """Whether a resource that a stack left standing is found again by its tags, and deleted. The rest (networks,
+    buckets, roles) cost little or hold data: they are named to a person."""
+    return kind in _CHASED
+
+
 def told(blockers: Iterable[Blocker]) -> str:
     """The blockers for people."""
     return "; ".join(str(blocker) for blocker in blockers) or "something that CloudFormation does not name"
