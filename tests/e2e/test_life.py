@@ -62,6 +62,7 @@ class TestALife:
             "mayfly:application": application,
             "mayfly:controller": "111111111111/us-east-1/mayfly",
             "mayfly:expires-at": mayfly.record(environment)["deadline"],
+            "mayfly:ceiling": mayfly.record(environment)["ceiling"],
         }
         mayfly.finish(environment)
         mayfly.end(environment)

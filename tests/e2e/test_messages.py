@@ -158,14 +158,14 @@ class TestAResult:
         mayfly.finish(environment, "failed", by="topic", finished_by="anna@example.com")
         verdict = mayfly.verdict(mayfly.record(environment)["release"])
         assert verdict["detail-type"] == "Release Passed"
-        self._noted(mayfly, environment, "ignored: failed; ended already by tests")
+        self._noted(mayfly, environment, "ignored: the tests failed; it was ended already by tests")
 
     def test_that_comes_after_the_end_is_noted_and_changes_nothing(self, mayfly: Driver) -> None:
         environment = mayfly.begin(mayfly.application(lifetime_minutes=5))
         mayfly.cloud.advance(300)
         mayfly.end(environment)
         mayfly.finish(environment)
-        self._noted(mayfly, environment, "ignored: passed; ended already by deadline")
+        self._noted(mayfly, environment, "ignored: the tests passed; it was ended already by deadline")
         assert mayfly.record(environment)["stage"] == "terminated"
         assert mayfly.record(environment)["ending"]["outcome"] == "expired"
 

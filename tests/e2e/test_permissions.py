@@ -22,6 +22,10 @@ FUNCTIONS = frozenset(
         "accept-test-result",
         "delete-environment",
         "confirm-gone",
+        "accept-termination",
+        "accept-extension",
+        "set-kill-switch",
+        "sweep-environments",
     }
 )
 REFUSALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
@@ -51,7 +55,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("ec2").terminate_instances(InstanceIds=["i-0123456789abcdef0"]),
     ),
     "read a record": (
-        {"judge-release", "resume-environment"},
+        {"judge-release", "resume-environment", "accept-extension"},
         lambda its, at: its("dynamodb").get_item(TableName=at["TableName"], Key=KEY),
     ),
     "delete a record": (
@@ -63,7 +67,8 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("dynamodb").update_item(TableName=ELSEWHERE, Key=KEY),
     ),
     "write a dead letter": (
-        {"accept-code-version", "accept-test-result", "resume-environment"},
+        {"accept-code-version", "accept-test-result", "accept-termination", "accept-extension"}
+        | {"resume-environment", "set-kill-switch", "sweep-environments"},
         lambda its, at: its("sqs").send_message(QueueUrl=at["DeadLettersUrl"], MessageBody='{"mark": "permissions"}'),
     ),
     "read dead letters": (
@@ -75,7 +80,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("sqs").send_message(QueueUrl=at["OtherQueueUrl"], MessageBody="{}"),
     ),
     "start a life past its release": (
-        set(),
+        {"sweep-environments"},
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["EnvironmentMachine"], input="{}"),
     ),
     "read a blueprint": (
@@ -98,8 +103,12 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         set(),
         lambda its, _: its("ssm").get_parameter(Name="/someone/else"),
     ),
+    "turn the kill switch off": (
+        {"set-kill-switch"},
+        lambda its, _: its("ssm").put_parameter(Name="/mayfly/kill-switch", Value="off", Type="String", Overwrite=True),
+    ),
     "announce anything": (
-        set(),
+        {"accept-extension", "set-kill-switch", "sweep-environments"},
         lambda its, at: its("events").put_events(
             Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
         ),
