@@ -12,8 +12,8 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-import jsonata
-from jsonata.utils import Utils
+import jsonata  # type: ignore[import-untyped]  # it has none
+from jsonata.utils import Utils  # type: ignore[import-untyped]
 
 from tests.model.timeline import Timeline
 

@@ -10,6 +10,9 @@ BOUND = 45 * 60
 """Seconds past its time, or past the last thing that went wrong, after which nothing of an environment is left: one
 sweep (5 min), the grace (15), another sweep, and a teardown with all its waits."""
 
+TAKEN_UP = 20 * 60
+"""Seconds after which somebody waits again for what nobody waited for: a sweep, at most one take-up in ten minutes."""
+
 LIFETIME_UNKNOWN = 24 * 3600
 """Seconds that an environment lives which nothing says a deadline of."""
 
@@ -34,6 +37,7 @@ class Promises:
         assert not world.machines.broken, world.machines.broken
         self._foreign_untouched()
         self._one_stack_each()
+        self._somebody_waits_for_each()
         self._nothing_outlives_its_time()
         self._no_lease_above_its_ceiling()
 
@@ -43,10 +47,9 @@ class Promises:
         return bool(self._world.reports) and "may be" in self._world.reports[-1]["halted"]
 
     def _foreign_untouched(self) -> None:
-        for before, now in ((self._foreign, self._world.account.resources), (self._foreign_stacks, None)):
-            there = now if now is not None else self._world.account.stacks
-            for identity, seen in before.items():
-                assert _seen(there[identity]) == seen, f"{identity} is not ours and was touched"
+        there: dict[str, Stack | Resource] = {**self._world.account.stacks, **self._world.account.resources}
+        for identity, seen in {**self._foreign_stacks, **self._foreign}.items():
+            assert _seen(there[identity]) == seen, f"{identity} is not ours and was touched"
 
     def _one_stack_each(self) -> None:
         names = [stack.name for stack in self._world.account.stacks.values()]
@@ -59,11 +62,26 @@ class Promises:
                 late = now - self._until(stack)
                 assert late <= 0, f"{stack.name} ({stack.status}) outlives its time by {late:.0f} s"
 
+    def _somebody_waits_for_each(self) -> None:
+        """An environment whose execution is gone is taken up by a sweep, before its time as after it."""
+        running = {one.name.partition("__")[0] for one in self._world.machines.running(ENVIRONMENT_MACHINE)}
+        for stack in self._world.account.stacks.values():
+            environment = stack.name.removeprefix("mayfly-")
+            if stack.there and stack.id not in self._foreign_stacks and not self.excused(stack):
+                waits = environment in running or self._world.timeline.now < self._disturbed(environment) + TAKEN_UP
+                assert waits, f"nobody waits for {stack.name}"
+
+    def _disturbed(self, environment: str) -> float:
+        """When something last went wrong that could concern this environment."""
+        disturbed = self._world.disturbed
+        return max(disturbed.get(environment, 0), disturbed.get(None, 0))
+
     def _until(self, stack: Stack) -> float:
         """The moment after which this stack must not be there any more."""
         environment = stack.name.removeprefix("mayfly-")
-        disturbed = self._world.disturbed
-        return max(self.due(stack), disturbed.get(environment, 0), disturbed.get(None, 0)) + BOUND
+        # With the table it is forgotten how far the teardown ladder was climbed, and it is climbed again.
+        bound = 2 * BOUND if self._world.records_were_lost else BOUND
+        return max(self.due(stack), self._disturbed(environment)) + bound
 
     def due(self, stack: Stack) -> float:
         """When a stack's time is over: its deadline, never past its ceiling, or an ending before that."""
@@ -75,7 +93,8 @@ class Promises:
             ceiling = LIFETIME_UNKNOWN if self._world.records_were_lost else CEILING * 60
             return min(_seconds(record["deadline"]), stack.created_at + ceiling)
         try:
-            return _seconds(stack.labels[tags.EXPIRES_AT])
+            # Its execution may know of an extension that the table does not know any more.
+            return max(_seconds(stack.labels[tags.EXPIRES_AT]), stack.created_at + CEILING * 60)
         except (KeyError, ValueError):
             return stack.created_at + LIFETIME_UNKNOWN
 
@@ -127,9 +146,7 @@ class Promises:
 
     def _open_records(self) -> list[str]:
         records = {name: self._world.record(name) for name in self._world.environments()}
-        return [name for name, record in records.items() if record and record["stage"] != "terminated"] + [
-            name for name, record in records.items() if record and record["stage"] == "terminated" and "live" in record
-        ]
+        return [name for name, one in records.items() if one and (one["stage"] != "terminated" or "live" in one)]
 
     def _told(self, environment: str) -> bool:
         """By the report of the latest sweep, or by an event."""

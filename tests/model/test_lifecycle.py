@@ -77,7 +77,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.promises = Promises(self.world)
         self.bad = 0
 
-    @initialize(minutes=st.sampled_from([0, 1, 5, 40]))
+    @initialize(minutes=st.sampled_from([0, 1, 5, 20]))
     def begin(self, minutes: int) -> None:
         """A history begins with a push; otherwise too many would be about nothing."""
         self.push("1.0.0", 1, False)
@@ -177,11 +177,27 @@ class Lifecycle(RuleBasedStateMachine):
         self._stack(one).protected = protected
         self.world.disturb(None)
 
+    @precondition(lambda self: self._stacks())
+    @rule(one=any_one)
+    def set_right(self, one: int) -> None:
+        """Somebody undoes what was done to a stack's tags and protection."""
+        stack = self._stack(one)
+        stack.labels, stack.protected = dict(stack.born_with), False
+        self.world.disturb(None)
+
     @precondition(lambda self: self.world.environments())
     @rule(one=any_one, kind=st.sampled_from(LEFT_BEHIND))
     def leave_something(self, one: int, kind: str) -> None:
         """Something that carries an environment's tags and is in no stack."""
         self.world.account.add(kind, {tags.CONTROLLER: CONTROLLER, tags.ENVIRONMENT: self._name(one)})
+        self.world.disturb(None)
+
+    @rule(number=st.integers(1, 7), kind=st.sampled_from(LEFT_BEHIND))
+    def find_orphans(self, number: int, kind: str) -> None:
+        """What is left of environments that nobody remembers, perhaps more than a sweep may end by itself."""
+        for each in range(number):
+            labels = {tags.CONTROLLER: CONTROLLER, tags.ENVIRONMENT: f"webshop-0-0-{each}-00000000-smoke"}
+            self.world.account.add(kind, labels)
         self.world.disturb(None)
 
     @precondition(lambda self: not self.world.records_were_lost)
@@ -201,7 +217,7 @@ class Lifecycle(RuleBasedStateMachine):
     def wait_a_moment(self, seconds: float) -> None:
         self.world.timeline.advance(seconds)
 
-    @rule(minutes=st.sampled_from([1, 3, 7, 20, 45]))
+    @rule(minutes=st.sampled_from([1, 3, 7, 20, 40]))
     def wait(self, minutes: int) -> None:
         self.world.timeline.advance(minutes * 60)
 
@@ -242,13 +258,13 @@ class Lifecycle(RuleBasedStateMachine):
         world.timeline.advance(600)  # what died is tried for the last time
         self.switch(False)
         quiet = 0
-        for _ in range((LIFETIME_UNKNOWN + 2 * BOUND) // 900):
+        for _ in range((LIFETIME_UNKNOWN + 2 * BOUND) // 300):
             if self.promises.halted:
                 self.let_through(100)
-            world.timeline.advance(900)
+            world.timeline.advance(300)
             self.promises.kept()
             quiet = quiet + 1 if not self.promises.open() else 0
-            if quiet == 2:
+            if quiet == 6:
                 break
         self._nothing_is_tried_for_ever()
 

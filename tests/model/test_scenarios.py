@@ -73,7 +73,7 @@ class TestALostTable:
         push(world)
         world.dynamodb.items.clear()
         finish(world)
-        world.timeline.advance(56 * MINUTE)  # to the midst of the deletion
+        world.timeline.advance(26 * MINUTE)  # to the midst of the deletion
         assert world.record(SMOKE)["stage"] == "terminating"
         for execution in world.machines.running(ENVIRONMENT_MACHINE):
             world.machines.stop(execution)
@@ -98,6 +98,16 @@ class TestTheKillSwitch:
     def test_takes_every_reason(self, world: World, why: str) -> None:
         assert world.deliver("set_kill_switch", switch(world, True, why))["accepted"]
         assert world.switch != "off"
+
+
+class TestALostEvent:
+    def test_of_a_deletion_is_made_up_for_by_a_look_and_nobody_is_alarmed(self, world: World) -> None:
+        push(world)
+        world.faults.events.append("lost")
+        finish(world)
+        world.timeline.advance(30 * MINUTE)
+        assert world.record(SMOKE)["stage"] == "terminated"
+        assert not world.events.about("Environment Failed", SMOKE)
 
 
 class TestAStackThatWasHandedToAnotherController:

@@ -85,6 +85,8 @@ class Stack:
     leaves: tuple[str, ...] = ()
     """Kinds of resources that outlive it."""
     obstacle: "Resource | None" = None
+    born_with: dict[str, str] = field(default_factory=dict)
+    """Its tags as they were set by the call that created it."""
     status: str = "CREATE_IN_PROGRESS"
     protected: bool = False
     blocked_by: list[Json] = field(default_factory=list)
@@ -142,7 +144,7 @@ class Account:
     # ---- creation
 
     def create(self, stack: Stack, instances: int) -> None:
-        self.stacks[stack.id] = stack
+        self.stacks[stack.id], stack.born_with = stack, dict(stack.labels)
         for number in range(instances):
             if stack.creation is not Creation.FAILS or number:
                 self.add("instance", stack.labels, stack.id, state="pending")

@@ -25,7 +25,7 @@ from tests.model import workload_api
 from tests.model.clients import Boto3, refusal
 from tests.model.controller import S3, SNS, SQS, SSM, STS, Events, StepFunctions
 from tests.model.dynamodb import DynamoDB, plain
-from tests.model.interpreter import Failure, Machines
+from tests.model.interpreter import Execution, Failure, Machines
 from tests.model.timeline import Timeline
 from tests.model.workload import Account, Resource, Stack
 
@@ -39,7 +39,7 @@ TABLE, QUEUE = "mayfly-records", "https://sqs.us-east-1.amazonaws.com/1111111111
 CONTROLLER, STRANGER = "111111111111/us-east-1/mayfly", "999999999999/us-east-1/mayfly"
 ENVIRONMENT_MACHINE = "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-run-environment"
 RELEASE_MACHINE = "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-run-release"
-LIFETIME, CEILING = 60, 120
+LIFETIME, CEILING = 30, 90
 """Minutes that an environment lives at first, and at most."""
 SWEEP_EVERY = 300
 SETTINGS = {
@@ -68,7 +68,7 @@ APPLICATION = {
     "account": "222222222222",
     "lifetime_minutes": LIFETIME,
     "ceiling_minutes": CEILING,
-    "warn_minutes_before": [30, 10],
+    "warn_minutes_before": [15, 5],
     "suites": [{"name": "smoke"}, {"name": "look", "kind": "manual"}],
 }
 _OWN_MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
@@ -114,6 +114,8 @@ class Invocation:
     seen: dict[str, tuple[dict[str, str], bool]] = field(default_factory=dict)
     """Tags and protection of what was read, by its id."""
     switch_read: bool = False
+    woken: int = 0
+    """Executions that were told that their time is over."""
 
 
 @dataclass
@@ -205,6 +207,8 @@ class World:
             raise refusal("ThrottlingException", "Rate exceeded")
         if operation == "get_parameter" and params["Name"].endswith("/kill-switch") and self._invocation:
             self._invocation.switch_read = True
+        if params.get("error") == "Overdue" and self._invocation:
+            self._invocation.woken += 1
         reply: Json = getattr(self._services[not session, service], operation)(session, **params)
         if fault:
             raise ReadTimeoutError(endpoint_url=operation)
@@ -258,7 +262,10 @@ class World:
                 self.disturb()
             if death == "before":
                 raise Died(name)
+            before, own = len(self.machines.executions), self._invocation
             answer = json.loads(json.dumps(function(name).handler(json.loads(json.dumps(event)), context)))
+            if name == "sweep_environments" and "counts" in answer:
+                self._capped(event, list(self.machines.executions.values())[before:], own.woken)
             if death == "after":
                 raise Died(name)
             return answer
@@ -376,6 +383,17 @@ class World:
         deadline = record.get("deadline") or stack.labels.get(tags.EXPIRES_AT, "")
         if ended_by == "deadline" and self.timeline.text < deadline and not self.records_were_lost:
             self.violations.append(f"{by} before its deadline {deadline}: {record['ending']}")
+
+    def _capped(self, event: Json, started: list[Execution], woken: int) -> None:
+        """One sweep ends three, or 30 per cent, or as many as a person lets through."""
+        existing = {stack.name for stack in self.account.stacks.values() if stack.there}
+        existing |= {
+            f"mayfly-{one.labels.get(tags.ENVIRONMENT)}" for one in self.account.resources.values() if one.there
+        }
+        allowed = max(3, int(len(existing) * 0.3), event.get("detail", {}).get("at_most", 0))
+        ends = woken + sum(execution.input["begin"] == "termination" for execution in started)
+        if ends > allowed:
+            self.violations.append(f"a sweep ends {ends} of {len(existing)} at once")
 
     # ---- looking at it
 
