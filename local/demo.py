@@ -6,12 +6,14 @@ enforced. The accounts are the local cloud's.
 
 import argparse
 import json
+import re
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -191,10 +193,10 @@ def summarise(story: Story) -> Json:
 
 def show(console: Console, summary: Json, seconds: float) -> None:
     """The closing table."""
-    table = Table(title="What each life took", title_justify="left", border_style="dim", expand=True)
-    table.add_column("suite")
-    table.add_column("ended by")
-    for title in ("built", "left", "transitions", "invocations", "calls", "cost"):
+    table = Table(title="\nWhat each life took", title_justify="left", border_style="dim", expand=True)
+    table.add_column("suite", no_wrap=True)
+    table.add_column("ended by", no_wrap=True)
+    for title in ("built", "left", "states", "functions", "calls", "cost"):
         table.add_column(title, justify="right", no_wrap=True)
     for life in summary["environments"]:
         figures = [life["instances_built"], life["instances_left"], life["state_transitions"]]
@@ -211,7 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--picture", type=Path, help="also write the last screen as SVG")
     arguments = parser.parse_args()
-    console = Console(record=bool(arguments.picture), width=118 if arguments.picture else None)
+    console = Console(record=bool(arguments.picture), width=100 if arguments.picture else None)
     began = time.monotonic()
     with (
         console.status("local cloud: a controller account and a workload account") as status,
@@ -227,13 +229,16 @@ def main() -> int:
         step("installed")
         status.stop()
         story = tell(console, cloud, installation)
+        console.print()
         summary = summarise(story)
     show(console, summary, time.monotonic() - began)
     target = ROOT / "build" / "demo.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(summary, indent=2) + "\n")
     if arguments.picture:
-        console.save_svg(str(arguments.picture), title="make demo")
+        # Without the web font that rich would have each reader's browser fetch.
+        plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+        console.save_svg(str(arguments.picture), title="make demo", code_format=plain)
     return 0 if not any(life["instances_left"] for life in summary["environments"]) else 1
 
 
