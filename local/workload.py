@@ -182,7 +182,8 @@ class _Call:
     @property
     def page(self) -> bool:
         """Whether the call asks for a further page."""
-        return any(self.parameters.get(name) for name in ("NextToken", "ExclusiveStartKey", "nextToken"))
+        names = ("NextToken", "ExclusiveStartKey", "nextToken", "PaginationToken")
+        return any(self.parameters.get(name) for name in names)
 
 
 @dataclass
