@@ -30,6 +30,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if record is None:
         reason = f"environment: expected one that Mayfly built, but it is '{asked.environment}'"
         return refuse(here.dead_letters, context.function_name, reason, event)
+    if "deadline" not in record:
+        reason = f"environment: expected one whose deadline is known, but the record of '{asked.environment}' was lost"
+        return refuse(here.dead_letters, context.function_name, reason, event)
 
     repeated = record.get("extended_by") == received.via and not record.get("ending")
     extension = again(record) if repeated else decide(record, received.at, asked.minutes)

@@ -72,6 +72,7 @@ class Execution:
     cause: str = ""
     state: str = ""
     ended: Signal = field(default_factory=Signal)
+    ended_at: float = 0
     children: list["Execution"] = field(default_factory=list)
     steps: Steps[Any] | None = None
 
@@ -189,7 +190,7 @@ class Machines:
 
     def _end(self, execution: Execution, status: str, output: Any = None, error: str = "", cause: str = "") -> None:
         execution.status, execution.output, execution.error, execution.cause = status, output, error, cause
-        execution.steps = None
+        execution.steps, execution.ended_at = None, self._timeline.now
         execution.ended.give(status)
 
     # ---- states

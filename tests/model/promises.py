@@ -64,12 +64,16 @@ class Promises:
 
     def _somebody_waits_for_each(self) -> None:
         """An environment whose execution is gone is taken up by a sweep, before its time as after it."""
-        running = {one.name.partition("__")[0] for one in self._world.machines.running(ENVIRONMENT_MACHINE)}
+        now = self._world.timeline.now
+        heard: dict[str, float] = {}
+        for one in self._world.machines.executions.values():
+            name = one.name.partition("__")[0]
+            heard[name] = max(heard.get(name, 0), now if one.running else one.ended_at)
         for stack in self._world.account.stacks.values():
             environment = stack.name.removeprefix("mayfly-")
             if stack.there and stack.id not in self._foreign_stacks and not self.excused(stack):
-                waits = environment in running or self._world.timeline.now < self._disturbed(environment) + TAKEN_UP
-                assert waits, f"nobody waits for {stack.name}"
+                since = max(heard.get(environment, 0), self._disturbed(environment))
+                assert now < since + TAKEN_UP, f"nobody waits for {stack.name}"
 
     def _disturbed(self, environment: str) -> float:
         """When something last went wrong that could concern this environment."""

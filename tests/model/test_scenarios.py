@@ -9,7 +9,7 @@ from botocore.validate import validate_parameters
 
 from mayfly.domain import tags
 from tests.model.promises import Promises
-from tests.model.workload import Block, Resource
+from tests.model.workload import Block, Creation, Resource
 from tests.model.world import CONTROLLER, ENVIRONMENT_MACHINE, STRANGER, World
 
 type Json = dict[str, Any]
@@ -19,9 +19,9 @@ MINUTE = 60
 LONG = 4 * 60 * MINUTE
 
 
-def push(world: World, minutes: float = 5) -> None:
+def push(world: World, minutes: float = 5, version: str = "1.0.0") -> None:
     """A version is pushed, and its environments wait for their tests."""
-    detail = {"application": "webshop", "version": "1.0.0", "artifact": "s3://artifacts/1"}
+    detail = {"application": "webshop", "version": version, "artifact": "s3://artifacts/1"}
     world.deliver("accept_code_version", world.on_the_bus("Code Version Pushed", detail))
     world.timeline.advance(minutes * MINUTE)
 
@@ -80,6 +80,19 @@ class TestALostTable:
         world.timeline.advance(30 * MINUTE)
         assert not promises.open()
 
+    def test_leaves_a_deadline_that_nobody_can_move(self, world: World) -> None:
+        push(world, minutes=0)
+        world.timeline.advance(125)  # to the moment between the stack's event and what it resumes
+        world.dynamodb.items.clear()
+        world.timeline.advance(MINUTE)  # what goes on begins the record anew, and knows of no deadline
+        asked = {"environment": SMOKE, "minutes": 10, "why": "looking", "requested_by": "dev"}
+        answer = world.deliver("accept_extension", world.on_the_bus("Environment Extension Requested", asked))
+        assert (
+            answer["reason"]
+            == f"environment: expected one whose deadline is known, but the record of '{SMOKE}' was lost"
+        )
+        assert len(world.sqs.messages) == 1
+
 
 class TestTheKillSwitch:
     def test_that_is_on_is_not_turned_off_by_an_older_message(self, world: World) -> None:
@@ -98,6 +111,26 @@ class TestTheKillSwitch:
     def test_takes_every_reason(self, world: World, why: str) -> None:
         assert world.deliver("set_kill_switch", switch(world, True, why))["accepted"]
         assert world.switch != "off"
+
+
+class TestACreationThatHangs:
+    def test_is_ended_at_its_deadline_by_a_sweep(self, world: World, promises: Promises) -> None:
+        world.cloudformation.next_creation = Creation.NEVER
+        push(world, minutes=60)
+        assert world.record(SMOKE)["stage"] == "terminated"
+        world.timeline.advance(LONG)
+        assert not promises.open()
+
+    def test_is_left_to_people_where_it_is_one_of_too_many(self, world: World, promises: Promises) -> None:
+        world.cloudformation.next_creation = Creation.NEVER
+        push(world, minutes=0)
+        push(world, minutes=60, version="1.0.1")
+        assert world.reports[-1]["halted"].startswith("4 of 4 environments are to be ended; 3 may be")
+        assert not world.destroyed
+        detail = {"at_most": 4, "why": "these are right", "requested_by": "ops"}
+        world.deliver("sweep_environments", world.on_the_bus("Sweep Requested", detail))
+        world.timeline.advance(10 * MINUTE)
+        assert not promises.open()
 
 
 class TestALostEvent:
