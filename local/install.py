@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.cloud import LocalCloud
+from local.cloud import CONTROLLER_ACCOUNT, LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent
 STACK = "mayfly"
 WORKLOAD_STACK = "workload-account-of-mayfly"
 """Does not begin with `mayfly-`: what Mayfly may delete does."""
 PARAMETERS = "/mayfly"
-CONTROLLER_ACCOUNT = "111111111111"
 
 type Say = Callable[[str], None]
 
