@@ -47,10 +47,11 @@ def refusal(call: Any, **arguments: Any) -> tuple[str, str]:
 
 
 def test_a_stack_is_in_progress_while_its_instances_boot_and_says_so_by_events(heard: Any, toys: Toys) -> None:
-    stack, environment = toys.broken_stack(size=3, effect="slow", seconds=2)
+    stack, environment = toys.broken_stack(size=3, effect="slow", seconds=8)
     assert toys.described(stack)["StackStatus"] == "CREATE_IN_PROGRESS"
     assert "Outputs" not in toys.described(stack)
-    eventually(lambda: toys.states_of(environment) == ["pending"] * 3)
+    states = eventually(lambda: toys.states_of(environment))
+    assert "pending" in states and set(states) <= {"pending", "running"}
     complete = toys.stack_becomes(stack, "CREATE_COMPLETE")
     assert complete["Outputs"][0]["OutputKey"] == "NetworkId"
     assert toys.states_of(environment) == ["running"] * 3
@@ -63,7 +64,7 @@ def test_a_stack_is_in_progress_while_its_instances_boot_and_says_so_by_events(h
 def test_a_deleted_stack_takes_its_instances_along(heard: Any, cloud: LocalCloud, toys: Toys) -> None:
     stack, environment = toys.stack()
     toys.stack_becomes(stack, "CREATE_COMPLETE")
-    cloud.fault("workload", stack="delete", environment=environment, effect="slow", seconds=2)
+    cloud.fault("workload", stack="delete", environment=environment, effect="slow", seconds=6)
     cloudformation = cloud.workload_client("cloudformation")
     cloudformation.delete_stack(StackName=stack, ClientRequestToken="gone")
     assert toys.described(stack)["StackStatus"] == "DELETE_IN_PROGRESS"
