@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import cold_starts, lives, sweep
+from bench import cold_starts, lives, retirement, sweep
 from local.cloud import LocalCloud
 from local.install import ROOT, install
 
@@ -19,6 +19,8 @@ def main() -> None:
         installation = install(cloud, status.update)
         status.update("lives")
         figures: dict[str, Any] = {"lives": show(console, "What a life costs", lives.measure(cloud, installation))}
+        status.update("retirement over 20,000 generated images")
+        figures["retirement"] = show(console, "Retirement", [retirement.measure(cloud)])[0]
         status.update("a sweep over 400 stacks and 4,000 instances: a few minutes")
         figures["sweep"] = show(console, "A sweep", [sweep.measure(cloud, installation)])[0]
     with console.status("cold starts"):

@@ -51,6 +51,8 @@ class LocalCloud:
         state_dir: where logs and `cloud.json` go; one running cloud a directory.
         port: of the controller account (the workload account takes the next one); default: any free ones.
         boot_seconds, delete_seconds: real seconds that a stack's instances take to boot and to go.
+        bake_seconds, image_seconds: real seconds that a builder's script takes, and that an image takes to be
+            created, copied or reported on.
         retry_scale: real seconds that a retry of a state machine waits per second of its interval.
     """
 
@@ -61,10 +63,17 @@ class LocalCloud:
         boot_seconds: float = 3.0,
         delete_seconds: float = 1.0,
         retry_scale: float = 0.05,
+        bake_seconds: float = 1.0,
+        image_seconds: float = 0.5,
     ) -> None:
         self.state_dir = Path(state_dir).resolve()
         self._port = port
-        self._settings = {"boot_seconds": boot_seconds, "delete_seconds": delete_seconds}
+        self._timing = {
+            "boot_seconds": boot_seconds,
+            "delete_seconds": delete_seconds,
+            "bake_seconds": bake_seconds,
+            "image_seconds": image_seconds,
+        }
         self._retry_scale = retry_scale
         self._processes: dict[Account, subprocess.Popen[bytes]] = {}
         self._urls: dict[Account, str] = {}
@@ -179,7 +188,7 @@ class LocalCloud:
     # ---- faults, measurements --------------------------------------------------------------------------
 
     def fault(self, where: Account, **spec: Any) -> None:
-        """Set a fault; the kinds are described in `local/controller.py` and `local/workload.py`."""
+        """Set a fault; the kinds are described in `local/controller.py`, `workload.py`, `machines.py`, `images.py`."""
         self._call(where, "POST", "faults", spec)
 
     def faults(self, where: Account) -> list[dict[str, Any]]:
@@ -204,7 +213,7 @@ class LocalCloud:
         self._call("controller", "DELETE", "ledger")
 
     def settings(self, **values: float) -> dict[str, float]:
-        """Change `boot_seconds` or `delete_seconds` of the workload account; returns what holds now."""
+        """Change `boot_seconds`, `delete_seconds`, `bake_seconds` or `image_seconds`; returns what holds now."""
         return dict(self._call("workload", "POST", "settings", values))
 
     def fleet(self) -> dict[str, dict[str, int]]:
@@ -270,8 +279,7 @@ class LocalCloud:
             "MOTO_ACCOUNT_ID": WORKLOAD_ACCOUNT,
             "MAYFLY_LOCAL_PORT": str(port),
             "MAYFLY_LOCAL_CONTROLLER_URL": self.controller_url,
-            "MAYFLY_LOCAL_BOOT_SECONDS": str(self._settings["boot_seconds"]),
-            "MAYFLY_LOCAL_DELETE_SECONDS": str(self._settings["delete_seconds"]),
+            "MAYFLY_LOCAL_TIMING": json.dumps(self._timing),
         }
 
     def _write_state(self) -> None:

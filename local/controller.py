@@ -67,6 +67,7 @@ class Controller:
         desk.offer("POST", "service-event", _put_service_event)
         self._ministack = _ministack("app")
         _require_iam(self._ministack)
+        _install_authorization()
         # MiniStack removes the containers of earlier runs when it starts; we use none, and own none.
         self._ministack._stop_docker_containers = lambda *_: None
         stepfunctions.install(desk.clock, retry_scale)
@@ -107,6 +108,25 @@ async def _body(receive: Receive) -> bytes:
         received += message.get("body", b"")
         more = message.get("more_body", False)
     return received
+
+
+# ---- permissions ---------------------------------------------------------------------------------------
+
+
+def _install_authorization() -> None:
+    """MiniStack asks for GetParametersByPath on `*`; AWS asks for it on the path, which policies here name."""
+    actions = _ministack("core.iam_actions")
+    extract = actions.extract_resource_arn
+
+    def extract_resource_arn(
+        service: str, method: str, path: str, headers: Any, body: bytes, query: Any, region: str, account: str
+    ) -> str:
+        if service == "ssm" and actions._action_from_target(headers) == "GetParametersByPath":
+            asked = json.loads(body)["Path"].strip("/")
+            return f"arn:aws:ssm:{region}:{account}:parameter/{asked}"
+        return str(extract(service, method, path, headers, body, query, region, account))
+
+    actions.extract_resource_arn = extract_resource_arn
 
 
 # ---- time ----------------------------------------------------------------------------------------------

@@ -50,6 +50,11 @@ def install(cloud: LocalCloud, say: Say = print) -> Installation:
     upload_blueprint(cloud, outputs, ROOT / "blueprints" / "fleet.yaml")
     for file in sorted((ROOT / "applications").glob("*.json")):
         configure(cloud, file.stem, json.loads(file.read_text()))
+    for file in sorted((ROOT / "families").glob("*.json")):
+        # The stand-in for a machine runs no checks: they all exit well there, and print nothing.
+        family = json.loads(file.read_text())
+        checks = [{**check, "stdout": None} for check in family["checks"]]
+        configure_family(cloud, file.stem, family | {"checks": checks})
     return Installation(outputs, image)
 
 
@@ -64,6 +69,21 @@ def configure(cloud: LocalCloud, application: str, configuration: dict[str, Any]
     cloud.client("ssm").put_parameter(
         Name=f"{PARAMETERS}/applications/{application}",
         Value=json.dumps(configuration, indent=1),
+        Type="String",
+        Overwrite=True,
+    )
+
+
+def configure_family(cloud: LocalCloud, family: str, configuration: dict[str, Any]) -> None:
+    """Puts an image family's configuration where Mayfly reads it, its builders in a network that there is."""
+    ec2 = cloud.workload_client("ec2")
+    subnet = ec2.describe_subnets()["Subnets"][0]
+    groups = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [subnet["VpcId"]]}])["SecurityGroups"]
+    network = {"subnet": subnet["SubnetId"], "security_groups": [groups[0]["GroupId"]]}
+    cloud.client("ssm").put_parameter(
+        Name=f"{PARAMETERS}/families/{family}",
+        # Without blanks: Parameter Store keeps 4 KB for nothing.
+        Value=json.dumps(configuration | network, separators=(",", ":")),
         Type="String",
         Overwrite=True,
     )

@@ -43,10 +43,12 @@ Announce = Callable[[Stack, str, str, str | None], None]
 
 @dataclass
 class Timing:
-    """Real seconds that instances take; changed at run time by `/_local/settings`."""
+    """Real seconds that things take; changed at run time by `/_local/settings`."""
 
     boot_seconds: float
     delete_seconds: float
+    bake_seconds: float
+    image_seconds: float
 
 
 @dataclass
@@ -123,8 +125,8 @@ class Stacks:
         def create_resources(stack: Stack) -> None:
             stacks.create(stack)
 
-        _replace(CloudFormationBackend, create_stack=create_stack, delete_stack=delete_stack)
-        _replace(Stack, create_resources=create_resources)
+        replace(CloudFormationBackend, create_stack=create_stack, delete_stack=delete_stack)
+        replace(Stack, create_resources=create_resources)
 
     def fleet(self) -> dict[str, dict[str, int]]:
         """Instances per environment and state, of the stacks that are not deleted."""
@@ -187,9 +189,9 @@ class Stacks:
         finally:
             self._here.making = None
         for instance in _instances_of(resource):
-            _set_state(instance, PENDING)
+            set_state(instance, PENDING)
             _tag_volumes(instance)
-            _own_interfaces(instance)
+            own_interfaces(instance)
             life.instances.append(instance)
         if kind != "AWS::AutoScaling::AutoScalingGroup":
             _resource_event(life, name, "CREATE_COMPLETE")
@@ -207,7 +209,7 @@ class Stacks:
                 _stop_if(life.deleting)
                 self._stop_if_too_late(life)
                 for instance in booting[up : int(share * len(booting))]:
-                    _set_state(instance, RUNNING)
+                    set_state(instance, RUNNING)
                 up = int(share * len(booting))
         with self._lock:
             _stop_if(life.deleting)
@@ -224,7 +226,7 @@ class Stacks:
                 self._drop(life, group, missing)
             else:
                 for instance in missing:
-                    _set_state(instance, RUNNING)  # it runs, it only never says so
+                    set_state(instance, RUNNING)  # it runs, it only never says so
             raise _Failed(name, _signals_reason(len(members) - len(missing), len(members)))
 
     def _drop(self, life: Life, group: FakeAutoScalingGroup, missing: list[Instance]) -> None:
@@ -306,7 +308,7 @@ class Stacks:
     def _shut_down(self, life: Life) -> None:
         for instance in life.instances:
             if instance.state != "terminated":
-                _set_state(instance, SHUTTING_DOWN)
+                set_state(instance, SHUTTING_DOWN)
 
     def _delete(self, life: Life, fault: Fault) -> None:
         time.sleep(fault.get("seconds", self._timing.delete_seconds))
@@ -358,7 +360,7 @@ class Stacks:
             _resource_event(life, name, "DELETE_FAILED", reason)
         for instance in life.instances:
             if instance.state == SHUTTING_DOWN[0]:  # what was not deleted goes on
-                _set_state(instance, RUNNING)
+                set_state(instance, RUNNING)
         life.deleting = False
         names = ", ".join(failures)
         self._status(life, "DELETE_FAILED", f"The following resource(s) failed to delete: [{names}]. ")
@@ -414,7 +416,7 @@ class Stacks:
             stack.enable_termination_protection = response._get_bool_param("EnableTerminationProtection")
             return ActionResult({"StackId": stack.stack_id})
 
-        _replace(
+        replace(
             CloudFormationResponse,
             update_termination_protection=update_termination_protection,
             create_stack=remember(CloudFormationResponse.create_stack),
@@ -444,7 +446,7 @@ class Stacks:
                 ]
             return create(name, definition, account, region, **kwargs)
 
-        _replace(FakeAutoScalingGroup, create_from_cloudformation_json=classmethod(create_from_cloudformation_json))
+        replace(FakeAutoScalingGroup, create_from_cloudformation_json=classmethod(create_from_cloudformation_json))
 
     def _install_activities(self) -> None:
         """moto answers DescribeScalingActivities with nothing."""
@@ -455,13 +457,14 @@ class Stacks:
             found = [one for one in activities if group in (None, one["AutoScalingGroupName"])]
             return ActionResult({"Activities": found})
 
-        _replace(AutoScalingResponse, describe_scaling_activities=describe_scaling_activities)
+        replace(AutoScalingResponse, describe_scaling_activities=describe_scaling_activities)
 
 
 # ---- moto's objects ------------------------------------------------------------------------------------
 
 
-def _replace(target: type, **members: Any) -> None:
+def replace(target: type, **members: Any) -> None:
+    """Give a class of moto's other members."""
     for name, member in members.items():
         setattr(target, name, member)
 
@@ -500,7 +503,8 @@ def _ended(resource: object) -> bool:
     return isinstance(resource, Instance) and resource.state == "terminated"
 
 
-def _set_state(instance: Any, state: tuple[str, int]) -> None:
+def set_state(instance: Any, state: tuple[str, int]) -> None:
+    """Put an instance into a state, which has a name and a code."""
     instance._state.name, instance._state.code = state
 
 
@@ -522,7 +526,7 @@ def _tag_volumes(instance: Any) -> None:
     instance.ec2_backend.create_tags(volumes, tags)
 
 
-def _own_interfaces(instance: Any) -> None:
+def own_interfaces(instance: Any) -> None:
     """moto leaves the network interfaces of a terminated instance behind; on AWS those go that came with it."""
     for interface in instance.nics.values():
         interface.delete_on_termination = True
@@ -605,7 +609,7 @@ def _install_outputs() -> None:
         done = re.fullmatch(r"(CREATE|UPDATE|UPDATE_ROLLBACK)_COMPLETE", stack.status)
         return outputs.fget(stack) if done else None
 
-    _replace(Stack, outputs=property(finished_outputs))
+    replace(Stack, outputs=property(finished_outputs))
 
 
 def _install_resource_status() -> None:
@@ -619,7 +623,7 @@ def _install_resource_status() -> None:
         self.resource_status = own[-1].resource_status if own else gone
         self.resource_status_reason = own[-1].resource_status_reason if own else None
 
-    _replace(StackResourceDTO, __init__=show)
+    replace(StackResourceDTO, __init__=show)
 
 
 def _install_tag_pages() -> None:
@@ -644,7 +648,7 @@ def _speed_up() -> None:
             for key, value in own.items()
         ]
 
-    _replace(TaggedEC2Resource, get_tags=get_tags)
+    replace(TaggedEC2Resource, get_tags=get_tags)
 
 
 def _kind(resource_id: str) -> str:

@@ -36,6 +36,7 @@ def install(clock: VirtualClock, retry_scale: float) -> None:
     sfn._execute_task = engine.execute_task
     sfn._with_retry_and_catch = engine.with_retry_and_catch
     sfn._run_sub_machine = engine.run_branch
+    sfn._apply_output_path = _with_output_of_succeed(sfn._apply_output_path)
     sfn._run_parallel_branches = _with_jsonata_output(sfn._run_parallel_branches)
     sfn._invoke_nested_start_execution = engine.start_child
     sfn._invoke_nested_start_execution_sync = engine.run_child
@@ -360,8 +361,7 @@ def _into(done: Future[Any], function: Callable[..., Any], *arguments: Any) -> N
 
 def _run_state(kind: str, state: Json, state_input: Any, execution: Json, ctx: Json) -> tuple[Any, str | None]:
     if kind == "Succeed":
-        output = sfn._apply_jsonata_output(state, state_input, ctx, default=state_input)
-        return sfn._apply_output_path(state, output, ctx), None
+        return sfn._apply_output_path(state, state_input, ctx), None
     if kind == "Fail":
         raise sfn._ExecutionError(*sfn._fail_state_error(state, state_input, ctx))
     run = getattr(sfn, f"_execute_{kind.lower()}")
@@ -380,6 +380,17 @@ def _with_jsonata_output(run: Callable[..., tuple[Any, str | None]]) -> Callable
         return results, following
 
     return run_parallel
+
+
+def _with_output_of_succeed(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """MiniStack ignores Output of a Succeed state in JSONata; on AWS it is the execution's output."""
+
+    def apply_output(state: Json, data: Any, ctx: Json | None = None) -> Any:
+        if state.get("Type") == "Succeed" and sfn._state_query_language(state, ctx) == "JSONata":
+            return sfn._apply_jsonata_output(state, data, ctx, default=data)
+        return apply(state, data, ctx)
+
+    return apply_output
 
 
 # ---- executions ----------------------------------------------------------------------------------------

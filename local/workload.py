@@ -17,8 +17,11 @@ Faults (`cloud.fault("workload", ...)`, all with `environment`: glob and `times`
     {"stack": "delete", "effect": ...}
         delete_failed   the resource (`resource`) stays, with `reason`
         slow            it takes `seconds`
-    {"event": status, "effect": "lose" | "duplicate" | "delay"}
-        a stack's status event is not delivered, delivered twice, or `seconds` later
+    {"event": status or detail type, "effect": "lose" | "duplicate" | "delay"}
+        an event of a service (a stack's status, a builder's or an image's state, a command's status) is not
+        delivered, delivered twice, or `seconds` later. The environment of what belongs to a bake is the bake id.
+
+The faults of builders, images and commands are described in `local/machines.py` and `local/images.py`.
 """
 
 from __future__ import annotations
@@ -26,16 +29,14 @@ from __future__ import annotations
 import io
 import json
 import os
-import queue
 import re
 import sys
 import threading
 import time
 import urllib.parse
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -44,24 +45,18 @@ from werkzeug.serving import make_server
 from werkzeug.test import run_wsgi_app
 
 from local.clock import VirtualClock
+from local.delivery import Delivery
 from local.desk import PREFIX, Desk
-from local.faults import Fault, Faults, end_with_parent
+from local.faults import Fault, end_with_parent
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
-
-REGION = "us-east-1"
-DELIVERY_ATTEMPTS = 5
 
 
 def main() -> None:
     """Serve until the parent process ends or SIGTERM arrives."""
     end_with_parent(int(os.environ["MAYFLY_LOCAL_PARENT"]))
-    workload = Workload(
-        os.environ["MAYFLY_LOCAL_CONTROLLER_URL"],
-        float(os.environ["MAYFLY_LOCAL_BOOT_SECONDS"]),
-        float(os.environ["MAYFLY_LOCAL_DELETE_SECONDS"]),
-    )
+    workload = Workload(os.environ["MAYFLY_LOCAL_CONTROLLER_URL"], json.loads(os.environ["MAYFLY_LOCAL_TIMING"]))
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
     class QuietHandler(MotoRequestHandler):
@@ -79,21 +74,25 @@ def main() -> None:
 class Workload:
     """moto's WSGI application with the local cloud's own routes in front of it."""
 
-    def __init__(self, controller_url: str, boot_seconds: float, delete_seconds: float) -> None:
+    def __init__(self, controller_url: str, timing: dict[str, float]) -> None:
         self._desk = desk = Desk()
         _install_time(desk.clock)
         # moto's modules are imported from here on: they take its clock along.
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+        from local.images import Images
+        from local.machines import Machines
         from local.stacks import Stacks, Timing
 
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.RLock()
         self._sessions: dict[str, str] = {}  # access key -> role session name
-        self._timing = Timing(boot_seconds, delete_seconds)
-        delivery = _Delivery(controller_url, desk.clock, desk.faults)
+        self._timing = Timing(**timing)
+        delivery = Delivery(controller_url, desk.clock, desk.faults)
         stacks = Stacks(desk.clock, desk.faults, self._timing, self._lock, delivery.announce)
         stacks.install()
+        Machines(desk.faults, self._timing, self._lock, delivery.say).install()
+        Images(desk.clock, desk.faults, self._timing, self._lock, delivery.say).install()
         desk.offer("GET", "fleet", lambda _: stacks.fleet())
         desk.offer("POST", "settings", lambda body: self._set(**body))
 
@@ -118,7 +117,7 @@ class Workload:
         if fault and fault.get("when", "before") == "before":
             answer = _fault_answer(call, fault)
         else:
-            answer = self._ask_moto(environ)
+            answer = _no_recipes(call) if call.service == "imagebuilder" else self._ask_moto(environ)
             answer = _fault_answer(call, fault) if fault else answer
         if call.action == "AssumeRole" and answer.code == 200:
             self._remember_session(call, answer.body)
@@ -149,11 +148,9 @@ class Workload:
         if key:
             self._sessions[key.group(1).decode()] = call.parameters.get("RoleSessionName", [""])[0]
 
-    def _set(self, boot_seconds: float | None = None, delete_seconds: float | None = None) -> dict[str, float]:
-        timing = self._timing
-        timing.boot_seconds = timing.boot_seconds if boot_seconds is None else boot_seconds
-        timing.delete_seconds = timing.delete_seconds if delete_seconds is None else delete_seconds
-        return {"boot_seconds": timing.boot_seconds, "delete_seconds": timing.delete_seconds}
+    def _set(self, **seconds: float) -> dict[str, float]:
+        vars(self._timing).update(asdict(replace(self._timing, **seconds)))
+        return asdict(self._timing)
 
 
 def _install_time(clock: VirtualClock) -> None:
@@ -232,6 +229,18 @@ def _fault_answer(call: _Call, fault: Fault) -> _Answer:
     return _Answer(f"{status} Error", headers, body)
 
 
+def _no_recipes(call: _Call) -> _Answer:
+    """moto has no Image Builder: nobody has recipes here, which whoever looks for the use of images has to ask."""
+    lists = {
+        "POST /ListImageRecipes": "imageRecipeSummaryList",
+        "POST /ListContainerRecipes": "containerRecipeSummaryList",
+    }
+    if call.action not in lists:
+        return _fault_answer(call, {"error": "NotImplemented", "status": 501})
+    body = json.dumps({lists[call.action]: []}).encode()
+    return _Answer("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body)
+
+
 def _xml_error(service: str, code: str, message: str, status: int) -> str:
     error = f"<Code>{code}</Code><Message>{message}</Message>"
     request = uuid.uuid4()
@@ -239,95 +248,6 @@ def _xml_error(service: str, code: str, message: str, status: int) -> str:
         return f"<Response><Errors><Error>{error}</Error></Errors><RequestID>{request}</RequestID></Response>"
     side = "Sender" if status < 500 else "Receiver"
     return f"<ErrorResponse><Error><Type>{side}</Type>{error}</Error><RequestId>{request}</RequestId></ErrorResponse>"
-
-
-# ---- status events -------------------------------------------------------------------------------------
-
-
-class _Delivery:
-    """Brings stacks' status changes through this account's EventBridge to the buses of the controller account.
-
-    moto emits no service events. As on AWS, one arrives somewhere only if a rule on the default bus matches it
-    and names a bus there; events keep their order unless a fault delays one.
-    """
-
-    def __init__(self, controller_url: str, clock: VirtualClock, faults: Faults) -> None:
-        self._url = f"{controller_url}/_local/service-event"
-        self._clock = clock
-        self._faults = faults
-        self._waiting: queue.Queue[dict[str, Any]] = queue.Queue()
-        threading.Thread(target=self._deliver, name="delivery", daemon=True).start()
-
-    def announce(self, stack: Any, status: str, reason: str, token: str | None) -> None:
-        """Say that a stack has a new status."""
-        detail: dict[str, Any] = {
-            "stack-id": stack.stack_id,
-            "status-details": {"status": status, "status-reason": reason},
-        }
-        if token:
-            detail["client-request-token"] = token
-        event = {
-            "version": "0",
-            "id": str(uuid.uuid4()),
-            "detail-type": "CloudFormation Stack Status Change",
-            "source": "aws.cloudformation",
-            "account": stack.account_id,
-            "time": self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "region": stack.region_name,
-            "resources": [stack.stack_id],
-            "detail": detail,
-        }
-        environment = stack.tags.get("mayfly:environment", stack.name.removeprefix("mayfly-"))
-        fault = self._faults.take("event", event=status, environment=environment)
-        for bus in _buses_for(event):
-            self._send({**event, "event-bus": bus}, fault or {"effect": None})
-
-    def _send(self, event: dict[str, Any], fault: Fault) -> None:
-        match fault["effect"]:
-            case "lose":
-                return
-            case "delay":
-                timer = threading.Timer(fault["seconds"], self._waiting.put, [event])
-                timer.daemon = True
-                timer.start()
-                return
-            case "duplicate":
-                self._waiting.put(event)
-        self._waiting.put(event)
-
-    def _deliver(self) -> None:
-        while True:
-            event = self._waiting.get()
-            for attempt in range(DELIVERY_ATTEMPTS):
-                if self._post(event):
-                    break
-                time.sleep(0.1 * 2**attempt)
-
-    def _post(self, event: dict[str, Any]) -> bool:
-        headers = {"content-type": "application/json"}
-        request = urllib.request.Request(self._url, json.dumps(event).encode(), headers, method="POST")
-        try:
-            with urllib.request.urlopen(request, timeout=10):
-                return True
-        except OSError as error:
-            print(f"event not delivered to {event['event-bus']}: {error}", flush=True)  # noqa: T201 - the log
-            return False
-
-
-def _buses_for(event: dict[str, Any]) -> list[str]:
-    """Names of the other account's buses to which rules on this account's default bus send the event."""
-    from moto.events.models import events_backends
-
-    rules = events_backends[event["account"]][event["region"]].describe_event_bus("default").rules.values()
-    message: Any = event
-    arns = [
-        target["Arn"]
-        for rule in rules
-        if rule.state == "ENABLED" and rule.event_pattern.get_pattern() and rule.event_pattern.matches_event(message)
-        for target in rule.targets
-    ]
-    buses = [arn.split(":", 5)[4:] for arn in arns if ":event-bus/" in arn]
-    return [bus.removeprefix("event-bus/") for account, bus in buses if account != event["account"]]
 
 
 if __name__ == "__main__":

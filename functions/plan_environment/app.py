@@ -39,7 +39,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def ordered(order: Order, now: datetime) -> dict[str, Any]:
     """What is remembered of a new environment."""
     kept = {"release", "application", "version", "suite", "kind", "owner", "owner_topic"}
-    kept |= {"account", "region", "image", "instance_count", "warn_minutes_before"}
+    kept |= {"account", "region", "image", "channel", "instance_count", "warn_minutes_before"}
     return order.model_dump(mode="json", include=kept) | {
         "stage": "planned",
         "planned_at": text(now),

@@ -5,9 +5,9 @@ from typing import Any
 from mayfly.aws import catalogue
 from mayfly.aws.records import Entry, Records
 from mayfly.domain.identity import environment_id
-from mayfly.messages import Application, CodeVersionPushed, Order, Refused
+from mayfly.messages import CodeVersionPushed, Order
 from mayfly.observability import logger
-from mayfly.settings import Settings, settings
+from mayfly.settings import settings
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -17,9 +17,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     logger.append_keys(release=release)
     pushed = CodeVersionPushed.model_validate(event["pushed"])
     application = catalogue.application(here.parameters, pushed.application)
-    image = catalogue.image(here.parameters, application.image)
+    account, region = catalogue.place(here, application.account, application.region)
+    image = catalogue.image(here, application.image, region)
     blueprint = catalogue.pin(here.blueprints, application.blueprint)
-    account, region = place(here, application)
     orders = [
         Order(
             environment=environment_id(release, suite.name),
@@ -27,6 +27,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             suite=suite.name,
             kind=suite.kind,
             image=image,
+            channel=f"{application.image.family}/{application.image.channel}",
             blueprint=blueprint,
             account=account,
             region=region,
@@ -49,13 +50,3 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         Entry(event["now"], context.function_name, "planned", why),
     )
     return {"release": release, "orders": orders}
-
-
-def place(here: Settings, application: Application) -> tuple[str, str]:
-    """Where an application's environments live. What is built elsewhere, no sweep would find."""
-    account, region, _ = here.controller.split("/", 2)
-    chosen = (application.account or account, application.region or region)
-    if chosen not in here.places:
-        known = ", ".join("/".join(place) for place in here.places)
-        raise Refused(f"account, region: expected one of {known}, but it is {'/'.join(chosen)}")
-    return chosen

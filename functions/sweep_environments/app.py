@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from mayfly.aws import executions, survey, switch
+from mayfly.aws import bakes, builders, clients, executions, survey, switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.expiring import warn
@@ -13,7 +13,7 @@ from mayfly.aws.letters import refuse
 from mayfly.aws.records import Records
 from mayfly.aws.reports import keep
 from mayfly.aws.survey import Place
-from mayfly.domain import sweep
+from mayfly.domain import sweep, tags
 from mayfly.domain.moment import text
 from mayfly.domain.stack import Answer
 from mayfly.domain.sweep import Action, Decision, Found, Policy, Remembered
@@ -22,6 +22,7 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
 type Case = tuple[Decision, Found | None, dict[str, Any] | None, Place]
+type BuilderCase = tuple[Decision, Place]
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -41,9 +42,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     running |= executions.running(here.environment_machine)
     policy = Policy(here.controller, most=here.most_ends, share=here.share_ended / 100)
     cases = list(decide_all(now, everywhere, unseen, records, running, policy))
-    decisions = [case[0] for case in cases]
+    left = list(decide_builders(here, now, policy, unseen))
+    decisions = [case[0] for case in cases] + [case[0] for case in left]
     ends = sum(decision.action in (Action.END, Action.WAKE) for decision in decisions)
-    limit = sweep.limit(ends, sum(case[1] is not None for case in cases), policy, asked.at_most)
+    existing = sum(case[1] is not None for case in cases) + len(left)
+    limit = sweep.limit(ends, existing, policy, asked.at_most)
     said = switch.read(here.parameters)
     halted = limit.reason if limit.exceeded else f"the kill switch is on: {said}" if said != switch.OFF else ""
     report = {
@@ -59,6 +62,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )
     if not asked.dry_run:
         act(here, now, cases, records, halted, policy)
+        if not halted:
+            end_builders(here, left)
         tell(here, report)
     return report | {"dry_run": asked.dry_run}
 
@@ -85,6 +90,25 @@ def decide_all(
         if "/".join(place) in unseen:
             decision = Decision(name, Action.KEEP, "its place could not be looked at")
         yield Decision(name, decision.action, decision.reason), None, record, place
+
+
+def decide_builders(here: Settings, now: datetime, policy: Policy, unseen: Collection[str]) -> Iterator[BuilderCase]:
+    """One decision for each bake that has a builder, or a volume of one, somewhere."""
+    running = executions.running(here.bake_machine)
+    for place in here.places:
+        if "/".join(place) in unseen:
+            continue
+        found = builders.leftovers(clients.workload(*place, here.workload_role, None), here.controller)
+        for bake, labels in {one.labels[tags.BAKE]: one.labels for one in found}.items():
+            yield sweep.decide_builder(now, bake, labels, bake in running, policy), place
+
+
+def end_builders(here: Settings, cases: Iterable[BuilderCase]) -> None:
+    """Removes what dead bakes left, on the way on which living ones do."""
+    for decision, place in cases:
+        if decision.action is Action.END:
+            with going_on(decision.environment):
+                bakes.clean_up(here, place, decision.environment)
 
 
 def remembered(record: dict[str, Any] | None) -> Remembered | None:

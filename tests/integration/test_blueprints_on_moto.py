@@ -203,13 +203,22 @@ def test_a_workload_account_lets_its_controller_in_and_forwards_events(controlle
     assert f"{controller}/{REGION}/mayfly" in policy
     assert "${aws:PrincipalTag/mayfly:environment}" in policy  # IAM's variable, left alone by Fn::Sub
 
-    (rule,) = events.list_rules()["Rules"]
-    (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-    assert target["Arn"] == f"arn:aws:events:{REGION}:{controller}:event-bus/mayfly"
-    pattern = json.loads(rule["EventPattern"])
+    patterns = {}
+    for rule in events.list_rules()["Rules"]:
+        (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        assert target["Arn"] == f"arn:aws:events:{REGION}:{controller}:event-bus/mayfly"
+        pattern = json.loads(rule["EventPattern"])
+        patterns[pattern["detail-type"][0]] = pattern
     prefix = f"arn:aws:cloudformation:{REGION}:{DEFAULT_ACCOUNT_ID}:stack/mayfly-"
-    assert pattern["detail"]["stack-id"] == [{"prefix": prefix}]
+    assert patterns["CloudFormation Stack Status Change"]["detail"]["stack-id"] == [{"prefix": prefix}]
+    assert patterns["EC2 Instance State-change Notification"]["detail"] == {"state": ["stopped", "terminated"]}
+    assert patterns["EC2 AMI State Change"]["source"] == ["aws.ec2"]
+    assert patterns["EC2 Command Invocation Status-change Notification"]["source"] == ["aws.ssm"]
 
+    (images,) = iam.list_attached_role_policies(RoleName="mayfly-workload")["AttachedPolicies"]
+    assert images["PolicyName"] == "mayfly-images"
+    # CloudFormation detaches a policy that it deletes; moto does not.
+    iam.detach_role_policy(RoleName="mayfly-workload", PolicyArn=images["PolicyArn"])
     cloudformation.delete_stack(StackName=stack)
     assert iam.list_roles()["Roles"] == []
     assert events.list_rules()["Rules"] == []

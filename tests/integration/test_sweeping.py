@@ -437,7 +437,7 @@ class TestEverythingIsLookedAt:
         world.wire.small_pages()
         report = world.call(DOOR, asked(LATER, at_most=10))
         assert report["counts"] == {"keep": 3, "end": 6, "wake": 0, "adopt": 0, "refuse": 0}
-        assert len(world.wire.heard("ListExecutions")) == 6  # three pages, before and after
+        assert len(world.wire.heard("ListExecutions")) == 7  # three pages, before and after; one of the bakes'
 
     def test_beyond_what_one_call_reads_of_records(self, world: World) -> None:
         facts = {"deadline": DEADLINE, "ceiling": CEILING, "planned_at": NOW, "account": WORKLOAD_ACCOUNT}

@@ -265,6 +265,8 @@ class World:
     bus: str
     reports: str
     topic: str
+    promotion_machine: str = ""
+    bake_machine: str = ""
 
     def call(self, name: str, event: Json) -> Json:
         """Invokes a function. Event and answer pass through JSON, as they do on Lambda."""

@@ -60,7 +60,7 @@ class TestFunctions:
         assert "time.time" not in text
 
     def test_no_function_imports_another(self, file):
-        known = {"collections", "dataclasses", "datetime", "json", "mayfly", "typing"}
+        known = {"collections", "dataclasses", "datetime", "json", "mayfly", "pathlib", "typing"}
         assert {module.split(".")[0] for module in imports(file)} <= known
 
 

@@ -358,13 +358,18 @@ def policy_statements(parsed: Mapping[str, Any], role: str | None = None) -> Ite
                 yield from policy.get("PolicyDocument", {}).get("Statement", ())
 
 
-def allowing(role: str, action: str) -> dict[str, Any]:
-    """The one statement of the role that allows the action by name."""
-    (statement,) = (
+def all_allowing(role: str, action: str) -> list[dict[str, Any]]:
+    """The statements of the role that allow the action by name."""
+    return [
         statement
         for statement in policy_statements(account, role)
         if statement["Effect"] == "Allow" and action in as_list(statement["Action"])
-    )
+    ]
+
+
+def allowing(role: str, action: str) -> dict[str, Any]:
+    """The one statement of the role that allows the action by name."""
+    (statement,) = all_allowing(role, action)
     return statement
 
 
@@ -375,6 +380,7 @@ OURS = {
         {"Ref": "ControllerTag"},
     ]
 }
+LOOKING = re.compile(r"\w+:(Describe\w+|List\w+|GetResources|GetParameter|GetCommandInvocation)$")
 THIS_SESSION = "${aws:PrincipalTag/mayfly:environment}"
 DESTRUCTIVE = re.compile(r"\w+:(Delete|Terminate|Release|Revoke|Detach|Disassociate|Remove|Update|Stop|\*)")
 
@@ -388,7 +394,9 @@ class TestWorkloadRole:
         assert statement["Condition"]["ArnLike"] == {
             "aws:PrincipalArn": {"Fn::Sub": "arn:${AWS::Partition}:iam::${ControllerAccountId}:role/mayfly-*"}
         }
-        assert statement["Condition"]["ForAllValues:StringEquals"] == {"aws:TagKeys": ["mayfly:environment"]}
+        assert statement["Condition"]["ForAllValues:StringEquals"] == {
+            "aws:TagKeys": ["mayfly:environment", "mayfly:bake", "mayfly:image-family"]
+        }
 
     def test_creates_only_tagged_stacks_with_a_deadline_through_the_service_role(self) -> None:
         statement = allowing("WorkloadRole", "cloudformation:CreateStack")
@@ -402,28 +410,112 @@ class TestWorkloadRole:
             "Null": {"aws:RequestTag/mayfly:expires-at": "false"},
         }
 
-    @pytest.mark.parametrize("action", ["cloudformation:DeleteStack", "ec2:TerminateInstances"])
-    def test_ends_only_the_environment_of_its_session(self, action: str) -> None:
-        condition = allowing("WorkloadRole", action)["Condition"]["StringEquals"]
-        assert condition == {
-            "aws:ResourceTag/mayfly:controller": OURS,
-            "aws:ResourceTag/mayfly:environment": THIS_SESSION,
-        }
+    @pytest.mark.parametrize(
+        ("action", "labels"),
+        [
+            ("cloudformation:DeleteStack", ["environment"]),
+            ("ec2:TerminateInstances", ["environment", "bake"]),
+            ("ec2:DeleteVolume", ["environment", "bake"]),
+        ],
+    )
+    def test_ends_only_the_environment_or_the_builder_of_its_session(self, action: str, labels: list[str]) -> None:
+        assert [each["Condition"]["StringEquals"] for each in all_allowing("WorkloadRole", action)] == [
+            {
+                "aws:ResourceTag/mayfly:controller": OURS,
+                f"aws:ResourceTag/mayfly:{label}": f"${{aws:PrincipalTag/mayfly:{label}}}",
+            }
+            for label in labels
+        ]
 
-    def test_passes_the_service_role_to_cloudformation_only(self) -> None:
-        statement = allowing("WorkloadRole", "iam:PassRole")
-        assert statement["Resource"] == {"Fn::GetAtt": ["ServiceRole", "Arn"]}
-        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}}
+    def test_launches_only_builders_of_its_session_with_a_deadline(self) -> None:
+        launched, launched_from = all_allowing("WorkloadRole", "ec2:RunInstances")
+        assert launched["Condition"] == {
+            "StringEquals": {
+                "aws:RequestTag/mayfly:controller": OURS,
+                "aws:RequestTag/mayfly:bake": "${aws:PrincipalTag/mayfly:bake}",
+            },
+            "Null": {"aws:RequestTag/mayfly:expires-at": "false"},
+        }
+        assert not re.search("instance/|volume/", str(launched_from["Resource"]))
+        assert launched_from["Condition"] == {"Null": {"aws:PrincipalTag/mayfly:bake": "false"}}
+
+    def test_runs_commands_on_instances_of_its_session_s_environment_only(self) -> None:
+        on_instances, as_document = all_allowing("WorkloadRole", "ssm:SendCommand")
+        assert on_instances["Condition"]["StringEquals"] == {"ssm:resourceTag/mayfly:environment": THIS_SESSION}
+        assert str(as_document["Resource"]).endswith("document/AWS-RunShellScript'}")
+
+    def test_passes_roles_to_the_one_service_that_each_is_for(self) -> None:
+        passed = {
+            each["Resource"]["Fn::GetAtt"][0]: each["Condition"]["StringEquals"]["iam:PassedToService"]
+            for each in all_allowing("WorkloadRole", "iam:PassRole")
+        }
+        assert passed == {"ServiceRole": "cloudformation.amazonaws.com", "BuilderRole": "ec2.amazonaws.com"}
 
     def test_beyond_that_it_only_looks(self) -> None:
         for statement in policy_statements(account, "WorkloadRole"):
             if statement["Effect"] == "Allow" and "Condition" not in statement:
                 # The resource is bound to the session's environment there, as a condition elsewhere.
                 bound = "${aws:PrincipalTag/mayfly:environment}" in json.dumps(statement["Resource"]).replace("!", "")
-                looks = all(
-                    re.match(r"\w+:(Describe\w+|List\w+|GetResources)$", action) for action in statement["Action"]
-                )
+                looks = all(re.match(LOOKING, action) for action in as_list(statement["Action"]))
                 assert bound or looks, statement["Sid"]
+
+
+class TestBuilderRole:
+    def test_says_how_it_went_and_nothing_else_by_tags(self) -> None:
+        statement = allowing("BuilderRole", "ec2:CreateTags")
+        assert statement["Condition"]["ForAllValues:StringEquals"] == {"aws:TagKeys": ["mayfly:bake-result"]}
+        assert statement["Condition"]["StringEquals"] == {"aws:ResourceTag/mayfly:controller": OURS}
+
+    def test_destroys_nothing(self) -> None:
+        actions = [a for each in policy_statements(account, "BuilderRole") for a in as_list(each["Action"])]
+        assert not [action for action in actions if DESTRUCTIVE.match(action)]
+
+
+class TestImagePolicy:
+    """What Mayfly may do with images: each session those of one family."""
+
+    def test_is_the_workload_role_s_alone(self) -> None:
+        for name in ("ImagePolicy", "ImageKeyPolicy"):
+            assert account["Resources"][name]["Properties"]["Roles"] == [{"Ref": "WorkloadRole"}]
+
+    @pytest.mark.parametrize(
+        "action",
+        ["DeregisterImage", "DeleteSnapshot", "DisableImage", "EnableImageDeprecation", "ModifyImageAttribute"],
+    )
+    def test_changes_and_ends_only_images_of_the_session_s_family(self, action: str) -> None:
+        assert allowing("ImagePolicy", f"ec2:{action}")["Condition"] == {
+            "StringEquals": {
+                "aws:ResourceTag/mayfly:controller": OURS,
+                "aws:ResourceTag/mayfly:image-family": "${aws:PrincipalTag/mayfly:image-family}",
+            },
+            "Null": {"aws:ResourceTag/mayfly:image-family": "false"},
+        }
+
+    def test_copies_from_ours_and_as_ours_only(self) -> None:
+        conditions = [each["Condition"]["StringEquals"] for each in all_allowing("ImagePolicy", "ec2:CopyImage")]
+        family = "${aws:PrincipalTag/mayfly:image-family}"
+        assert [
+            each[f"aws:{kind}/mayfly:image-family"]
+            for each, kind in zip(conditions, ("ResourceTag", "RequestTag"), strict=True)
+        ] == [family] * 2
+
+    def test_writes_parameters_of_the_session_s_family_only(self) -> None:
+        (resource,) = allowing("ImagePolicy", "ssm:PutParameter")["Resource"].values()
+        assert resource.endswith(":parameter/mayfly/images/${!aws:PrincipalTag/mayfly:image-family}/*")
+
+    def test_without_a_condition_only_looks(self) -> None:
+        for statement in policy_statements(account, "ImagePolicy"):
+            if "Condition" not in statement and statement["Sid"] != "SayWhereChannelsPoint":
+                assert statement["Sid"] == "LookForUse"
+                assert all(re.match(r"\w+:(Describe|List|GetParametersByPath)", each) for each in statement["Action"])
+
+    def test_ends_nothing_that_is_protected(self) -> None:
+        (deny,) = (each for each in policy_statements(account, "ImagePolicy") if each["Effect"] == "Deny")
+        assert {"ec2:DeregisterImage", "ec2:DisableImage", "ec2:DeleteSnapshot"} == set(deny["Action"])
+
+    def test_fits_into_a_managed_policy(self) -> None:
+        document = account["Resources"]["ImagePolicy"]["Properties"]["PolicyDocument"]
+        assert len(json.dumps(document, separators=(",", ":"))) < 6144
 
 
 class TestServiceRole:

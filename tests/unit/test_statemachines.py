@@ -8,6 +8,8 @@ import jsonata
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from mayfly.domain.bake import SCRIPT_MARGIN
+
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 RESOURCES = TEMPLATE["Resources"]
@@ -18,6 +20,7 @@ MACHINES = {
 }
 DEFINITIONS = {name: json.loads((ROOT / machine["DefinitionUri"]).read_text()) for name, machine in MACHINES.items()}
 LIFE = DEFINITIONS["RunEnvironment"]["States"]
+BAKE = DEFINITIONS["BakeImage"]["States"]
 CLEANUP = "Delete Stack"
 
 
@@ -120,13 +123,16 @@ class TestShape:
         for expression in expressions(state):
             jsonata.Jsonata.jsonata(expression)
 
-    def test_no_expression_of_the_life_uses_a_variable_that_some_way_there_leaves_unassigned(self):
-        """An undefined variable fails the execution past every Catch: the one thing that could leave a stack behind."""
-        assigned = {DEFINITIONS["RunEnvironment"]["StartAt"]: frozenset()}
+    @pytest.mark.parametrize("machine", ["RunEnvironment", "BakeImage"])
+    def test_no_expression_uses_a_variable_that_some_way_there_leaves_unassigned(self, machine):
+        """An undefined variable fails the execution past every Catch: the one thing that could leave a stack or a
+        builder behind."""
+        states = DEFINITIONS[machine]["States"]
+        assigned = {DEFINITIONS[machine]["StartAt"]: frozenset()}
         waiting = list(assigned)
         while waiting:
             name = waiting.pop()
-            state = LIFE[name]
+            state = states[name]
             ways = [(state.get(key), state.get("Assign", {})) for key in ("Next", "Default") if key in state]
             ways += [(choice["Next"], choice.get("Assign", {})) for choice in state.get("Choices", [])]
             ways += [(catch["Next"], catch.get("Assign", {})) for catch in state.get("Catch", [])]
@@ -137,7 +143,7 @@ class TestShape:
                 if now != before:
                     assigned[target] = now
                     waiting.append(target)
-        for name, state in LIFE.items():
+        for name, state in states.items():
             for expression in expressions(state):
                 local = set(re.findall(r"\$(\w+) :=", expression)) | set(
                     re.findall(r"function\(\$(\w+), \$(\w+)\)", expression) and ["v", "k"]
@@ -284,3 +290,93 @@ class TestTheLife:
         run = DEFINITIONS["RunRelease"]["States"]["Run Suites"]["ItemProcessor"]["States"]["Run Environment"]
         assert run["Catch"][0]["ErrorEquals"] == ["States.ALL"]
         assert run["Arguments"]["Name"] == "{% $states.input.environment %}"
+
+
+class TestAPromotion:
+    """One write moves a channel, and nothing comes before it that a failure would leave half done."""
+
+    STATES = DEFINITIONS["PromoteImage"]["States"]
+
+    def test_moves_after_everything_is_copied_shared_and_read_back(self):
+        way, name = [], DEFINITIONS["PromoteImage"]["StartAt"]
+        while name:
+            way.append(name)
+            name = self.STATES[name].get("Next")
+        assert way == ["Plan", "Copy", "Share", "Move", "Announce Move", "Moved"]
+
+    def test_fails_as_a_whole_where_one_region_fails(self):
+        assert "Catch" not in self.STATES["Copy"]["ItemProcessor"]["States"]["Copy Image"]
+        assert self.STATES["Copy"]["Catch"][-1]["Next"] == "Announce Failure"
+
+    @pytest.mark.parametrize("name", ["Plan", "Copy", "Share", "Move"])
+    def test_every_failure_is_said(self, name):
+        assert self.STATES[name]["Catch"][-1] == {
+            "ErrorEquals": ["States.ALL"],
+            "Assign": {"failure": "{% $states.errorOutput %}"},
+            "Next": "Announce Failure",
+        }
+
+    def test_one_that_is_overtaken_is_no_failure(self):
+        assert self.STATES["Move"]["Catch"][0]["Next"] == "Announce Refusal"
+        assert self.STATES[self.STATES["Announce Refusal"]["Next"]]["Type"] == "Succeed"
+
+    def test_a_lost_event_is_survived(self):
+        first = self.STATES["Copy"]["ItemProcessor"]["States"]["Copy Image"]["Retry"][0]
+        assert (first["ErrorEquals"], first["MaxAttempts"]) == (["States.Timeout"], 3)
+
+
+class TestTheBake:
+    """Whatever happens in a bake, its builder is removed and its family's next bake has its turn."""
+
+    @pytest.mark.parametrize("name", ["Launch Builder", "Create Image"])
+    def test_every_way_from_a_builder_leads_to_its_removal(self, name):
+        seen, waiting = set(), [name]
+        while waiting:
+            here = waiting.pop()
+            if here not in seen and here != "Remove Builder":
+                seen.add(here)
+                assert list(targets(BAKE[here])), f"{here} ends with the builder standing"
+                waiting.extend(targets(BAKE[here]))
+        assert BAKE[name]["Catch"][-1] == {
+            "ErrorEquals": ["States.ALL"],
+            "Assign": {"failure": "{% $states.errorOutput %}"},
+            "Next": "Remove Builder",
+        }
+
+    def test_every_way_but_that_of_a_bake_that_stood_back_leads_to_a_verdict(self):
+        seen, waiting, ends = set(), ["Plan"], set()
+        while waiting:
+            here = waiting.pop()
+            if here not in seen and here != "Judge":
+                seen.add(here)
+                following = list(targets(BAKE[here]))
+                ends |= set() if following else {here}
+                waiting.extend(following)
+        assert ends == {"Superseded"}
+
+    def test_a_builder_whose_event_is_lost_is_looked_at_by_who_makes_the_image(self):
+        timeout = BAKE["Launch Builder"]["Catch"][0]
+        assert timeout == {"ErrorEquals": ["States.Timeout"], "Next": "Create Image"}
+        assert any("States.Timeout" in retry["ErrorEquals"] for retry in BAKE["Create Image"]["Retry"])
+
+    def test_mayfly_waits_for_a_builder_as_long_as_its_deadline_says(self):
+        margin = int(SCRIPT_MARGIN.total_seconds() // 60)
+        assert BAKE["Launch Builder"]["TimeoutSeconds"] == f"{{% ($plan.builder.minutes + {margin}) * 60 %}}"
+
+    def test_the_kill_switch_holds_the_removal_up_for_a_day(self):
+        retry = next(each for each in BAKE["Remove Builder"]["Retry"] if "KillSwitchOn" in each["ErrorEquals"])
+        assert retry["IntervalSeconds"] * retry["MaxAttempts"] == 24 * 3600
+
+    def test_an_undisturbed_bake_with_its_proof_costs_25_state_transitions_at_most(self):
+        def entered(states, name):
+            return (
+                1 + entered(states, states[name].get("Default") or states[name]["Next"]) if follows(states[name]) else 1
+            )
+
+        def follows(state):
+            return "Next" in state or "Default" in state
+
+        # The way of a good bake takes the choice at its verdict.
+        good = BAKE | {"Proven?": {"Type": "Choice", "Default": BAKE["Proven?"]["Choices"][0]["Next"]}}
+        own, proof = entered(good, "Plan") + 1, entered(LIFE, "Plan") + 1
+        assert own + proof <= 25, (own, proof)

@@ -23,6 +23,7 @@ VALUES = {
     "AWS::AccountId": "222222222222",
     "ControllerAccountId": "111111111111",
     "ServiceRole.Arn": "arn:aws:iam::222222222222:role/mayfly-cloudformation",
+    "BuilderRole.Arn": "arn:aws:iam::222222222222:role/mayfly-builder",
 }
 
 

@@ -4,8 +4,10 @@ Ours forbid what they do not know, so that a misspelt field is an error and not 
 AWS adds fields when it likes.
 """
 
+import re
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SnsModel
 from pydantic import (
@@ -30,6 +32,14 @@ Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 TopicArn = Annotated[str, StringConstraints(pattern=r"^arn:[^:]+:sns:[^:]+:\d{12}:mayfly-[A-Za-z0-9_-]+$")]
 """Mayfly may publish to topics of this prefix only."""
+FamilyName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+ChannelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Account = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+ImageId = Annotated[str, StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$")]
+Location = Annotated[str, StringConstraints(pattern=r"^(s3|https)://[^\s'\"\\$`]+$", max_length=1024)]
+"""Where a script on an instance fetches something from."""
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Message(BaseModel):
@@ -106,6 +116,67 @@ class SweepRequested(Message):
     requested_by: Line
 
 
+class ImageBakeRequested(Message):
+    """Somebody wants a new image of a family now."""
+
+    family: FamilyName
+    why: Line
+    requested_by: Line
+
+
+class PuppetCodePushed(Message):
+    """A CI server packed a version of the Puppet code: each family that applies Puppet from an artifact is baked with
+    it, and stays with it."""
+
+    version: Version
+    artifact: Location
+    sha256: Sha256 | None = None
+    families: tuple[FamilyName, ...] | None = Field(default=None, min_length=1)
+    """Only these; all that apply Puppet from an artifact where it is left out."""
+    pushed_by: Line | None = None
+
+
+class ImagePromotionRequested(Message):
+    """Somebody, or a policy, wants a channel to point to an image."""
+
+    family: FamilyName
+    channel: ChannelName
+    image: ImageId
+    """As it is called in the family's own Region."""
+    why: Line
+    requested_by: Line
+
+
+class ImageRollbackRequested(Message):
+    """Somebody wants a channel back on the image before."""
+
+    family: FamilyName
+    channel: ChannelName
+    image: ImageId | None = None
+    """The image to get away from. Where it is named, the same request a second time goes no further back."""
+    why: Line
+    requested_by: Line
+
+
+class Move(Message):
+    """What an execution of promote_image is to do: to point a channel to an image, or back to the one before."""
+
+    family: FamilyName
+    channel: ChannelName
+    action: Literal["promote", "roll back"] = "promote"
+    image: ImageId | None = None
+    why: Line
+    requested_by: Line
+    by_policy: StrictBool = False
+    """Whether nobody but a policy asks. It does not undo what a person has rolled back."""
+
+    @model_validator(mode="after")
+    def _names_what_it_promotes(self) -> Self:
+        if self.action == "promote" and self.image is None:
+            raise ValueError("expected an image to promote")
+        return self
+
+
 class Suite(Message):
     """One suite of a test plan. An automated one reports by itself, a manual one when a person says so."""
 
@@ -116,8 +187,8 @@ class Suite(Message):
 class ImageChoice(Message):
     """The image family an application boots from, and the channel that points into it."""
 
-    family: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-    channel: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")] = "stable"
+    family: FamilyName
+    channel: ChannelName = "stable"
 
 
 class Application(Message):
@@ -132,9 +203,9 @@ class Application(Message):
     """The blueprint's own parameters, besides those that Mayfly passes to every blueprint."""
     instance_count: int = Field(default=45, ge=1, le=500)
     image: ImageChoice
-    account: Annotated[str, StringConstraints(pattern=r"^\d{12}$")] | None = None
+    account: Account | None = None
     """The workload account; the controller's own where it is left out."""
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
+    region: Region | None = None
     lifetime_minutes: int = Field(default=24 * 60, ge=1, le=30 * 24 * 60)
     ceiling_minutes: int = Field(default=72 * 60, ge=1, le=30 * 24 * 60)
     """How long an environment may live with all its extensions, from its planning."""
@@ -157,6 +228,132 @@ class Application(Message):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"expected each suite once, but {', '.join(twice)} is there more often")
         return suites
+
+
+class BaseImage(Message):
+    """What a family is baked from: the image that a parameter of AWS names, or the newest by name of a known owner."""
+
+    parameter: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_.-]+)+$", max_length=1011)] | None = None
+    """Such as ``/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64``."""
+    owner: Annotated[str, StringConstraints(pattern=r"^(\d{12}|amazon)$")] | None = None
+    name: Line | None = None
+    """A filter with ``*``. Never without an owner: anybody may publish an image of any name."""
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.parameter is None) == (self.owner is None) or (self.owner is None) != (self.name is None):
+            raise ValueError("expected either parameter, or owner and name")
+        return self
+
+
+class Puppet(Message):
+    """How a builder is configured."""
+
+    mode: Literal["apply", "agent"]
+    artifact: Location | None = None
+    """Of ``apply``: a tar.gz of a Puppet environment. A pushed version of the Puppet code takes its place."""
+    sha256: Sha256 | None = None
+    """The artifact's checksum; its location is trusted where there is none."""
+    manifest: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$")] = "manifests/site.pp"
+    """Of ``apply``: what of the artifact is applied."""
+    server: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}$")] | None = None
+    """Of ``agent``: the Puppet server. It has to sign a builder's certificate by itself."""
+    environment: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")] = "production"
+    """Of ``agent``: what is asked of the server."""
+    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$")] | None = None
+    """What apt-get or dnf installs where the base image has no Puppet."""
+
+    @model_validator(mode="after")
+    def _has_what_its_mode_needs(self) -> Self:
+        if (self.artifact is None, self.server is None) != (self.mode == "agent", self.mode == "apply"):
+            raise ValueError("expected an artifact with mode apply, and a server with mode agent")
+        return self
+
+
+class Check(Message):
+    """One proof of an image: a command, run as root on an instance of it, and what it must do."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9 -]{0,59}$")]
+    command: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    exit: int = Field(default=0, ge=0, le=255)
+    stdout: Line | None = None
+    """A regular expression that is found in what it prints (the first 1,000 characters; fewer where there are many
+    checks)."""
+
+    @field_validator("stdout")
+    @classmethod
+    def _is_an_expression(cls, stdout: str | None) -> str | None:
+        try:
+            re.compile(stdout or "")
+        except re.error as error:
+            raise ValueError(f"expected a regular expression: {error}") from None
+        return stdout
+
+
+class StablePolicy(Message):
+    """When the channel ``stable`` follows ``candidate`` by itself."""
+
+    after_releases: int = Field(ge=1, le=1000)
+    """Releases that passed on the image."""
+
+
+class RetirePolicy(Message):
+    """How long an image that nobody can need stays in each stage before the next."""
+
+    deprecate_after_days: int = Field(default=30, ge=0, le=3650)
+    """From its creation."""
+    disable_after_days: int = Field(default=14, ge=0, le=3650)
+    """From its deprecation."""
+    deregister_after_days: int = Field(default=30, ge=0, le=3650)
+    """From its being disabled."""
+
+
+class Family(Message):
+    """An image family's configuration: the parameter ``<MAYFLY_PARAMETERS>/families/<family>``."""
+
+    owner: Line
+    account: Account
+    region: Region
+    """Where its builders and proofs live, and its images are made: a configured place."""
+    base: BaseImage
+    subnet: Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$")]
+    """Of the builders: private, with a way to packages and Puppet only."""
+    security_groups: tuple[Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$")], ...] = Field(min_length=1)
+    instance_type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")] = "t3.medium"
+    instance_profile: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+=,.@_-]{1,128}$")] = "mayfly-builder"
+    puppet: Puppet
+    logs: Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9!_.*'()-]+)*$")]
+    """Where its builders leave their logs: a bucket, and perhaps a prefix, that their role may write to."""
+    bake_minutes: int = Field(default=60, ge=5, le=600)
+    """How long the script on a builder may take. Booting and stopping come on top."""
+    prove_minutes: int = Field(default=60, ge=5, le=600)
+    """The deadline of the environment that proves an image."""
+    blueprint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$")] = "fleet.yaml"
+    parameters: dict[str, str] = Field(default_factory=dict)
+    """Of the blueprint, for the proof."""
+    checks: tuple[Check, ...] = Field(min_length=1, max_length=50)
+    regions: tuple[Region, ...] = ()
+    """Where its images are copied to before a channel moves; its own is always one."""
+    share_accounts: tuple[Account, ...] = ()
+    kms_key_ids: dict[Region, str] = Field(default_factory=dict)
+    """The key that encrypts the copy in a Region; the account's default where there is none."""
+    keep_newest: int = Field(default=5, ge=1, le=1000)
+    stable: StablePolicy | None = None
+    """None: only a person moves ``stable``."""
+    retire: RetirePolicy = RetirePolicy()
+
+    @property
+    def everywhere(self) -> tuple[str, ...]:
+        """Every Region that its images must be in, its own first."""
+        return tuple(dict.fromkeys((self.region, *self.regions)))
+
+    @field_validator("checks")
+    @classmethod
+    def _checks_differ(cls, checks: tuple[Check, ...]) -> tuple[Check, ...]:
+        names = [check.name for check in checks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"expected each check once, but {', '.join(twice)} is there more often")
+        return checks
 
 
 class Blueprint(Message):
@@ -206,10 +403,40 @@ class Order(Message):
     parameters: dict[str, str]
     instance_count: int
     image: str
+    channel: Line | None = None
+    """``family/channel`` that pointed to the image when this was planned."""
     lifetime_minutes: int
     ceiling_minutes: int
     warn_minutes_before: tuple[int, ...]
     begin: Literal["creation"] = "creation"
+
+
+class Builder(Message):
+    """What a bake launches, and when that must be gone."""
+
+    base_image: ImageId
+    root_device: str
+    subnet: str
+    security_groups: tuple[str, ...]
+    instance_type: str
+    instance_profile: str
+    kms_key_id: str | None
+    puppet: Puppet
+    log: str
+    minutes: int
+    expires_at: str
+
+
+class Bake(Message):
+    """All that one bake needs to know once it is planned: nothing is looked up later."""
+
+    bake: Identity
+    family: FamilyName
+    account: str
+    region: str
+    builder: Builder
+    proof: dict[str, Any]
+    """The order of the environment that proves the image, as far as it is known before there is one."""
 
 
 class Tolerant(BaseModel):
@@ -230,6 +457,12 @@ class _StatusDetails(Tolerant):
         return status
 
 
+class ReleasePassed(Tolerant):
+    """Detail of our own event ``Release Passed``, as far as it is heard: it carries more, for others."""
+
+    release: Identity
+
+
 class StackStatus(Tolerant):
     """Detail of AWS's event ``CloudFormation Stack Status Change``."""
 
@@ -237,6 +470,73 @@ class StackStatus(Tolerant):
         alias="stack-id"
     )
     details: _StatusDetails = Field(alias="status-details")
+
+
+class InstanceState(Tolerant):
+    """Detail of AWS's event ``EC2 Instance State-change Notification``."""
+
+    instance: str = Field(alias="instance-id")
+    state: str
+
+
+class ImageState(Tolerant):
+    """Detail of AWS's event ``EC2 AMI State Change``."""
+
+    image: str = Field(alias="ImageId")
+    state: str = Field(alias="State")
+    why: str = Field(default="", alias="ErrorMessage")
+
+
+class CommandStatus(Tolerant):
+    """Detail of AWS's event ``EC2 Command Invocation Status-change Notification``."""
+
+    command: str = Field(alias="command-id")
+    instance: str = Field(alias="instance-id")
+    status: str
+
+
+class EnvironmentReady(Tolerant):
+    """Detail of our own event ``Environment Ready``, as far as a proof needs it."""
+
+    environment: Identity
+    release: Identity
+    account: str
+    region: str
+
+
+class PublishedImage(Tolerant):
+    """One image in a publisher's message."""
+
+    image: ImageId = Field(alias="ImageId")
+    name: str = Field(default="", alias="Name")
+
+
+class BaseImagesPublished(Tolerant):
+    """A message of the SNS topics on which publishers of base images announce new ones.
+
+    Amazon Linux and FreeBSD send ``{"v1": {"Regions": {Region: [image, ...]}}}``, ECS sends
+    ``{"ECSAmis": [{"Regions": {Region: image}}, ...]}``; an image is ``{"ImageId": ..., "Name": ...}``. What is read is
+    any ``Regions`` in it. A publisher that sends prose (Windows) cannot be followed.
+    """
+
+    regions: dict[str, tuple[PublishedImage, ...]] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, message: Any) -> Any:
+        regions: dict[str, list[Any]] = {}
+        for found in _regions_in(message):
+            for region, images in found.items():
+                regions.setdefault(region, []).extend(images if isinstance(images, list) else [images])
+        return {"regions": regions}
+
+
+def _regions_in(message: Any) -> Iterator[dict[str, Any]]:
+    parts = message.values() if isinstance(message, dict) else message if isinstance(message, list) else ()
+    if isinstance(message, dict) and isinstance(message.get("Regions"), dict):
+        yield message["Regions"]
+    for part in parts:
+        yield from _regions_in(part)
 
 
 def _moment(at: datetime) -> datetime:

@@ -2,10 +2,20 @@
 
 import warnings
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger, Metrics, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
 
 # Most invocations have nothing to count, and that is in order.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
 logger = Logger(service="mayfly")
 metrics = Metrics(namespace="Mayfly", service="mayfly")
+
+
+def measure(name: str, value: float, **dimensions: str) -> None:
+    """One metric with dimensions of its own, at once: the others of an invocation have the service only. What is whole
+    is a count."""
+    unit = MetricUnit.Count if isinstance(value, int) else MetricUnit.NoUnit
+    with single_metric(name=name, unit=unit, value=value, namespace="Mayfly") as one:
+        for key, said in dimensions.items():
+            one.add_dimension(name=key, value=said)

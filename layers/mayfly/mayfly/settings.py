@@ -17,15 +17,19 @@ class Settings(BaseModel):
     release_machine: str = Field(alias="MAYFLY_RELEASE_MACHINE_ARN", pattern=r"^arn:")
     dead_letters: str = Field(alias="MAYFLY_DEAD_LETTERS_URL", pattern=r"^https?://")
     environment_machine: str = Field(alias="MAYFLY_ENVIRONMENT_MACHINE_ARN", pattern=r"^arn:")
+    bake_machine: str = Field(alias="MAYFLY_BAKE_MACHINE_ARN", pattern=r"^arn:")
+    promotion_machine: str = Field(alias="MAYFLY_PROMOTION_MACHINE_ARN", pattern=r"^arn:")
     bus: str = Field(alias="MAYFLY_BUS", min_length=1)
     reports: str = Field(alias="MAYFLY_REPORTS_BUCKET", min_length=1)
     accounts: str = Field(alias="MAYFLY_ACCOUNTS", default="", pattern=r"^(\d{12}(,\d{12})*)?$")
     regions: str = Field(alias="MAYFLY_REGIONS", default="", pattern=r"^([a-z0-9-]+(,[a-z0-9-]+)*)?$")
     most_ends: int = Field(alias="MAYFLY_SWEEP_MOST", ge=0)
     share_ended: int = Field(alias="MAYFLY_SWEEP_PERCENT", ge=0, le=100)
+    most_retired: int = Field(alias="MAYFLY_RETIRE_MOST", ge=0)
+    """Steps of retirement that one run takes at most."""
     blueprints: str = Field(alias="MAYFLY_BLUEPRINTS_BUCKET", min_length=1)
     parameters: str = Field(alias="MAYFLY_PARAMETERS", pattern=r"^(/[A-Za-z0-9_.-]+)+$")
-    """Path below which Parameter Store holds applications/<name> and images/<family>/<channel>."""
+    """Path below which Parameter Store holds applications/<name>, families/<family> and images/<family>/<channel>."""
     workload_role: str = Field(alias="MAYFLY_WORKLOAD_ROLE", min_length=1)
     stack_role: str = Field(alias="MAYFLY_STACK_ROLE", min_length=1)
     record_days: int = Field(alias="MAYFLY_RECORD_DAYS", gt=0)

@@ -1,13 +1,16 @@
-"""What a platform team configures: applications and images in Parameter Store, blueprints in their bucket."""
+"""What a platform team configures: applications and image families in Parameter Store, blueprints in their bucket."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
+from mayfly.aws import channels
 from mayfly.aws.clients import controller
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT
-from mayfly.messages import Application, Blueprint, ImageChoice, Refused, explain
+from mayfly.messages import Application, Blueprint, Family, ImageChoice, Refused, explain
+from mayfly.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,13 +30,65 @@ def application(parameters: str, name: str) -> Application:
         raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
 
 
-def image(parameters: str, choice: ImageChoice) -> str:
-    """The id of the image that a channel points to now.
+def family(parameters: str, name: str) -> Family:
+    """The configuration of an image family.
 
     Raises:
-        Refused: the family has no such channel.
+        Refused: there is none, or it is wrong; each wrong field is named.
     """
-    return _value(f"{parameters}/images/{choice.family}/{choice.channel}")
+    parameter = f"{parameters}/families/{name}"
+    return _family(parameter, _value(parameter))
+
+
+def families(parameters: str) -> Iterator[tuple[str, Family | Refused]]:
+    """Every configured image family, by name. One that is wrong comes as its refusal, and hides no other."""
+    path = f"{parameters}/families/"
+    for page in controller("ssm").get_paginator("get_parameters_by_path").paginate(Path=path):
+        for found in page["Parameters"]:
+            try:
+                yield found["Name"].removeprefix(path), _family(found["Name"], found["Value"])
+            except Refused as refusal:
+                yield found["Name"].removeprefix(path), refusal
+
+
+def _family(parameter: str, value: str) -> Family:
+    try:
+        return Family.model_validate_json(value)
+    except ValidationError as error:
+        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
+
+
+def place(here: Settings, account: str | None, region: str | None) -> tuple[str, str]:
+    """Where something configured lives: where it says, or in the controller's own account or Region.
+
+    Raises:
+        Refused: it is no configured place. What is built elsewhere, no sweep would find.
+    """
+    own_account, own_region, _ = here.controller.split("/", 2)
+    chosen = (account or own_account, region or own_region)
+    if chosen not in here.places:
+        known = ", ".join("/".join(place) for place in here.places)
+        raise Refused(f"account, region: expected one of {known}, but it is {'/'.join(chosen)}")
+    return chosen
+
+
+def image(here: Settings, choice: ImageChoice, region: str) -> str:
+    """The id that the image of a channel has in a Region now.
+
+    What Mayfly bakes has a record that says so for every Region at once; what somebody else bakes has a parameter.
+
+    Raises:
+        Refused: the family has no such channel, or the channel no image in that Region.
+    """
+    channel = channels.read(here.table, choice.family, choice.channel)
+    if channel.current is None:
+        return _value(f"{here.parameters}/images/{choice.family}/{choice.channel}")
+    if region not in channel.current.regions:
+        raise Refused(
+            f"image: the channel {choice.channel} of the family {choice.family} has no image in {region}; add the "
+            "Region to the family's regions, and promote an image"
+        )
+    return channel.current.regions[region]
 
 
 def _value(parameter: str) -> str:

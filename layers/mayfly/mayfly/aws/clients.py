@@ -79,16 +79,28 @@ class Workload:
         return self._client("ssm")  # type: ignore[no-any-return]
 
     @cached_property
+    def imagebuilder(self) -> Any:
+        return self._client("imagebuilder")
+
+    @cached_property
+    def kms(self) -> Any:
+        return self._client("kms")
+
+    @cached_property
     def s3(self) -> Any:
         return self._client("s3")
 
 
-def workload(account: str, region: str, role: str, environment: str | None) -> Workload:
-    """Enters a workload account on behalf of one environment, or of a sweep, which can look and not destroy.
+def workload(
+    account: str, region: str, role: str, name: str | None, label: str = tags.ENVIRONMENT, value: str | None = None
+) -> Workload:
+    """Enters a workload account on behalf of one environment or image family, or of who only looks and destroys
+    nothing.
 
     Args:
         account: 12 digits. region: such as ``eu-central-1``. role: the role's name there.
-        environment: becomes the session's name and its tag ``mayfly:environment``; None for a sweep.
+        name: the session's name, which CloudTrail shows: an environment, or a bake; None for a sweep.
+        label: the key of the session's tag. value: its value, `name` where it is left out.
 
     Raises:
         botocore.exceptions.ClientError: AccessDenied where the role does not exist or does not trust us.
@@ -96,10 +108,10 @@ def workload(account: str, region: str, role: str, environment: str | None) -> W
     sts = boto3.client("sts", config=_CONFIG, endpoint_url=os.environ.get(_LOCAL_ENDPOINT))
     reply = sts.assume_role(
         RoleArn=f"arn:aws:iam::{account}:role/{role}",
-        RoleSessionName=environment or "mayfly-sweep",
+        RoleSessionName=name or "mayfly-sweep",
         DurationSeconds=900,
         # Without the tag the role's policy permits no destruction at all.
-        Tags=[{"Key": tags.ENVIRONMENT, "Value": environment}] if environment else [],
+        Tags=[{"Key": label, "Value": value or name}] if name else [],
     )
     credentials = reply["Credentials"]
     return Workload({key: str(credentials[key]) for key in credentials if key != "Expiration"}, region)  # type: ignore[literal-required]

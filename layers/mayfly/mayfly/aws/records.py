@@ -20,7 +20,8 @@ from mayfly.observability import logger
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-type Kind = Literal["environment", "release"]
+type Kind = Literal["environment", "release", "bake", "builder", "command", "image", "channel", "family"]
+"""A builder and a command are known by AWS's ids, and point to their bake: its events name nothing else."""
 type Facts = Mapping[str, Any]
 
 _NOTES_KEPT = 100

@@ -1,4 +1,4 @@
-"""Reports: what a sweep decided about everything it saw, and why. One object each."""
+"""Reports: what a sweep or a retirement decided about everything it saw, and why. One object each."""
 
 import json
 from datetime import datetime
@@ -7,9 +7,9 @@ from typing import Any
 from mayfly.aws.clients import controller
 
 
-def keep(bucket: str, at: datetime, report: dict[str, Any]) -> str:
+def keep(bucket: str, at: datetime, report: dict[str, Any], what: str = "sweeps") -> str:
     """Writes a report; returns its key, by day and time."""
-    key = f"sweeps/{at:%Y/%m/%d}/{at:%H%M%S}.json"
+    key = f"{what}/{at:%Y/%m/%d}/{at:%H%M%S}.json"
     body = json.dumps(report, indent=1).encode()
     controller("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
     return key

@@ -51,6 +51,21 @@ def look(workload: "Workload", controller: str) -> list[Found]:
     return found
 
 
+def instances(workload: "Workload", controller: str) -> Iterable[tuple[str, str]]:
+    """The image and the environment ("" for none) of every instance of this controller that is not gone or going."""
+    pages = workload.ec2.get_paginator("describe_instances").paginate(
+        Filters=[
+            {"Name": f"tag:{tags.CONTROLLER}", "Values": [controller]},
+            {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+        ],
+        PaginationConfig={"PageSize": 1000},
+    )
+    for page in pages:
+        for reservation in page["Reservations"]:
+            for instance in reservation["Instances"]:
+                yield instance["ImageId"], _plain(instance.get("Tags", [])).get(tags.ENVIRONMENT, "")
+
+
 def _stacks(workload: "Workload", ours: Collection[str]) -> Iterable[Found]:
     """Every stack that bears Mayfly's prefix. `ours` are the environments that resources of this controller name."""
     for page in workload.cloudformation.get_paginator("describe_stacks").paginate():

@@ -14,14 +14,15 @@ class Permission:
     reason: str
 
 
-def is_ours(environment: str, controller: str, found: Mapping[str, str]) -> Permission:
-    """Whether these tags say that something belongs to this environment of this controller."""
-    for key, expected in ((tags.CONTROLLER, controller), (tags.ENVIRONMENT, environment)):
+def is_ours(environment: str, controller: str, found: Mapping[str, str], label: str = tags.ENVIRONMENT) -> Permission:
+    """Whether these tags say that something belongs to this environment (or what else `label` names) of this
+    controller."""
+    for key, expected in ((tags.CONTROLLER, controller), (label, environment)):
         if key not in found:
             return Permission(False, f"it does not carry the tag {key}; expected {expected}")
         if found[key] != expected:
             return Permission(False, f"its tag {key} is {found[key]}; expected {expected}")
-    return Permission(True, f"it carries {tags.ENVIRONMENT}={environment} of this controller")
+    return Permission(True, f"it carries {label}={environment} of this controller")
 
 
 def may_terminate(
@@ -31,8 +32,17 @@ def may_terminate(
 
     Either signal of protection is enough to refuse: the tag or the stack's termination protection.
     """
-    if found.get(tags.PROTECTED, "false").lower() != "false":
-        return Permission(False, f"it is protected by its tag {tags.PROTECTED}={found[tags.PROTECTED]}")
     if termination_protection:
         return Permission(False, "the stack's termination protection is on")
-    return is_ours(environment, controller, found)
+    return _unless_tagged(found) or is_ours(environment, controller, found)
+
+
+def may_remove(bake: str, controller: str, found: Mapping[str, str]) -> Permission:
+    """Decides the same over what is left of a bake: its builder, or a volume of that."""
+    return _unless_tagged(found) or is_ours(bake, controller, found, tags.BAKE)
+
+
+def _unless_tagged(found: Mapping[str, str]) -> Permission | None:
+    if found.get(tags.PROTECTED, "false").lower() == "false":
+        return None
+    return Permission(False, f"it is protected by its tag {tags.PROTECTED}={found[tags.PROTECTED]}")

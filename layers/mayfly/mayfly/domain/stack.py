@@ -55,7 +55,10 @@ type Wait = Literal["creation", "tests", "deletion"]
 class Answer:
     """What a waiting execution is told: success, or the error that its Retry and Catch know by name."""
 
-    error: Literal["CreationFailed", "DeletionFailed", "EndedBefore", "Extended", "Overdue"] | None
+    error: (
+        Literal["CreationFailed", "DeletionFailed", "EndedBefore", "Extended", "Overdue", "BuilderLost", "ImageFailed"]
+        | None
+    )
     reason: str
 
 

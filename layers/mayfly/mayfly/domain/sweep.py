@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from mayfly.domain import tags
-from mayfly.domain.guard import may_terminate
+from mayfly.domain.guard import may_remove, may_terminate
 from mayfly.domain.identity import is_environment
 from mayfly.domain.moment import text
 
@@ -158,6 +158,20 @@ def _unless_protected(found: Found, policy: Policy, action: Action, reason: str)
     if not permission.granted:
         return Decision(found.environment, Action.REFUSE, f"{reason}; but {permission.reason}")
     return Decision(found.environment, action, reason)
+
+
+def decide_builder(now: datetime, bake: str, labels: Mapping[str, str], waited_for: bool, policy: Policy) -> Decision:
+    """Decides about a bake's builder, or a volume of it. A bake that runs removes it by itself."""
+    if waited_for:
+        return Decision(bake, Action.KEEP, "its bake runs, and removes it")
+    deadline = _moment(labels.get(tags.EXPIRES_AT))
+    if deadline and now < deadline:
+        return Decision(bake, Action.KEEP, f"until {text(deadline)}")
+    reason = f"its bake does not run, and its deadline {labels.get(tags.EXPIRES_AT, '(none)')} has passed"
+    permission = may_remove(bake, policy.controller, labels)
+    if not permission.granted:
+        return Decision(bake, Action.REFUSE, f"{reason}; but {permission.reason}")
+    return Decision(bake, Action.END, reason)
 
 
 def deadline_of(found: Found, record: Remembered | None, policy: Policy) -> tuple[datetime, str]:

@@ -12,6 +12,34 @@ EXPIRES_AT = "mayfly:expires-at"
 CEILING = "mayfly:ceiling"
 """The moment past which no extension reaches."""
 PROTECTED = "mayfly:protected"
+IMAGE_FAMILY = "mayfly:image-family"
+BAKE = "mayfly:bake"
+BAKE_RESULT = "mayfly:bake-result"
+"""Written by the builder itself, once, when its script is done: ``ok``, or ``failed: ...``."""
+BASE_IMAGE = "mayfly:base-image"
+"""What an image was baked from."""
+IMAGE_STATE = "mayfly:image-state"
+SOURCE_IMAGE = "mayfly:source-image"
+"""On a copy in another Region: the image that it is a copy of."""
+DISABLED_AT = "mayfly:disabled-at"
+"""When retirement disabled an image. EC2 does not remember it."""
+
+
+def of_builder(bake: str, family: str, controller: str, deadline: str) -> dict[str, str]:
+    """The tags of a builder and its volumes, set in the call that launches it."""
+    return {BAKE: bake, IMAGE_FAMILY: family, CONTROLLER: controller, EXPIRES_AT: deadline, "Name": f"bake {bake}"}
+
+
+def of_image(bake: str, family: str, controller: str, base: str) -> dict[str, str]:
+    """The tags of an image and its snapshots, set in the call that makes them."""
+    return {
+        BAKE: bake,
+        IMAGE_FAMILY: family,
+        CONTROLLER: controller,
+        BASE_IMAGE: base,
+        IMAGE_STATE: "baked",
+        "Name": f"{family} {bake}",
+    }
 
 
 def of_environment(

@@ -1,0 +1,42 @@
+"""Takes `Image Promotion Requested` and `Image Rollback Requested` and starts the channel's move, once."""
+
+from typing import Any
+
+from mayfly.aws import catalogue, executions
+from mayfly.aws.letters import refuse
+from mayfly.domain.channel import move_id
+from mayfly.messages import ImagePromotionRequested, ImageRollbackRequested, Move, Received, Refused, receive
+from mayfly.observability import logger, metrics
+from mayfly.settings import settings
+
+type Request = ImagePromotionRequested | ImageRollbackRequested
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Its execution is named by the event's identity: a redelivered event starts nothing twice."""
+    here = settings()
+    try:
+        received = read(event)
+        asked = received.message
+        catalogue.family(here.parameters, asked.family)
+    except Refused as refusal:
+        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    name = move_id(asked.family, asked.channel, received.via)
+    logger.append_keys(move=name)
+    started = executions.start(here.promotion_machine, name, move_of(asked).model_dump(mode="json", exclude_none=True))
+    return {"accepted": True, "move": name, "started": started}
+
+
+def read(event: dict[str, Any]) -> Received[Any]:
+    """The request, of either kind."""
+    if event.get("detail-type") == "Image Rollback Requested":
+        return receive(ImageRollbackRequested, event)
+    return receive(ImagePromotionRequested, event)
+
+
+def move_of(asked: Request) -> Move:
+    """What the execution is to do."""
+    action = {"action": "roll back"} if isinstance(asked, ImageRollbackRequested) else {}
+    return Move.model_validate(asked.model_dump() | action)

@@ -1,0 +1,23 @@
+"""Removes a bake's builder, however the bake went. The sweep does the same for what a dead bake leaves."""
+
+from typing import Any
+
+from mayfly.aws import bakes
+from mayfly.messages import Bake
+from mayfly.observability import logger
+from mayfly.settings import settings
+
+
+class RemovalRefused(Exception):
+    """The guard refused. It is left, and a person has to look."""
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Found by its tags and not by its record: one that was launched and not written down is found as well."""
+    here, plan = settings(), Bake.model_validate(event["plan"])
+    logger.append_keys(bake=plan.bake)
+    done = bakes.clean_up(here, (plan.account, plan.region), plan.bake)
+    if done["refused"]:
+        raise RemovalRefused("; ".join(f"{one} is left: {why}" for one, why in done["refused"].items()))
+    return {"bake": plan.bake, "removed": done["removed"]}

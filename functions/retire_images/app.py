@@ -1,0 +1,72 @@
+"""Retires images that nobody can need any more, step by step, and brings back those that somebody does."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from mayfly.aws import inventory, retiring, switch
+from mayfly.aws.events import announce
+from mayfly.aws.reports import keep
+from mayfly.domain import retirement
+from mayfly.domain.retirement import Decision, Step
+from mayfly.messages import Family
+from mayfly.observability import logger, metrics
+from mayfly.settings import Settings, settings
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """A dry run and a real one take the same way and give the same report; only the last step is left out."""
+    here, now, dry = settings(), datetime.fromisoformat(event["now"]), bool(event.get("dry_run", False))
+    families, wrong = inventory.families(here)
+    seen = inventory.take(here, families, now)
+    decisions, asking = seen.decide(now, here.most_retired)
+    steps, later = retirement.limit(retirement.steps(decisions), here.most_retired)
+    back = [each for each in decisions if each.step is Step.RESTORE]
+    said = switch.read(here.parameters)
+    report = {
+        "at": event["now"],
+        "counts": retirement.counts(decisions),
+        "halted": f"the kill switch is on: {said}" if said != switch.OFF else "",
+        "restored": [shown(each) for each in back],
+        "steps": [shown(each) for each in steps],
+        "later": [shown(each) for each in later],
+        "asked_about": [each.ami.id for each in asking],
+        "left_alone": [*wrong, *seen.unseen],
+    }
+    kept = [shown(each) for each in decisions if each.step is Step.KEEP]
+    report["key"] = keep(here.reports, now, report | {"kept": kept}, "retirements")
+    if dry:
+        return report | {"dry_run": True, "failed": []}
+    taken = [*back, *([] if report["halted"] else steps)]
+    failed = act(here, families, taken, now, context.function_name)
+    inventory.ask(here, families, asking)
+    metrics.add_metric(name="RetirementStepsFailed", unit="Count", value=len(failed))
+    return report | {"dry_run": False, "failed": failed}
+
+
+def act(
+    here: Settings, families: Mapping[str, Family], taken: Iterable[Decision], now: datetime, who: str
+) -> list[dict[str, str]]:
+    """Takes the steps, and announces each. Returns those that failed, which stop none of the others."""
+    failed = []
+    for each in taken:
+        if error := retiring.attempt(here, families[each.family], each, now, who):
+            failed.append(shown(each) | {"error": error})
+            continue
+        what = "Image Restored" if each.step is Step.RESTORE else "Image Retired"
+        announce(here.bus, what, shown(each) | {"stage": retiring.DONE[each.step]})
+    return failed
+
+
+def shown(decision: Decision) -> dict[str, str]:
+    """A decision for people."""
+    return {
+        "family": decision.family,
+        "image": decision.image,
+        "ami": decision.ami.id,
+        "region": decision.ami.region,
+        "step": decision.step.value,
+        "reason": decision.reason,
+    }

@@ -1,0 +1,183 @@
+"""The builder's user data, run with real Puppet: what it reports, and that it ends its machine in every case."""
+
+import hashlib
+
+import pytest
+from awscli.shorthand import ShorthandParser  # type: ignore[import-untyped]
+
+from .builder import Bake, bake, packed
+from .machine import Machine
+from .metadata import INSTANCE
+
+PUPPET_CODE = "http://127.0.0.1:8000/puppet.tar.gz"
+
+# What the outermost of bake.sh's processes gets, seen from Puppet: its parent runs the steps, whose parent is the
+# time limit.
+ENDED_FROM_OUTSIDE = """#!/bin/sh
+parent() { sed -n 's/^PPid:.//p' "/proc/$1/status"; }
+kill -TERM "$(parent "$(parent "$PPID")")"
+sleep 60
+"""
+
+
+def publish(machine: Machine, manifest: str) -> None:
+    (machine.artifacts / "puppet.tar.gz").write_bytes(packed(manifests__site_pp=manifest))
+
+
+def skip_puppet(machine: Machine) -> None:
+    """Where it is about the rest: a Puppet that has changed something, at once."""
+    machine.write("/stand-ins/puppet", "#!/bin/sh\nexit 2\n", 0o755)
+
+
+def test_a_good_bake_reports_and_shuts_down(baked: tuple[Machine, Bake]) -> None:
+    machine, done = baked
+    assert done.result == "ok", done.log
+    assert done.shut_down
+    assert done.code == 143, "the shutdown ended it, it did not return to cloud-init"
+    assert "Notice: Applied catalog" in done.log
+    assert not machine.path("/run/mayfly").exists(), "the log was in memory only"
+
+
+def test_the_log_is_uploaded_before_the_result_is_told(baked: tuple[Machine, Bake]) -> None:
+    calls = [call[1:3] for call in baked[1].calls if call[0] == "aws"]
+    assert calls == [["s3", "cp"], ["ec2", "create-tags"]]
+
+
+def test_the_result_is_a_tag_of_its_own_instance_as_the_cli_reads_it(machine: Machine) -> None:
+    skip_puppet(machine)
+    done = bake(machine, cleanup="exit 7")
+    [tagging] = [call for call in done.calls if call[:3] == ["aws", "ec2", "create-tags"]]
+    assert tagging[3:5] == ["--resources", INSTANCE]
+    assert ShorthandParser().parse(tagging[-1]) == {"Key": "mayfly:bake-result", "Value": "failed: cleanup exit 7"}
+
+
+def test_code_comes_from_s3_too(machine: Machine) -> None:
+    code = machine.path("/stand-ins/s3/artifacts/puppet.tar.gz")
+    code.parent.mkdir(parents=True)
+    code.write_bytes(packed(manifests__site_pp="notify { 'from S3, mit Umläuten': }"))
+    done = bake(machine, puppet_code="s3://artifacts/puppet.tar.gz")
+    assert done.result == "ok", done.log
+    assert "from S3, mit Umläuten" in done.log
+
+
+@pytest.mark.parametrize(
+    ("manifest", "code"),
+    [
+        pytest.param("file { '/no/such/folder/file': ensure => file }", 4, id="a resource fails"),
+        pytest.param(
+            "file { '/etc/changed': content => 'x' } file { '/no/such/folder/file': ensure => file }",
+            6,
+            id="one fails, another changes",
+        ),
+        pytest.param("file { '/etc/changed': content =>", 1, id="a syntax error"),
+    ],
+)
+def test_a_failure_of_puppet_is_told_with_its_exit_code(machine: Machine, manifest: str, code: int) -> None:
+    publish(machine, manifest)
+    done = bake(machine)
+    assert done.result == f"failed: puppet exit {code}", done.log
+    assert done.shut_down
+    assert "mayfly: cleanup" not in done.log
+
+
+@pytest.mark.parametrize(
+    ("variables", "result"),
+    [
+        pytest.param({"puppet_code": "http://127.0.0.1:8000/none"}, "failed: fetch exit 22", id="not there"),
+        pytest.param({"puppet_code": "s3://artifacts/none"}, "failed: fetch exit 1", id="not on S3"),
+        pytest.param({"puppet_code": "http://127.0.0.1:8000/text"}, "failed: unpack exit 2", id="no archive"),
+        pytest.param({"puppet_code_sha256": "0" * 64}, "failed: fetch exit 1", id="another checksum"),
+        pytest.param({"puppet_code": "file:///etc/passwd"}, "failed: configuration exit 64", id="no location"),
+        pytest.param({"mode": "solo"}, "failed: configuration exit 64", id="unknown mode"),
+        pytest.param({"mode": "agent"}, "failed: configuration exit 64", id="no server"),
+        pytest.param({"cleanup": ""}, "failed: configuration exit 64", id="no cleanup"),
+        pytest.param({"time_limit": "0"}, "failed: configuration exit 64", id="no time"),
+        pytest.param({"cleanup": "exit 7"}, "failed: cleanup exit 7", id="cleanup fails"),
+        pytest.param({"mode": "agent", "puppet_server": "127.0.0.1"}, "failed: puppet exit 1", id="server is down"),
+    ],
+)
+def test_what_fails_is_named(machine: Machine, variables: dict[str, str], result: str) -> None:
+    (machine.artifacts / "text").write_text("not an archive")
+    if "cleanup" in variables:
+        skip_puppet(machine)
+    done = bake(machine, **variables)
+    assert done.result == result, done.log
+    assert done.shut_down
+    assert "no log was uploaded" not in done.log
+
+
+def test_a_checksum_is_compared(machine: Machine) -> None:
+    skip_puppet(machine)
+    checksum = hashlib.sha256((machine.artifacts / "puppet.tar.gz").read_bytes()).hexdigest()
+    assert bake(machine, puppet_code_sha256=checksum).result == "ok"
+
+
+def test_a_value_stays_a_value(machine: Machine) -> None:
+    attack = "'; touch /pwned; '$(touch /pwned)`touch /pwned`\n touch /pwned"
+    assert bake(machine, puppet_code=PUPPET_CODE + attack).result == "failed: fetch exit 3"
+    assert bake(machine, time_limit="a[$(touch /pwned)]").result == "failed: configuration exit 64"
+    assert bake(machine, mode="apply$(touch /pwned)").result == "failed: configuration exit 64"
+    assert not machine.path("/pwned").exists()
+
+
+def test_the_agent_is_asked_once_for_a_fresh_catalog(machine: Machine) -> None:
+    machine.write("/stand-ins/puppet", '#!/bin/sh\necho "asked: $*"\nexit 2\n', 0o755)
+    done = bake(machine, mode="agent", puppet_server="puppet.example.com", puppet_environment="next")
+    assert done.result == "ok", done.log
+    assert (
+        "asked: agent --onetime --no-daemonize --verbose --no-usecacheonfailure --waitforcert 60 "
+        "--certname base-0a1b2c3d --server puppet.example.com --environment next --detailed-exitcodes"
+    ) in done.log
+
+
+def test_a_base_image_without_puppet_gets_it(machine: Machine) -> None:
+    machine.must("rm /usr/bin/puppet")
+    assert bake(machine).result == "failed: puppet installation exit 64"
+    apt = '#!/bin/sh\necho "asked: $*"\n[ "$1" = update ] || ln -s /bin/true /usr/bin/puppet\n'
+    machine.write("/stand-ins/apt-get", apt, 0o755)
+    done = bake(machine, puppet_package="puppet")
+    assert done.result == "ok", done.log
+    assert "asked: install --yes --no-install-recommends puppet" in done.log
+
+
+def test_a_bake_has_a_time_limit(machine: Machine) -> None:
+    publish(machine, "exec { '/bin/sleep 120': }")
+    done = bake(machine, time_limit="6")
+    assert done.result == "failed: time limit of 6 s in puppet", done.log
+    assert done.shut_down
+
+
+def test_a_bake_that_is_ended_from_outside_reports_it(machine: Machine) -> None:
+    machine.write("/stand-ins/puppet", ENDED_FROM_OUTSIDE, 0o755)
+    done = bake(machine)
+    assert done.result == "failed: puppet exit 143", done.log
+    assert done.shut_down
+
+
+def test_a_builder_whose_processes_are_all_killed_has_its_shutdown_scheduled(machine: Machine) -> None:
+    machine.write("/stand-ins/puppet", "#!/bin/sh\nkill -KILL -1\n", 0o755)
+    done = bake(machine, time_limit="3600")
+    assert done.result is None
+    assert done.calls == [["shutdown", "-P", "+70"]]
+
+
+def test_a_bake_without_log_is_no_bake(machine: Machine) -> None:
+    skip_puppet(machine)
+    machine.write("/stand-ins/denied", "s3 cp")
+    done = bake(machine)
+    assert done.result == "failed: log upload"
+    assert done.shut_down
+
+
+def test_a_builder_that_cannot_report_shuts_down(machine: Machine) -> None:
+    skip_puppet(machine)
+    machine.write("/stand-ins/denied", "ec2 create-tags")
+    assert bake(machine).shut_down
+
+
+def test_a_builder_without_metadata_uploads_its_log_and_shuts_down(machine: Machine) -> None:
+    machine.write("/stand-ins/curl", "#!/bin/sh\nexit 28\n", 0o755)
+    done = bake(machine)
+    assert done.result is None
+    assert done.shut_down
+    assert "failed: metadata exit 28" in done.log

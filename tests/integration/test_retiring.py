@@ -1,0 +1,101 @@
+"""A run of retirement where something is wrong: what it does not see whole, it leaves alone."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.integration.test_moving_channels import configure, image
+from tests.integration.world import World
+
+type Json = dict[str, Any]
+
+LATER = "2027-03-01T04:00:00.000Z"
+REPORTED: Json = {
+    "State": "available",
+    "CreationTime": datetime(2027, 3, 1, 3, tzinfo=UTC),
+    "ResourceTypes": [{"ResourceType": "ec2:Instance"}, {"ResourceType": "ec2:LaunchTemplate"}],
+}
+
+
+@pytest.fixture
+def old(world: World) -> str:
+    """The older one of two images, of which a family keeps the newer one; nothing uses it."""
+    configure(world, keep_newest=1)
+    made = sorted(image(world) for _ in range(2))  # moto dates both to the same second: the id decides
+    world.there("ec2").terminate_instances(InstanceIds=list(world.states()))
+    for operation in ("EnableImageDeregistrationProtection", "EnableImageDeprecation", "DescribeImageReferences"):
+        world.wire.answer(operation)
+    world.wire.answer("DescribeImageReferences", ImageReferences=[])
+    world.wire.answer("DescribeImageUsageReportEntries", ImageUsageReportEntries=[])
+    world.wire.answer("ListImageRecipes", imageRecipeSummaryList=[])
+    world.wire.answer("ListContainerRecipes", containerRecipeSummaryList=[])
+    reports = [REPORTED | {"ImageId": one, "ReportId": f"amiur-{one}"} for one in made]
+    world.wire.answer("DescribeImageUsageReports", ImageUsageReports=reports)
+    return made[0]
+
+
+def retire(world: World, **more: Any) -> Json:
+    return world.call("retire_images", {"now": LATER} | more)
+
+
+def test_what_nobody_needs_is_deprecated_announced_and_remembered(world: World, old: str) -> None:
+    report = retire(world)
+    assert [(one["ami"], one["step"]) for one in report["steps"]] == [(old, "deprecate")], report
+    assert [call["ImageId"] for call in world.wire.heard("EnableImageDeprecation")] == [old]
+    assert [(what, said["ami"]) for what, said in world.said] == [("Image Retired", old)]
+    assert world.history(old, "image")[-1] == "deprecate"
+    assert "retiring_until" not in world.record(old, "image")
+
+
+def test_a_report_is_kept_with_every_decision(world: World, old: str) -> None:
+    key = retire(world, dry_run=True)["key"]
+    kept = json.loads(world.own("s3").get_object(Bucket=world.reports, Key=key)["Body"].read())
+    assert len(kept["steps"]) + len(kept["kept"]) == 2
+    assert not world.wire.heard("EnableImageDeprecation")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["DescribeLaunchConfigurations", "DescribeStacks", "DescribeImageUsageReports", "DescribeImageUsageReportEntries"],
+)
+def test_what_cannot_be_looked_at_keeps_everything(world: World, old: str, operation: str) -> None:
+    world.wire.answer(operation, "AccessDenied")
+    assert retire(world)["steps"] == []
+    world.wire.recover(operation)
+
+
+def test_an_account_of_which_a_region_cannot_be_listed_is_left_alone(world: World, old: str) -> None:
+    world.wire.answer("DescribeImages", "UnauthorizedOperation")
+    report = retire(world)
+    assert report["steps"] == []
+    assert "cannot be listed" in report["left_alone"][0]
+
+
+def test_a_family_that_is_configured_wrongly_is_left_alone_and_named(world: World, old: str) -> None:
+    world.put("/mayfly/families/base", "{}")
+    report = retire(world)
+    assert report["steps"] == []
+    assert report["left_alone"][0].startswith("base: the parameter /mayfly/families/base is wrong")
+
+
+def test_an_image_that_is_planned_to_be_used_is_kept(world: World, old: str) -> None:
+    world.planned(image=old)
+    assert retire(world)["steps"] == []
+
+
+def test_an_image_that_a_parameter_of_a_channel_names_is_kept(world: World, old: str) -> None:
+    world.put("/mayfly/images/base/stable", old)
+    assert retire(world)["steps"] == []
+
+
+def test_the_cap_lets_no_more_go(world: World, old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAYFLY_RETIRE_MOST", "0")
+    assert retire(world)["steps"] == []
+    assert not world.wire.heard("EnableImageDeprecation")
+
+
+def test_instances_in_whatever_place_hold_an_image(world: World, old: str) -> None:
+    world.own("ec2").run_instances(ImageId=old, MinCount=1, MaxCount=1)
+    assert retire(world)["steps"] == []
