@@ -18,7 +18,7 @@ local: $(INSTALLED) ## The local cloud with Mayfly installed, kept up for playin
 	@python -m local
 
 test: lint ## All checks and tests but the container ones
-	pytest tests --ignore tests/sam_local
+	pytest tests --ignore tests/sam_local --numprocesses 2 --dist loadfile
 
 lint: $(INSTALLED) ## Formatting, style, types, templates
 	ruff format --check .

@@ -19,7 +19,8 @@
 # MAYFLY_MANIFEST            apply: what is applied of it (manifests/site.pp)
 # MAYFLY_PUPPET_SERVER       agent: host name of the server. It has to sign the certificate by itself.
 # MAYFLY_PUPPET_ENVIRONMENT  agent: environment asked for (production)
-# MAYFLY_PUPPET_PACKAGE      what apt-get or dnf installs if the base image has no Puppet. Empty: that is an error.
+# MAYFLY_PUPPET_PACKAGE      what apt-get or dnf installs if the base image has no Puppet: a name, or the s3:// or https://
+#                            location of a .deb or .rpm. Empty: that is an error.
 #
 # User data is readable by everything on the machine and whoever may describe it: no secrets. curl and the AWS CLI
 # have to be in the base image; the instance's role lets it read the code, write the log and tag itself.
@@ -122,11 +123,17 @@ check_parameters() {
 
 install_puppet() {
   [[ -n $MAYFLY_PUPPET_PACKAGE ]] || refuse 'Puppet is not in the base image, and MAYFLY_PUPPET_PACKAGE is empty'
+  local package=$MAYFLY_PUPPET_PACKAGE
+  if [[ $package == *://* ]]; then
+    # Both take a file for what it is by its ending, and a name with a slash for a file.
+    package=$run/${package##*/}
+    fetch "$MAYFLY_PUPPET_PACKAGE" "$package"
+  fi
   if command -v apt-get; then
     apt-get update
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$MAYFLY_PUPPET_PACKAGE"
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$package"
   else
-    dnf install --assumeyes "$MAYFLY_PUPPET_PACKAGE"
+    dnf install --assumeyes "$package"
   fi
 }
 

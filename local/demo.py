@@ -1,4 +1,5 @@
-"""`make demo`: the main job, live. One pushed version, three suites of 45 instances each, and nothing left at the end.
+"""`make demo`: the main job, live. One pushed version, three suites of 45 instances each, and nothing left at the end;
+then a new image, which the next version's environments boot.
 
 Everything is real but the clouds: the SAM CLI deploys the template, the state machines and functions run, IAM is
 enforced. The accounts are the local cloud's.
@@ -20,7 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from local import costs
+from local import costs, demo_images
 from local.cloud import LocalCloud
 from local.install import ROOT, Installation, install
 from mayfly.domain.identity import environment_id, release_id
@@ -30,6 +31,7 @@ Json = dict[str, Any]
 STAGES = ("planned", "creating", "ready", "awaiting tests", "terminating", "terminated")
 SHOWN = {"creating": "building", "awaiting tests": "testing", "terminated": "gone"}
 PATIENCE_SECONDS = 90
+NEXT_VERSION = "1.5.0"
 
 
 class Story:
@@ -230,7 +232,9 @@ def main() -> int:
         status.stop()
         story = tell(console, cloud, installation)
         console.print()
-        summary = summarise(story)
+        images = demo_images.tell(console, cloud, installation.outputs, NEXT_VERSION)
+        console.print()
+        summary = summarise(story) | {"images": demo_images.summarise(images)}
     show(console, summary, time.monotonic() - began)
     target = ROOT / "build" / "demo.json"
     target.parent.mkdir(exist_ok=True)
@@ -239,7 +243,8 @@ def main() -> int:
         # Without the web font that rich would have each reader's browser fetch.
         plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
         console.save_svg(str(arguments.picture), title="make demo", code_format=plain)
-    return 0 if not any(life["instances_left"] for life in summary["environments"]) else 1
+    nothing_left = not any(life["instances_left"] for life in summary["environments"])
+    return 0 if nothing_left and set(images.booted) == {images.image} else 1
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Installs Mayfly on the local cloud the way a platform team installs it on AWS: the real SAM CLI, then what each
 workload account needs, then the configuration."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +37,11 @@ def install(cloud: LocalCloud, say: Say = print) -> Installation:
     Raises:
         RuntimeError: a step failed; its output is in the message.
     """
-    say("sam build")
-    _sam(cloud, "build")
-    say("sam deploy, with IAM enforced")
-    _sam(cloud, "deploy", "--config-env", "local")
+    with _alone():
+        say("sam build")
+        _sam(cloud, "build")
+        say("sam deploy, with IAM enforced")
+        _sam(cloud, "deploy", "--config-env", "local")
     say("workload account: its role and its rule")
     _workload_account(cloud)
     outputs = _outputs(cloud)
@@ -92,6 +95,14 @@ def configure_family(cloud: LocalCloud, family: str, configuration: dict[str, An
 def upload_blueprint(cloud: LocalCloud, outputs: dict[str, str], template: Path) -> None:
     """Puts a blueprint into the bucket, under its file name."""
     cloud.client("s3").upload_file(str(template), outputs["BlueprintsBucket"], template.name)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Waits until nobody else builds from this checkout: `sam build` empties .aws-sam before it fills it."""
+    with (ROOT / "samconfig.toml").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, and when the process dies
+        yield
 
 
 def _sam(cloud: LocalCloud, *arguments: str) -> None:

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from mayfly.aws import builders, clients, executions
+from botocore.exceptions import ClientError
+
+from mayfly.aws import builders, clients, executions, reports
 from mayfly.aws.records import Entry, Records
 from mayfly.domain import tags
 from mayfly.domain.bake import image_answer, image_name, why_failed
 from mayfly.messages import Bake
 from mayfly.observability import logger
-from mayfly.settings import settings
+from mayfly.settings import Settings, settings
 
 
 class BakeFailed(Exception):
@@ -26,7 +28,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     record = bakes.change(plan.bake, {"stage": "imaging"}, drop=("waiting",))
     builder = builders.look(workload, record["builder"])
     if reason := why_failed(builder.state, builder.labels):
-        raise BakeFailed(f"{reason}; log: {plan.builder.log}")
+        raise BakeFailed(
+            f"{reason}; log: {plan.builder.log}; console: {keep_console(here, workload, plan, builder.id)}"
+        )
     labels = tags.of_image(plan.bake, plan.family, here.controller, plan.builder.base_image)
     image = builders.make_image(workload, builder.id, image_name(plan.bake), labels)
     images.change(
@@ -46,3 +50,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if reply := image_answer(image.state, image.why):
         executions.settle(token, reply, {"image": image.id})
     return {"bake": plan.bake, "image": image.id}
+
+
+def keep_console(here: Settings, workload: clients.Workload, plan: Bake, builder: str) -> str:
+    """Keeps what the builder printed on its console, which goes with it; returns where. A builder that never came so
+    far as its log says nothing else."""
+    try:
+        return reports.keep_text(here.reports, f"consoles/{plan.bake}.txt", builders.console(workload, builder))
+    except ClientError as error:  # the bake has failed for its own reason, which this must not hide
+        logger.warning("the console cannot be kept", exc_info=True)
+        return f"unknown, {error.response['Error']['Code']}"

@@ -25,6 +25,7 @@ class Bakes:
 
     def __init__(self, mayfly: Driver, names: Iterator[str]) -> None:
         self.mayfly, self._names = mayfly, names
+        self.families: list[str] = []
 
     @property
     def cloud(self) -> LocalCloud:
@@ -46,6 +47,7 @@ class Bakes:
             "checks": [{"name": name, "command": "true"} for name in CHECKS],
         }
         configure_family(self.cloud, name, configuration | more)
+        self.families.append(name)
         return name
 
     def ask(self, family: str, why: str = "a test") -> str:
@@ -149,8 +151,12 @@ class Bakes:
 
 
 @pytest.fixture
-def bakes(mayfly: Driver, names: Iterator[str]) -> Bakes:
-    return Bakes(mayfly, (f"line-of-{name}" for name in names))
+def bakes(mayfly: Driver, names: Iterator[str]) -> Iterator[Bakes]:
+    """Families of this test's own. Afterwards there are none of them: a schedule or a publisher bakes all that are."""
+    made = Bakes(mayfly, (f"line-of-{name}" for name in names))
+    yield made
+    for family in made.families:
+        mayfly.cloud.client("ssm").delete_parameter(Name=f"/mayfly/families/{family}")
 
 
 class TestAGoodBake:
@@ -216,6 +222,10 @@ class TestABakeThatFails:
         bakes.cloud.advance((5 + MARGIN_MINUTES) * 60 + 1)
         bakes.rejected(bake, "the builder never reported; it is running")
         assert bakes.images(bake) == []
+        key = f"consoles/{bake}.txt"
+        assert f"console: s3://{bakes.mayfly.outputs['ReportsBucket']}/{key}" in bakes.record(bake)["reason"]
+        kept = bakes.cloud.client("s3").get_object(Bucket=bakes.mayfly.outputs["ReportsBucket"], Key=key)
+        assert kept["Body"].read()
 
     def test_because_its_builder_stops_without_a_word_is_rejected(self, bakes: Bakes) -> None:
         family = bakes.family()

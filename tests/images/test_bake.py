@@ -60,6 +60,26 @@ def test_code_comes_from_s3_too(machine: Machine) -> None:
     assert "from S3, mit Umläuten" in done.log
 
 
+def test_puppet_is_installed_from_a_package_in_s3_where_it_is_missing(machine: Machine) -> None:
+    machine.must("mkdir -p /tmp/deb/DEBIAN /tmp/deb/usr/local/bin /stand-ins/s3/artifacts")
+    machine.must("mv /usr/bin/puppet /tmp/deb/usr/local/bin/puppet")
+    control = "Package: agent\nVersion: 1\nArchitecture: all\nMaintainer: nobody <n@example.com>\nDescription: Puppet\n"
+    machine.write("/tmp/deb/DEBIAN/control", control)
+    machine.must("dpkg-deb --build /tmp/deb /stand-ins/s3/artifacts/agent.deb && rm -r /tmp/deb")
+    publish(machine, "notify { 'by the new agent': }")
+    done = bake(machine, puppet_package="s3://artifacts/agent.deb")
+    assert done.result == "ok", done.log
+    assert "by the new agent" in done.log
+
+
+def test_puppet_that_is_missing_and_no_package_is_an_error(machine: Machine) -> None:
+    machine.must("rm /usr/bin/puppet")
+    publish(machine, "notify { 'never': }")
+    done = bake(machine)
+    assert done.result.startswith("failed: puppet installation")
+    assert "MAYFLY_PUPPET_PACKAGE is empty" in done.log
+
+
 @pytest.mark.parametrize(
     ("manifest", "code"),
     [

@@ -495,7 +495,8 @@ class TestMakingTheImage:
         elif result:
             tag = {"Key": "mayfly:bake-result", "Value": result}
             line.world.there("ec2").create_tags(Resources=[builder], Tags=[tag])
-        with pytest.raises(function("create_image").BakeFailed, match=f"{expected}.*; log: s3://.*{BAKE}.log"):
+        kept = f"; log: s3://.*{BAKE}.log; console: s3://mayfly-reports/consoles/{BAKE}.txt"
+        with pytest.raises(function("create_image").BakeFailed, match=f"{expected}.*{kept}"):
             line.make(plan)
         assert line.world.wire.heard("CreateImage") == []
 

@@ -47,6 +47,8 @@ SETTINGS = {
     "MAYFLY_CONTROLLER": CONTROLLER,
     "MAYFLY_RELEASE_MACHINE_ARN": RELEASE_MACHINE,
     "MAYFLY_ENVIRONMENT_MACHINE_ARN": ENVIRONMENT_MACHINE,
+    "MAYFLY_BAKE_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-bake-image",
+    "MAYFLY_PROMOTION_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-promote-image",
     "MAYFLY_DEAD_LETTERS_URL": QUEUE,
     "MAYFLY_BLUEPRINTS_BUCKET": "mayfly-blueprints",
     "MAYFLY_REPORTS_BUCKET": "mayfly-reports",
@@ -58,6 +60,7 @@ SETTINGS = {
     "MAYFLY_RECORD_DAYS": "90",
     "MAYFLY_SWEEP_MOST": "20",
     "MAYFLY_SWEEP_PERCENT": "30",
+    "MAYFLY_RETIRE_MOST": "100",
 }
 APPLICATION = {
     "owner": "team-shop@example.com",

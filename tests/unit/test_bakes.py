@@ -186,12 +186,12 @@ class TestWhatChecksProve:
 
 
 class TestAFamily:
-    def test_of_the_sample_is_valid_and_has_the_sample_checks(self):
+    def test_of_the_sample_is_valid_and_has_the_sample_checks_but_those_of_a_deployed_application(self):
         family = Family.model_validate(FAMILY)
         assert family.everywhere[0] == family.region
-        assert [check.model_dump(exclude_none=True) for check in family.checks] == json.loads(
-            (ROOT / "images" / "checks.json").read_text()
-        )
+        sample = json.loads((ROOT / "images" / "checks.json").read_text())
+        kept = [check for check in sample if check["name"] not in ("service runs", "service port")]
+        assert [check.model_dump(exclude_none=True) for check in family.checks] == kept
 
     def test_of_the_sample_fits_into_a_standard_parameter(self):
         assert len(json.dumps(FAMILY, separators=(",", ":"))) < 4096

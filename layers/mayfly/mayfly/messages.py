@@ -260,8 +260,14 @@ class Puppet(Message):
     """Of ``agent``: the Puppet server. It has to sign a builder's certificate by itself."""
     environment: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")] = "production"
     """Of ``agent``: what is asked of the server."""
-    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$")] | None = None
-    """What apt-get or dnf installs where the base image has no Puppet."""
+    package: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9+._-]{0,63}|(s3|https)://[^\s'\"\\$`]+\.(deb|rpm))$"),
+        ]
+        | None
+    ) = None
+    """What apt-get or dnf installs where the base image has no Puppet: a name, or the location of a package."""
 
     @model_validator(mode="after")
     def _has_what_its_mode_needs(self) -> Self:

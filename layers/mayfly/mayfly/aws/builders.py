@@ -117,6 +117,11 @@ def look(workload: "Workload", instance: str) -> Machine:
     return Machine(instance, found["State"]["Name"], _plain(found.get("Tags", [])))
 
 
+def console(workload: "Workload", instance: str) -> str:
+    """What a builder has printed on its console so far: all that is known of one that cannot report."""
+    return workload.ec2.get_console_output(InstanceId=instance, Latest=True).get("Output", "")
+
+
 def make_image(workload: "Workload", instance: str, name: str, labels: Mapping[str, str]) -> Image:
     """Asks for an image of a stopped builder, tagged in the same call like its snapshots. An image of this name that
     is there already is the one asked for before."""
