@@ -7,7 +7,7 @@ from typing import Any
 
 from mayfly.aws import bakes, catalogue
 from mayfly.aws.bakes import Wish
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.domain.bake import concerns
 from mayfly.domain.moment import text
 from mayfly.messages import (
@@ -25,13 +25,11 @@ from mayfly.settings import Settings, settings
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A bake's name follows from its family and what asked for it: a repetition starts nothing twice."""
     here = settings()
-    try:
-        wishes, now = wishes_of(here, event)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    wishes, now = wishes_of(here, event)
     return {"accepted": True, "bakes": [bakes.ask(here, wish, now) for wish in wishes]}
 
 

@@ -4,25 +4,22 @@ from datetime import timedelta
 from typing import Any
 
 from mayfly.aws import executions
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain.identity import release_id
 from mayfly.domain.moment import text
-from mayfly.messages import CodeVersionPushed, Refused, receive
+from mayfly.messages import CodeVersionPushed, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The name of a release makes it unique: whatever is repeated, here or by a redelivery, starts nothing twice."""
     here = settings()
-    try:
-        received = receive(CodeVersionPushed, event)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
-
+    received = receive(CodeVersionPushed, event)
     pushed = received.message
     release = release_id(pushed.application, pushed.version, pushed.attempt)
     logger.append_keys(release=release)

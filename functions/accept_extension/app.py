@@ -5,7 +5,7 @@ from typing import Any
 
 from mayfly.aws import lives
 from mayfly.aws.events import announce
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Entry, Records
 from mayfly.domain.lease import Extension, extend
 from mayfly.domain.moment import text
@@ -16,23 +16,20 @@ from mayfly.settings import settings
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Against an ending in the same second there is one winner, and the record says which."""
     here = settings()
-    try:
-        received = receive(EnvironmentExtensionRequested, event)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    received = receive(EnvironmentExtensionRequested, event)
     asked = received.message
     logger.append_keys(environment=asked.environment)
     records = Records(here.table, "environment")
     record = records.get(asked.environment)
     if record is None:
-        reason = f"environment: expected one that Mayfly built, but it is '{asked.environment}'"
-        return refuse(here.dead_letters, context.function_name, reason, event)
+        raise Refused(f"environment: expected one that Mayfly built, but it is '{asked.environment}'")
     if "deadline" not in record:
         reason = f"environment: expected one whose deadline is known, but the record of '{asked.environment}' was lost"
-        return refuse(here.dead_letters, context.function_name, reason, event)
+        raise Refused(reason)
 
     repeated = record.get("extended_by") == received.via and not record.get("ending")
     extension = again(record) if repeated else decide(record, received.at, asked.minutes)

@@ -3,9 +3,9 @@
 from typing import Any
 
 from mayfly.aws import catalogue, executions
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.domain.channel import move_id
-from mayfly.messages import ImagePromotionRequested, ImageRollbackRequested, Move, Received, Refused, receive
+from mayfly.messages import ImagePromotionRequested, ImageRollbackRequested, Move, Received, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
@@ -14,15 +14,13 @@ type Request = ImagePromotionRequested | ImageRollbackRequested
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Its execution is named by the event's identity: a redelivered event starts nothing twice."""
     here = settings()
-    try:
-        received = read(event)
-        asked = received.message
-        catalogue.family(here.parameters, asked.family)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    received = read(event)
+    asked = received.message
+    catalogue.family(here.parameters, asked.family)
     name = move_id(asked.family, asked.channel, received.via)
     logger.append_keys(move=name)
     started = executions.start(here.promotion_machine, name, move_of(asked).model_dump(mode="json", exclude_none=True))

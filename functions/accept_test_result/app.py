@@ -3,34 +3,28 @@
 from typing import Any
 
 from mayfly.aws import lives
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Entry, Records
 from mayfly.domain.identity import environment_id
 from mayfly.domain.moment import text
-from mayfly.messages import Received, Refused, TestFinished, receive
+from mayfly.messages import Received, TestFinished, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A result that comes early, late, twice or for nobody changes nothing that another has decided."""
     here = settings()
-    try:
-        received = receive(TestFinished, event)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    received = receive(TestFinished, event)
     finished = received.message
     environment = finished.environment or environment_id(str(finished.release), str(finished.suite))
     logger.append_keys(environment=environment)
     ending = ending_of(received)
     entry = Entry(text(received.at), finished.finished_by or received.via, "Test Finished", ending["reason"])
-    try:
-        done = lives.end(Records(here.table, "environment"), environment, ending, entry)
-    except lives.Unknown:
-        reason = f"environment: expected one that Mayfly built, but it is '{environment}'"
-        return refuse(here.dead_letters, context.function_name, reason, event)
+    done = lives.end(Records(here.table, "environment"), environment, ending, entry)
     return {"accepted": True, "environment": environment, **done}
 
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 from mayfly.aws import clients, commands, stacks
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Entry, Records
 from mayfly.domain.bake import PROOF, pointer_until
 from mayfly.domain.checks import Expected, script
 from mayfly.domain.moment import text
-from mayfly.messages import EnvironmentReady, Refused, receive
+from mayfly.messages import EnvironmentReady, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
@@ -19,14 +19,12 @@ class NoInstance(Exception):
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Run Command's event brings the answers. Where the agent on the instance is not there yet, the call fails, and
     Lambda repeats it after a minute."""
     here = settings()
-    try:
-        received = receive(EnvironmentReady, event)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    received = receive(EnvironmentReady, event)
     ready = received.message
     logger.append_keys(environment=ready.environment, bake=ready.release)
     bakes = Records(here.table, "bake")

@@ -3,10 +3,10 @@
 from typing import Any
 
 from mayfly.aws import catalogue, channels, executions
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain.channel import Channel, move_id
-from mayfly.messages import Move, Refused, ReleasePassed, receive
+from mayfly.messages import Move, ReleasePassed, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
@@ -22,21 +22,19 @@ class CountedMeanwhile(Exception):
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Each release counts once for an image, however often its end is heard. Every further one tries the promotion
     again that an earlier one did not bring about."""
     here = settings()
-    try:
-        received = receive(ReleasePassed, event)
-        release = received.message.release
-        logger.append_keys(release=release)
-        image = (Records(here.table, "release").get(release) or {}).get("image", "")
-        channel = candidate_with(here, image)
-        if channel is None:
-            return {"release": release, "counted": False, "reason": f"no candidate points to {image or 'its image'}"}
-        policy = catalogue.family(here.parameters, channel.family).stable
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    received = receive(ReleasePassed, event)
+    release = received.message.release
+    logger.append_keys(release=release)
+    image = (Records(here.table, "release").get(release) or {}).get("image", "")
+    channel = candidate_with(here, image)
+    if channel is None:
+        return {"release": release, "counted": False, "reason": f"no candidate points to {image or 'its image'}"}
+    policy = catalogue.family(here.parameters, channel.family).stable
     passed = count(here, channel, release, Entry(str(event["time"]), context.function_name, "release passed", release))
     if policy is None or len(passed) < policy.after_releases:
         wanted = f"of {policy.after_releases}" if policy else "and only a person promotes it"

@@ -5,23 +5,21 @@ from typing import Any
 
 from mayfly.aws import clients, commands
 from mayfly.aws.events import announce
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Records
 from mayfly.domain.checks import Expected, judge
-from mayfly.messages import CommandStatus, Refused, receive
+from mayfly.messages import CommandStatus, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A command that is not ours says nothing here; a second event reports the same, and the first report stands."""
     here = settings()
-    try:
-        said = receive(CommandStatus, event).message
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    said = receive(CommandStatus, event).message
     pointer = Records(here.table, "command").get(said.command)
     if pointer is None:
         return {"command": said.command, "judged": False, "reason": "it checks no image"}

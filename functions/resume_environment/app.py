@@ -3,24 +3,22 @@
 from typing import Any
 
 from mayfly.aws import clients, executions, stacks
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Records
 from mayfly.domain.identity import environment_of
 from mayfly.domain.stack import Answer, answer
-from mayfly.messages import Refused, StackStatus, receive
+from mayfly.messages import StackStatus, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An event that nobody waits for, of an older stack or a second time, changes nothing."""
     here = settings()
-    try:
-        status = receive(StackStatus, event).message
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    status = receive(StackStatus, event).message
     environment = environment_of(status.stack_id)
     logger.append_keys(environment=environment)
     record = Records(here.table, "environment").get(environment) if environment else None

@@ -3,25 +3,23 @@
 from typing import Any
 
 from mayfly.aws import executions
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Records
 from mayfly.domain.bake import builder_answer, image_answer
-from mayfly.messages import ImageState, InstanceState, Refused, receive
+from mayfly.messages import ImageState, InstanceState, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An event that nobody waits for, of another's machine or a second time, changes nothing."""
     here = settings()
-    try:
-        if event.get("detail-type") == "EC2 AMI State Change":
-            return of_image(here, receive(ImageState, event).message)
-        return of_builder(here, receive(InstanceState, event).message)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    if event.get("detail-type") == "EC2 AMI State Change":
+        return of_image(here, receive(ImageState, event).message)
+    return of_builder(here, receive(InstanceState, event).message)
 
 
 def of_builder(here: Settings, said: InstanceState) -> dict[str, Any]:

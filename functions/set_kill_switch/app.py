@@ -4,22 +4,20 @@ from typing import Any
 
 from mayfly.aws import switch
 from mayfly.aws.events import announce
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.domain.moment import text
-from mayfly.messages import KillSwitchSet, Refused, receive
+from mayfly.messages import KillSwitchSet, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import settings
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Who set it, when and why is the switch's own value, so that every refusal can tell."""
     here = settings()
-    try:
-        received = receive(KillSwitchSet, event)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    received = receive(KillSwitchSet, event)
     asked = received.message
     since = None if asked.on else switch.on_since(switch.read(here.parameters))
     if since and received.at < since:

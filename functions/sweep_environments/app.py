@@ -9,7 +9,7 @@ from mayfly.aws import bakes, builders, clients, executions, survey, switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.expiring import warn
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Records
 from mayfly.aws.reports import keep
 from mayfly.aws.survey import Place
@@ -17,7 +17,7 @@ from mayfly.domain import sweep, tags
 from mayfly.domain.moment import text
 from mayfly.domain.stack import Answer
 from mayfly.domain.sweep import Action, Decision, Found, Policy, Remembered
-from mayfly.messages import Refused, receive_sweep
+from mayfly.messages import receive_sweep
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
@@ -27,13 +27,11 @@ type BuilderCase = tuple[Decision, Place]
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A dry run and a real one take the same way and give the same report; only the last step is left out."""
     here = settings()
-    try:
-        received = receive_sweep(event)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    received = receive_sweep(event)
     asked, now = received.message, received.at
     running = executions.running(here.environment_machine)
     records = list(Records(here.table, "environment").live())

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from mayfly.aws import builders, clients, executions, switch
+from botocore.exceptions import ClientError
+
+from mayfly.aws import builders, clients, executions, reports, switch
 from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain import tags
 from mayfly.domain.bake import bake_id
 from mayfly.domain.guard import may_remove
 from mayfly.domain.moment import text
+from mayfly.observability import logger
 from mayfly.settings import Settings
 
 
@@ -85,6 +88,16 @@ def give_turn(here: Settings, bake: str, family: str, now: datetime) -> dict[str
     stood_back = Records(here.table, "bake").get(wanted) or {}
     why = f"{stood_back.get('why', 'asked for')} ({wanted} stood back for {bake})"
     return ask(here, Wish(family, why, stood_back.get("requested_by", "mayfly"), f"after {bake}"), now)
+
+
+def keep_console(here: Settings, workload: clients.Workload, bake: str, builder: str) -> str:
+    """Keeps what a builder printed on its console, which goes with it; returns where. One that never came so far as its
+    log says nothing else."""
+    try:
+        return reports.keep_text(here.reports, f"consoles/{bake}.txt", builders.console(workload, builder))
+    except ClientError as error:  # the bake has failed for its own reason, which this must not hide
+        logger.warning("the console cannot be kept", exc_info=True)
+        return f"unknown, {error.response['Error']['Code']}"
 
 
 def clean_up(here: Settings, place: tuple[str, str], bake: str) -> dict[str, Any]:

@@ -2,13 +2,33 @@
 
 import json
 import re
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from mayfly.aws.clients import controller
+from mayfly.messages import Refused
 from mayfly.observability import logger, metrics
+from mayfly.settings import settings
+
+type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 _NOT_FOR_SQS = re.compile("[\ud800-\udfff\ufffe\uffff]")
 """Characters that a message of SQS must not have, and JSON can say otherwise."""
+
+
+def door(handler: Handler) -> Handler:
+    """Makes a handler one that takes messages: what it refuses (`Refused`) is kept, and repeated by nobody. Whatever
+    else goes wrong is an error, and Lambda's retries and destination see to it."""
+
+    @wraps(handler)
+    def keeping(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        try:
+            return handler(event, context)
+        except Refused as refusal:
+            return refuse(settings().dead_letters, context.function_name, str(refusal), event)
+
+    return keeping
 
 
 def refuse(queue_url: str, door: str, reason: str, event: object) -> dict[str, Any]:

@@ -5,13 +5,9 @@ from typing import Any
 from mayfly.aws import executions
 from mayfly.aws.records import Conflict, Entry, Records, forget_after
 from mayfly.domain.stack import Answer
-from mayfly.messages import Subject
+from mayfly.messages import Refused, Subject
 
 _NOT_ENDED = "attribute_exists(pk) AND attribute_not_exists(ending)"
-
-
-class Unknown(Exception):
-    """There is no record of this environment."""
 
 
 def end(records: Records, environment: str, ending: dict[str, str], entry: Entry) -> dict[str, Any]:
@@ -24,7 +20,7 @@ def end(records: Records, environment: str, ending: dict[str, str], entry: Entry
         whether the ending was `recorded`, and whether an execution was `resumed`.
 
     Raises:
-        Unknown: there is no such environment.
+        Refused: there is no such environment.
     """
     try:
         record = records.change(environment, {"ending": ending}, entry, only_if=_NOT_ENDED)
@@ -34,7 +30,7 @@ def end(records: Records, environment: str, ending: dict[str, str], entry: Entry
     except Conflict as conflict:
         record, recorded = conflict.found, False
         if not record:
-            raise Unknown(environment) from None
+            raise Refused(f"environment: expected one that Mayfly built, but it is '{environment}'") from None
         ignored = f"ignored: {entry.why}; it was ended already by {record['ending']['by']}"
         records.note(environment, Entry(entry.at, entry.who, entry.what, ignored))
     waiting = record.get("waiting") or {}
