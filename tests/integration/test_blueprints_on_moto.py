@@ -11,6 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
 
 from local import deletions
 
@@ -33,10 +34,10 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "true")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     deletions.install()
     with mock_aws():
+        ec2_backends[DEFAULT_ACCOUNT_ID][REGION].reset()  # an earlier test may have left it without Amazon's images
         yield
 
 

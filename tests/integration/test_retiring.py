@@ -23,7 +23,10 @@ REPORTED: Json = {
 def old(world: World) -> str:
     """The older one of two images, of which a family keeps the newer one; nothing uses it."""
     configure(world, keep_newest=1)
-    made = sorted(image(world) for _ in range(2))  # moto dates both to the same second: the id decides
+    both = [image(world) for _ in range(2)]
+    dated = world.there("ec2").describe_images(ImageIds=both)["Images"]
+    # moto dates them to the second: mostly to the same one, and then the id decides.
+    made = [one["ImageId"] for one in sorted(dated, key=lambda one: (one["CreationDate"], one["ImageId"]))]
     world.there("ec2").terminate_instances(InstanceIds=list(world.states()))
     for operation in ("EnableImageDeregistrationProtection", "EnableImageDeprecation", "DescribeImageReferences"):
         world.wire.answer(operation)
