@@ -26,6 +26,24 @@ FUNCTIONS = frozenset(
         "accept-extension",
         "set-kill-switch",
         "sweep-environments",
+        "serve-api",
+        "accept-bake",
+        "plan-bake",
+        "launch-builder",
+        "create-image",
+        "remove-builder",
+        "resume-image",
+        "check-image",
+        "judge-checks",
+        "judge-bake",
+        "accept-promotion",
+        "plan-promotion",
+        "copy-image",
+        "share-image",
+        "move-channel",
+        "count-release",
+        "measure-reach",
+        "retire-images",
     }
 )
 REFUSALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
@@ -55,12 +73,23 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("ec2").terminate_instances(InstanceIds=["i-0123456789abcdef0"]),
     ),
     "read a record": (
-        {"judge-release", "resume-environment", "accept-extension"},
+        {"plan-release", "judge-release", "resume-environment", "accept-extension"}
+        | {"plan-bake", "resume-image", "check-image", "judge-checks", "judge-bake"}
+        | {"plan-promotion", "move-channel", "count-release", "retire-images", "serve-api"},
         lambda its, at: its("dynamodb").get_item(TableName=at["TableName"], Key=KEY),
     ),
     "delete a record": (
         set(),
         lambda its, at: its("dynamodb").delete_item(TableName=at["TableName"], Key=KEY),
+    ),
+    "list records": (
+        {"sweep-environments", "move-channel", "count-release", "measure-reach", "retire-images", "serve-api"},
+        lambda its, at: its("dynamodb").query(
+            TableName=at["TableName"],
+            IndexName="live",
+            KeyConditionExpression="live = :kind",
+            ExpressionAttributeValues={":kind": {"S": "nobody"}},
+        ),
     ),
     "write to another table": (
         set(),
@@ -68,7 +97,9 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "write a dead letter": (
         {"accept-code-version", "accept-test-result", "accept-termination", "accept-extension"}
-        | {"resume-environment", "set-kill-switch", "sweep-environments"},
+        | {"resume-environment", "set-kill-switch", "sweep-environments"}
+        | {"accept-bake", "accept-promotion", "resume-image", "check-image", "judge-checks", "count-release"}
+        | {"measure-reach", "retire-images"},  # scheduled: where their invocations go that failed
         lambda its, at: its("sqs").send_message(QueueUrl=at["DeadLettersUrl"], MessageBody='{"mark": "permissions"}'),
     ),
     "read dead letters": (
@@ -83,8 +114,16 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         {"sweep-environments"},
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["EnvironmentMachine"], input="{}"),
     ),
+    "start a bake": (
+        {"accept-bake", "judge-bake"},
+        lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["BakeMachine"], input="{}"),
+    ),
+    "start a promotion": (
+        {"accept-promotion", "count-release"},
+        lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["PromotionMachine"], input="{}"),
+    ),
     "read a blueprint": (
-        {"plan-release", "create-environment"},
+        {"plan-release", "create-environment", "plan-bake"},
         lambda its, at: its("s3").get_object(Bucket=at["BlueprintsBucket"], Key="single.yaml"),
     ),
     "change a blueprint": (
@@ -99,6 +138,17 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         set(),
         lambda its, _: its("ssm").put_parameter(Name="/mayfly/applications/webshop", Value="{}", Overwrite=True),
     ),
+    "read a family's configuration": (
+        {"plan-release", "accept-bake", "plan-bake", "accept-promotion", "plan-promotion", "copy-image"}
+        | {"share-image", "move-channel", "count-release", "retire-images"},
+        lambda its, _: its("ssm").get_parameter(Name="/mayfly/families/base"),
+    ),
+    "change a channel's parameter": (
+        {"move-channel"},
+        lambda its, _: its("ssm").put_parameter(
+            Name="/mayfly/images/nobody/stable", Value="ami-0", Type="String", Overwrite=True
+        ),
+    ),
     "read another parameter": (
         set(),
         lambda its, _: its("ssm").get_parameter(Name="/someone/else"),
@@ -108,10 +158,21 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("ssm").put_parameter(Name="/mayfly/kill-switch", Value="off", Type="String", Overwrite=True),
     ),
     "announce anything": (
-        {"accept-extension", "set-kill-switch", "sweep-environments"},
+        {"accept-extension", "set-kill-switch", "sweep-environments", "judge-checks", "measure-reach", "retire-images"},
         lambda its, at: its("events").put_events(
             Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
         ),
+    ),
+    "say what a person asked for": (
+        {"accept-extension", "set-kill-switch", "sweep-environments", "judge-checks", "measure-reach", "retire-images"}
+        | {"serve-api"},
+        lambda its, at: its("events").put_events(
+            Entries=[{"Source": "mayfly.api", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
+        ),
+    ),
+    "list reports": (
+        {"serve-api"},
+        lambda its, at: its("s3").list_objects_v2(Bucket=at["ReportsBucket"]),
     ),
     "become someone else": (
         set(),

@@ -137,9 +137,11 @@ def on_the_local_cloud(engine: Engine, bridge: Bridge, cloud: LocalCloud, scratc
 
 def _deployed(cloud: LocalCloud) -> dict[str, dict[str, str]]:
     """What CloudFormation put into the environment of each function, by logical id, with its role's credentials."""
+    pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
     functions = {
         resource["LogicalResourceId"]: resource["PhysicalResourceId"]
-        for resource in cloud.client("cloudformation").list_stack_resources(StackName=STACK)["StackResourceSummaries"]
+        for page in pages
+        for resource in page["StackResourceSummaries"]
         if resource["ResourceType"] == "AWS::Lambda::Function"
     }
     return {name: _variables_of(cloud, function) for name, function in functions.items()}

@@ -54,14 +54,40 @@ LIFE: dict[str, Callable[[Answer], object]] = {
     "confirm_gone": lambda said: (
         (said["instances_built"], said["instances_left"]) == (INSTANCES, 0) and said["ending"]["outcome"] == "passed"
     ),
+    "serve_api": lambda said: said["statusCode"] == 200 and "client_id" in json.loads(said["body"]),
     # Of the release's suites only this environment's was run.
     "judge_release": lambda said: not said["passed"] and "smoke" in [suite["suite"] for suite in said["suites"]],
 }
 """What each function has to answer to its sample event, in the order of an environment's life."""
 
+BAKE = "base-3f2a9c1e"
+
+IMAGES: dict[str, Callable[[Answer], object]] = {
+    "accept_bake": lambda said: [(bake["family"], bake["started"]) for bake in said["bakes"]] == [("base", True)],
+    "plan_bake": lambda said: (said["bake"], said["builder"]["root_device"]) == (BAKE, "/dev/xvda"),
+    "launch_builder": lambda said: said["builder"].startswith("i-"),
+    "create_image": lambda said: said["image"].startswith("ami-"),
+    # The sample event names a builder that is not the one just launched.
+    "resume_image": lambda said: not said["resumed"] and said["reason"] == "nobody waits for this",
+    "remove_builder": lambda said: len(said["removed"]) == 1 and said["removed"][0].startswith("i-"),
+    # Nothing has proved the image: no environment of it was built. So it is refused from here on, each time rightly.
+    "check_image": lambda said: said["errorType"] == "NoInstance",
+    "judge_checks": lambda said: not said["judged"] and said["reason"] == "it checks no image",
+    "judge_bake": lambda said: not said["proven"] and "left no ending" in said["reason"],
+    "accept_promotion": lambda said: said["accepted"] and said["started"],
+    "plan_promotion": lambda said: said["errorType"] == "Refused" and "expected a proven one" in said["errorMessage"],
+    "copy_image": lambda said: said["errorType"] == "SourceLost",
+    "share_image": lambda said: said["errorType"] == "NotShared",
+    "move_channel": lambda said: said["errorType"] == "Overtaken",
+    "count_release": lambda said: not said["counted"] and said["reason"].startswith("no candidate points to"),
+    "measure_reach": lambda said: said["channels"] == [],
+    "retire_images": lambda said: said["dry_run"] and said["failed"] == [] and said["steps"] == [],
+}
+"""The same in the order of a bake, a promotion and a retirement."""
+
 
 def test_every_function_is_called() -> None:
-    assert set(LIFE) == {folder.parent.name for folder in ROOT.glob("functions/*/app.py")}
+    assert {*LIFE, *IMAGES} == {folder.parent.name for folder in ROOT.glob("functions/*/app.py")}
 
 
 @pytest.mark.parametrize("function", LIFE)
@@ -70,6 +96,18 @@ def test_the_function_answers_its_sample_event(function: str, sam: SamLocal, clo
     answer = sam.call(logical_id(function), json.loads((EVENTS / f"{function}.json").read_text()))
     assert "errorType" not in answer, f"{answer}\n{sam.log_end()}"
     assert LIFE[function](answer), f"{answer}\n{sam.log_end()}"
+
+
+@pytest.mark.parametrize("function", IMAGES)
+def test_the_function_answers_its_sample_event_about_images(function: str, sam: SamLocal, cloud: LocalCloud) -> None:
+    event = (EVENTS / f"{function}.json").read_text()
+    family = json.loads((ROOT / "families" / "base.json").read_text())
+    there = json.loads(cloud.client("ssm").get_parameter(Name="/mayfly/families/base")["Parameter"]["Value"])
+    # A builder's network has to be one that there is.
+    event = event.replace(family["subnet"], there["subnet"])
+    event = event.replace(family["security_groups"][0], there["security_groups"][0])
+    answer = sam.call(logical_id(function), json.loads(event))
+    assert IMAGES[function](answer), f"{answer}\n{sam.log_end()}"
 
 
 def test_sam_local_invoke_gives_the_same_answer(sam: SamLocal) -> None:
