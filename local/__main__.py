@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from local import costs
+from local import costs, users
 from local.cloud import CloudError, LocalCloud
 from local.install import ROOT, Installation, install
 
@@ -30,6 +30,8 @@ def main() -> int:
             console.print(f"\nThe local cloud is up. In another terminal:\n\n    . {environ}\n", highlight=False)
             console.print("    aws events put-events --entries file://events/code_version_pushed.json")
             console.print("    aws events put-events --entries file://events/test_finished.json\n")
+            console.print(f"The console: {cloud.console_url}/")
+            console.print(f"Sign in as {', '.join(users.PEOPLE)}; the password is {users.PASSWORD}\n")
             console.print("Ctrl-C ends it and all that it started. What happens in it:")
             watch(console, cloud, installation.outputs["TableName"])
     except KeyboardInterrupt:
@@ -43,7 +45,11 @@ def main() -> int:
 def write_environ(cloud: LocalCloud, installation: Installation) -> str:
     """Writes the variables for `aws`, `sam` and boto3 to a file that a shell can read; returns its name."""
     # `sam local invoke` reads these as they are, and the stack's outputs are handy besides.
-    variables = cloud.environ | {f"MAYFLY_{key}": value for key, value in installation.outputs.items()}
+    variables = (
+        cloud.environ
+        | {"MAYFLY_CONSOLE_URL": cloud.console_url}
+        | {f"MAYFLY_{key}": value for key, value in installation.outputs.items()}
+    )
     file = ROOT / ".local" / "environ"
     file.write_text("".join(f"export {key}='{value}'\n" for key, value in variables.items()))
     return str(file.relative_to(ROOT))

@@ -49,7 +49,8 @@ class LocalCloud:
 
     Args:
         state_dir: where logs and `cloud.json` go; one running cloud a directory.
-        port: of the controller account (the workload account takes the next one); default: any free ones.
+        port: of the controller account (the workload account and the console take the next ones); default: any free
+            ones.
         boot_seconds, delete_seconds: real seconds that a stack's instances take to boot and to go.
         bake_seconds, image_seconds: real seconds that a builder's script takes, and that an image takes to be
             created, copied or reported on.
@@ -78,6 +79,9 @@ class LocalCloud:
         self._processes: dict[Account, subprocess.Popen[bytes]] = {}
         self._urls: dict[Account, str] = {}
         self._clients: dict[tuple[Account, str], Any] = {}  # making one takes longer than most calls
+        self.console_url = ""
+        """Where a browser finds the console and the HTTP API, as soon as Mayfly is installed: without a slash at the
+        end."""
 
     # ---- life ------------------------------------------------------------------------------------------
 
@@ -88,7 +92,7 @@ class LocalCloud:
         state = _read_state(cloud.state_dir)
         if state is None or not all(_alive(server) for server in state["servers"]):
             raise CloudError(f"no local cloud is running in {cloud.state_dir}: start one with `make local`")
-        cloud._urls = state["urls"]
+        cloud._urls, cloud.console_url = state["urls"], state["console_url"]
         return cloud
 
     def __enter__(self) -> Self:
@@ -108,10 +112,14 @@ class LocalCloud:
         ports: dict[Account, int] = {"controller": self._port or _free_port()}
         ports["workload"] = self._port + 1 if self._port else _free_port()
         self._urls = {account: f"http://127.0.0.1:{port}" for account, port in ports.items()}
+        console = self._port + 2 if self._port else _free_port()
+        self.console_url = f"http://127.0.0.1:{console}"
         self._clients.clear()
         try:
             self._processes["workload"] = self._spawn("workload", self._workload_environ(ports["workload"]))
-            self._processes["controller"] = self._spawn("controller", self._controller_environ(ports["controller"]))
+            self._processes["controller"] = self._spawn(
+                "controller", self._controller_environ(ports["controller"], console)
+            )
             self._write_state()
             self._wait_until_healthy()
         except BaseException:
@@ -185,6 +193,12 @@ class LocalCloud:
         self._call("workload", "POST", "clock", {"advance": seconds})
         self._call("controller", "POST", "clock", {"advance": seconds})
 
+    # ---- sign-in ---------------------------------------------------------------------------------------
+
+    def signed_token(self, pool: str, claims: dict[str, Any]) -> str:
+        """A token with these claims, signed as a user pool signs its access tokens."""
+        return str(self._call("controller", "POST", "token", {"pool": pool, "claims": claims}))
+
     # ---- faults, measurements --------------------------------------------------------------------------
 
     def fault(self, where: Account, **spec: Any) -> None:
@@ -252,7 +266,7 @@ class LocalCloud:
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends them in order
             )
 
-    def _controller_environ(self, port: int) -> dict[str, str]:
+    def _controller_environ(self, port: int, console: int) -> dict[str, str]:
         scratch = self.state_dir / "tmp"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
@@ -271,6 +285,7 @@ class LocalCloud:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "MAYFLY_WORKLOAD_ENDPOINT_URL": self.workload_url,
             "MAYFLY_LOCAL_RETRY_SCALE": str(self._retry_scale),
+            "MAYFLY_LOCAL_CONSOLE_PORT": str(console),
             "TMPDIR": str(scratch),
         }
 
@@ -285,6 +300,7 @@ class LocalCloud:
     def _write_state(self) -> None:
         state = {
             "urls": self._urls,
+            "console_url": self.console_url,
             "environ": self.environ,
             "parent": _identity(os.getpid()),
             "servers": [_identity(process.pid) for process in self._processes.values()],

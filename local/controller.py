@@ -1,7 +1,8 @@
 """The controller account: MiniStack with IAM enforced, adapted to AWS, measured, and breakable.
 
 Run by `LocalCloud` as `python -m local.controller`; all settings come from the environment. Besides AWS's API
-it answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/faults` and `/_local/service-event`.
+it answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/faults`, `/_local/service-event` and
+`/_local/token`; and on a port of its own the console (see `local/gateway.py`).
 
 Faults (`cloud.fault("controller", ...)`):
 
@@ -33,7 +34,7 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local import stepfunctions
+from local import gateway, stepfunctions
 from local.clock import VirtualClock
 from local.desk import PREFIX, Desk
 from local.faults import Fault, Faults, end_with_parent
@@ -51,10 +52,11 @@ WORKERS_PER_FUNCTION = 3
 def main() -> None:
     """Serve until the parent process ends or SIGTERM arrives."""
     end_with_parent(int(os.environ["MAYFLY_LOCAL_PARENT"]))
-    controller = Controller(float(os.environ["MAYFLY_LOCAL_RETRY_SCALE"]))
+    console = int(os.environ["MAYFLY_LOCAL_CONSOLE_PORT"])
+    controller = Controller(float(os.environ["MAYFLY_LOCAL_RETRY_SCALE"]), console)
     signal.signal(signal.SIGTERM, lambda *_: controller.end())
     config = Config()
-    config.bind = [f"127.0.0.1:{os.environ['GATEWAY_PORT']}"]
+    config.bind = [f"127.0.0.1:{port}" for port in (os.environ["GATEWAY_PORT"], console)]
     config.keep_alive_timeout = 75
     asyncio.run(serve(controller, config))  # type: ignore[arg-type] # its types know no plain ASGI callable
 
@@ -62,9 +64,10 @@ def main() -> None:
 class Controller:
     """MiniStack's ASGI application with the local cloud's own routes in front of it."""
 
-    def __init__(self, retry_scale: float) -> None:
-        self._desk = desk = Desk()
+    def __init__(self, retry_scale: float, console: int) -> None:
+        self._desk, self._console = (desk := Desk()), console
         desk.offer("POST", "service-event", _put_service_event)
+        desk.offer("POST", "token", _sign_token)
         self._ministack = _ministack("app")
         _require_iam(self._ministack)
         _install_authorization()
@@ -73,9 +76,12 @@ class Controller:
         stepfunctions.install(desk.clock, retry_scale)
         _install_time(desk.clock)
         _install_events(desk.faults)
+        _install_gateway(desk.clock)
         _install_invocations(desk.clock, desk.faults, desk.ledger)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["server"][1] == self._console:
+            scope, send = gateway.as_on_aws(scope, send)
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
             await self._ministack.app(scope, receive, send)
             return
@@ -114,9 +120,16 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _install_authorization() -> None:
-    """MiniStack asks for GetParametersByPath on `*`; AWS asks for it on the path, which policies here name."""
+    """MiniStack asks for GetParametersByPath on `*`; AWS asks for it on the path, which policies here name. And of
+    PutEvents, AWS knows whose events they say they are."""
     actions = _ministack("core.iam_actions")
-    extract = actions.extract_resource_arn
+    extract, context = actions.extract_resource_arn, actions.request_tag_context
+
+    def request_context(service: str, action: str, body: bytes, params: Any) -> Json:
+        known: Json = context(service, action, body, params)
+        if action == "events:PutEvents":
+            known["events:source"] = [entry.get("Source") for entry in json.loads(body).get("Entries", [])]
+        return known
 
     def extract_resource_arn(
         service: str, method: str, path: str, headers: Any, body: bytes, query: Any, region: str, account: str
@@ -126,7 +139,7 @@ def _install_authorization() -> None:
             return f"arn:aws:ssm:{region}:{account}:parameter/{asked}"
         return str(extract(service, method, path, headers, body, query, region, account))
 
-    actions.extract_resource_arn = extract_resource_arn
+    actions.extract_resource_arn, actions.request_tag_context = extract_resource_arn, request_context
 
 
 # ---- time ----------------------------------------------------------------------------------------------
@@ -232,6 +245,27 @@ def _event_facts(event: Json) -> Json:
     status = (detail.get("status-details") or {}).get("status") or detail.get("status")
     environment = environment_of(None, {"detail": detail})
     return {"detail-type": event.get("DetailType"), "status": status, "environment": environment}
+
+
+# ---- API Gateway -------------------------------------------------------------------------------------
+
+
+def _install_gateway(clock: VirtualClock) -> None:
+    """Requests are taken at the virtual time. Tokens are not: who has signed in stays so when time is moved."""
+    lambdas = _ministack("services.lambda_svc")
+    invoke = lambdas._execute_function_with_config_scope
+
+    def invoke_now(record: Json, event: Any, *arguments: Any) -> Any:
+        if "timeEpoch" in (_inside(event, "requestContext") or {}):  # type: ignore[operator]
+            event["requestContext"]["timeEpoch"] = int(clock.time() * 1000)
+        return invoke(record, event, *arguments)
+
+    lambdas._execute_function_with_config_scope = invoke_now
+
+
+def _sign_token(asked: Json) -> str:
+    """A token as a user pool signs it, with any claims: an expired one cannot be waited for."""
+    return str(_ministack("services.cognito")._signed_jwt(asked["claims"], asked["pool"], "access"))
 
 
 # ---- Lambda --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local import users
 from local.cloud import CONTROLLER_ACCOUNT, LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,8 @@ def install(cloud: LocalCloud, say: Say = print) -> Installation:
     say("workload account: its role and its rule")
     _workload_account(cloud)
     outputs = _outputs(cloud)
+    say("people: viewer, developer, operator")
+    users.welcome(cloud, outputs)
     say("configuration: blueprints, image channel, applications")
     image = cloud.workload_client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
     cloud.client("ssm").put_parameter(

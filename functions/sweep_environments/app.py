@@ -1,16 +1,22 @@
 """Looks for what should be gone and is not, at every place and by its tags, and has it ended like everything else."""
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from mayfly.aws import bakes, builders, clients, executions, survey, switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.expiring import warn
+<<<<<<< HEAD
 from mayfly.aws.letters import door
 from mayfly.aws.records import Records
+=======
+from mayfly.aws.letters import refuse
+from mayfly.aws.records import Conflict, Entry, Records
+>>>>>>> api
 from mayfly.aws.reports import keep
 from mayfly.aws.survey import Place
 from mayfly.domain import sweep, tags
@@ -63,6 +69,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if not halted:
             end_builders(here, left)
         tell(here, report)
+    with going_on("the list of reports"):
+        remember(here, report | {"dry_run": asked.dry_run}, asked.why, now)
     return report | {"dry_run": asked.dry_run}
 
 
@@ -174,6 +182,16 @@ def subject(case: Case, begin: str, policy: Policy) -> dict[str, Any]:
         "deadline": deadline,
         "why": f"sweep: {decision.reason}",
     }
+
+
+def remember(here: Settings, report: dict[str, Any], why: str, now: datetime) -> None:
+    """Lists the report among the records, so that nobody has to read all reports to find one."""
+    facts = {key: report[key] for key in ("key", "asked_by", "counts", "halted", "dry_run")}
+    entry = Entry(report["at"], report["asked_by"], "swept", why)
+    with suppress(Conflict):  # another one of the same second
+        Records(here.table, "sweep").begin(
+            report["key"], facts, entry, now + timedelta(days=here.record_days), live=False
+        )
 
 
 def tell(here: Settings, report: dict[str, Any]) -> None:

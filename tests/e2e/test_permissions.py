@@ -26,6 +26,7 @@ FUNCTIONS = frozenset(
         "accept-extension",
         "set-kill-switch",
         "sweep-environments",
+        "serve-api",
         "accept-bake",
         "plan-bake",
         "launch-builder",
@@ -74,7 +75,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     "read a record": (
         {"plan-release", "judge-release", "resume-environment", "accept-extension"}
         | {"plan-bake", "resume-image", "check-image", "judge-checks", "judge-bake"}
-        | {"plan-promotion", "move-channel", "count-release", "retire-images"},
+        | {"plan-promotion", "move-channel", "count-release", "retire-images", "serve-api"},
         lambda its, at: its("dynamodb").get_item(TableName=at["TableName"], Key=KEY),
     ),
     "delete a record": (
@@ -82,7 +83,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("dynamodb").delete_item(TableName=at["TableName"], Key=KEY),
     ),
     "list records": (
-        {"sweep-environments", "move-channel", "count-release", "measure-reach", "retire-images"},
+        {"sweep-environments", "move-channel", "count-release", "measure-reach", "retire-images", "serve-api"},
         lambda its, at: its("dynamodb").query(
             TableName=at["TableName"],
             IndexName="live",
@@ -161,6 +162,17 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("events").put_events(
             Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
         ),
+    ),
+    "say what a person asked for": (
+        {"accept-extension", "set-kill-switch", "sweep-environments", "judge-checks", "measure-reach", "retire-images"}
+        | {"serve-api"},
+        lambda its, at: its("events").put_events(
+            Entries=[{"Source": "mayfly.api", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
+        ),
+    ),
+    "list reports": (
+        {"serve-api"},
+        lambda its, at: its("s3").list_objects_v2(Bucket=at["ReportsBucket"]),
     ),
     "become someone else": (
         set(),

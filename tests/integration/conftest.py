@@ -1,6 +1,7 @@
 """One world a test: moto in this process, with a controller account and a workload account."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import boto3
 import pytest
@@ -9,18 +10,25 @@ from moto.iam.models import iam_backends
 from pytest_socket import disable_socket, enable_socket
 
 from mayfly.aws import clients
+from mayfly.aws.records import Entry
 from mayfly.observability import logger
-from mayfly.settings import settings
+from mayfly.settings import settings, sign_in
+from tests.integration.api import Api
 from tests.integration.world import (
     BLUEPRINT,
     CONTROLLER,
     CONTROLLER_ACCOUNT,
+    ISSUER,
     KEYS,
+    NOW,
+    PUSHED,
     REGION,
+    RELEASE,
     WORKLOAD_ACCOUNT,
     Clients,
     Wire,
     World,
+    on_the_bus,
     session,
 )
 
@@ -62,10 +70,30 @@ def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[Clients, Wire]) -> I
     enable_socket()
 
 
+@pytest.fixture
+def api(world: World) -> Api:
+    """An installation where a little has happened, and an operator who asks of its HTTP API."""
+    world.upload("{}")
+    world.call("accept_code_version", on_the_bus("Code Version Pushed", PUSHED))
+    world.call("plan_release", {"release": RELEASE, "pushed": PUSHED, "now": NOW})
+    world.planned(channel="base/stable")
+    world.records("rollout").begin(
+        "webshop-production-1",
+        {"service": "webshop-production", "application": "webshop"},
+        Entry(NOW, "a test", "began", "because"),
+        datetime(2027, 2, 22, tzinfo=UTC),
+    )
+    asked = {"dry_run": True, "requested_by": "ops", "why": "because"}
+    world.call("sweep_environments", on_the_bus("Sweep Requested", asked))
+    world.wire.forget()
+    return Api(world)
+
+
 def _forget() -> None:
     """What a process keeps between invocations, and a test must not find."""
     clients.controller.cache_clear()
     settings.cache_clear()
+    sign_in.cache_clear()
     logger.clear_state()
 
 
@@ -73,17 +101,18 @@ def _install(world: World) -> None:
     world.own("dynamodb").create_table(
         TableName=world.table,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "live")],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "live", "born")],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         GlobalSecondaryIndexes=[
             {
-                "IndexName": "live",
+                "IndexName": name,
                 "KeySchema": [
-                    {"AttributeName": "live", "KeyType": "HASH"},
+                    {"AttributeName": name, "KeyType": "HASH"},
                     {"AttributeName": "pk", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
+            for name in ("live", "born")
         ],
     )
     world.queue = world.own("sqs").create_queue(QueueName="mayfly-dead-letters")["QueueUrl"]
@@ -124,6 +153,10 @@ def _configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "MAYFLY_WORKLOAD_ROLE": "mayfly-workload",
         "MAYFLY_STACK_ROLE": "mayfly-cloudformation",
         "MAYFLY_RECORD_DAYS": "90",
+        "MAYFLY_ISSUER": ISSUER,
+        "MAYFLY_CLIENT_ID": "console",
+        "MAYFLY_SIGN_IN": "https://mayfly-111111111111.auth.us-east-1.amazoncognito.com",
+        "MAYFLY_GROUPS_CLAIM": "cognito:groups",
         "AWS_DEFAULT_REGION": REGION,
     }
     for name, value in variables.items():

@@ -155,7 +155,8 @@ class TestWhatIsPastItsDeadlineIsEnded:
         world.wire.forget()
         sweep(world)
         destructive = ("Delete", "Terminate", "Revoke", "Detach", "Update")
-        assert [name for name in world.wire.names() if name.startswith(destructive)] == []
+        assert [name for name in world.wire.names() if name.startswith(destructive)] == ["UpdateItem"]
+        assert only_its_own_record(world)
         assert {call.get("Tags", ()) == [] for call in world.wire.heard("AssumeRole")} == {True}
 
     def test_in_ten_minutes_by_one_execution(self, world: World) -> None:
@@ -591,6 +592,11 @@ class TestCaps:
         assert world.started() == {}
 
 
+def only_its_own_record(world: World) -> bool:
+    """Whether a sweep wrote nothing to the table but that it was."""
+    return all(call["Key"]["pk"]["S"].startswith("sweep#") for call in world.wire.heard("UpdateItem"))
+
+
 class TestADryRun:
     def everything(self, world: World) -> None:
         """One of each."""
@@ -621,14 +627,14 @@ class TestADryRun:
 
     def test_starts_tells_and_changes_nothing(self, world: World) -> None:
         self.everything(world)
-        before = world.own("dynamodb").scan(TableName=world.table)["Items"]
         world.wire.forget()
         report = sweep(world, dry_run=True)
         assert report["counts"]["end"] == 2
         assert (world.started(), world.settled, world.said) == ({}, [], [])
-        assert world.own("dynamodb").scan(TableName=world.table)["Items"] == before
         looking = ("List", "Describe", "Get", "Query", "BatchGet", "AssumeRole")
-        assert [name for name in world.wire.names() if not name.startswith(looking)] == ["PutObject"]
+        assert [name for name in world.wire.names() if not name.startswith(looking)] == ["PutObject", "UpdateItem"]
+        assert only_its_own_record(world)
+        assert world.record(report["key"], "sweep")["dry_run"] is True
 
     def test_can_be_asked_for_on_the_bus(self, world: World) -> None:
         standing(world, "due")

@@ -41,6 +41,7 @@ OURS = {
     "mayfly:expires-at": DEADLINE,
     "mayfly:ceiling": CEILING,
 }
+ISSUER = f"https://cognito-idp.{REGION}.amazonaws.com/{REGION}_example"
 PUSHED: Json = json.loads((ROOT / "events" / "accept_code_version.json").read_text())["detail"]
 APPLICATION: Json = {
     "owner": "team-shop@example.com",
@@ -204,6 +205,8 @@ class Wire:
 @cache
 def function(name: str) -> ModuleType:
     """The module of a function, loaded as Lambda does it: from its own folder, each under a name of its own here."""
+    if str(ROOT / "functions" / name) not in sys.path:
+        sys.path.append(str(ROOT / "functions" / name))  # what lies beside it
     spec = importlib.util.spec_from_file_location(f"mayfly_function_{name}", ROOT / "functions" / name / "app.py")
     assert spec
     assert spec.loader
@@ -340,7 +343,9 @@ class World:
     def said(self) -> list[tuple[str, Json]]:
         """What functions announced on the bus, in order."""
         entries = [entry for call in self.wire.heard("PutEvents") for entry in call["Entries"]]
-        assert {(entry["EventBusName"], entry["Source"]) for entry in entries} <= {(self.bus, "mayfly")}
+        assert {(entry["EventBusName"], entry["Source"]) for entry in entries} <= {
+            (self.bus, source) for source in ("mayfly", "mayfly.api")
+        }
         return [(entry["DetailType"], json.loads(entry["Detail"])) for entry in entries]
 
     def run(self, name: str = ENVIRONMENT) -> str:

@@ -54,6 +54,7 @@ LIFE: dict[str, Callable[[Answer], object]] = {
     "confirm_gone": lambda said: (
         (said["instances_built"], said["instances_left"]) == (INSTANCES, 0) and said["ending"]["outcome"] == "passed"
     ),
+    "serve_api": lambda said: said["statusCode"] == 200 and "client_id" in json.loads(said["body"]),
     # Of the release's suites only this environment's was run.
     "judge_release": lambda said: not said["passed"] and "smoke" in [suite["suite"] for suite in said["suites"]],
 }

@@ -39,6 +39,9 @@ Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 ImageId = Annotated[str, StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$")]
 Location = Annotated[str, StringConstraints(pattern=r"^(s3|https)://[^\s'\"\\$`]+$", max_length=1024)]
 """Where a script on an instance fetches something from."""
+Minutes = Annotated[int, Field(ge=1, le=30 * 24 * 60)]
+Attempt = Annotated[int, Field(ge=1, le=1000)]
+Terminations = Annotated[int, Field(ge=0, le=5000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -57,7 +60,7 @@ class CodeVersionPushed(Message):
     """Where the deploy script on each instance fetches this version from, as that script understands it."""
     commit: Line | None = None
     pushed_by: Line | None = None
-    attempt: int = Field(default=1, ge=1, le=1000)
+    attempt: Attempt = 1
     """The same version and attempt is the same release, however often it arrives. Count up to run it again."""
 
 
@@ -85,7 +88,7 @@ class EnvironmentExtensionRequested(Message):
     """Somebody needs an environment for longer."""
 
     environment: Identity
-    minutes: int = Field(ge=1, le=30 * 24 * 60)
+    minutes: Minutes
     why: Line
     requested_by: Line
 
@@ -110,7 +113,7 @@ class SweepRequested(Message):
     """A sweep by hand: to see what it would do, or to let through what the caps of an earlier one stopped."""
 
     dry_run: StrictBool = False
-    at_most: int = Field(default=0, ge=0, le=5000)
+    at_most: Terminations = 0
     """Terminations let through, where it is more than the caps allow."""
     why: Line
     requested_by: Line
@@ -156,6 +159,14 @@ class ImageRollbackRequested(Message):
     """The image to get away from. Where it is named, the same request a second time goes no further back."""
     why: Line
     requested_by: Line
+
+
+class RolloutApproved(Message):
+    """Somebody lets a rollout through that waits for it, or has one tried again that was rolled back or failed."""
+
+    rollout: Identity
+    why: Line
+    approved_by: Line
 
 
 class Move(Message):
@@ -618,8 +629,8 @@ def explain(error: ValidationError) -> str:
     """A validation error for people: the first fields, their values, and what was expected of each."""
     faults = error.errors()
     said = [
-        f"{_short('.'.join(str(part) for part in fault['loc'])) or 'message'}: "
-        f"{fault['msg']}, but it is {_short(repr(fault['input']))}"
+        f"{short('.'.join(str(part) for part in fault['loc'])) or 'message'}: "
+        f"{fault['msg']}, but it is {short(repr(fault['input']))}"
         for fault in faults[:_FAULTS_SHOWN]
     ]
     more = len(faults) - len(said)
@@ -630,5 +641,6 @@ _FAULTS_SHOWN = 20
 """Nobody reads more, and the dead letter has to fit into a message of SQS."""
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """As much of a text as an error shows."""
     return text if len(text) <= 120 else text[:120] + "…"

@@ -44,6 +44,18 @@ class Settings(BaseModel):
         return tuple((account, region) for account in accounts for region in regions)
 
 
+class SignIn(BaseModel):
+    """How people sign in, and whose tokens the HTTP API takes: set on the function that serves it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    issuer: str = Field(alias="MAYFLY_ISSUER", pattern=r"^https?://")
+    client_id: str = Field(alias="MAYFLY_CLIENT_ID", min_length=1)
+    sign_in: str = Field(alias="MAYFLY_SIGN_IN", pattern=r"^(https?://[^/]+)?$")
+    """Base of Cognito's hosted UI; empty where the issuer is another, whose discovery document says where."""
+    groups_claim: str = Field(alias="MAYFLY_GROUPS_CLAIM", min_length=1)
+
+
 @cache
 def settings() -> Settings:
     """The settings of this process.
@@ -51,8 +63,22 @@ def settings() -> Settings:
     Raises:
         RuntimeError: names each variable that is missing or wrong.
     """
+    return _read(Settings)
+
+
+@cache
+def sign_in() -> SignIn:
+    """How people sign in here.
+
+    Raises:
+        RuntimeError: names each variable that is missing or wrong.
+    """
+    return _read(SignIn)
+
+
+def _read[M: BaseModel](model: type[M]) -> M:
     try:
-        return Settings.model_validate(dict(os.environ))
+        return model.model_validate(dict(os.environ))
     except ValidationError as error:
         wrong = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
         raise RuntimeError(f"this function's environment is incomplete: {wrong}") from None

@@ -27,12 +27,12 @@ class Overtaken(Exception):
 
 def read(table: str, family: str, name: str) -> Channel:
     """The channel as it is now; one of version 0 where it never moved."""
-    return _channel(Records(table, "channel").get(f"{family}/{name}") or {"family": family, "channel": name})
+    return of_record(Records(table, "channel").get(f"{family}/{name}") or {"family": family, "channel": name})
 
 
 def every(table: str) -> Iterator[Channel]:
     """Every channel of every family."""
-    return (_channel(record) for record in Records(table, "channel").live())
+    return (of_record(record) for record in Records(table, "channel").live())
 
 
 def move(table: str, after: Channel, by: str, entry: Entry) -> Channel:
@@ -58,13 +58,13 @@ def move(table: str, after: Channel, by: str, entry: Entry) -> Channel:
         )
     except Conflict as conflict:
         if conflict.found.get("moved_by") == by:
-            return _channel(conflict.found)
+            return of_record(conflict.found)
         raise Overtaken(
             f"{after.name} was moved to {conflict.found.get('image')} meanwhile, by {conflict.found.get('moved_by')}"
         ) from None
     if not record:
         raise RuntimeError("the table is lost: a channel is nowhere else")
-    return _channel(record)
+    return of_record(record)
 
 
 def forget(table: str, channel: Channel, gone: tuple[Replaced, ...], entry: Entry) -> bool:
@@ -116,7 +116,8 @@ def own_parameters(parameters: str) -> dict[str, str]:
     return {parameter["Name"]: parameter["Value"] for page in pages for parameter in page["Parameters"]}
 
 
-def _channel(record: Mapping[str, Any]) -> Channel:
+def of_record(record: Mapping[str, Any]) -> Channel:
+    """A channel as its record says it."""
     return Channel(
         family=record["family"],
         name=record["channel"],

@@ -2,9 +2,12 @@
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mayfly.aws.clients import controller
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 def keep(bucket: str, at: datetime, report: dict[str, Any], what: str = "sweeps") -> str:
@@ -15,7 +18,18 @@ def keep(bucket: str, at: datetime, report: dict[str, Any], what: str = "sweeps"
     return key
 
 
+<<<<<<< HEAD
 def keep_text(bucket: str, key: str, text: str) -> str:
     """Writes something that somebody printed; returns its location."""
     controller("s3").put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/plain; charset=utf-8")
     return f"s3://{bucket}/{key}"
+=======
+def read(bucket: str, key: str) -> dict[str, Any] | None:
+    """A report as it was written, or None where there is none (any more)."""
+    s3: S3Client = controller("s3")
+    try:
+        report: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except s3.exceptions.NoSuchKey:
+        return None
+    return report
+>>>>>>> api

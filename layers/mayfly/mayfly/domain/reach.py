@@ -50,7 +50,7 @@ def measure(channel: Channel, instances: Iterable[Running], planned: Iterable[Ru
     busy = set(counted) | coming | unknown
     running = [left for left in channel.leaving if set(old) & {left.image, *left.regions.values()}]
     since = min((datetime.fromisoformat(left.at) for left in running), default=None)
-    if since is None and old:
+    if since is None and old and channel.moved_at:
         # Older than what is remembered: at least since the last move.
         since = datetime.fromisoformat(channel.moved_at)
     hours = (now - since).total_seconds() / 3600 if since else 0.0

@@ -1,0 +1,158 @@
+"""What may be asked for. Nothing is decided here a second time: each request becomes the event that anybody else puts
+on the bus, in the name of whom the token speaks for."""
+
+from typing import Annotated
+
+from asking import caller_of, permit
+from aws_lambda_powertools.event_handler.api_gateway import Router
+from aws_lambda_powertools.event_handler.exceptions import ServiceError
+from aws_lambda_powertools.event_handler.openapi.params import Path
+from reads import records, the
+from shapes import (
+    Accepted,
+    AcceptedRelease,
+    BakeWish,
+    Extension,
+    Promotion,
+    Push,
+    Result,
+    Rollback,
+    SweepWish,
+    Switch,
+    Why,
+)
+
+from mayfly.aws.events import announce
+from mayfly.domain.access import Action
+from mayfly.domain.identity import release_id
+from mayfly.messages import (
+    ChannelName,
+    CodeVersionPushed,
+    EnvironmentExtensionRequested,
+    EnvironmentTerminationRequested,
+    FamilyName,
+    Identity,
+    ImageBakeRequested,
+    ImagePromotionRequested,
+    ImageRollbackRequested,
+    KillSwitchSet,
+    Message,
+    RolloutApproved,
+    SweepRequested,
+    TestFinished,
+)
+from mayfly.observability import logger
+from mayfly.settings import settings
+
+router = Router()
+
+SOURCE = "mayfly.api"
+
+
+def ask(what: str, message: Message, watch: str) -> Accepted:
+    """Puts a message on the bus as everybody else does."""
+    detail = message.model_dump(mode="json", exclude_none=True)
+    event = announce(settings().bus, what, detail, SOURCE)
+    logger.info("asked for", extra={"what": what, "detail": detail, "event": event})
+    return {"accepted": True, "event": event, "watch": watch}
+
+
+def of_own_application(environment: str) -> None:
+    """Lets pass who may change this environment.
+
+    Raises:
+        NotFoundError: there is none. ForbiddenError: it is another application's.
+    """
+    permit(caller_of(router), Action.CHANGE, str(the("environment", environment).get("application")))
+
+
+def who() -> str:
+    """In whose name something is asked for."""
+    return caller_of(router).who
+
+
+@router.post("/api/releases", status_code=202, summary="Deploy: build and test a version")
+def push(asked: Push) -> AcceptedRelease:
+    """An environment is built for each suite of the application's test plan."""
+    permit(caller_of(router), Action.CHANGE, asked.application)
+    release = release_id(asked.application, asked.version, asked.attempt)
+    if records("release").get(release):
+        raise ServiceError(
+            409,
+            f"attempt: {asked.application} {asked.version} is released already as attempt {asked.attempt} ({release}); "
+            f"to run it again, send attempt {asked.attempt + 1}",
+        )
+    message = CodeVersionPushed(**asked.model_dump(), pushed_by=who())
+    return {**ask("Code Version Pushed", message, f"/api/releases/{release}"), "release": release}
+
+
+@router.post("/api/environments/<id>/extension", status_code=202, summary="Keep an environment for longer")
+def extend(id: Annotated[Identity, Path()], asked: Extension) -> Accepted:  # noqa: A002
+    """Moves its deadline, up to its ceiling."""
+    of_own_application(id)
+    message = EnvironmentExtensionRequested(environment=id, **asked.model_dump(), requested_by=who())
+    return ask("Environment Extension Requested", message, f"/api/environments/{id}")
+
+
+@router.post("/api/environments/<id>/termination", status_code=202, summary="End an environment now")
+def terminate(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
+    """Whatever it waits for."""
+    of_own_application(id)
+    message = EnvironmentTerminationRequested(environment=id, why=asked.why, requested_by=who())
+    return ask("Environment Termination Requested", message, f"/api/environments/{id}")
+
+
+@router.post("/api/environments/<id>/result", status_code=202, summary="A suite's verdict")
+def finish(id: Annotated[Identity, Path()], asked: Result) -> Accepted:  # noqa: A002
+    """Ends the environment: its tests are over."""
+    of_own_application(id)
+    message = TestFinished(environment=id, **asked.model_dump(), finished_by=who())
+    return ask("Test Finished", message, f"/api/environments/{id}")
+
+
+@router.post("/api/bakes", status_code=202, summary="Bake an image")
+def bake(asked: BakeWish) -> Accepted:
+    """A new image of a family, now."""
+    return ask("Image Bake Requested", ImageBakeRequested(**asked.model_dump(), requested_by=who()), "/api/images")
+
+
+@router.post("/api/channels/<family>/<channel>/promotion", status_code=202, summary="Point a channel to an image")
+def promote(
+    family: Annotated[FamilyName, Path()], channel: Annotated[ChannelName, Path()], asked: Promotion
+) -> Accepted:
+    """In all Regions at once."""
+    place = {"family": family, "channel": channel}
+    message = ImagePromotionRequested(**place, **asked.model_dump(), requested_by=who())
+    return ask("Image Promotion Requested", message, "/api/images")
+
+
+@router.post(
+    "/api/channels/<family>/<channel>/rollback", status_code=202, summary="Point a channel to the image before"
+)
+def roll_back(
+    family: Annotated[FamilyName, Path()], channel: Annotated[ChannelName, Path()], asked: Rollback
+) -> Accepted:
+    """Name the image to get away from: the same request a second time then goes no further back."""
+    place = {"family": family, "channel": channel}
+    message = ImageRollbackRequested(**place, **asked.model_dump(), requested_by=who())
+    return ask("Image Rollback Requested", message, "/api/images")
+
+
+@router.post("/api/rollouts/<id>/approval", status_code=202, summary="Let a rollout begin")
+def approve(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
+    """One that waits for a person."""
+    the("rollout", id)
+    message = RolloutApproved(rollout=id, why=asked.why, approved_by=who())
+    return ask("Rollout Approved", message, f"/api/rollouts/{id}")
+
+
+@router.post("/api/sweeps", status_code=202, summary="Sweep now")
+def sweep(asked: SweepWish) -> Accepted:
+    """As a dry run, or letting through what the caps of an earlier one stopped."""
+    return ask("Sweep Requested", SweepRequested(**asked.model_dump(), requested_by=who()), "/api/sweeps")
+
+
+@router.put("/api/kill-switch", status_code=202, summary="Turn the kill switch")
+def turn(asked: Switch) -> Accepted:
+    """While it is on, nothing is destroyed."""
+    return ask("Kill Switch Set", KillSwitchSet(**asked.model_dump(), set_by=who()), "/api/kill-switch")

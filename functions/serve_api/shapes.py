@@ -1,0 +1,498 @@
+"""What the HTTP API is asked, and what it answers. The requests are parts of the messages that follow from them, and
+the OpenAPI document is made of both."""
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from pydantic import BeforeValidator, Field, StrictBool
+
+from mayfly.messages import (
+    ApplicationName,
+    Attempt,
+    FamilyName,
+    ImageId,
+    Line,
+    Message,
+    Minutes,
+    Terminations,
+    Version,
+)
+
+Days = Annotated[int, Field(ge=0, le=31)]
+"""How many days to look back."""
+
+
+def _number(sent: Any) -> Any:
+    # JSON has numbers. Only an address has nothing but text.
+    if isinstance(sent, bool | str):
+        raise ValueError("expected a number")
+    return sent
+
+
+Number = BeforeValidator(_number)
+
+# ---- asked --------------------------------------------------------------------------------------------------
+
+
+class Why(Message):
+    """Why something is to be done: it stands in the history."""
+
+    why: Line
+
+
+class Push(Message):
+    """A version to build environments for. Who pushes it, the token says."""
+
+    application: ApplicationName
+    version: Version
+    artifact: Line
+    commit: Line | None = None
+    attempt: Annotated[Attempt, Number] = 1
+
+
+class Extension(Why):
+    """For how much longer an environment is needed."""
+
+    minutes: Annotated[Minutes, Number]
+
+
+class Result(Message):
+    """A person's verdict over a suite."""
+
+    outcome: Literal["passed", "failed"]
+    reason: Line | None = None
+    report: Line | None = None
+
+
+class BakeWish(Why):
+    """Which family is to be baked."""
+
+    family: FamilyName
+
+
+class Promotion(Why):
+    """The image that a channel is to point to."""
+
+    image: ImageId
+
+
+class Rollback(Why):
+    """The image to get away from, where it is named."""
+
+    image: ImageId | None = None
+
+
+class SweepWish(Why):
+    """A sweep by hand."""
+
+    dry_run: StrictBool
+    at_most: Annotated[Terminations, Number] = 0
+
+
+class Switch(Why):
+    """What the kill switch is to be."""
+
+    on: StrictBool
+
+
+# ---- answered -----------------------------------------------------------------------------------------------
+
+
+class Wrong(TypedDict):
+    """A field that is not what it should be."""
+
+    field: str
+    value: str
+    expected: str
+
+
+class Problem(TypedDict):
+    """Why a request was not followed, for people."""
+
+    error: str
+    fields: NotRequired[list[Wrong]]
+
+
+class Accepted(TypedDict):
+    """The event that was put on the bus, and where its effect will be seen."""
+
+    accepted: bool
+    event: str
+    watch: str
+
+
+class AcceptedRelease(Accepted):
+    """The release that will be."""
+
+    release: str
+
+
+class Me(TypedDict):
+    """Who the token speaks for, and what that is here."""
+
+    who: str
+    role: Literal["viewer", "developer", "operator"]
+    applications: list[str]
+    now: str
+
+
+class Entry(TypedDict):
+    """One line of a history."""
+
+    at: str
+    who: str
+    what: str
+    why: str
+
+
+class Ending(TypedDict):
+    """Why a life ended."""
+
+    by: str
+    outcome: str
+    reason: str
+
+
+class Environment(TypedDict):
+    """An environment."""
+
+    id: str
+    application: str
+    version: str
+    suite: str
+    kind: str
+    release: str
+    owner: str
+    account: str
+    region: str
+    stage: str
+    planned_at: str
+    deadline: str
+    ceiling: str
+    ended_at: NotRequired[str]
+    ending: NotRequired[Ending]
+    image: str | None
+    channel: str | None
+    instance_count: int
+    instances_built: NotRequired[int]
+    instance_type: NotRequired[str]
+    usd: float | None
+    usd_per_hour: float
+
+
+class Environments(TypedDict):
+    """Environments, the latest first."""
+
+    now: str
+    environments: list[Environment]
+
+
+class Links(TypedDict):
+    """Where AWS's own console shows it."""
+
+    stack: NotRequired[str]
+    execution: str
+
+
+class WholeEnvironment(Environment):
+    """An environment with all that is known of it."""
+
+    history: list[Entry]
+    outputs: dict[str, str]
+    report: str | None
+    kept: list[str]
+    links: Links
+
+
+class SuiteOutcome(TypedDict):
+    """One suite of a release."""
+
+    suite: str
+    environment: str
+    outcome: NotRequired[str]
+
+
+class Verdict(TypedDict):
+    """The verdict over a release."""
+
+    passed: bool
+    reason: str
+
+
+class Release(TypedDict):
+    """A release: one attempt at a version."""
+
+    id: str
+    application: str
+    version: str
+    artifact: str
+    attempt: int
+    commit: NotRequired[str]
+    pushed_by: NotRequired[str]
+    pushed_at: str
+    stage: str
+    image: NotRequired[str]
+    suites: list[SuiteOutcome]
+    verdict: NotRequired[Verdict]
+    usd: float | None
+
+
+class Releases(TypedDict):
+    """Releases, the newest first."""
+
+    now: str
+    releases: list[Release]
+
+
+class WholeRelease(Release):
+    """A release with its history and environments."""
+
+    history: list[Entry]
+    environments: list[Environment]
+
+
+class Suite(TypedDict):
+    """A suite of a test plan."""
+
+    name: str
+    kind: str
+
+
+class ImageOf(TypedDict):
+    """Which image an application boots from."""
+
+    family: str
+    channel: str
+
+
+class Application(TypedDict):
+    """An application's configuration; only its name, and the problem, where that is wrong."""
+
+    name: str
+    owner: NotRequired[str]
+    suites: NotRequired[list[Suite]]
+    instance_count: NotRequired[int]
+    image: NotRequired[ImageOf]
+    parameters: NotRequired[dict[str, str]]
+    lifetime_minutes: NotRequired[int]
+    ceiling_minutes: NotRequired[int]
+    problem: NotRequired[str]
+
+
+class Applications(TypedDict):
+    """All applications, by name."""
+
+    applications: list[Application]
+
+
+class Previous(TypedDict):
+    """What a channel can be rolled back to."""
+
+    image: str
+
+
+class Channel(TypedDict):
+    """A channel, what it points to, and how far that has got."""
+
+    name: str
+    image: str
+    regions: dict[str, str]
+    version: int
+    moved_at: str
+    previous: list[Previous]
+    history: list[Entry]
+    instances: dict[str, int]
+    on_old_images: int
+    hours: float
+
+
+class Check(TypedDict):
+    """One proof of an image."""
+
+    name: str
+    command: str
+
+
+class Image(TypedDict):
+    """An image in its family's own Region, or a copy of one."""
+
+    image: str
+    stage: str
+    created_at: str
+    region: str
+    bake: NotRequired[str]
+    base_image: NotRequired[str]
+    retirement: NotRequired[str]
+    checks: NotRequired[list[Check]]
+
+
+class Bake(TypedDict):
+    """A bake."""
+
+    id: str
+    stage: str
+    why: str
+    requested_by: str
+    at: str
+    reason: NotRequired[str]
+    image: NotRequired[str]
+
+
+class Family(TypedDict):
+    """An image family."""
+
+    family: str
+    channels: list[Channel]
+    images: list[Image]
+    bakes: list[Bake]
+    problem: NotRequired[str]
+
+
+class Images(TypedDict):
+    """All image families, by name."""
+
+    now: str
+    families: list[Family]
+
+
+class Service(TypedDict):
+    """A permanent environment."""
+
+    id: str
+    application: str
+    name: str
+    stage: str
+    version: NotRequired[str]
+    image: NotRequired[str]
+    instance_count: NotRequired[int]
+    oldest_instance_at: NotRequired[str]
+    drift: list[Any]
+    rollout: NotRequired[str]
+
+
+class Services(TypedDict):
+    """All permanent environments, by name."""
+
+    now: str
+    services: list[Service]
+
+
+class Checkpoint(TypedDict):
+    """How far a rollout goes before it waits."""
+
+    percent: int
+    reached_at: NotRequired[str]
+
+
+class Pinned(TypedDict):
+    """An image and a version."""
+
+    image: NotRequired[str]
+    version: NotRequired[str]
+
+
+Rollout = TypedDict(
+    "Rollout",
+    {
+        "id": str,
+        "service": str,
+        "application": str,
+        "stage": str,
+        "why": str,
+        "from": NotRequired[Pinned],
+        "to": NotRequired[Pinned],
+        "checkpoints": list[Checkpoint],
+        "percent": int,
+        "started_at": str,
+        "ended_at": NotRequired[str],
+        "reason": NotRequired[str],
+        "history": NotRequired[list[Entry]],
+    },
+)
+
+
+class Rollouts(TypedDict):
+    """Rollouts, the newest first."""
+
+    now: str
+    rollouts: list[Rollout]
+
+
+class Sweep(TypedDict):
+    """What a sweep came to."""
+
+    key: str
+    at: str
+    asked_by: str
+    counts: dict[str, int]
+    halted: str
+    dry_run: bool
+
+
+class Sweeps(TypedDict):
+    """Sweeps, the newest first."""
+
+    now: str
+    sweeps: list[Sweep]
+
+
+class Decision(TypedDict):
+    """What a sweep decided about one environment, and why."""
+
+    environment: str
+    action: str
+    reason: str
+
+
+class Report(TypedDict):
+    """A sweep's whole report."""
+
+    at: str
+    asked_by: str
+    counts: dict[str, int]
+    halted: str
+    unseen: dict[str, str]
+    decisions: list[Decision]
+    kept: list[Decision]
+
+
+class SwitchState(TypedDict):
+    """The kill switch as it is."""
+
+    on: bool
+    why: str
+
+
+class PricesOf(TypedDict):
+    """Which prices were reckoned with."""
+
+    as_of: str
+    source: str
+    currency: str
+
+
+class SuiteCosts(TypedDict):
+    """What a suite has cost."""
+
+    suite: str
+    usd: float
+
+
+class ApplicationCosts(TypedDict):
+    """What an application has cost."""
+
+    application: str
+    usd: float
+    usd_per_hour: float
+    instance_hours: float
+    suites: list[SuiteCosts]
+
+
+class Costs(TypedDict):
+    """What the environments have cost that began within some days, and those that live."""
+
+    now: str
+    prices: PricesOf
+    total_usd: float
+    usd_per_hour: float
+    unpriced: int
+    applications: list[ApplicationCosts]

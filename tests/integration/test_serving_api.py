@@ -1,0 +1,654 @@
+"""The HTTP API: what each role reads and asks for, and how a request that cannot be followed is answered."""
+
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mayfly.aws.records import Entry
+from mayfly.domain.identity import release_id
+from tests.integration.api import Api, Json
+from tests.integration.world import ENVIRONMENT, LATER, NOW, PUSHED, RELEASE, ROOT, an_order, on_the_bus
+
+UNTIL = datetime(2027, 2, 22, tzinfo=UTC)
+WHY = {"why": "because"}
+
+# Every change: who may least, the request, the event it becomes, and what the event says besides why.
+CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
+    "push": (
+        "developer",
+        "POST",
+        "/api/releases",
+        {"application": "webshop", "version": "2.0", "artifact": "s3://a/b"},
+        "Code Version Pushed",
+        {"application": "webshop", "version": "2.0", "artifact": "s3://a/b", "attempt": 1, "pushed_by": "WHO"},
+    ),
+    "extend": (
+        "developer",
+        "POST",
+        f"/api/environments/{ENVIRONMENT}/extension",
+        {"minutes": 30, **WHY},
+        "Environment Extension Requested",
+        {"environment": ENVIRONMENT, "minutes": 30, "why": "because", "requested_by": "WHO"},
+    ),
+    "end": (
+        "developer",
+        "POST",
+        f"/api/environments/{ENVIRONMENT}/termination",
+        WHY,
+        "Environment Termination Requested",
+        {"environment": ENVIRONMENT, "why": "because", "requested_by": "WHO"},
+    ),
+    "result": (
+        "developer",
+        "POST",
+        f"/api/environments/{ENVIRONMENT}/result",
+        {"outcome": "failed", "reason": "the basket is empty"},
+        "Test Finished",
+        {"environment": ENVIRONMENT, "outcome": "failed", "reason": "the basket is empty", "finished_by": "WHO"},
+    ),
+    "bake": (
+        "operator",
+        "POST",
+        "/api/bakes",
+        {"family": "base", **WHY},
+        "Image Bake Requested",
+        {"family": "base", "why": "because", "requested_by": "WHO"},
+    ),
+    "promote": (
+        "operator",
+        "POST",
+        "/api/channels/base/stable/promotion",
+        {"image": "ami-0123456789abcdef0", **WHY},
+        "Image Promotion Requested",
+        {
+            "family": "base",
+            "channel": "stable",
+            "image": "ami-0123456789abcdef0",
+            "why": "because",
+            "requested_by": "WHO",
+        },
+    ),
+    "roll back": (
+        "operator",
+        "POST",
+        "/api/channels/base/stable/rollback",
+        WHY,
+        "Image Rollback Requested",
+        {"family": "base", "channel": "stable", "why": "because", "requested_by": "WHO"},
+    ),
+    "approve": (
+        "operator",
+        "POST",
+        "/api/rollouts/webshop-production-1/approval",
+        WHY,
+        "Rollout Approved",
+        {"rollout": "webshop-production-1", "why": "because", "approved_by": "WHO"},
+    ),
+    "sweep": (
+        "operator",
+        "POST",
+        "/api/sweeps",
+        {"dry_run": True, **WHY},
+        "Sweep Requested",
+        {"dry_run": True, "at_most": 0, "why": "because", "requested_by": "WHO"},
+    ),
+    "kill switch": (
+        "operator",
+        "PUT",
+        "/api/kill-switch",
+        {"on": True, **WHY},
+        "Kill Switch Set",
+        {"on": True, "why": "because", "set_by": "WHO"},
+    ),
+}
+READS = [
+    "/api/me",
+    "/api/environments",
+    f"/api/environments/{ENVIRONMENT}",
+    "/api/releases",
+    f"/api/releases/{RELEASE}",
+    "/api/applications",
+    "/api/images",
+    "/api/services",
+    "/api/rollouts",
+    "/api/rollouts/webshop-production-1",
+    "/api/sweeps",
+    "/api/sweeps/2026/11/24/064733",
+    "/api/kill-switch",
+    "/api/costs",
+    "/api/openapi.json",
+]
+
+
+def entry(at: str = NOW, who: str = "a test") -> Entry:
+    return Entry(at, who, "began", "because")
+
+
+class TestWhoMay:
+    @pytest.mark.parametrize("path", READS)
+    def test_read_is_whoever_is_in_a_group(self, api: Api, path: str) -> None:
+        for who in ("viewer", "developer", "operator"):
+            answer = api.of(who).get(path)
+            assert answer.status == 200, answer.text
+
+    @pytest.mark.parametrize("path", READS)
+    def test_not_read_is_who_is_in_none(self, api: Api, path: str) -> None:
+        answer = api.of("nobody").get(path)
+        assert answer.status == 403
+        assert answer.json == {"error": "nobody is in no group that may see Mayfly: ask to be added to 'viewer'"}
+        assert api.world.wire.calls == []
+
+    @pytest.mark.parametrize("what", CHANGES)
+    def test_change_things_is_for_whom_it_is_meant(self, api: Api, what: str) -> None:
+        least, method, path, body, event, detail = CHANGES[what]
+        for who in ("viewer", "stranger", "developer", "operator"):
+            api.world.wire.forget()
+            answer = api.of(who).call(api.of(who).event(method, path, body))
+            if who == "operator" or who == least:
+                assert answer.status == 202, answer.text
+                said = {name: who if value == "WHO" else value for name, value in detail.items()}
+                assert api.world.said == [(event, said)]
+            else:
+                assert (answer.status, api.world.said) == (403, [])
+                assert who in answer.json["error"]
+
+    @pytest.mark.parametrize("what", CHANGES)
+    def test_is_asked_before_what_is_wanted_is_even_read(self, api: Api, what: str) -> None:
+        _, method, path, _, _, _ = CHANGES[what]
+        assert api.of("viewer").call(api.event(method, path, "{not json") | {}).status == 400  # an operator's token
+        assert api.of("viewer").call(api.of("viewer").event(method, path, "{not json")).status == 403
+
+    @pytest.mark.parametrize("path", READS)
+    def test_is_nobody_without_a_token_that_the_gateway_verified(self, api: Api, path: str) -> None:
+        unverified = api.event("GET", path)
+        del unverified["requestContext"]["authorizer"]
+        headless = api.event("GET", path)
+        del headless["headers"]["authorization"]
+        another = api.event("GET", path)
+        another["headers"]["authorization"] = api.of("viewer").event("GET", path)["headers"]["authorization"]
+        for event in (unverified, headless, another):
+            answer = api.call(event)
+            assert answer.status == 401
+            assert "sign in" in answer.json["error"]
+        assert api.world.wire.calls == []
+
+    def test_is_not_mistaken_because_a_group_has_a_blank(self, api: Api) -> None:
+        """The gateway shows these groups as "[Site operator]"."""
+        answer = api.of("nobody", **{"cognito:groups": ["Site operator"]}).get("/api/me")
+        assert answer.status == 403
+
+    def test_is_told_what_they_are(self, api: Api) -> None:
+        both = api.of("nobody", **{"cognito:groups": ["developer:webshop", "developer:api", "else"]})
+        said = both.get("/api/me").json
+        assert said == {"who": "nobody", "role": "developer", "applications": ["api", "webshop"], "now": LATER}
+
+    def test_is_logged_with_the_reason(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:
+        api.of("viewer").put("/api/kill-switch", {"on": True, **WHY})
+        assert [record.__dict__["reason"] for record in caplog.records if record.message == "refused"] == [
+            "only members of 'operator' may change what concerns all applications, but viewer is viewer"
+        ]
+
+
+class TestAnAcceptedChange:
+    def test_says_where_to_watch_it(self, api: Api) -> None:
+        answer = api.post("/api/releases", {"application": "webshop", "version": "3", "artifact": "s3://a/b"}).json
+        release = release_id("webshop", "3", 1)
+        assert answer == {
+            "accepted": True,
+            "event": answer["event"],
+            "watch": f"/api/releases/{release}",
+            "release": release,
+        }
+        assert answer["event"]
+
+    def test_says_what_asked_it(self, api: Api) -> None:
+        api.put("/api/kill-switch", {"on": True, **WHY})
+        (call,) = api.world.wire.heard("PutEvents")
+        assert [entry["Source"] for entry in call["Entries"]] == ["mayfly.api"]
+
+    def test_takes_no_name_from_the_body(self, api: Api) -> None:
+        answer = api.put("/api/kill-switch", {"on": True, "set_by": "somebody else", **WHY})
+        assert (answer.status, answer.json["fields"][0]["field"]) == (422, "set_by")
+
+    def test_is_an_error_where_the_bus_does_not_take_it(self, api: Api) -> None:
+        failed = [{"ErrorCode": "InternalFailure", "ErrorMessage": "no"}]
+        api.world.wire.answer("PutEvents", FailedEntryCount=1, Entries=failed)
+        answer = api.put("/api/kill-switch", {"on": True, **WHY})
+        assert (answer.status, "request-1" in answer.json["error"]) == (500, True)
+
+    def test_is_refused_for_a_version_that_is_released(self, api: Api) -> None:
+        again = {name: PUSHED[name] for name in ("application", "version", "artifact")}
+        answer = api.post("/api/releases", again)
+        assert answer.status == 409
+        assert "to run it again, send attempt 2" in answer.json["error"]
+        assert api.post("/api/releases", again | {"attempt": 2}).status == 202
+
+
+class TestARequestThatIsWrong:
+    @pytest.mark.parametrize(
+        ("path", "body", "field", "value", "expected"),
+        [
+            (f"/api/environments/{ENVIRONMENT}/extension", {"minutes": 0, **WHY}, "minutes", "0", "greater than"),
+            (
+                f"/api/environments/{ENVIRONMENT}/extension",
+                {"minutes": "x", **WHY},
+                "minutes",
+                "'x'",
+                "expected a number",
+            ),
+            (f"/api/environments/{ENVIRONMENT}/extension", {"minutes": 5}, "why", "nothing", "required"),
+            (f"/api/environments/{ENVIRONMENT}/termination", {"why": ""}, "why", "''", "at least 1 character"),
+            (f"/api/environments/{ENVIRONMENT}/result", {"outcome": "maybe"}, "outcome", "'maybe'", "'passed' or"),
+            (
+                "/api/releases",
+                {"application": "Web Shop", "version": "1", "artifact": "x"},
+                "application",
+                "Web",
+                "pattern",
+            ),
+            ("/api/bakes", {"family": "base", "why": "y", "speed": 3}, "speed", "3", "not permitted"),
+            ("/api/channels/base/stable/promotion", {"image": "ami", **WHY}, "image", "'ami'", "pattern"),
+            ("/api/channels/Base/stable/rollback", WHY, "family", "'Base'", "pattern"),
+            ("/api/sweeps", {"dry_run": "yes", **WHY}, "dry_run", "'yes'", "boolean"),
+            ("/api/sweeps", {"dry_run": False, "at_most": 9999, **WHY}, "at_most", "9999", "less than"),
+            ("/api/sweeps", [], "body", "[]", "dictionary"),
+            ("/api/sweeps", None, "body", "nothing", "required"),
+        ],
+        ids=str,
+    )
+    def test_is_told_field_value_and_expectation(
+        self, api: Api, path: str, body: object, field: str, value: str, expected: str
+    ) -> None:
+        answer = api.post(path, body)
+        assert answer.status == 422, answer.text
+        (fault,) = answer.json["fields"]
+        assert fault["field"] == field
+        assert value in fault["value"]
+        assert expected in fault["expected"]
+        assert f"{field}: " in answer.json["error"]
+        assert api.world.said == []
+
+    @pytest.mark.parametrize(
+        ("path", "query", "field"),
+        [
+            ("/api/environments", {"days": 400}, "days"),
+            ("/api/environments", {"live": "perhaps"}, "live"),
+            ("/api/environments", {"application": "Ü"}, "application"),
+            ("/api/costs", {"days": "many"}, "days"),
+            ("/api/environments/Not-A-Name", {}, "id"),
+            ("/api/sweeps/2026/11/24/x", {}, "time"),
+        ],
+        ids=str,
+    )
+    def test_in_its_address_too(self, api: Api, path: str, query: Json, field: str) -> None:
+        answer = api.get(path, **query)
+        assert (answer.status, [fault["field"] for fault in answer.json["fields"]]) == (422, [field])
+
+    def test_that_is_no_json_is_told_so(self, api: Api) -> None:
+        answer = api.post("/api/sweeps", "{dry_run}")
+        assert (answer.status, answer.json["error"][:20]) == (400, "body: expected JSON,")
+
+    def test_that_is_of_another_type_is_told_so(self, api: Api) -> None:
+        event = api.event("POST", "/api/sweeps", "<sweep/>")
+        event["headers"]["content-type"] = "text/xml"
+        assert api.call(event).status == 400
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/api/environments/nobody",
+            "/api/releases/nobody",
+            "/api/rollouts/nobody",
+            "/api/sweeps/2020/01/01/000000",
+            "/api/nothing",
+            "/api/",
+            "/nothing.js",
+            "/../app.py",
+            "/app.py",
+        ],
+    )
+    def test_about_what_is_not_there_is_told_so(self, api: Api, path: str) -> None:
+        answer = api.get(path)
+        assert answer.status == 404
+        assert path.rsplit("/", 1)[-1] in answer.json["error"]
+
+    @pytest.mark.parametrize("what", ["extension", "termination", "result"])
+    def test_to_change_what_is_not_there_changes_nothing(self, api: Api, what: str) -> None:
+        body = {"extension": {"minutes": 5, **WHY}, "termination": WHY, "result": {"outcome": "passed"}}[what]
+        assert api.post(f"/api/environments/nobody/{what}", body).status == 404
+        assert api.post("/api/rollouts/nobody/approval", WHY).status == 404
+        assert api.world.said == []
+
+    def test_that_cannot_be_answered_is_an_error_that_says_where_to_look(self, api: Api) -> None:
+        api.world.wire.answer("Query", error="InternalServerError")
+        answer = api.get("/api/environments")
+        assert answer.status == 500
+        assert answer.json == {"error": "this did not work; the log says why, at request-1"}
+
+
+class TestEnvironments:
+    def test_are_shown_as_their_records_say(self, api: Api) -> None:
+        api.world.change(
+            instances_built=1, instance_types={"t3.micro": 1}, volume_gb=8, launched_at=NOW, stage="awaiting tests"
+        )
+        said = api.get("/api/environments").json
+        (shown,) = said["environments"]
+        assert said["now"] == LATER
+        order = an_order()
+        for name in ("application", "version", "suite", "kind", "release", "owner", "account", "region", "image"):
+            assert shown[name] == order[name]
+        assert {name: shown[name] for name in ("id", "stage", "instances_built", "instance_type", "channel")} == {
+            "id": ENVIRONMENT,
+            "stage": "awaiting tests",
+            "instances_built": 1,
+            "instance_type": "t3.micro",
+            "channel": "base/stable",
+        }
+        assert shown["usd"] > 0 < shown["usd_per_hour"]
+        assert shown.keys().isdisjoint({"ended_at", "ending", "history"})
+
+    def test_cost_a_read_a_hundred_and_one_more(self, api: Api) -> None:
+        for number in range(149):
+            api.world.records().begin(f"more-{number}", an_order() | {"planned_at": NOW}, entry(), UNTIL)
+        api.world.wire.forget()
+        assert len(api.get("/api/environments").json["environments"]) == 150
+        assert api.world.wire.names() == ["Query", "BatchGetItem", "BatchGetItem"]
+
+    def test_that_have_ended_are_listed_by_their_days(self, api: Api) -> None:
+        records = api.world.records()
+        for name, days in (("today", 0), ("old", 3)):
+            at = (datetime.fromisoformat(LATER) - timedelta(days=days, minutes=1)).isoformat()
+            records.begin(name, an_order() | {"planned_at": at}, entry(at), UNTIL)
+            ending = {"by": "tests", "outcome": "passed", "reason": "all well", "at": LATER}
+            records.change(name, {"ending": ending, "terminated_at": LATER, "stage": "terminated"}, drop=("live",))
+        assert [one["id"] for one in api.get("/api/environments").json["environments"]] == [ENVIRONMENT]
+        (ended,) = api.get("/api/environments", live="false").json["environments"]
+        assert (ended["id"], ended["ended_at"]) == ("today", LATER)
+        assert ended["ending"] == {"by": "tests", "outcome": "passed", "reason": "all well"}
+        both = api.get("/api/environments", live="false", days=4).json["environments"]
+        assert [one["id"] for one in both] == ["today", "old"]
+
+    def test_can_be_chosen(self, api: Api) -> None:
+        api.world.records().begin("other", {"application": "other"}, entry(), UNTIL)
+        chosen: dict[str, list[Json]] = {
+            name: api.get("/api/environments", **{name: value}).json["environments"]
+            for name, value in (("application", "webshop"), ("release", RELEASE))
+        }
+        assert {name: [one["id"] for one in found] for name, found in chosen.items()} == {
+            "application": [ENVIRONMENT],
+            "release": [ENVIRONMENT],
+        }
+        assert api.get("/api/environments", release="nobody").json["environments"] == []
+
+    def test_whose_record_was_lost_are_shown_as_far_as_they_are_known(self, api: Api) -> None:
+        api.world.lose()
+        api.world.records().change(ENVIRONMENT, {"id": ENVIRONMENT, "live": "environment"}, entry())
+        (shown,) = api.get("/api/environments").json["environments"]
+        assert (shown["application"], shown["image"], shown["usd"]) == ("unknown", None, 0.0)
+
+    def test_are_told_whole_one_by_one(self, api: Api) -> None:
+        stack = "arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-x/1"
+        ending = {"by": "tests", "outcome": "passed", "reason": "ok", "at": LATER, "report": "https://ci/1"}
+        api.world.change(stack=stack, outputs={"Url": "http://x"}, kept=["a volume"], ending=ending)
+        shown = api.get(f"/api/environments/{ENVIRONMENT}").json
+        assert [line["what"] for line in shown["history"]] == ["planned"]
+        assert (shown["outputs"], shown["kept"], shown["report"]) == ({"Url": "http://x"}, ["a volume"], "https://ci/1")
+        assert shown["links"]["stack"].endswith(
+            "stackId=arn%3Aaws%3Acloudformation%3Aus-east-1%3A222222222222%3Astack%2Fmayfly-x%2F1"
+        )
+        assert shown["links"]["execution"].endswith(f":execution:mayfly-run-environment:{ENVIRONMENT}")
+        assert "waiting" not in shown
+
+    def test_of_which_no_price_is_known_cost_nobody_knows_what(self, api: Api) -> None:
+        api.world.change(instance_types={"x9.unheard": 1}, volume_gb=8, launched_at=NOW)
+        (shown,) = api.get("/api/environments").json["environments"]
+        assert (shown["usd"], shown["usd_per_hour"]) == (None, 0)
+
+
+class TestReleases:
+    def test_are_shown_with_their_suites(self, api: Api) -> None:
+        ending = {"by": "tests", "outcome": "failed", "reason": "no", "at": LATER}
+        api.world.change(ending=ending)
+        (shown,) = api.get("/api/releases").json["releases"]
+        assert shown["id"] == RELEASE
+        assert shown["pushed_at"] == api.world.record(RELEASE, "release")["history"][0]["at"]
+        assert [(each["suite"], each.get("outcome")) for each in shown["suites"]] == [
+            ("smoke", "failed"),
+            ("look", None),
+        ]
+        assert (shown["stage"], shown["usd"]) == ("running", 0.0)
+
+    def test_are_shown_with_their_verdict(self, api: Api) -> None:
+        api.world.call("judge_release", {"release": RELEASE, "now": LATER})
+        (shown,) = api.get("/api/releases", application="webshop").json["releases"]
+        assert shown["verdict"]["passed"] is False
+        assert {each["outcome"] for each in shown["suites"]} == {"broken"}
+        assert api.get("/api/releases", application="other").json["releases"] == []
+
+    def test_are_told_whole_one_by_one(self, api: Api) -> None:
+        shown = api.get(f"/api/releases/{RELEASE}").json
+        assert [line["what"] for line in shown["history"]] == ["Code Version Pushed", "planned"]
+        assert [one["id"] for one in shown["environments"]] == [ENVIRONMENT]
+
+    def test_whose_record_was_lost_are_told_as_far_as_they_are_known(self, api: Api) -> None:
+        api.world.own("dynamodb").delete_item(TableName=api.world.table, Key={"pk": {"S": f"release#{RELEASE}"}})
+        api.world.call("plan_release", {"release": RELEASE, "pushed": PUSHED, "now": NOW})
+        shown = api.get(f"/api/releases/{RELEASE}").json
+        assert (shown["id"], shown["application"], shown["stage"]) == (RELEASE, "unknown", "running")
+
+    def test_of_which_nothing_was_planned_yet_are_shown_too(self, api: Api) -> None:
+        pushed = PUSHED | {"version": "9"}
+        api.world.call("accept_code_version", on_the_bus("Code Version Pushed", pushed))
+        shown = {one["version"]: one for one in api.get("/api/releases").json["releases"]}
+        assert (shown["9"]["stage"], shown["9"]["suites"]) == ("requested", [])
+
+
+class TestWhatIsConfigured:
+    def test_applications_are_shown_and_what_is_wrong_with_them(self, api: Api) -> None:
+        api.world.put("/mayfly/applications/broken", '{"owner": 3}')
+        broken, webshop = api.get("/api/applications").json["applications"]
+        assert (broken["name"], broken.keys()) == ("broken", {"name", "problem"})
+        assert "owner: Input should be a valid string, but it is 3" in broken["problem"]
+        assert webshop["suites"] == [{"name": "smoke", "kind": "automated"}, {"name": "look", "kind": "manual"}]
+        assert webshop["image"] == {"family": "base", "channel": "stable"}
+
+    def test_the_kill_switch_is_shown(self, api: Api) -> None:
+        assert api.get("/api/kill-switch").json == {"on": False, "why": ""}
+        api.world.switch("ops at noon: an incident")
+        assert api.get("/api/kill-switch").json == {"on": True, "why": "ops at noon: an incident"}
+
+
+class TestImages:
+    def test_are_shown_by_family(self, api: Api) -> None:
+        world = api.world
+        world.put("/mayfly/families/wrong", "{}")
+        check = {"name": "runs", "command": "true", "exit": 0, "stdout": None}
+        facts = {
+            "family": "base",
+            "stage": "proven",
+            "why": "cve",
+            "requested_by": "ops",
+            "image": "ami-new",
+            "checks": [check],
+        }
+        world.records("bake").begin("base-bake-1", facts, entry(), UNTIL)
+        image = {"id": "ami-new", "family": "base", "stage": "proven", "bake": "base-bake-1", "live": "image"}
+        world.records("image").change("ami-new", image | {"region": "us-east-1"}, entry())
+        base, wrong = api.get("/api/images").json["families"]
+        assert (base["family"], "problem" in base) == ("base", False)
+        assert base["bakes"] == [
+            {
+                "id": "base-bake-1",
+                "stage": "proven",
+                "why": "cve",
+                "requested_by": "ops",
+                "at": NOW,
+                "image": "ami-new",
+            }
+        ]
+        assert base["images"] == [
+            {
+                "image": "ami-new",
+                "stage": "proven",
+                "created_at": NOW,
+                "region": "us-east-1",
+                "bake": "base-bake-1",
+                "checks": [{"name": "runs", "command": "true"}],
+            }
+        ]
+        assert (wrong["family"], "owner: Field required" in wrong["problem"]) == ("wrong", True)
+
+    def test_are_reached_as_far_as_records_say(self, api: Api) -> None:
+        world = api.world
+        world.change(instances_built=3, image="ami-old")
+        world.records("channel").change(
+            "base/stable",
+            {
+                "id": "base/stable",
+                "live": "channel",
+                "family": "base",
+                "channel": "stable",
+                "version": 2,
+                "image": "ami-new",
+                "regions": {"us-east-1": "ami-new"},
+                "moved_at": NOW,
+                "previous": [{"image": "ami-old", "regions": {"us-east-1": "ami-old"}}],
+                "leaving": [{"image": "ami-old", "regions": {}, "at": NOW, "by": "ami-new"}],
+            },
+            entry(),
+        )
+        ((channel,),) = (family["channels"] for family in api.get("/api/images").json["families"])
+        assert (channel["name"], channel["image"], channel["version"]) == ("stable", "ami-new", 2)
+        assert (channel["instances"], channel["on_old_images"], channel["hours"]) == ({"ami-old": 3}, 3, 0.33)
+        assert channel["previous"] == [{"image": "ami-old"}]
+        assert [line["what"] for line in channel["history"]] == ["began"]
+
+    def test_of_a_channel_that_somebody_keeps_by_hand_are_shown_too(self, api: Api) -> None:
+        api.world.change(instances_built=2, image="ami-other")
+        ((channel,),) = (family["channels"] for family in api.get("/api/images").json["families"])
+        assert (channel["name"], channel["image"], channel["version"]) == ("stable", "ami-12c6146b", 0)
+        assert channel["instances"] == {"ami-other": 2}
+
+
+class TestServicesAndRollouts:
+    def test_are_shown_as_far_as_they_are_known(self, api: Api) -> None:
+        facts = {"application": "webshop", "name": "production", "stage": "serving", "version": "1", "drift": []}
+        api.world.records("service").begin("webshop-production", facts | {"instance_count": 6}, entry(), UNTIL)
+        (shown,) = api.get("/api/services").json["services"]
+        assert shown == facts | {"id": "webshop-production", "instance_count": 6}
+
+    def test_have_checkpoints_and_a_history(self, api: Api) -> None:
+        facts = {
+            "stage": "rolling",
+            "why": "a new image",
+            "from": {"image": "ami-1", "version": "1"},
+            "to": {"image": "ami-2", "version": "1"},
+            "checkpoints": [{"percent": 10, "reached_at": LATER}, {"percent": 100}],
+            "percent": 10,
+        }
+        api.world.records("rollout").change("webshop-production-1", facts)
+        (listed,) = api.get("/api/rollouts").json["rollouts"]
+        assert {name: listed[name] for name in facts} == facts
+        assert (listed["started_at"], listed["history"][0]["what"]) == (NOW, "began")
+        assert api.get("/api/rollouts/webshop-production-1").json == listed
+
+
+class TestSweeps:
+    def test_are_listed_without_reading_a_report(self, api: Api) -> None:
+        (shown,) = api.get("/api/sweeps").json["sweeps"]
+        assert (shown["key"], shown["asked_by"]) == ("sweeps/2026/11/24/064733.json", "ops")
+        assert (shown["dry_run"], shown["halted"], shown["at"]) == (True, "", "2026-11-24T06:47:33.000Z")
+        assert shown["counts"]["adopt"] == 0
+        assert "GetObject" not in api.world.wire.names()
+
+    def test_have_a_report_with_every_decision(self, api: Api) -> None:
+        (shown,) = api.get("/api/sweeps").json["sweeps"]
+        report = api.get(f"/api/{shown['key'].removesuffix('.json')}").json
+        assert report["counts"] == shown["counts"]
+        decided = [*report["decisions"], *report["kept"]]
+        assert [decision["environment"] for decision in decided] == [ENVIRONMENT]
+        assert all(decision["reason"] for decision in decided)
+
+
+class TestCosts:
+    def test_are_summed_by_application_and_suite(self, api: Api) -> None:
+        api.world.change(instance_types={"t3.micro": 10}, volume_gb=80, launched_at=NOW)
+        said = api.get("/api/costs").json
+        (row,) = said["applications"]
+        assert said["prices"]["currency"] == "USD"
+        assert (row["application"], row["suites"]) == ("webshop", [{"suite": "smoke", "usd": row["usd"]}])
+        assert said["total_usd"] == row["usd"] > 0
+
+
+class TestTheConsole:
+    def test_is_served_to_anybody_with_what_keeps_it_safe(self, api: Api) -> None:
+        answer = open_page(api, "/")
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        policy = answer.headers["Content-Security-Policy"].split("; ")
+        assert "default-src 'self'" in policy
+        assert "connect-src 'self' https://mayfly-111111111111.auth.us-east-1.amazoncognito.com" in policy
+        assert not [part for part in policy if "unsafe" in part or "*" in part]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert api.world.wire.calls == []
+
+    def test_is_packed_for_who_can_unpack_it(self, api: Api) -> None:
+        plain, packed = open_page(api, "/"), open_page(api, "/", **{"accept-encoding": "gzip, br"})
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert isinstance(packed.text, bytes)
+        assert gzip.decompress(packed.text) == plain.text
+
+    def test_is_sent_once_while_it_is_the_same(self, api: Api) -> None:
+        first = open_page(api, "/")
+        again = open_page(api, "/", **{"if-none-match": f'"other", W/{first.headers["ETag"]}'})
+        assert (again.status, again.text or b"", again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+        assert open_page(api, "/", **{"if-none-match": '"other"'}).status == 200
+
+    def test_is_told_how_to_sign_in(self, api: Api) -> None:
+        said = open_page(api, "/config.json").json
+        assert said == {
+            "issuer": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_example",
+            "client_id": "console",
+            "sign_in": "https://mayfly-111111111111.auth.us-east-1.amazoncognito.com",
+            "scopes": "openid email profile",
+            "version": "0.1.0",
+            "token": "access_token",
+        }
+
+    def test_answers_the_sample_event(self, api: Api) -> None:
+        answer = api.call(json.loads((ROOT / "events" / "serve_api.json").read_text()))
+        assert (answer.status, answer.json["client_id"]) == (200, "console")
+
+    def test_of_another_issuer_sends_its_id_tokens(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MAYFLY_SIGN_IN", "")
+        monkeypatch.setenv("MAYFLY_ISSUER", "https://idp.example.com/realms/x")
+        from mayfly.settings import sign_in
+
+        sign_in.cache_clear()
+        answer = open_page(api, "/config.json")
+        assert (answer.json["sign_in"], answer.json["token"]) == ("", "id_token")
+        assert "connect-src 'self' https://idp.example.com;" in answer.headers["Content-Security-Policy"]
+
+
+def open_page(api: Api, path: str, **headers: str) -> Any:
+    """What anybody gets, without a token."""
+    event = api.event("GET", path)
+    event["routeKey"], event["headers"] = "GET /{asset}", headers
+    del event["requestContext"]["authorizer"]
+    return api.call(event)
+
+
+class TestAnAnswer:
+    def test_is_kept_by_nobody(self, api: Api) -> None:
+        assert api.get("/api/me").headers["Cache-Control"] == "no-store"
+        assert api.get("/api/nothing").headers["Cache-Control"] == "no-store"
+
+    def test_is_packed_for_who_can_unpack_it(self, api: Api) -> None:
+        event = api.event("GET", "/api/environments")
+        event["headers"]["accept-encoding"] = "gzip"
+        answer = api.call(event)
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert isinstance(answer.text, bytes)
+        assert json.loads(gzip.decompress(answer.text))["environments"]
