@@ -10,13 +10,8 @@ from mayfly.aws import bakes, builders, clients, executions, survey, switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.expiring import warn
-<<<<<<< HEAD
 from mayfly.aws.letters import door
-from mayfly.aws.records import Records
-=======
-from mayfly.aws.letters import refuse
 from mayfly.aws.records import Conflict, Entry, Records
->>>>>>> api
 from mayfly.aws.reports import keep
 from mayfly.aws.survey import Place
 from mayfly.domain import sweep, tags

@@ -18,12 +18,12 @@ def keep(bucket: str, at: datetime, report: dict[str, Any], what: str = "sweeps"
     return key
 
 
-<<<<<<< HEAD
 def keep_text(bucket: str, key: str, text: str) -> str:
     """Writes something that somebody printed; returns its location."""
     controller("s3").put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/plain; charset=utf-8")
     return f"s3://{bucket}/{key}"
-=======
+
+
 def read(bucket: str, key: str) -> dict[str, Any] | None:
     """A report as it was written, or None where there is none (any more)."""
     s3: S3Client = controller("s3")
@@ -32,4 +32,3 @@ def read(bucket: str, key: str) -> dict[str, Any] | None:
     except s3.exceptions.NoSuchKey:
         return None
     return report
->>>>>>> api
