@@ -26,6 +26,7 @@ FUNCTIONS = frozenset(
         "accept-extension",
         "set-kill-switch",
         "sweep-environments",
+        "tell-people",
     }
 )
 REFUSALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
@@ -55,7 +56,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("ec2").terminate_instances(InstanceIds=["i-0123456789abcdef0"]),
     ),
     "read a record": (
-        {"judge-release", "resume-environment", "accept-extension"},
+        {"judge-release", "resume-environment", "accept-extension", "tell-people"},
         lambda its, at: its("dynamodb").get_item(TableName=at["TableName"], Key=KEY),
     ),
     "delete a record": (
@@ -68,7 +69,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "write a dead letter": (
         {"accept-code-version", "accept-test-result", "accept-termination", "accept-extension"}
-        | {"resume-environment", "set-kill-switch", "sweep-environments"},
+        | {"resume-environment", "set-kill-switch", "sweep-environments", "tell-people"},
         lambda its, at: its("sqs").send_message(QueueUrl=at["DeadLettersUrl"], MessageBody='{"mark": "permissions"}'),
     ),
     "read dead letters": (

@@ -73,17 +73,18 @@ def _install(world: World) -> None:
     world.own("dynamodb").create_table(
         TableName=world.table,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "live")],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "live", "born")],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         GlobalSecondaryIndexes=[
             {
-                "IndexName": "live",
+                "IndexName": name,
                 "KeySchema": [
-                    {"AttributeName": "live", "KeyType": "HASH"},
+                    {"AttributeName": name, "KeyType": "HASH"},
                     {"AttributeName": "pk", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
+            for name in ("live", "born")
         ],
     )
     world.queue = world.own("sqs").create_queue(QueueName="mayfly-dead-letters")["QueueUrl"]

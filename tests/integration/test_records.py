@@ -24,8 +24,8 @@ class TestARecordBegins:
     def test_with_its_facts_and_the_first_line_of_its_history(self, records: Records) -> None:
         begun = records.begin("web-1", {"stage": "planned"}, ENTRY, UNTIL)
         history = [{"at": NOW, "who": "a test", "what": "something", "why": "because"}]
-        born = {"id": "web-1", "live": "environment", "forget_after": int(UNTIL.timestamp())}
-        facts = born | {"stage": "planned", "history": history}
+        born = {"id": "web-1", "live": "environment", "born": f"environment#{NOW[:10]}"}
+        facts = born | {"forget_after": int(UNTIL.timestamp())} | {"stage": "planned", "history": history}
         assert begun == records.get("web-1") == {"pk": "environment#web-1"} | facts
 
     def test_once(self, records: Records) -> None:
@@ -37,6 +37,51 @@ class TestARecordBegins:
     def test_beside_one_of_another_kind_with_the_same_name(self, world: World, records: Records) -> None:
         records.begin("web-1", {"stage": "planned"}, ENTRY, UNTIL)
         assert world.records("release").get("web-1") is None
+
+    def test_without_living_where_it_is_only_to_be_remembered(self, records: Records) -> None:
+        begun = records.begin("sweep-1", {}, ENTRY, UNTIL, live=False)
+        assert begun["born"] == f"environment#{NOW[:10]}"
+        assert [*records.live()] == []
+
+
+class TestRecentRecords:
+    DAYS = ("2026-11-21", "2026-11-22", "2026-11-23", "2026-11-24")
+
+    @pytest.fixture
+    def four(self, records: Records) -> Records:
+        for day in self.DAYS:
+            records.begin(f"of-{day}", {"stage": "planned"}, Entry(f"{day}T12:00:00.000Z", "a", "b", "c"), UNTIL)
+        records.change("of-2026-11-24", {"stage": "terminated"}, drop=("live",))
+        return records
+
+    @pytest.mark.parametrize("days", [0, 1, 3, 9])
+    def test_are_those_of_these_days_ended_or_not(self, four: Records, days: int) -> None:
+        found = {record["id"] for record in four.recent(datetime(2026, 11, 24, 23, tzinfo=UTC), days)}
+        assert found == {f"of-{day}" for day in self.DAYS[-1 - days :]} | {f"of-{self.DAYS[-1]}"}
+
+    def test_cost_a_query_a_day_and_a_call_a_hundred_and_never_a_scan(self, world: World, four: Records) -> None:
+        for number in range(120):
+            four.begin(f"more-{number}", {}, ENTRY, UNTIL)
+        world.wire.forget()
+        assert len([*four.recent(datetime(2026, 11, 24, tzinfo=UTC), 2)]) == 123
+        assert world.wire.names() == ["Query"] * 3 + ["BatchGetItem"] * 2
+
+    def test_are_followed_to_the_last_page(self, world: World, four: Records) -> None:
+        for number in range(3):
+            four.begin(f"more-{number}", {}, ENTRY, UNTIL)
+        world.wire.small_pages()
+        assert len([*four.recent(datetime(2026, 11, 24, tzinfo=UTC), 0)]) == 4
+
+    def test_can_be_read_in_part(self, world: World, four: Records) -> None:
+        assert [*four.many(["of-2026-11-24", "nobody"], ("id", "stage"))] == [
+            {"id": "of-2026-11-24", "stage": "terminated"}
+        ]
+        (call,) = world.wire.heard("BatchGetItem")
+        assert "ConsistentRead" not in call["RequestItems"][world.table]
+
+    def test_are_none_where_the_table_is_lost(self, world: World, records: Records) -> None:
+        world.own("dynamodb").delete_table(TableName=world.table)
+        assert [*records.recent(datetime(2026, 11, 24, tzinfo=UTC), 1)] == []
 
 
 class TestARecordChanges:

@@ -1,6 +1,6 @@
 """What a platform team configures: applications and image families in Parameter Store, blueprints in their bucket."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -24,10 +24,7 @@ def application(parameters: str, name: str) -> Application:
         Refused: there is none, or it is wrong; each wrong field is named.
     """
     parameter = f"{parameters}/applications/{name}"
-    try:
-        return Application.model_validate_json(_value(parameter))
-    except ValidationError as error:
-        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
+    return _application(parameter, _value(parameter))
 
 
 def family(parameters: str, name: str) -> Family:
@@ -42,13 +39,29 @@ def family(parameters: str, name: str) -> Family:
 
 def families(parameters: str) -> Iterator[tuple[str, Family | Refused]]:
     """Every configured image family, by name. One that is wrong comes as its refusal, and hides no other."""
-    path = f"{parameters}/families/"
+    yield from _every(f"{parameters}/families/", _family)
+
+
+def applications(parameters: str) -> Iterator[tuple[str, Application | Refused]]:
+    """Every configured application, by name. One that is wrong comes as its refusal, and hides no other."""
+    yield from _every(f"{parameters}/applications/", _application)
+
+
+def _every[M](path: str, read: Callable[[str, str], M]) -> Iterator[tuple[str, M | Refused]]:
     for page in controller("ssm").get_paginator("get_parameters_by_path").paginate(Path=path):
         for found in page["Parameters"]:
+            name = found["Name"].removeprefix(path)
             try:
-                yield found["Name"].removeprefix(path), _family(found["Name"], found["Value"])
+                yield name, read(found["Name"], found["Value"])
             except Refused as refusal:
-                yield found["Name"].removeprefix(path), refusal
+                yield name, refusal
+
+
+def _application(parameter: str, value: str) -> Application:
+    try:
+        return Application.model_validate_json(value)
+    except ValidationError as error:
+        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
 
 
 def _family(parameter: str, value: str) -> Family:

@@ -13,14 +13,18 @@ class NotTaken(RuntimeError):
     """EventBridge did not take an event."""
 
 
-def announce(bus: str, what: str, detail: dict[str, Any]) -> None:
-    """Puts one event on the bus, source `mayfly`.
+def announce(bus: str, what: str, detail: dict[str, Any], source: str = "mayfly") -> str:
+    """Puts one event on the bus; returns its id.
+
+    Args:
+        source: who says it: Mayfly itself, or `mayfly.api` for what a person asked of the HTTP API.
 
     Raises:
         NotTaken: EventBridge did not take it; the invocation is repeated then.
     """
     events: EventBridgeClient = controller("events")
-    entry = {"EventBusName": bus, "Source": "mayfly", "DetailType": what, "Detail": json.dumps(detail)}
+    entry = {"EventBusName": bus, "Source": source, "DetailType": what, "Detail": json.dumps(detail)}
     reply = events.put_events(Entries=[entry])  # type: ignore[list-item]
     if reply["FailedEntryCount"]:
         raise NotTaken(f"{what} was not taken: {reply['Entries'][0].get('ErrorMessage')}")
+    return reply["Entries"][0]["EventId"]

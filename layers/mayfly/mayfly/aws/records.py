@@ -3,7 +3,7 @@
 The table is memory, not truth: what exists is what AWS says exists. So a lost table loses no termination.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -15,12 +15,25 @@ from typing import TYPE_CHECKING, Any, Literal
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from mayfly.aws.clients import controller
+from mayfly.domain.moment import text
 from mayfly.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-type Kind = Literal["environment", "release", "bake", "builder", "command", "image", "channel", "family"]
+type Kind = Literal[
+    "environment",
+    "release",
+    "bake",
+    "builder",
+    "command",
+    "image",
+    "channel",
+    "family",
+    "service",
+    "rollout",
+    "sweep",
+]
 """A builder and a command are known by AWS's ids, and point to their bake: its events name nothing else."""
 type Facts = Mapping[str, Any]
 
@@ -62,14 +75,23 @@ class Records:
     def _key(self, identity: str) -> dict[str, Any]:
         return {"pk": {"S": f"{self._kind}#{identity}"}}
 
-    def begin(self, identity: str, facts: Facts, entry: Entry, keep_until: datetime) -> dict[str, Any]:
+    def begin(
+        self, identity: str, facts: Facts, entry: Entry, keep_until: datetime, live: bool = True
+    ) -> dict[str, Any]:
         """Writes a record that does not exist yet.
+
+        Args:
+            live: whether its story goes on; False for what is only to be remembered.
 
         Raises:
             Conflict: there is one already.
         """
-        born = {"id": identity, "live": self._kind, "forget_after": int(keep_until.timestamp())}
+        born = {"id": identity, "born": self._born(entry.at), "forget_after": int(keep_until.timestamp())}
+        born |= {"live": self._kind} if live else {}
         return self.change(identity, {**facts, **born}, entry, only_if="attribute_not_exists(pk)")
+
+    def _born(self, at: str) -> str:
+        return f"{self._kind}#{at[:10]}"
 
     def change(
         self,
@@ -131,27 +153,57 @@ class Records:
         with suppress(Conflict):
             self.change(identity, {}, entry, only_if=room, bound={":kept": _NOTES_KEPT})
 
-    def live(self) -> Iterator[dict[str, Any]]:
+    def live(self, fields: Collection[str] = ()) -> Iterator[dict[str, Any]]:
         """Every record of this kind whose story has not ended, page by page, through the index of those.
 
         None where the table is lost: a sweep then goes by tags alone.
+
+        Args:
+            fields: see `many`.
         """
+        yield from self.many(self._keys("live", self._kind), fields)
+
+    def recent(self, now: datetime, days: int, fields: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+        """Every record of this kind that began today or on one of the `days` days (UTC) before, ended or not: a query a
+        day, through an index that is written once a record.
+
+        Args:
+            fields: see `many`.
+        """
+        written = [text(now - timedelta(days=day)) for day in range(days + 1)]
+        yield from self.many([key for at in written for key in self._keys("born", self._born(at))], fields)
+
+    def _keys(self, index: str, value: str) -> list[str]:
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
-            IndexName="live",
-            KeyConditionExpression="live = :kind",
-            ExpressionAttributeValues={":kind": {"S": self._kind}},
+            IndexName=index,
+            KeyConditionExpression=f"{index} = :value",
+            ExpressionAttributeValues={":value": {"S": value}},
         )
         try:
-            keys = [item["pk"]["S"].partition("#")[2] for page in pages for item in page["Items"]]
+            return [item["pk"]["S"].partition("#")[2] for page in pages for item in page["Items"]]
         except self._dynamodb.exceptions.ResourceNotFoundException:
             logger.error("the table is lost: nothing is remembered", extra={"table": self._table})
-            return
-        for start in range(0, len(keys), _BATCH):
-            yield from self._batch(keys[start : start + _BATCH])
+            return []
 
-    def _batch(self, identities: list[str]) -> Iterator[dict[str, Any]]:
-        wanted: Any = {self._table: {"Keys": [self._key(identity) for identity in identities], "ConsistentRead": True}}
+    def many(self, identities: Sequence[str], fields: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+        """The records of these names, in any order; those that are not there are left out.
+
+        Args:
+            fields: top-level attributes to read; all of them, and strongly consistent, where none is named. Naming
+                them is for showing: it is half the price, and may be a second late.
+        """
+        how: Any = {"ConsistentRead": True}
+        if fields:
+            how = {
+                "ProjectionExpression": ", ".join(f"#{name}" for name in fields),
+                "ExpressionAttributeNames": {f"#{name}": name for name in fields},
+            }
+        for start in range(0, len(identities), _BATCH):
+            keys = [self._key(identity) for identity in identities[start : start + _BATCH]]
+            yield from self._batch({self._table: {"Keys": keys} | how})
+
+    def _batch(self, wanted: Any) -> Iterator[dict[str, Any]]:
         while wanted:
             reply = self._dynamodb.batch_get_item(RequestItems=wanted)
             yield from (_from_dynamodb(item) for item in reply["Responses"].get(self._table, []))

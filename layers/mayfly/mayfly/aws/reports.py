@@ -2,9 +2,12 @@
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mayfly.aws.clients import controller
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 def keep(bucket: str, at: datetime, report: dict[str, Any], what: str = "sweeps") -> str:
@@ -13,3 +16,13 @@ def keep(bucket: str, at: datetime, report: dict[str, Any], what: str = "sweeps"
     body = json.dumps(report, indent=1).encode()
     controller("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
     return key
+
+
+def read(bucket: str, key: str) -> dict[str, Any] | None:
+    """A report as it was written, or None where there is none (any more)."""
+    s3: S3Client = controller("s3")
+    try:
+        report: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except s3.exceptions.NoSuchKey:
+        return None
+    return report
