@@ -2,7 +2,7 @@
 PYTHON ?= python3.13
 VENV := $(CURDIR)/.venv
 export PATH := $(VENV)/bin:$(PATH)
-export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly
+export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly:$(CURDIR)/cli
 INSTALLED := .venv/installed
 LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 
@@ -23,7 +23,7 @@ test: lint ## All checks and tests but the container ones
 lint: $(INSTALLED) ## Formatting, style, types, templates
 	ruff format --check .
 	ruff check .
-	mypy layers/mayfly/mayfly local
+	mypy layers/mayfly/mayfly local cli/mayfly_cli
 	for function in functions/*/app.py; do MYPYPATH=layers/mayfly mypy $$function || exit 1; done
 	cfn-lint template.yaml blueprints/*.yaml tests/blueprints/*.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
@@ -59,4 +59,5 @@ $(INSTALLED): requirements.txt
 	@$(PYTHON) -m venv .venv
 	@python -m pip install --quiet --disable-pip-version-check uv
 	@uv pip sync --quiet --python .venv/bin/python requirements.txt
+	@uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@

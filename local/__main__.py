@@ -62,7 +62,7 @@ def watch(console: Console, cloud: LocalCloud, table: str) -> None:
         for record in sorted(costs.all_records(cloud, table), key=_order):
             lines = record.get("history", [])
             for line in lines[told.get(record["pk"], 0) :]:
-                name = f"[bold]{record['id']}[/]"
+                name = f"[bold]{record['pk'].partition('#')[2]}[/]"
                 console.print(f"[dim]{line['at'][11:19]}[/]  {name}  {line['what']}  [dim]{line['why']}[/]")
             told[record["pk"]] = len(lines)
         time.sleep(0.5)

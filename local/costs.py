@@ -7,24 +7,17 @@ import json
 import math
 from collections import Counter
 from datetime import datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
 from local.cloud import LocalCloud
+from mayfly.domain.cost import list_prices
 
 type Json = dict[str, Any]
 
 _LOG_BYTES_PER_INVOCATION = 1500
 """A start, a report and a line or two of our own, as measured in the log group of the local cloud."""
-
-
-@cache
-def prices() -> Json:
-    """List prices with their date and Region."""
-    return dict(json.loads((Path(__file__).parent / "prices.json").read_text()))
 
 
 def history(cloud: LocalCloud, machine: str, name: str) -> list[Json]:
@@ -71,7 +64,7 @@ def life(cloud: LocalCloud, machine: str, table: str, environment: str) -> Json:
 
 def cost(transitions: int, invocations: list[Json], record: Json) -> float:
     """US dollars at list prices: Mayfly's own, without the instances that it builds."""
-    price = prices()
+    price = list_prices().services
     gigabyte_seconds = sum(math.ceil(row["ms"]) / 1000 * row["memory_mb"] / 1024 for row in invocations)
     # Each change of the record writes all of it, in units of 1 KB; its final size bounds the earlier ones.
     # One change more than the history has lines: the stack's id.

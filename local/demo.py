@@ -24,6 +24,7 @@ from rich.text import Text
 from local import costs, demo_images
 from local.cloud import LocalCloud
 from local.install import ROOT, Installation, install
+from mayfly.domain.cost import list_prices
 from mayfly.domain.identity import environment_id, release_id
 
 Json = dict[str, Any]
@@ -189,7 +190,7 @@ def summarise(story: Story) -> Json:
             "state_transitions": costs.state_transitions(release),
         },
         "environments": lives,
-        "prices": costs.prices(),
+        "prices": {"as_of": list_prices().as_of, **list_prices().services},
     }
 
 

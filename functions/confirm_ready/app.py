@@ -30,7 +30,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise NotReady(f"{len(running)} of {order.instance_count} instances run")
     Records(here.table, "environment").change(
         order.environment,
-        {"outputs": dict(stack.outputs), "instances_built": len(running)},
+        {"outputs": dict(stack.outputs), "instances_built": len(running)}
+        | stacks.counted(workload, order.environment, here.controller, running),
         Entry(event["now"], context.function_name, "ready", f"{len(running)} of {order.instance_count} instances run"),
     )
     return {"environment": order.environment, "instances": len(running), "outputs": dict(stack.outputs)}

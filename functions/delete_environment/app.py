@@ -48,6 +48,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if not permission.granted:
             raise TerminationRefused(f"{stack.id} is left standing: {permission.reason}")
         switch.check(here.parameters)
+        # Of a life that was never ready, this is the last moment to see what it costs.
+        known = "instance_types" in record
+        costs = {} if known else stacks.counted(workload, subject.environment, here.controller)
         try:
             entry, kept = delete(here, subject, workload, stack, record.get("deletions", 0), event["now"])
         except HandedOver as handed:
@@ -55,7 +58,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             over_to = Entry(event["now"], "teardown", Rung.HAND_OVER.value, str(handed))
             records.change(subject.environment, {"handed_over": str(handed)}, over_to)
             raise
-        facts = {"deletions": record.get("deletions", 0) + 1} | ({"kept": kept} if kept else {})
+        facts = {"deletions": record.get("deletions", 0) + 1} | ({"kept": kept} if kept else {}) | costs
         records.change(subject.environment, facts, entry)
     return result
 

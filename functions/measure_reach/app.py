@@ -26,6 +26,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     reaches = [measure(channel, instances, planned, now) for channel in channels.every(here.table)]
     for reach in reaches:
         tell(here, reach, event["now"], context.function_name)
+    # Of the slowest channel, besides: an alarm cannot search.
+    metrics.add_metric(
+        name="ImageReachHours", unit="NoUnit", value=max((reach.hours for reach in reaches), default=0.0)
+    )
     return {"at": event["now"], "channels": [shown(reach) for reach in reaches]}
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from mayfly.aws import bakes, builders, clients, executions, survey, switch
+from mayfly.aws import bakes, builders, clients, executions, gauges, survey, switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.expiring import warn
@@ -64,6 +64,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if not halted:
             end_builders(here, left)
         tell(here, report)
+        gauges.publish(records, now)
     with going_on("the list of reports"):
         remember(here, report | {"dry_run": asked.dry_run}, asked.why, now)
     return report | {"dry_run": asked.dry_run}

@@ -44,6 +44,7 @@ FUNCTIONS = frozenset(
         "count-release",
         "measure-reach",
         "retire-images",
+        "tell-people",
     }
 )
 REFUSALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
@@ -75,7 +76,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     "read a record": (
         {"plan-release", "judge-release", "resume-environment", "accept-extension"}
         | {"plan-bake", "resume-image", "check-image", "judge-checks", "judge-bake"}
-        | {"plan-promotion", "move-channel", "count-release", "retire-images", "serve-api"},
+        | {"plan-promotion", "move-channel", "count-release", "retire-images", "serve-api", "tell-people"},
         lambda its, at: its("dynamodb").get_item(TableName=at["TableName"], Key=KEY),
     ),
     "delete a record": (
@@ -97,7 +98,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "write a dead letter": (
         {"accept-code-version", "accept-test-result", "accept-termination", "accept-extension"}
-        | {"resume-environment", "set-kill-switch", "sweep-environments"}
+        | {"resume-environment", "set-kill-switch", "sweep-environments", "tell-people"}
         | {"accept-bake", "accept-promotion", "resume-image", "check-image", "judge-checks", "count-release"}
         | {"measure-reach", "retire-images"},  # scheduled: where their invocations go that failed
         lambda its, at: its("sqs").send_message(QueueUrl=at["DeadLettersUrl"], MessageBody='{"mark": "permissions"}'),

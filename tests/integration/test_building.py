@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mayfly.domain import stack
+from mayfly.domain.moment import text
 from tests.integration.world import (
     BLUEPRINT,
     CONTROLLER,
@@ -23,7 +24,9 @@ from tests.integration.world import (
     World,
     an_order,
     creation,
+    deletion,
     function,
+    tagged,
 )
 
 IN_PROGRESS = sorted(status for status, phase in stack.PHASES.items() if phase is stack.Phase.CREATING)
@@ -280,3 +283,37 @@ class TestAnEnvironmentIsNotReady:
 def test_no_function_is_loaded_as_another(world: World) -> None:
     assert function("confirm_ready") is not function("create_environment")
     assert "app" not in sys.modules
+
+
+class TestWhatItCosts:
+    def test_is_counted_when_its_instances_are_seen(self, world: World) -> None:
+        # Moto tags no volume as its launch template says.
+        world.there("ec2").create_volume(
+            AvailabilityZone="us-east-1a", Size=20, TagSpecifications=tagged("volume", OURS)
+        )
+        world.there("ec2").create_volume(AvailabilityZone="us-east-1a", Size=100)
+        world.ready()
+        found = world.record()
+        (instance,) = world.states()
+        assert (found["instance_types"], found["volume_gb"]) == ({"t3.micro": 1}, 20)
+        reservations = world.there("ec2").describe_instances(InstanceIds=[instance])["Reservations"]
+        assert found["launched_at"] == text(reservations[0]["Instances"][0]["LaunchTime"])
+
+    def test_fails_no_life_where_it_cannot_be_seen(self, world: World) -> None:
+        stack = world.created()
+        world.wire.answer("DescribeVolumes", error="UnauthorizedOperation")
+        world.call("confirm_ready", {"order": an_order(), "stack": stack, "now": NOW})
+        assert world.record()["instances_built"] == 1
+        assert "instance_types" not in world.record()
+
+    def test_is_counted_at_its_end_where_it_was_never_ready(self, world: World) -> None:
+        world.created()
+        failed = {"by": "failure", "error": {"Error": "CreationFailed", "Cause": "no signal"}}
+        world.call("delete_environment", deletion(ended=failed))
+        assert world.record()["instance_types"] == {"t3.micro": 1}
+
+    def test_is_not_looked_at_again_at_the_end(self, world: World) -> None:
+        world.ready()
+        world.wire.reset()
+        world.call("delete_environment", deletion())
+        assert not world.wire.heard("DescribeVolumes")

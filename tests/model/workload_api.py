@@ -12,6 +12,7 @@ type Witness = Callable[[str, Stack | Resource], None]
 """Is told a session's name and what it reads or destroys."""
 
 _PREFIX = "arn:aws:{service}:us-east-1:222222222222:"
+_INSTANCE = {"InstanceType": "t3.micro", "LaunchTime": datetime(2026, 11, 24, 6, 47, 40, tzinfo=UTC)}
 _ARNS = {"log-group": ("logs", "log-group:"), "parameter": ("ssm", "parameter")}
 
 
@@ -114,7 +115,11 @@ class EC2(Workload):
         instances = [one for one in self._account.resources.values() if one.kind == "instance"]
         return {
             "Reservations": [
-                {"Instances": [{"InstanceId": one.id, "State": {"Name": one.state}, "Tags": _tags(one.labels)}]}
+                {
+                    "Instances": [
+                        _INSTANCE | {"InstanceId": one.id, "State": {"Name": one.state}, "Tags": _tags(one.labels)}
+                    ]
+                }
                 for one in self._read(session, instances, wanted)
                 if one.state in states
             ]
@@ -126,7 +131,7 @@ class EC2(Workload):
         return {}
 
     def describe_volumes(self, session: str, Filters: list[Json]) -> Json:  # noqa: N803
-        return {"Volumes": self._listed(session, "volume", "VolumeId", Filters)}
+        return {"Volumes": [{"Size": 8} | one for one in self._listed(session, "volume", "VolumeId", Filters)]}
 
     def delete_volume(self, session: str, VolumeId: str) -> Json:  # noqa: N803
         return self._end(session, VolumeId)

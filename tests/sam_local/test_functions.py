@@ -55,6 +55,7 @@ LIFE: dict[str, Callable[[Answer], object]] = {
         (said["instances_built"], said["instances_left"]) == (INSTANCES, 0) and said["ending"]["outcome"] == "passed"
     ),
     "serve_api": lambda said: said["statusCode"] == 200 and "client_id" in json.loads(said["body"]),
+    "tell_people": lambda said: said["subject"] == "webshop 0.0.1 FAILED",
     # Of the release's suites only this environment's was run.
     "judge_release": lambda said: not said["passed"] and "smoke" in [suite["suite"] for suite in said["suites"]],
 }

@@ -480,6 +480,15 @@ class ReleasePassed(Tolerant):
     release: Identity
 
 
+class Announcement(Tolerant):
+    """Detail of any of our own announcements, as far as people are told of it: whatever it carries."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    environment: Identity | None = None
+    release: Identity | None = None
+
+
 class StackStatus(Tolerant):
     """Detail of AWS's event ``CloudFormation Stack Status Change``."""
 

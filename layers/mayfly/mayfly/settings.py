@@ -34,6 +34,10 @@ class Settings(BaseModel):
     stack_role: str = Field(alias="MAYFLY_STACK_ROLE", min_length=1)
     record_days: int = Field(alias="MAYFLY_RECORD_DAYS", gt=0)
     """How long a finished record is kept."""
+    notifications: str = Field(alias="MAYFLY_NOTIFICATIONS_TOPIC", default="", pattern=r"^(arn:.+)?$")
+    """Where people are told: set on the function that does so."""
+    console: str = Field(alias="MAYFLY_CONSOLE_URL", default="", pattern=r"^(https?://.+)?$")
+    """Where the console is, for links in what people are told."""
 
     @property
     def places(self) -> tuple[tuple[str, str], ...]:

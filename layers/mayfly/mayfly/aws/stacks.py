@@ -1,17 +1,21 @@
 """Environments as CloudFormation stacks, and the instances in them, seen through one workload account."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
 from mayfly.domain import tags
+from mayfly.domain.moment import text
 from mayfly.domain.stack import Answer
+from mayfly.observability import logger
 
 TEMPLATE_BODY_LIMIT = 51_200
 """Bytes of a template that CreateStack takes in the call itself."""
@@ -40,6 +44,8 @@ class Instance:
     id: str
     state: str
     tags: Mapping[str, str]
+    kind: str
+    launched_at: datetime
 
 
 def create(
@@ -163,11 +169,40 @@ def instances(workload: "Workload", environment: str, controller: str) -> list[I
             found["InstanceId"],
             found["State"]["Name"],
             {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
+            found["InstanceType"],
+            found["LaunchTime"],
         )
         for page in pages
         for reservation in page["Reservations"]
         for found in reservation["Instances"]
     ]
+
+
+def counted(
+    workload: "Workload", environment: str, controller: str, seen: Sequence[Instance] | None = None
+) -> dict[str, Any]:
+    """What of an environment costs money, as its record keeps it for `mayfly.domain.cost`; {} where there is nothing.
+    Not to know it fails no life, and keeps nothing standing.
+
+    Args:
+        seen: its instances, where they have been looked at already.
+    """
+    try:
+        running = instances(workload, environment, controller) if seen is None else seen
+        pages = workload.ec2.get_paginator("describe_volumes").paginate(
+            Filters=[{"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]}]
+        )
+        volume_gb = sum(volume["Size"] for page in pages for volume in page["Volumes"]) if running else 0
+    except (ClientError, BotoCoreError):
+        logger.exception("what it costs is not known")
+        return {}
+    if not running:
+        return {}
+    return {
+        "instance_types": dict(Counter(instance.kind for instance in running)),
+        "volume_gb": volume_gb,
+        "launched_at": text(min(instance.launched_at for instance in running)),
+    }
 
 
 def _listed(labels: Mapping[str, str]) -> list[Any]:

@@ -1,0 +1,1 @@
+"""The command line `mayfly`: what people and CI servers ask of an installation, and what they see of it."""

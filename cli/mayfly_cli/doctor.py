@@ -1,0 +1,369 @@
+"""Examines an installation: what is configured wrongly, missing or in the way, and what to do about it."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mayfly.aws import catalogue, clients, switch
+from mayfly.aws.clients import controller
+from mayfly.messages import Application, Refused
+from mayfly_cli import reports
+from mayfly_cli.installation import Installation
+
+type Json = dict[str, Any]
+
+STACK_STATUSES = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
+QUOTAS = {
+    "vCPUs of standard instances": ("ec2", "L-1216C47A"),
+    "VPCs": ("vpc", "L-F678F1CE"),
+    "stacks": ("cloudformation", "L-0485CB21"),
+}
+"""Of AWS, by service and code: all of an account and Region."""
+STANDARD = "acdhimrtz"
+"""Instance families whose vCPUs count for the first quota."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        todo: what to do; "" where all is well.
+    """
+
+    check: str
+    state: Literal["ok", "warning", "failure"]
+    said: str
+    todo: str = ""
+
+    def as_json(self) -> Json:
+        """As it is printed with --json."""
+        return asdict(self)
+
+
+class Place:
+    """An account and Region where environments live, as far as this command may look at it."""
+
+    def __init__(self, installation: Installation, account: str, region: str, role: str | None) -> None:
+        self.name = f"{account}/{region}"
+        self.account, self.region = account, region
+        own = installation.here.controller.split("/")[0]
+        self._local = os.environ.get("MAYFLY_WORKLOAD_ENDPOINT_URL")
+        self._own = account == own and role is None and not self._local
+        self._role = role or installation.here.workload_role
+
+    def client(self, service: str) -> Any:
+        """A client there: with the own credentials in the own account, and through a role elsewhere."""
+        if self._own:
+            return boto3.client(service, region_name=self.region)  # type: ignore[call-overload]
+        return self._entered()._client(service)
+
+    @cache  # noqa: B019  # a place lives as long as the command
+    def _entered(self) -> clients.Workload:
+        return clients.workload(self.account, self.region, self._role, None)
+
+
+def examine(installation: Installation, now: datetime, role: str | None) -> list[Finding]:
+    """Runs every check. One that cannot be run is a warning that says why, and keeps no other from running.
+
+    Args:
+        role: of each workload account, that whoever runs this may assume. Mayfly's own role is open to its functions
+            only.
+    """
+    resources = _resources(installation)
+    places = [Place(installation, account, region, role) for account, region in installation.here.places]
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("stack", lambda: _stack(installation)),
+        ("bus", lambda: _bus(installation)),
+        ("rules", lambda: _rules(installation, resources)),
+        ("schedules", lambda: _schedules(resources)),
+        ("applications", lambda: _applications(installation)),
+        ("families", lambda: _families(installation)),
+        ("places", lambda: _places(installation, now)),
+        *((f"{each.name}", lambda each=each: _place(installation, each)) for each in places),
+        *((f"{each.name} quotas", lambda each=each: _quotas(installation, each)) for each in places),
+        ("dead letters", lambda: _dead_letters(installation)),
+        ("kill switch", lambda: _kill_switch(installation)),
+        ("alarms", lambda: _alarms(resources)),
+        ("subscriptions", lambda: _subscriptions(resources)),
+    ]
+    return [finding for name, check in checks for finding in _run(name, check)]
+
+
+def _run(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    try:
+        return list(check())
+    except (ClientError, BotoCoreError) as error:
+        todo = "See to it, or ask for the permission that is named; docs/cli.md lists what doctor looks at."
+        return [Finding(name, "warning", f"could not be looked at: {error}", todo)]
+
+
+def _resources(installation: Installation) -> dict[str, list[str]]:
+    """What the stack consists of: physical ids by type."""
+    pages = controller("cloudformation").get_paginator("list_stack_resources").paginate(StackName=installation.stack)
+    found: dict[str, list[str]] = {}
+    for page in pages:
+        for each in page["StackResourceSummaries"]:
+            found.setdefault(each["ResourceType"], []).append(each["PhysicalResourceId"])
+    return found
+
+
+# ---- the installation itself ------------------------------------------------------------------------------------
+
+
+def _stack(installation: Installation) -> Iterator[Finding]:
+    if installation.status in STACK_STATUSES:
+        yield Finding("stack", "ok", f"{installation.stack} is {installation.status}")
+    else:
+        todo = "Look at the stack's events, and deploy again: sam deploy."
+        yield Finding("stack", "failure", f"{installation.stack} is {installation.status}", todo)
+
+
+def _bus(installation: Installation) -> Iterator[Finding]:
+    events = controller("events")
+    try:
+        events.describe_event_bus(Name=installation.here.bus)
+    except events.exceptions.ResourceNotFoundException:
+        yield Finding("bus", "failure", f"there is no bus {installation.here.bus}", "Deploy again: sam deploy.")
+    else:
+        yield Finding("bus", "ok", installation.here.bus)
+
+
+def _rules(installation: Installation, resources: dict[str, list[str]]) -> Iterator[Finding]:
+    # CloudFormation calls a rule of a bus "bus|rule".
+    ours = {found.rpartition("|")[2] for found in resources.get("AWS::Events::Rule", [])}
+    pages = controller("events").get_paginator("list_rules").paginate(EventBusName=installation.here.bus)
+    on = {rule["Name"] for page in pages for rule in page["Rules"] if rule["State"] == "ENABLED"}
+    if off := sorted(ours - on):
+        todo = f"Enable them: aws events enable-rule --event-bus-name {installation.here.bus} --name NAME."
+        yield Finding("rules", "failure", f"{', '.join(off)} off, or not there", todo)
+    else:
+        yield Finding("rules", "ok", f"{len(ours)} on")
+
+
+def _schedules(resources: dict[str, list[str]]) -> Iterator[Finding]:
+    scheduler = controller("scheduler")
+    names = resources.get("AWS::Scheduler::Schedule", [])
+    states = {name: scheduler.get_schedule(Name=name.rpartition("/")[2])["State"] for name in names}
+    if off := sorted(name for name, state in states.items() if state != "ENABLED"):
+        todo = "Enable them in EventBridge Scheduler, or deploy again: without its schedule nothing is swept."
+        yield Finding("schedules", "failure", f"{', '.join(off)} off", todo)
+    else:
+        yield Finding("schedules", "ok", f"{len(names)} on")
+
+
+def _dead_letters(installation: Installation) -> Iterator[Finding]:
+    name = "ApproximateNumberOfMessages"
+    attributes = controller("sqs").get_queue_attributes(QueueUrl=installation.here.dead_letters, AttributeNames=[name])[
+        "Attributes"
+    ]
+    if count := int(attributes[name]):
+        todo = "Read them: docs/operations.md, DeadLettersAlarm."
+        yield Finding("dead letters", "warning", f"{count} messages could not be followed", todo)
+    else:
+        yield Finding("dead letters", "ok", "none")
+
+
+def _kill_switch(installation: Installation) -> Iterator[Finding]:
+    if (said := switch.read(installation.here.parameters)) != switch.OFF:
+        todo = "Nothing is destroyed meanwhile. When it is over: mayfly kill-switch off --why ..."
+        yield Finding("kill switch", "warning", f"on: {said}", todo)
+    else:
+        yield Finding("kill switch", "ok", "off")
+
+
+def _alarms(resources: dict[str, list[str]]) -> Iterator[Finding]:
+    names = resources.get("AWS::CloudWatch::Alarm", [])
+    pages = controller("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNames=names[:100])
+    firing = sorted(
+        each["AlarmName"] for page in pages for each in page["MetricAlarms"] if each["StateValue"] == "ALARM"
+    )
+    if firing:
+        yield Finding("alarms", "warning", f"{', '.join(firing)} firing", "docs/operations.md says what each means.")
+    else:
+        yield Finding("alarms", "ok", f"none of {len(names)} firing")
+
+
+def _subscriptions(resources: dict[str, list[str]]) -> Iterator[Finding]:
+    sns = controller("sns")
+    for topic in resources.get("AWS::SNS::Topic", []):
+        name = topic.rpartition(":")[2]
+        if not name.endswith(("-alarms", "-notifications")):
+            continue
+        pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+        found = [each for page in pages for each in page["Subscriptions"]]
+        pending = [each["Endpoint"] for each in found if not each["SubscriptionArn"].startswith("arn:")]
+        if pending:
+            todo = "Follow the link in the mail that AWS sent there."
+            yield Finding(f"topic {name}", "warning", f"{', '.join(pending)} not confirmed", todo)
+        elif not found:
+            todo = "Set AlarmEmail or NotificationEmail, or subscribe a chat: docs/operations.md."
+            yield Finding(f"topic {name}", "warning", "nobody is told", todo)
+        else:
+            yield Finding(f"topic {name}", "ok", f"{len(found)} subscriptions")
+
+
+# ---- what is configured -----------------------------------------------------------------------------------------
+
+
+def _applications(installation: Installation) -> Iterator[Finding]:
+    here, found = installation.here, False
+    for name, application in catalogue.applications(here.parameters):
+        found = True
+        check = f"application {name}"
+        if isinstance(application, Refused):
+            yield Finding(check, "failure", str(application), "docs/applications.md lists every field.")
+            continue
+        try:
+            said = _examined(installation, application)
+        except Refused as refusal:
+            yield Finding(check, "failure", str(refusal), "docs/tasks/new-application.md shows each step.")
+        else:
+            yield Finding(check, "ok", said)
+    if not found:
+        todo = "Configure one: docs/tasks/new-application.md."
+        yield Finding("applications", "warning", f"none below {here.parameters}/applications", todo)
+
+
+def _examined(installation: Installation, application: Application) -> str:
+    """Plans it as far as a release would.
+
+    Raises:
+        Refused: a release would fail for this reason.
+    """
+    here = installation.here
+    account, region = catalogue.place(here, application.account, application.region)
+    image = catalogue.image(here, application.image, region)
+    catalogue.pin(here.blueprints, application.blueprint)
+    suites = f"{len(application.suites)} suites of {application.instance_count} instances"
+    return f"{suites} in {account}/{region}, {application.blueprint} on {image}"
+
+
+def _families(installation: Installation) -> Iterator[Finding]:
+    here = installation.here
+    for name, family in catalogue.families(here.parameters):
+        check = f"family {name}"
+        try:
+            if isinstance(family, Refused):
+                raise family
+            catalogue.place(here, family.account, family.region)
+            catalogue.pin(here.blueprints, family.blueprint)
+        except Refused as refusal:
+            yield Finding(check, "failure", str(refusal), "docs/tasks/bake-an-image.md lists every field.")
+        else:
+            yield Finding(check, "ok", f"baked in {family.account}/{family.region}")
+
+
+# ---- workload accounts ------------------------------------------------------------------------------------------
+
+
+def _places(installation: Installation, now: datetime) -> Iterator[Finding]:
+    """Whether Mayfly's functions get in everywhere: the last sweep has tried, with the role that they have."""
+    report = reports.latest(installation.here.reports, now)
+    if report is None:
+        todo = (
+            "Have one run: mayfly sweep --dry-run --why doctor. If none comes, see NoSweepAlarm in docs/operations.md."
+        )
+        yield Finding("workload role", "warning", "no sweep has run within the hour", todo)
+        return
+    for account, region in installation.here.places:
+        place = f"{account}/{region}"
+        if why := report["unseen"].get(place):
+            todo = "Deploy blueprints/workload-account.yaml there: docs/tasks/add-an-account.md."
+            yield Finding(
+                f"workload role in {place}", "failure", f"the sweep of {report['at']} was refused: {why}", todo
+            )
+        else:
+            yield Finding(f"workload role in {place}", "ok", f"the sweep of {report['at']} entered it")
+
+
+def _place(installation: Installation, place: Place) -> Iterator[Finding]:
+    """The rule that forwards CloudFormation's events, and the role that builds."""
+    try:
+        events, iam = place.client("events"), place.client("iam")
+    except ClientError as error:
+        todo = "Pass --role with one there that you may assume, such as a read-only one."
+        yield Finding(f"account {place.name}", "warning", f"cannot be looked at by you: {error}", todo)
+        return
+    bus = installation.outputs.get("BusArn", "")
+    check = f"forwarding in {place.name}"
+    deploy = "Deploy blueprints/workload-account.yaml there again, with EventBusArn as the output BusArn says."
+    pages = events.get_paginator("list_rule_names_by_target").paginate(TargetArn=bus)
+    names = [name for page in pages for name in page["RuleNames"]]
+    rules = [events.describe_rule(Name=name) for name in names]
+    on = [rule for rule in rules if rule["State"] == "ENABLED" and "aws.cloudformation" in _sources(rule)]
+    if on:
+        yield Finding(check, "ok", f"{on[0]['Name']} sends CloudFormation's events to {bus}")
+    else:
+        state = "it is off" if any("aws.cloudformation" in _sources(rule) for rule in rules) else "there is none"
+        said = f"no rule that is on sends CloudFormation's events to {bus}: {state}"
+        yield Finding(check, "failure", said, deploy)
+    check = f"role that builds in {place.name}"
+    try:
+        iam.get_role(RoleName=installation.here.stack_role)
+    except iam.exceptions.NoSuchEntityException:
+        yield Finding(check, "failure", f"there is no role {installation.here.stack_role}", deploy)
+    else:
+        yield Finding(check, "ok", installation.here.stack_role)
+
+
+def _sources(rule: Json) -> list[str]:
+    return list(json.loads(rule.get("EventPattern", "{}")).get("source", []))
+
+
+def _quotas(installation: Installation, place: Place) -> Iterator[Finding]:
+    """What one release of every application at once needs there, against what AWS allows."""
+    needs = _needs(installation, place)
+    quotas = place.client("service-quotas")
+    for name, (service, code) in QUOTAS.items():
+        check = f"quota of {name} in {place.name}"
+        need = needs[name]
+        try:
+            allowed = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]["Value"]
+        except quotas.exceptions.NoSuchResourceException:
+            yield Finding(check, "warning", f"not known; a release of every application needs {need}", "Compare them.")
+            continue
+        said = f"{allowed:.0f}; a release of every application at once needs {need}"
+        if need > allowed:
+            todo = f"Ask for more: aws service-quotas request-service-quota-increase --service-code {service} "
+            todo += f"--quota-code {code} --desired-value {need}"
+            yield Finding(check, "warning", said, todo)
+        else:
+            yield Finding(check, "ok", said)
+
+
+def _needs(installation: Installation, place: Place) -> Counter[str]:
+    """Of each quota, what one release of each application that lives there takes. The type of an instance is known
+    where the application's parameters name it; a VPC is its own where they name none."""
+    here, needs = installation.here, Counter[str]()
+    for _, application in catalogue.applications(here.parameters):
+        if isinstance(application, Refused) or _place_of(installation, application) != (place.account, place.region):
+            continue
+        suites = len(application.suites)
+        needs["stacks"] += suites
+        if not application.parameters.get("VpcId") and not application.parameters.get("SubnetId"):
+            needs["VPCs"] += suites
+        kind = application.parameters.get("InstanceType", "t3.medium")
+        if kind[0] in STANDARD:
+            needs["vCPUs of standard instances"] += suites * application.instance_count * _vcpus(place, kind)
+    return needs
+
+
+def _place_of(installation: Installation, application: Application) -> tuple[str, str] | None:
+    try:
+        return catalogue.place(installation.here, application.account, application.region)
+    except Refused:
+        return None
+
+
+def _vcpus(place: Place, kind: str) -> int:
+    types = place.client("ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
+    return int(types[0]["VCpuInfo"]["DefaultVCpus"])

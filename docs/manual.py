@@ -1,0 +1,30 @@
+"""Writes what `mayfly COMMAND --help` prints into docs/cli.md."""
+
+from pathlib import Path
+
+import click
+
+from mayfly_cli.main import EXIT_CODES, main
+
+PAGE = Path(__file__).resolve().parent / "cli.md"
+MARK = "<!-- commands -->\n"
+WIDTH = 100
+
+
+def manual() -> str:
+    """A section for each command; the exit codes, which are the same for all, are left to the page."""
+    sections, group = [], click.Context(main, info_name="mayfly", **main.context_settings)
+    for name, command in sorted(main.commands.items()):
+        context = click.Context(command, group, name, max_content_width=WIDTH, terminal_width=WIDTH)
+        shown = command.get_help(context).replace(EXIT_CODES, "").rstrip()
+        sections.append(f"## {name}\n\n```text\n{shown}\n```\n")
+    return "\n".join(sections)
+
+
+def page() -> str:
+    """The page as it is to be."""
+    return f"{PAGE.read_text().partition(MARK)[0]}{MARK}\n{manual()}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

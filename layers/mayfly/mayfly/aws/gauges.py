@@ -1,0 +1,27 @@
+"""Gauges: how many environments are at which stage, how old the oldest is, and what they cost, for the dashboard."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from mayfly.domain.cost import by_application, list_prices
+from mayfly.observability import measure, metrics
+
+STAGES = ("planned", "creating", "awaiting tests", "terminating", "taken up")
+"""Those of an environment that lives. Each is told, so that a graph comes down to 0."""
+
+
+def publish(records: Iterable[Mapping[str, Any]], now: datetime) -> None:
+    """Publishes what the records of all living environments say."""
+    living = list(records)
+    stages = Counter(record.get("stage") for record in living)
+    for stage in STAGES:
+        measure("Environments", stages[stage], stage=stage)
+    planned = [datetime.fromisoformat(record["planned_at"]) for record in living if "planned_at" in record]
+    oldest = (now - min(planned)).total_seconds() / 3600 if planned else 0.0
+    metrics.add_metric(name="OldestEnvironmentHours", unit="NoUnit", value=round(max(oldest, 0.0), 2))
+    bill = by_application(living, now, list_prices())
+    metrics.add_metric(name="UsdPerHour", unit="NoUnit", value=bill["usd_per_hour"])
+    for row in bill["applications"]:
+        measure("UsdPerHour", float(row["usd_per_hour"]), application=row["application"])

@@ -1,0 +1,529 @@
+"""The command line over an installation: what it puts on the bus, what it shows, and how it ends."""
+
+import json
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mayfly.aws.records import Entry
+from mayfly.domain.identity import release_id
+from mayfly.domain.moment import text
+from mayfly_cli import installation as installations
+from mayfly_cli import watching
+from mayfly_cli.main import main
+from tests.integration.test_moving_channels import FAMILY
+from tests.integration.world import (
+    CONTROLLER,
+    CONTROLLER_ACCOUNT,
+    ENVIRONMENT,
+    REGION,
+    RELEASE,
+    WORKLOAD_ACCOUNT,
+    Json,
+    World,
+    on_the_bus,
+)
+
+type Run = Callable[..., Result]
+
+WHO = f"arn:aws:sts::{CONTROLLER_ACCOUNT}:user/moto"
+
+
+@pytest.fixture
+def run(world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command against the world's installation, which has a stack that says what it consists of."""
+    outputs = {
+        "TableName": world.table,
+        "Controller": CONTROLLER,
+        "BusName": world.bus,
+        "BusArn": f"arn:aws:events:{REGION}:{CONTROLLER_ACCOUNT}:event-bus/{world.bus}",
+        "ReportsBucket": world.reports,
+        "DeadLettersUrl": world.queue,
+        "BlueprintsBucket": world.bucket,
+        "ReleaseMachine": world.machine,
+        "EnvironmentMachine": world.environment_machine,
+        "BakeMachine": world.bake_machine,
+        "PromotionMachine": world.promotion_machine,
+        "RolloutMachine": f"{world.machine}-roll-out",
+    }
+    parameters = {
+        "WorkloadAccounts": WORKLOAD_ACCOUNT,
+        "Regions": "",
+        "SweepMost": "20",
+        "SweepPercent": "30",
+        "RetireMost": "100",
+        "ParametersPath": "/mayfly",
+        "WorkloadRoleName": "mayfly-workload",
+        "StackRoleName": "mayfly-cloudformation",
+        "RecordDays": "90",
+    }
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "mayfly-alarms"}}
+    listening = {"Name": "listen", "EventBusName": world.bus, "EventPattern": {"source": ["x"]}}
+    rule = {"Type": "AWS::Events::Rule", "Properties": listening}
+    template = {
+        "Parameters": {name: {"Type": "String"} for name in parameters},
+        "Resources": {"Alarms": topic, "Listen": rule},
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+    world.own("cloudformation").create_stack(
+        StackName="mayfly",
+        TemplateBody=json.dumps(template),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+    )
+    monkeypatch.setattr(installations, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(installations, "PATIENCE_SECONDS", 1.0)
+    world.wire.reset()
+    return lambda *words: CliRunner(mix_stderr=False).invoke(main, words)
+
+
+def put(world: World) -> tuple[str, str, Json]:
+    """The one event that was put on the bus: its source, its type and its detail."""
+    (call,) = world.wire.heard("PutEvents")
+    (entry,) = call["Entries"]
+    assert entry["EventBusName"] == world.bus
+    return entry["Source"], entry["DetailType"], json.loads(entry["Detail"])
+
+
+def follows(world: World, function: str, what: str, detail: Json) -> None:
+    """Has a function follow the next event on the bus, as its rule would."""
+    now = text(datetime.now(UTC))
+    event = on_the_bus(what, detail) | {"time": now}
+
+    def follow() -> None:
+        with redirect_stdout(StringIO()):  # its metrics
+            world.call(function, event)
+
+    world.wire.before("PutEvents", follow)
+
+
+def begun(world: World, **facts: Any) -> None:
+    """An environment that waits for its tests, and whose deadline is yet to come."""
+    now = datetime.now(UTC)
+    world.ready()
+    world.change(deadline=text(now + timedelta(hours=1)), ceiling=text(now + timedelta(hours=9)), **facts)
+
+
+class TestFindingTheInstallation:
+    def test_that_is_not_there_is_said_with_what_to_do(self, run: Run) -> None:
+        found = run("list", "--stack", "other")
+        assert found.exit_code == 3
+        assert "There is no stack 'other' in us-east-1" in found.stderr
+        assert "--stack" in found.stderr
+
+    def test_in_a_stack_that_is_none_is_said(self, world: World, run: Run) -> None:
+        world.own("cloudformation").create_stack(
+            StackName="other", TemplateBody=json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}})
+        )
+        found = run("list", "--stack", "other")
+        assert (found.exit_code, "is no installed Mayfly" in found.stderr) == (3, True)
+
+    def test_denied_names_the_permission(self, world: World, run: Run) -> None:
+        denied = "User: alice is not authorized to perform: cloudformation:DescribeStacks on resource: *"
+        world.wire.answer("DescribeStacks", error="AccessDenied", message=denied)
+        found = run("list")
+        assert (found.exit_code, denied in found.stderr) == (4, True)
+
+    def test_with_credentials_that_are_over_says_to_sign_in(self, world: World, run: Run) -> None:
+        world.wire.answer("DescribeStacks", error="ExpiredToken", message="The security token is expired")
+        found = run("list")
+        assert (found.exit_code, "Sign in again" in found.stderr) == (4, True)
+
+
+class TestPush:
+    def test_puts_the_same_event_as_anybody_and_says_who(self, world: World, run: Run) -> None:
+        release = release_id("webshop", "2.0.0", 1)
+        follows(
+            world,
+            "accept_code_version",
+            "Code Version Pushed",
+            {"application": "webshop", "version": "2.0.0", "artifact": "s3://a/2"},
+        )
+        found = run("push", "webshop", "2.0.0", "s3://a/2", "--commit", "9fceb02", "--json")
+        assert (found.exit_code, json.loads(found.stdout)) == (0, {"accepted": True, "release": release})
+        source, what, detail = put(world)
+        assert (source, what) == ("mayfly.cli", "Code Version Pushed")
+        assert detail == {
+            "application": "webshop",
+            "version": "2.0.0",
+            "artifact": "s3://a/2",
+            "commit": "9fceb02",
+            "attempt": 1,
+            "pushed_by": WHO,
+        }
+
+    def test_of_a_version_that_was_pushed_already_says_how_to_repeat_it(self, world: World, run: Run) -> None:
+        entry = Entry("2026-11-24T06:47:33Z", "ci", "Code Version Pushed", "")
+        world.records("release").begin(release_id("webshop", "1", 1), {}, entry, datetime.now(UTC))
+        world.wire.forget()
+        found = run("push", "webshop", "1", "s3://a/1")
+        assert (found.exit_code, "--attempt 2" in found.stderr) == (1, True)
+        assert not world.wire.heard("PutEvents")
+
+    @pytest.mark.parametrize(
+        ("words", "code", "said"),
+        [
+            (("webshop", "no blank", "a"), 2, "version"),
+            (("WEBSHOP", "1", "a"), 2, "application"),
+            (("webshop", "1", "a", "--attempt", "0"), 2, "attempt"),
+            (("unheard-of", "1", "a"), 1, "/mayfly/applications/unheard-of"),
+        ],
+    )
+    def test_of_nonsense_names_the_field(
+        self, world: World, run: Run, words: tuple[str, ...], code: int, said: str
+    ) -> None:
+        found = run("push", *words)
+        assert (found.exit_code, said in found.stderr, found.stdout) == (code, True, "")
+        assert not world.wire.heard("PutEvents")
+
+
+class TestList:
+    def test_shows_what_lives_with_its_cost(self, world: World, run: Run) -> None:
+        begun(world, launched_at=text(datetime.now(UTC) - timedelta(hours=10)), instance_types={"t3.small": 10})
+        found = json.loads(run("list", "--json").stdout)
+        (shown,) = found["environments"]
+        assert (shown["id"], shown["stage"], shown["suite"]) == (ENVIRONMENT, "awaiting tests", "smoke")
+        assert shown["usd"] == pytest.approx(0.0208 * 100, rel=0.01)
+        assert shown["usd_per_hour"] == pytest.approx(0.208, rel=0.01)
+
+    def test_is_a_table_for_people(self, world: World, run: Run) -> None:
+        begun(world)
+        found = run("list")
+        assert "1 environments" in found.stdout
+        assert "awaiting tests" in found.stdout
+
+    def test_leaves_out_other_applications_and_what_has_ended(self, world: World, run: Run) -> None:
+        begun(world)
+        assert json.loads(run("list", "--json", "--application", "other").stdout)["environments"] == []
+        world.records().change(ENVIRONMENT, {"stage": "terminated"}, drop=("live",))
+        assert json.loads(run("list", "--json").stdout)["environments"] == []
+
+    def test_shows_what_has_ended_where_it_is_asked_for(self, world: World, run: Run) -> None:
+        entry = Entry(text(datetime.now(UTC)), "plan", "planned", "")
+        world.records().begin("gone-1-smoke", {"region": REGION, "deadline": entry.at}, entry, datetime.now(UTC))
+        world.records().change("gone-1-smoke", {"stage": "terminated", "terminated_at": entry.at}, drop=("live",))
+        shown = json.loads(run("list", "--json", "--days", "1").stdout)["environments"]
+        assert [(each["id"], each["ended_at"]) for each in shown] == [("gone-1-smoke", entry.at)]
+
+
+class TestExtend:
+    def test_waits_for_what_came_of_it(self, world: World, run: Run) -> None:
+        begun(world)
+        before = world.record()["deadline"]
+        detail = {"environment": ENVIRONMENT, "minutes": 60, "why": "a bug", "requested_by": WHO}
+        follows(world, "accept_extension", "Environment Extension Requested", detail)
+        found = run("extend", ENVIRONMENT, "60", "--why", "a bug", "--json")
+        assert found.exit_code == 0, found.stderr
+        moved = json.loads(found.stdout)["environment"]["deadline"]
+        assert datetime.fromisoformat(moved) - datetime.fromisoformat(before) == timedelta(hours=1)
+        events = [call["Entries"][0] for call in world.wire.heard("PutEvents")]
+        asked = next(event for event in events if event["Source"] == "mayfly.cli")
+        assert (asked["DetailType"], json.loads(asked["Detail"])) == ("Environment Extension Requested", detail)
+
+    def test_that_is_refused_ends_with_the_reason(self, world: World, run: Run) -> None:
+        begun(world)
+        world.change(ceiling=world.record()["deadline"])
+        detail = {"environment": ENVIRONMENT, "minutes": 60, "why": "a bug", "requested_by": WHO}
+        follows(world, "accept_extension", "Environment Extension Requested", detail)
+        found = run("extend", ENVIRONMENT, "60", "--why", "a bug")
+        assert (found.exit_code, "it may live until" in found.stderr) == (1, True)
+
+    def test_that_nobody_follows_is_told(self, world: World, run: Run) -> None:
+        begun(world)
+        found = run("extend", ENVIRONMENT, "60", "--why", "a bug")
+        assert (found.exit_code, "mayfly doctor" in found.stderr) == (5, True)
+
+    def test_of_nothing_is_not_found(self, world: World, run: Run) -> None:
+        found = run("extend", "nobody", "60", "--why", "a bug")
+        assert (found.exit_code, "There is no environment 'nobody'" in found.stderr) == (3, True)
+        assert not world.wire.heard("PutEvents")
+
+
+class TestEnd:
+    def test_asks_first_and_names_what_is_lost(self, world: World, run: Run) -> None:
+        begun(world)
+        found = CliRunner(mix_stderr=False).invoke(main, ["end", ENVIRONMENT, "--why", "over"], input="n\n")
+        assert found.exit_code == 1
+        assert f"End {ENVIRONMENT}: 1 instances of webshop 0.0.1, suite smoke?" in found.stderr
+        assert not world.wire.heard("PutEvents")
+
+    def test_ends_it_without_asking_where_that_is_said(self, world: World, run: Run) -> None:
+        begun(world)
+        detail = {"environment": ENVIRONMENT, "why": "over", "requested_by": WHO}
+        follows(world, "accept_termination", "Environment Termination Requested", detail)
+        found = run("end", ENVIRONMENT, "--why", "over", "--yes")
+        assert (found.exit_code, found.stdout) == (0, f"{ENVIRONMENT} is being ended\n")
+        assert world.record()["ending"]["reason"] == f"{WHO}: over"
+        assert put(world)[2] == detail
+
+    def test_of_what_was_ended_already_says_by_whom(self, world: World, run: Run) -> None:
+        begun(world, ending={"by": "tests", "outcome": "passed", "reason": "the tests passed"})
+        found = run("end", ENVIRONMENT, "--why", "over", "--yes")
+        assert (found.exit_code, "ended already by tests" in found.stderr) == (1, True)
+
+
+def test_a_manual_suite_s_result_ends_its_environment(world: World, run: Run) -> None:
+    begun(world)
+    detail = {"environment": ENVIRONMENT, "outcome": "failed", "reason": "ugly", "finished_by": WHO}
+    follows(world, "accept_test_result", "Test Finished", detail)
+    assert run("result", ENVIRONMENT, "failed", "--reason", "ugly").exit_code == 0
+    assert world.record()["ending"]["outcome"] == "failed"
+    assert put(world)[2] == detail
+
+
+class TestWatch:
+    @pytest.fixture(autouse=True)
+    def _at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        follow = watching.follow
+        monkeypatch.setattr(watching, "follow", lambda *words: follow(*words, every=0))
+
+    @pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
+    def test_of_a_release_ends_as_the_release_did(self, world: World, run: Run, passed: bool, code: int) -> None:
+        begun(world)
+        stage, now = "passed" if passed else "failed", text(datetime.now(UTC))
+        facts = {"stage": stage, "suites": [{"suite": "smoke", "environment": ENVIRONMENT}]}
+        facts["verdict"] = {"passed": passed, "reason": "all said"}
+        world.records("release").begin(RELEASE, facts, Entry(now, "judge", stage, "all said"), datetime.now(UTC))
+        found = run("watch", RELEASE, "--json")
+        assert found.exit_code == code
+        said = json.loads(found.stdout)
+        assert (said["passed"], said["reason"]) == (passed, f"{stage}: all said")
+        assert [each["id"] for each in said["environments"]] == [ENVIRONMENT]
+        assert "awaiting tests" not in found.stdout.splitlines()[0]
+        assert f"{RELEASE}  {stage}  all said" in found.stderr
+
+    def test_tells_every_line_of_a_history_once(self, world: World, run: Run) -> None:
+        begun(world)
+        ended = {"ending": {"by": "tests", "outcome": "passed", "reason": "good"}}
+        world.records().change(ENVIRONMENT, ended, drop=("live",))
+        found = run("watch", ENVIRONMENT)
+        assert (found.exit_code, found.stdout) == (0, f"{ENVIRONMENT} passed: good\n")
+        assert found.stderr.count("  planned  ") == 1
+
+    def test_gives_up_where_that_is_said(self, world: World, run: Run) -> None:
+        begun(world)
+        found = run("watch", ENVIRONMENT, "--timeout", "0")
+        assert (found.exit_code, "is awaiting tests still" in found.stderr) == (5, True)
+
+    def test_of_nothing_is_not_found(self, run: Run) -> None:
+        assert run("watch", "nobody").exit_code == 3
+
+
+class TestImages:
+    def test_are_shown_with_their_bakes(self, world: World, run: Run) -> None:
+        entry = Entry(text(datetime.now(UTC)), "alice", "requested", "a fix")
+        world.records("bake").begin(
+            "base-1",
+            {"family": "base", "stage": "requested", "why": "a fix", "requested_by": "alice"},
+            entry,
+            datetime.now(UTC),
+        )
+        facts = {"family": "base", "channel": "stable", "image": "ami-1", "regions": {REGION: "ami-1"}}
+        world.records("channel").begin("base/stable", facts | {"version": 1}, entry, datetime.now(UTC))
+        result = run("images", "--json")
+        assert result.exit_code == 0, result.stderr
+        found = json.loads(result.stdout)
+        assert [(each["family"], each["channel"], each["image"]) for each in found["channels"]] == [
+            ("base", "stable", "ami-1")
+        ]
+        assert [(each["id"], each["stage"]) for each in found["bakes"]] == [("base-1", "requested")]
+        assert json.loads(run("images", "other", "--json").stdout)["channels"] == []
+
+    def test_a_bake_of_an_unknown_family_is_refused_at_once(self, world: World, run: Run) -> None:
+        found = run("bake", "unheard", "--why", "a fix")
+        assert (found.exit_code, "/mayfly/families/unheard" in found.stderr) == (1, True)
+        assert not world.wire.heard("PutEvents")
+
+    @pytest.mark.parametrize(("status", "code"), [("SUCCEEDED", 0), ("FAILED", 1)])
+    @pytest.mark.parametrize("way", ["promote", "rollback"])
+    def test_a_move_waits_for_its_end(self, world: World, run: Run, way: str, status: str, code: int) -> None:
+        world.put("/mayfly/families/base", json.dumps(FAMILY))
+        world.wire.answer("DescribeExecution", status=status, cause="the image is not proven")
+        words = (
+            ["promote", "base", "stable", "ami-0123456789abcdef0"]
+            if way == "promote"
+            else ["rollback", "base", "stable"]
+        )
+        found = run(*words, "--why", "good")
+        assert found.exit_code == code, found.stderr
+        assert ("the image is not proven" in found.stderr) == (code == 1)
+        _, what, detail = put(world)
+        assert what == ("Image Promotion Requested" if way == "promote" else "Image Rollback Requested")
+        assert (detail["family"], detail["channel"], detail["requested_by"]) == ("base", "stable", WHO)
+
+
+class TestSweep:
+    def test_shows_the_report_of_the_sweep_that_was_asked_for(self, world: World, run: Run) -> None:
+        follows(
+            world,
+            "sweep_environments",
+            "Sweep Requested",
+            {"dry_run": True, "why": "curious", "requested_by": WHO},
+        )
+        found = run("sweep", "--dry-run", "--why", "curious", "--json")
+        assert found.exit_code == 0, found.stderr
+        report = json.loads(found.stdout)
+        assert (report["asked_by"], report["decisions"]) == (WHO, [])
+        assert put(world)[1:] == (
+            "Sweep Requested",
+            {"dry_run": True, "at_most": 0, "why": "curious", "requested_by": WHO},
+        )
+
+
+class TestTheKillSwitch:
+    def test_is_shown(self, world: World, run: Run) -> None:
+        assert run("kill-switch").stdout == "off\n"
+        world.switch("ops at noon: an incident")
+        assert json.loads(run("kill-switch", "--json").stdout) == {"on": True, "why": "ops at noon: an incident"}
+
+    def test_is_turned_with_a_reason(self, world: World, run: Run) -> None:
+        follows(world, "set_kill_switch", "Kill Switch Set", {"on": True, "why": "an incident", "set_by": WHO})
+        found = run("kill-switch", "on", "--why", "an incident", "--json")
+        assert json.loads(found.stdout)["on"] is True
+        assert "an incident" in json.loads(found.stdout)["why"]
+
+    def test_is_not_turned_without(self, world: World, run: Run) -> None:
+        assert run("kill-switch", "on").exit_code == 2
+        assert not world.wire.heard("PutEvents")
+
+
+def test_costs_are_shown_by_application_and_suite(world: World, run: Run) -> None:
+    begun(world, launched_at=text(datetime.now(UTC) - timedelta(hours=10)), instance_types={"m5.large": 10})
+    bill = json.loads(run("costs", "--json").stdout)
+    assert bill["applications"][0]["application"] == "webshop"
+    assert bill["total_usd"] == pytest.approx(9.6, rel=0.01)
+    assert bill["prices"]["as_of"]
+    assert "webshop" in run("costs").stdout
+
+
+class TestDoctor:
+    @pytest.fixture(autouse=True)
+    def _well(self, world: World) -> None:
+        """What blueprints/workload-account.yaml leaves in a workload account, and a sweep that has got in."""
+        bus = f"arn:aws:events:{REGION}:{CONTROLLER_ACCOUNT}:event-bus/{world.bus}"
+        events = world.there("events")
+        pattern = json.dumps({"source": ["aws.cloudformation"]})
+        events.put_rule(Name="forward", EventPattern=pattern)
+        events.put_targets(Rule="forward", Targets=[{"Id": "mayfly", "Arn": bus}])
+        world.there("iam").create_role(RoleName="mayfly-cloudformation", AssumeRolePolicyDocument="{}")
+        self.swept(world, {})
+
+    def swept(self, world: World, unseen: dict[str, str]) -> None:
+        """The last sweep's report says that it could not look at these places."""
+        now = datetime.now(UTC)
+        report = {"at": text(now), "asked_by": "schedule", "unseen": unseen}
+        key = f"sweeps/{now:%Y/%m/%d/%H%M%S}.json"
+        world.own("s3").put_object(Bucket=world.reports, Key=key, Body=json.dumps(report).encode())
+
+    def found(self, run: Run, code: int) -> dict[str, Json]:
+        """What each check found."""
+        result = run("doctor", "--json")
+        assert result.exit_code == code, result.output
+        return {each["check"]: each for each in json.loads(result.stdout)["checks"]}
+
+    def test_finds_all_well(self, run: Run) -> None:
+        checks = self.found(run, 0)
+        assert {each["check"] for each in checks.values() if each["state"] == "failure"} == set()
+        well = ("stack", "bus", "rules", "application webshop", "dead letters", "kill switch")
+        well += (f"workload role in {WORKLOAD_ACCOUNT}/{REGION}", f"forwarding in {WORKLOAD_ACCOUNT}/{REGION}")
+        assert {checks[name]["state"] for name in well} == {"ok"}
+
+    def test_says_what_to_do_about_whatever_is_not(self, run: Run) -> None:
+        for each in self.found(run, 0).values():
+            assert bool(each["todo"]) == (each["state"] != "ok"), each
+
+    def test_is_a_table_for_people(self, run: Run) -> None:
+        assert "what to do" in run("doctor").stdout
+
+    @pytest.mark.parametrize(
+        ("break_it", "check", "said"),
+        [
+            (lambda world: world.put("/mayfly/applications/webshop", "{}"), "application webshop", "owner"),
+            (lambda world: world.configure(account="999999999999"), "application webshop", "expected one of"),
+            (lambda world: world.configure(blueprint="no.yaml"), "application webshop", "no blueprint no.yaml"),
+            (lambda world: world.configure(image={"family": "no"}), "application webshop", "/images/no/stable"),
+            (lambda world: world.put("/mayfly/families/base", "{}"), "family base", "owner"),
+            (
+                lambda world: world.own("events").disable_rule(Name="listen", EventBusName="mayfly"),
+                "rules",
+                "listen off",
+            ),
+            (
+                lambda world: world.there("events").disable_rule(Name="forward"),
+                f"forwarding in {WORKLOAD_ACCOUNT}/{REGION}",
+                "it is off",
+            ),
+            (
+                lambda world: world.there("iam").delete_role(RoleName="mayfly-cloudformation"),
+                f"role that builds in {WORKLOAD_ACCOUNT}/{REGION}",
+                "no role mayfly-cloudformation",
+            ),
+            (lambda world: world.own("events").delete_event_bus(Name="mayfly"), "bus", "no bus mayfly"),
+        ],
+    )
+    def test_finds_what_is_broken(
+        self, world: World, run: Run, break_it: Callable[[World], object], check: str, said: str
+    ) -> None:
+        break_it(world)
+        broken = self.found(run, 1)[check]
+        assert (broken["state"], said in broken["said"], bool(broken["todo"])) == ("failure", True, True), broken
+
+    def test_finds_a_place_that_functions_cannot_enter(self, world: World, run: Run) -> None:
+        place = f"{WORKLOAD_ACCOUNT}/{REGION}"
+        world.own("s3").delete_object(
+            Bucket=world.reports, Key=world.own("s3").list_objects_v2(Bucket=world.reports)["Contents"][0]["Key"]
+        )
+        self.swept(world, {place: "AccessDenied: no such role"})
+        assert "no such role" in self.found(run, 1)[f"workload role in {place}"]["said"]
+
+    def test_looks_at_its_own_account_with_its_own_credentials(self, world: World, run: Run) -> None:
+        stack = world.own("cloudformation").describe_stacks(StackName="mayfly")["Stacks"][0]
+        kept = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+        world.own("cloudformation").update_stack(
+            StackName="mayfly",
+            UsePreviousTemplate=True,
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in (kept | {"WorkloadAccounts": CONTROLLER_ACCOUNT}).items()
+            ],
+        )
+        world.configure(account=CONTROLLER_ACCOUNT)
+        name = f"role that builds in {CONTROLLER_ACCOUNT}/{REGION}"
+        assert self.found(run, 1)[name]["state"] == "failure"
+        world.own("iam").create_role(RoleName="mayfly-cloudformation", AssumeRolePolicyDocument="{}")
+        assert run("doctor", "--json").stdout.count('"failure"') == 1  # the rule that forwards is missing still
+        assert not world.wire.heard("AssumeRole")
+
+    def test_says_how_to_look_at_an_account_that_it_may_not_enter(self, world: World, run: Run) -> None:
+        world.wire.answer("AssumeRole", error="AccessDenied", message="not authorized to perform: sts:AssumeRole")
+        account = self.found(run, 0)[f"account {WORKLOAD_ACCOUNT}/{REGION}"]
+        assert (account["state"], "--role" in account["todo"]) == ("warning", True)
+
+    def test_warns_of_what_waits_for_a_person(self, world: World, run: Run) -> None:
+        world.own("sqs").send_message(QueueUrl=world.queue, MessageBody="{}")
+        world.switch()
+        checks = self.found(run, 0)
+        assert (checks["dead letters"]["state"], checks["kill switch"]["state"]) == ("warning", "warning")
+        assert checks["topic mayfly-alarms"]["said"] == "nobody is told"
+
+    def test_compares_quotas_with_what_a_release_of_all_needs(self, world: World, run: Run) -> None:
+        world.configure(suites=[{"name": f"suite-{number}"} for number in range(9)], parameters={})
+        quota = self.found(run, 0)[f"quota of VPCs in {WORKLOAD_ACCOUNT}/{REGION}"]
+        assert (quota["state"], quota["said"]) == ("warning", "5; a release of every application at once needs 9")
+
+    def test_goes_on_where_it_may_not_look(self, world: World, run: Run) -> None:
+        world.wire.answer("GetQueueAttributes", error="AccessDenied", message="not authorized to perform: sqs:Get")
+        checks = self.found(run, 0)
+        assert checks["dead letters"]["state"] == "warning"
+        assert "sqs:Get" in checks["dead letters"]["said"]
+        assert checks["kill switch"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_comes_as_the_shell_wants_it(shell: str) -> None:
+    found = CliRunner(mix_stderr=False).invoke(main, ["completion", shell])
+    assert (found.exit_code, "_MAYFLY_COMPLETE" in found.stdout) == (0, True)
