@@ -1,0 +1,316 @@
+/** The live board: every environment with the bar of its life. */
+
+import { h, memo } from "./dom.js";
+import { ago, count, isLate, moment, usd } from "./format.js";
+import { life } from "./life.js";
+import { address, now, page } from "./page.js";
+import { get } from "./session.js";
+import { chip, code, empty } from "./talk.js";
+
+const HOUR = 3_600_000;
+const PROOF = "image-proof"; // the application whose environments prove images
+const STAGES = {
+  "": "every stage that lives",
+  planned: "planned",
+  creating: "creating",
+  "awaiting tests": "awaiting tests",
+  verdict: "awaiting a person's verdict",
+  late: "past their deadline",
+  terminating: "terminating",
+  ended: "ended since yesterday",
+};
+const ORDERS = {
+  release: "by release, newest first",
+  deadline: "by deadline, soonest first",
+  cost: "by cost, highest first",
+};
+const wanted = { text: "", application: "", stage: "", order: "release" };
+
+export const board = {
+  title: "Live board",
+  async load() {
+    const ended = wanted.stage === "ended";
+    const [found, known] = await Promise.all([
+      get(ended ? "environments?live=false&days=1" : "environments?live=true"),
+      get("releases?days=3"),
+    ]);
+    return { ...found, ended, releases: known.releases };
+  },
+  draw(data) {
+    const all = data.environments;
+    const shown = all.filter(fits);
+    return [
+      summary(all, data.ended),
+      filters(all, data.releases, shown.length),
+      shown.length
+        ? h("div", { key: "lives", class: "lives" }, arranged(shown, data.releases))
+        : nothing(all, data.releases),
+    ];
+  },
+};
+
+function fits(one) {
+  if (wanted.application && one.application !== wanted.application) return false;
+  if (!isAtStage(one)) return false;
+  const named = [one.id, one.application, one.version, one.suite, one.stage, one.owner, one.account, one.region];
+  const text = [...named, one.image, one.channel].join(" ").toLowerCase();
+  return wanted.text
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
+}
+
+function isAtStage(one) {
+  switch (wanted.stage) {
+    case "":
+    case "ended":
+      return true;
+    case "late":
+      return isLate(one, now());
+    case "verdict":
+      return awaitsPerson(one);
+    default:
+      return one.stage === wanted.stage;
+  }
+}
+
+const awaitsPerson = (one) => one.kind === "manual" && one.stage === "awaiting tests";
+const sum = (all, of) => all.reduce((total, one) => total + (of(one) ?? 0), 0);
+
+// ---- the sum of it ------------------------------------------------------------------------------------------------
+
+function summary(all, ended) {
+  const late = all.filter((one) => isLate(one, now())).length;
+  const figure = (value, text, filter, tone = "") =>
+    h(
+      "button",
+      {
+        type: "button",
+        key: text,
+        class: `figure ${tone}`,
+        "aria-pressed": `${wanted.stage === filter}`,
+        onclick: () => choose({ stage: wanted.stage === filter ? "" : filter }),
+      },
+      h("strong", {}, value),
+      h("span", {}, text),
+    );
+  const plain = (value, text) => h("div", { key: text, class: "figure" }, h("strong", {}, value), h("span", {}, text));
+  const verdicts = all.filter(awaitsPerson).length;
+  return h(
+    "section",
+    { key: "summary", class: "summary", "aria-label": "Sum" },
+    plain(all.length.toLocaleString("en"), ended ? "ended" : "alive"),
+    plain(sum(all, (one) => one.instance_count).toLocaleString("en"), "instances"),
+    plain(
+      ended ? usd(sum(all, (one) => one.usd)) : usd(sum(all, (one) => one.usd_per_hour)),
+      ended ? "cost in all" : "an hour",
+    ),
+    !ended && figure(verdicts, "await a verdict", "verdict", verdicts ? "warn" : ""),
+    !ended && figure(late, "past deadline", "late", late ? "bad" : "good"),
+    !ended && horizon(all),
+  );
+}
+
+/** When they end: how many in each of the next 24 hours. */
+function horizon(all) {
+  const hours = Array(24).fill(0);
+  for (const one of all) {
+    const hour = Math.floor((moment(one.deadline) - now()) / HOUR);
+    if (hour >= 0 && hour < 24) hours[hour] += 1;
+  }
+  const most = Math.max(1, ...hours);
+  const told = `Deadlines in the next 24 hours: ${sum(hours, (n) => n)}, at most ${Math.max(...hours)} in one hour`;
+  return h(
+    "figure",
+    { key: "horizon", class: "horizon" },
+    h(
+      "svg",
+      { viewBox: "0 0 240 40", preserveAspectRatio: "none", role: "img", "aria-label": told },
+      hours.map((n, hour) =>
+        h("rect", {
+          x: hour * 10 + 1,
+          width: 8,
+          y: 40 - (n ? Math.max(3, (n / most) * 40) : 1),
+          height: n ? Math.max(3, (n / most) * 40) : 1,
+          rx: 1,
+          class: `h${Math.floor(hour / 6)}`,
+        }),
+      ),
+    ),
+    h("figcaption", {}, h("span", {}, "now"), h("span", {}, "deadlines"), h("span", {}, "+24 h")),
+  );
+}
+
+// ---- filters ------------------------------------------------------------------------------------------------------
+
+function choose(some) {
+  const reload = "stage" in some && (some.stage === "ended") !== (wanted.stage === "ended");
+  Object.assign(wanted, some);
+  page.redraw();
+  if (reload) page.refresh();
+}
+
+function filters(all, releases, shown) {
+  const applications = [...new Set([...all, ...releases].map((one) => one.application))].sort();
+  const select = (name, label, options) =>
+    h(
+      "label",
+      { class: "pick" },
+      h("span", { class: "unseen" }, label),
+      h(
+        "select",
+        { value: wanted[name], onchange: (event) => choose({ [name]: event.target.value }) },
+        options.map(([value, text]) => h("option", { key: value, value }, text)),
+      ),
+    );
+  return h(
+    "form",
+    { key: "filters", class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
+    h("input", {
+      type: "search",
+      "aria-label": "Filter environments",
+      placeholder: "Filter: application, version, suite, image, owner…",
+      value: wanted.text,
+      oninput: (event) => choose({ text: event.target.value }),
+      onkeydown: (event) => {
+        if (event.key === "Escape") choose({ text: "" });
+      },
+    }),
+    select("application", "Application", [["", "all applications"], ...applications.map((one) => [one, one])]),
+    select("stage", "Stage", Object.entries(STAGES)),
+    select("order", "Order", Object.entries(ORDERS)),
+    h("output", { class: "shown" }, shown === all.length ? "" : `${shown} of ${all.length}`),
+  );
+}
+
+function nothing(all, releases) {
+  if (all.length)
+    return empty(
+      "Nothing fits",
+      "No environment fits what you filter by.",
+      h(
+        "button",
+        { type: "button", onclick: () => choose({ text: "", application: "", stage: "" }) },
+        "Clear the filter",
+      ),
+    );
+  const last = releases[0];
+  return empty(
+    "Nothing lives right now",
+    last
+      ? `The last release was ${last.application} ${last.version}. Deploy a version, and its environments come here.`
+      : "Deploy a version, and its environments come here.",
+  );
+}
+
+// ---- rows ---------------------------------------------------------------------------------------------------------
+
+function arranged(shown, releases) {
+  if (wanted.order !== "release") {
+    const of = wanted.order === "cost" ? (one) => -(one.usd ?? 0) : (one) => moment(one.deadline);
+    return h("ol", { key: wanted.order, class: "rows" }, shown.toSorted((a, b) => of(a) - of(b)).map(row));
+  }
+  const groups = Map.groupBy(shown, (one) => one.release ?? "");
+  const known = new Map(releases.map((one) => [one.id, one]));
+  const newest = (group) => Math.max(...group.map((one) => moment(one.planned_at)));
+  return [...groups]
+    .toSorted(([, a], [, b]) => newest(b) - newest(a))
+    .map(([id, group]) =>
+      h(
+        "section",
+        { key: id, class: "release", "aria-label": `Release ${id}` },
+        head(id, group, known.get(id)),
+        h("ol", { class: "rows" }, group.toSorted((a, b) => a.suite.localeCompare(b.suite)).map(row)),
+      ),
+    );
+}
+
+function head(id, [first, ...others], release) {
+  const facts = JSON.stringify([
+    release?.stage,
+    release?.suites,
+    release?.usd,
+    release && ago(release.pushed_at, now()),
+    1 + others.length,
+  ]);
+  return memo("head", facts, () =>
+    h(
+      "header",
+      {},
+      h(
+        "h2",
+        {},
+        h(
+          "a",
+          { href: first.application === PROOF ? "#/images" : address("releases", id) },
+          h("span", {}, first.application),
+          " ",
+          h("span", { class: "version" }, first.version),
+        ),
+      ),
+      release?.attempt > 1 && h("span", { class: "aside" }, `attempt ${release.attempt}`),
+      release && chip(release.stage),
+      release &&
+        h(
+          "span",
+          { class: "outcomes" },
+          release.suites.map((one) =>
+            h(
+              "span",
+              {
+                key: one.suite,
+                class: `dot ${one.outcome ?? "open"}`,
+                title: `${one.suite}: ${one.outcome ?? "no result yet"}`,
+              },
+              h("span", { class: "unseen" }, `${one.suite} ${one.outcome ?? "open"} `),
+            ),
+          ),
+        ),
+      h(
+        "span",
+        { class: "aside" },
+        release
+          ? [
+              release.commit && code(release.commit, release.commit.slice(0, 7)),
+              ` pushed ${ago(release.pushed_at, now())}`,
+              release.pushed_by && ` by ${release.pushed_by}`,
+            ]
+          : `of ${first.owner}`,
+      ),
+      release && h("span", { class: "cost" }, usd(release.usd)),
+    ),
+  );
+}
+
+/** An environment's row, made anew when something that it shows has changed: its cost does in every answer. */
+const row = (one) => memo(one.id, JSON.stringify({ ...one, usd: usd(one.usd) }), () => lifeOf(one));
+
+function lifeOf(one) {
+  const built = one.instances_built ?? (one.stage === "awaiting tests" ? one.instance_count : 0);
+  return h(
+    "li",
+    { class: "row" },
+    h(
+      "a",
+      { class: "name", href: address("environments", one.id), title: one.id },
+      h("span", { class: "suite" }, one.suite),
+      one.kind === "manual" && h("span", { class: "aside" }, " manual"),
+      h("small", {}, wanted.order === "release" ? one.region : `${one.application} ${one.version}`),
+    ),
+    h("span", { class: "stage" }, chip(one.ending && one.stage === "terminated" ? one.ending.outcome : one.stage)),
+    life(one, now()),
+    h(
+      "span",
+      { class: "instances", title: `${built} of ${count(one.instance_count, "instance")} built` },
+      h("b", {}, built === one.instance_count ? built : `${built}/${one.instance_count}`),
+      h("small", {}, one.instance_type),
+    ),
+    h("span", { class: "image" }, code(one.image), h("small", {}, one.channel)),
+    h(
+      "span",
+      { class: "cost" },
+      h("b", {}, usd(one.usd)),
+      h("small", {}, one.stage === "terminated" ? "" : `${usd(one.usd_per_hour)}/h`),
+    ),
+  );
+}

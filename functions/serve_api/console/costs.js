@@ -1,0 +1,109 @@
+/** What environments have cost, at list prices. */
+
+import { h } from "./dom.js";
+import { usd } from "./format.js";
+import { page } from "./page.js";
+import { get } from "./session.js";
+import { empty } from "./talk.js";
+
+const DAYS = [1, 7, 30];
+let days = 7;
+
+export const costs = {
+  title: "Costs",
+  every: 60_000,
+  load: () => get(`costs?days=${days}`),
+  draw(data) {
+    const most = Math.max(0.01, ...data.applications.map((one) => one.usd ?? 0));
+    const sorted = data.applications.toSorted((a, b) => (b.usd ?? 0) - (a.usd ?? 0));
+    const running = sorted.reduce((sum, one) => sum + (one.usd_per_hour ?? 0), 0);
+    const hours = sorted.reduce((sum, one) => sum + (one.instance_hours ?? 0), 0);
+    const figure = (value, text) =>
+      h("div", { key: text, class: "figure" }, h("strong", {}, value), h("span", {}, text));
+    return [
+      h(
+        "section",
+        { key: "sum", class: "summary", "aria-label": "Sum" },
+        figure(usd(data.total_usd), `in the last ${days === 1 ? "day" : `${days} days`}`),
+        figure(usd(running), "an hour, now"),
+        figure(Math.round(hours).toLocaleString("en"), "instance hours"),
+        h(
+          "label",
+          { class: "pick" },
+          h("span", { class: "unseen" }, "Days"),
+          h(
+            "select",
+            { value: `${days}`, onchange: (event) => choose(Number(event.target.value)) },
+            DAYS.map((one) =>
+              h("option", { key: one, value: `${one}` }, one === 1 ? "the last day" : `the last ${one} days`),
+            ),
+          ),
+        ),
+      ),
+      sorted.length
+        ? h(
+            "ol",
+            { key: "all", class: "costs" },
+            sorted.map((one) => application(one, most)),
+          )
+        : empty("Nothing has cost anything", "No environment lived in this time."),
+      h(
+        "p",
+        { key: "prices", class: "note" },
+        `List prices in ${data.prices.currency} as of ${data.prices.as_of}, from `,
+        source(data.prices.source),
+        ". Instances and volumes only; without discounts, traffic and load balancers.",
+      ),
+    ];
+  },
+};
+
+const source = (text) =>
+  /^https:\/\//.test(text)
+    ? h("a", { href: text, rel: "noopener noreferrer", target: "_blank" }, new URL(text).host)
+    : text;
+
+function choose(chosen) {
+  days = chosen;
+  page.refresh();
+}
+
+function application(one, most) {
+  const suites = (one.suites ?? []).toSorted((a, b) => (b.usd ?? 0) - (a.usd ?? 0));
+  const bar = (amount) =>
+    h(
+      "span",
+      { class: "meter", "aria-hidden": "true", style: { "--share": (((amount ?? 0) / most) * 100).toFixed(1) } },
+      h("span", {}),
+    );
+  return h(
+    "li",
+    { key: one.application },
+    h(
+      "details",
+      {},
+      h(
+        "summary",
+        {},
+        h("span", { class: "name" }, one.application),
+        bar(one.usd),
+        h("b", {}, usd(one.usd)),
+        h("small", {}, one.usd_per_hour ? `${usd(one.usd_per_hour)}/h now` : "nothing runs"),
+      ),
+      h(
+        "ul",
+        {},
+        suites.map((suite) =>
+          h(
+            "li",
+            { key: suite.suite },
+            h("span", { class: "name" }, suite.suite),
+            bar(suite.usd),
+            h("b", {}, usd(suite.usd)),
+            h("small", {}, ""),
+          ),
+        ),
+      ),
+    ),
+  );
+}

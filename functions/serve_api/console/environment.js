@@ -1,0 +1,264 @@
+/** One environment: its life, its history, and what may be done with it. */
+
+import { h } from "./dom.js";
+import { clock, count, duration, exactly, isLate, moment, usd } from "./format.js";
+import { life } from "./life.js";
+import { address, mayChange, now } from "./page.js";
+import { call, get } from "./session.js";
+import { ask, button, chip, code, facts, field, follow, why } from "./talk.js";
+
+const PRESETS = [30, 60, 120, 240, 480, 1440];
+
+export const environment = {
+  title: (id) => id,
+  load: (id) => get(`environments/${encodeURIComponent(id)}`),
+  draw(one) {
+    return [
+      h(
+        "div",
+        { class: "lead", key: "life" },
+        chip(one.stage),
+        one.ending && chip(one.ending.outcome),
+        life(one, now()),
+      ),
+      isLate(one, now()) &&
+        h(
+          "p",
+          { class: "problem", key: "late" },
+          `It has outlived its deadline by ${duration(now() - moment(one.deadline))}. `,
+          "The next sweep ends it, unless the kill switch or its protection forbids that.",
+        ),
+      actions(one),
+      one.ending &&
+        h("p", { class: "note", key: "ending" }, h("strong", {}, `Ended by ${one.ending.by}: `), one.ending.reason),
+      facts([
+        [
+          "Release",
+          one.release && h("a", { href: address("releases", one.release) }, `${one.application} ${one.version}`),
+        ],
+        ["Suite", `${one.suite}, ${one.kind}`],
+        ["Owner", one.owner],
+        ["Place", `${one.account} · ${one.region}`],
+        ["Instances", `${one.instances_built ?? 0} of ${one.instance_count} built · ${one.instance_type ?? ""}`],
+        ["Image", [code(one.image), " ", one.channel]],
+        ["Cost", `${usd(one.usd)} so far · ${usd(one.usd_per_hour)} an hour`],
+        ["Planned", exactly(one.planned_at)],
+        ["Deadline", exactly(one.deadline)],
+        ["Ceiling", exactly(one.ceiling)],
+        ["Ended", exactly(one.ended_at)],
+        ["Report", one.report && link(one.report)],
+        ["Kept behind", one.kept?.length ? one.kept.join(", ") : ""],
+        ["Look at", links(one.links)],
+      ]),
+      outputs(one.outputs ?? {}),
+      history(one.history ?? []),
+    ];
+  },
+};
+
+/** What happened, the latest first. */
+export const history = (lines, title = "History") =>
+  lines.length > 0 &&
+  h(
+    "section",
+    { key: "history" },
+    title && h("h3", {}, title),
+    h(
+      "ol",
+      { class: "history" },
+      lines
+        .toReversed()
+        .map((line, n) =>
+          h(
+            "li",
+            { key: `${lines.length - n}` },
+            h("time", { datetime: line.at, title: exactly(line.at) }, clock(line.at, now())),
+            h(
+              "div",
+              {},
+              h("strong", {}, line.what),
+              h("span", { class: "by" }, line.who),
+              line.why && h("p", {}, line.why),
+            ),
+          ),
+        ),
+    ),
+  );
+
+const isWeb = (text) => /^https?:\/\//i.test(text);
+const link = (text, shown = text) =>
+  isWeb(text) ? h("a", { href: text, target: "_blank", rel: "noopener noreferrer" }, shown) : code(text);
+
+function links(all = {}) {
+  const found = Object.entries(all).filter(([, href]) => href && isWeb(href));
+  return found.length ? found.map(([name, href]) => [link(href, name), " "]) : "";
+}
+
+function outputs(all) {
+  const rows = Object.entries(all);
+  return (
+    rows.length > 0 &&
+    h(
+      "section",
+      { key: "outputs" },
+      h("h3", {}, "Outputs"),
+      facts(rows.map(([name, value]) => [name, link(`${value}`)])),
+    )
+  );
+}
+
+function actions(one) {
+  if (one.ended_at || one.stage === "terminated") return null;
+  if (!mayChange(one.application))
+    return h(
+      "p",
+      { key: "actions", class: "note" },
+      "You may look at this environment. ",
+      `Extending and ending it is for developers of ${one.application} and for operators.`,
+    );
+  const over = one.stage === "terminating" || one.ending ? "It is being ended already." : "";
+  const full =
+    moment(one.deadline) >= moment(one.ceiling)
+      ? "Its deadline is its ceiling already."
+      : isLate(one, now())
+        ? "Its deadline has passed."
+        : "";
+  const tests = one.kind === "manual" && one.stage === "awaiting tests";
+  return h(
+    "div",
+    { class: "actions", key: "actions" },
+    tests && button("Tests passed", () => judge(one, "passed"), { kind: "primary", forbidden: over }),
+    tests && button("Tests failed", () => judge(one, "failed"), { forbidden: over }),
+    button("Extend…", () => extend(one), { forbidden: over || full }),
+    button("End now…", () => end(one), { kind: "danger", forbidden: over }),
+  );
+}
+
+const path = (one, what = "") => `environments/${encodeURIComponent(one.id)}${what}`;
+
+function extend(one) {
+  const until = (minutes) => Math.min(moment(one.deadline) + minutes * 60_000, moment(one.ceiling));
+  const shown = (at) => clock(new Date(at).toISOString(), now());
+  const most = (moment(one.ceiling) - moment(one.deadline)) / 60_000;
+  const presets = PRESETS.filter((minutes) => minutes < most)
+    .concat(Math.ceil(most))
+    .slice(0, 7);
+  const chosen = presets.includes(120) ? 120 : presets[0];
+  ask({
+    title: `Extend ${one.id}`,
+    lead: (values) => {
+      const at = until(Number(values.minutes ?? chosen));
+      return [
+        h(
+          "p",
+          {},
+          `Its deadline is ${shown(moment(one.deadline))} UTC. `,
+          `It may live until ${shown(moment(one.ceiling))} UTC, its ceiling, and not longer.`,
+        ),
+        h(
+          "p",
+          { class: "outcome", "aria-live": "polite" },
+          `New deadline: ${shown(at)} UTC${at === moment(one.ceiling) ? ", its ceiling" : ""}`,
+        ),
+      ];
+    },
+    fields: [
+      field({
+        name: "minutes",
+        label: "For",
+        kind: "choices",
+        value: chosen,
+        options: presets.map((minutes) => ({
+          value: minutes,
+          text: minutes === Math.ceil(most) ? "up to its ceiling" : duration(minutes * 60_000),
+        })),
+      }),
+      why("Who needs it, and for what?"),
+    ],
+    action: "Extend",
+    submit: async (values) => {
+      await call("POST", path(one, "/extension"), { minutes: Number(values.minutes), why: values.why });
+      const seen = (found) =>
+        moment(found.deadline) > moment(one.deadline) && {
+          text: `${one.id} lives until ${shown(moment(found.deadline))} UTC.`,
+        };
+      follow(path(one), `Extending ${one.id}…`, seen);
+    },
+  });
+}
+
+function end(one) {
+  const lost =
+    one.stage === "awaiting tests"
+      ? "Whoever tests in it loses it, and its suite counts as not passed."
+      : "Its suite counts as not passed.";
+  ask({
+    title: `End ${one.id}?`,
+    lead: () => [
+      h(
+        "p",
+        {},
+        `${count(one.instances_built ?? one.instance_count, "instance")}, the stack and all data in them `,
+        `are deleted for good. ${lost}`,
+      ),
+      facts([
+        ["Application", `${one.application} ${one.version}`],
+        ["Suite", one.suite],
+        ["Owner", one.owner],
+        ["Would have lived", until(one)],
+      ]),
+    ],
+    fields: [why("Why is it not needed any more?")],
+    action: `End ${one.suite}`,
+    danger: true,
+    submit: async (values) => {
+      await call("POST", path(one, "/termination"), { why: values.why });
+      const seen = (found) =>
+        found.stage === "terminated"
+          ? { text: `${one.id} is gone: no stack and no instance is left.` }
+          : found.stage === "terminating" || found.ending
+            ? { text: `${one.id} is being ended.` }
+            : null;
+      follow(path(one), `Ending ${one.id}…`, seen);
+    },
+  });
+}
+
+const until = (one) =>
+  isLate(one, now()) ? "no longer: its deadline has passed" : `${duration(moment(one.deadline) - now())} longer`;
+
+function judge(one, outcome) {
+  ask({
+    title: `${one.suite} ${outcome}?`,
+    lead: () =>
+      h("p", {}, `That is the verdict on ${one.application} ${one.version}, and ends the environment ${one.id}.`),
+    fields: [
+      field({
+        name: "reason",
+        label: outcome === "failed" ? "What failed" : "Remark",
+        required: outcome === "failed",
+        maxlength: "1024",
+      }),
+      field({
+        name: "report",
+        label: "Report",
+        hint: "Where your notes are, if you have any.",
+        maxlength: "1024",
+        placeholder: "https://",
+      }),
+    ],
+    action: `Report ${outcome}`,
+    danger: outcome === "failed",
+    submit: async ({ reason, report }) => {
+      await call("POST", path(one, "/result"), { outcome, ...(reason && { reason }), ...(report && { report }) });
+      const seen = (found) =>
+        found.ending
+          ? {
+              text: `${one.suite} of ${one.application} ${one.version}: ${found.ending.outcome}.`,
+              bad: found.ending.outcome !== outcome,
+            }
+          : null;
+      follow(path(one), `Reporting ${outcome}…`, seen);
+    },
+  });
+}

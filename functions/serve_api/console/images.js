@@ -1,0 +1,245 @@
+/** Image families: where their channels point, how far that has got, what is baked, what can be moved. */
+
+import { h } from "./dom.js";
+import { ago, clock, count, duration, moment } from "./format.js";
+import { history } from "./environment.js";
+import { isOperator, now } from "./page.js";
+import { call, get } from "./session.js";
+import { ask, button, chip, code, empty, field, follow, table, toast, why } from "./talk.js";
+
+const GONE = ["rejected", "retired", "disabled", "deprecated"];
+
+export const images = {
+  title: "Images",
+  every: 15_000,
+  load: () => get("images"),
+  draw: ({ families }) =>
+    families.length
+      ? families.map(family)
+      : empty(
+          "No image family yet",
+          "A family is a parameter in Parameter Store; docs/applications.md tells how to write one.",
+        ),
+};
+
+function family(one) {
+  return h(
+    "section",
+    { key: one.family, class: "family", "aria-label": `Family ${one.family}` },
+    h("header", {}, h("h2", {}, one.family), isOperator() && button("Bake…", () => bake(one))),
+    one.problem && h("p", { class: "problem" }, `Its configuration is wrong: ${one.problem}`),
+    h(
+      "div",
+      { class: "cards" },
+      one.channels.map((channel) => card(one, channel)),
+    ),
+    h("h3", {}, "Bakes"),
+    one.bakes.length
+      ? table(
+          `Bakes of ${one.family}`,
+          ["Bake", "Stage", "Image", "When", "Asked by", "Why"],
+          one.bakes.map((bake) => ({
+            key: bake.id,
+            cells: [
+              code(bake.id),
+              chip(bake.stage),
+              code(bake.image),
+              h("time", { datetime: bake.at }, ago(bake.at, now())),
+              bake.requested_by,
+              [
+                bake.why,
+                bake.reason && h("small", { class: bake.stage === "rejected" ? "problem" : "hint" }, bake.reason),
+              ],
+            ],
+          })),
+        )
+      : h("p", { class: "note" }, "None lately."),
+    h("h3", {}, "Images"),
+    one.images.length
+      ? table(
+          `Images of ${one.family}`,
+          ["Image", "Stage", "Channels", "Region", "Made", "Bake", "Proof"],
+          one.images.map((image) => ({
+            key: image.image,
+            cells: [
+              code(image.image),
+              chip(image.stage),
+              pointing(one, image),
+              image.region,
+              h("time", { datetime: image.created_at }, clock(image.created_at, now())),
+              code(image.bake),
+              checks(image.checks),
+            ],
+          })),
+        )
+      : h("p", { class: "note" }, "None yet: bake the first."),
+  );
+}
+
+const pointing = (one, image) =>
+  one.channels
+    .filter((channel) => [channel.image, ...Object.values(channel.regions)].includes(image.image))
+    .map((channel) => [h("b", { key: channel.name }, channel.name), " "]);
+
+/** What an image was, or is to be, proven by. */
+const checks = (found) =>
+  found && h("span", { title: found.map((one) => one.name).join("\n") }, count(found.length, "check"));
+
+function card(one, channel) {
+  const running = Object.values(channel.instances ?? {}).reduce((sum, n) => sum + n, 0);
+  const old = channel.on_old_images ?? 0;
+  const share = running ? ((running - old) / running) * 100 : 100;
+  return h(
+    "article",
+    { key: channel.name, class: "card channel" },
+    h(
+      "header",
+      {},
+      h("h3", {}, channel.name),
+      h("span", { class: "aside" }, channel.version ? `move ${channel.version}` : ""),
+    ),
+    h("p", { class: "points" }, channel.image ? code(channel.image) : "points to nothing yet"),
+    h(
+      "p",
+      { class: "aside" },
+      channel.moved_at ? `moved ${ago(channel.moved_at, now())}` : "",
+      Object.keys(channel.regions ?? {}).length > 1 && ` · ${Object.keys(channel.regions).join(", ")}`,
+    ),
+    h(
+      "div",
+      {
+        class: "meter",
+        role: "img",
+        "aria-label": `${running - old} of ${count(running, "instance")} run on it`,
+        style: { "--share": share.toFixed(1) },
+      },
+      h("span", {}),
+    ),
+    h(
+      "p",
+      { class: "reach" },
+      running
+        ? old
+          ? [
+              h("b", {}, old),
+              ` of ${count(running, "instance")} on older images for `,
+              h("b", {}, duration(channel.hours * 3_600_000)),
+            ]
+          : `all ${count(running, "instance")} run on it`
+        : "nothing runs that follows it",
+    ),
+    isOperator() &&
+      h(
+        "div",
+        { class: "actions" },
+        button("Promote…", () => promote(one, channel)),
+        button("Roll back…", () => rollBack(one, channel), {
+          forbidden: channel.previous?.length ? "" : "There is no image before.",
+        }),
+      ),
+    channel.history?.length > 0 &&
+      h(
+        "details",
+        {},
+        h("summary", {}, `${count(channel.history.length, "move")} in its history`),
+        history(channel.history, ""),
+      ),
+  );
+}
+
+const path = (one, channel, what) =>
+  `channels/${encodeURIComponent(one.family)}/${encodeURIComponent(channel.name)}/${what}`;
+
+function moved(one, channel, text) {
+  const seen = ({ families }) => {
+    const found = families
+      .find((each) => each.family === one.family)
+      ?.channels.find((each) => each.name === channel.name);
+    return found && found.image !== channel.image
+      ? { text: `${one.family}/${channel.name} points to ${found.image}.` }
+      : null;
+  };
+  follow("images", text, seen);
+}
+
+function promote(one, channel) {
+  // A copy in another Region has no bake of its own, and moves with its original.
+  const others = one.images.filter(
+    (image) => image.bake && image.image !== channel.image && !GONE.includes(image.stage),
+  );
+  if (!others.length) return toast("bad", `There is no other image of ${one.family} that could be promoted.`);
+  return ask({
+    title: `Promote in ${one.family}/${channel.name}`,
+    lead: () =>
+      h(
+        "p",
+        {},
+        `It points to ${channel.image ?? "nothing"}. `,
+        "Releases that are planned from now on take the new image; what runs keeps its own.",
+      ),
+    fields: [
+      field({
+        name: "image",
+        label: "Image",
+        kind: "select",
+        value: others[0].image,
+        options: others.map((image) => ({
+          value: image.image,
+          text: `${image.image} · ${image.stage} · ${ago(image.created_at, now())}`,
+        })),
+      }),
+      why("What does it bring?"),
+    ],
+    action: "Promote",
+    submit: async (values) => {
+      await call("POST", path(one, channel, "promotion"), { image: values.image, why: values.why });
+      moved(one, channel, `Promoting ${values.image}…`);
+    },
+  });
+}
+
+function rollBack(one, channel) {
+  ask({
+    title: `Roll ${one.family}/${channel.name} back?`,
+    lead: () =>
+      h(
+        "p",
+        {},
+        `It leaves ${channel.image} and points to ${channel.previous[0].image} again. `,
+        "No policy promotes the image that it leaves a second time.",
+      ),
+    fields: [why("What is wrong with it?")],
+    action: "Roll back",
+    danger: true,
+    submit: async (values) => {
+      await call("POST", path(one, channel, "rollback"), { image: channel.image, why: values.why });
+      moved(one, channel, `Rolling ${one.family}/${channel.name} back…`);
+    },
+  });
+}
+
+function bake(one) {
+  ask({
+    title: `Bake a new image of ${one.family}`,
+    lead: () =>
+      h(
+        "p",
+        {},
+        "A builder is started from the family's base image, configured with Puppet and imaged, and the image proven. ",
+        "Channels move by policy or by hand.",
+      ),
+    fields: [why("What has changed?")],
+    action: "Bake",
+    submit: async (values) => {
+      const before = now();
+      await call("POST", "bakes", { family: one.family, why: values.why });
+      const seen = ({ families }) => {
+        const found = families
+          .find((each) => each.family === one.family)
+          ?.bakes.find((each) => moment(each.at) >= before - 60_000 && each.why === values.why);
+        return found ? { text: `The bake ${found.id} is ${found.stage}.` } : null;
+      };
+      follow("images", `Asking for a bake of ${one.family}…`, seen);
+    },
+  });
+}

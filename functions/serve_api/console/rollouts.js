@@ -1,0 +1,171 @@
+/** Permanent environments, and the rollouts that replace their instances. */
+
+import { h } from "./dom.js";
+import { history } from "./environment.js";
+import { ago, clock, count, duration, exactly, moment } from "./format.js";
+import { address, isOperator, now } from "./page.js";
+import { call, get } from "./session.js";
+import { ask, button, chip, code, empty, facts, follow, why } from "./talk.js";
+
+const WAITING = "awaiting approval";
+
+export const rollouts = {
+  title: "Rollouts",
+  async load() {
+    const [known, found] = await Promise.all([get("services"), get("rollouts?days=30")]);
+    return { ...known, rollouts: found.rollouts };
+  },
+  draw(data) {
+    return [
+      h("h2", { key: "s" }, "Permanent environments"),
+      data.services.length
+        ? h("div", { key: "services", class: "cards" }, data.services.map(service))
+        : empty(
+            "No permanent environment",
+            "An application that declares one, such as production, has it rolled out and shown here.",
+          ),
+      h("h2", { key: "r" }, "Rollouts"),
+      data.rollouts.length
+        ? h("ol", { key: "rollouts", class: "rollouts" }, data.rollouts.map(line))
+        : h("p", { key: "none", class: "note" }, "None in the last 30 days."),
+    ];
+  },
+};
+
+function service(one) {
+  const drift = one.drift ?? [];
+  return h(
+    "article",
+    { key: one.id, class: `card ${drift.length ? "warn" : ""}` },
+    h("header", {}, h("h3", {}, one.name), h("span", { class: "aside" }, one.application), chip(one.stage)),
+    h("p", { class: "points" }, h("span", { class: "version" }, one.version), " on ", code(one.image)),
+    facts([
+      ["Instances", one.instance_count],
+      ["Oldest", one.oldest_instance_at && `${duration(now() - moment(one.oldest_instance_at))} old`],
+      ["Rollout", one.rollout && h("a", { href: address("rollout", one.rollout) }, one.rollout)],
+    ]),
+    drift.length
+      ? h(
+          "details",
+          { class: "problem" },
+          h("summary", {}, `${count(drift.length, "drift")} from its blueprint`),
+          h(
+            "ul",
+            {},
+            drift.map((each, n) =>
+              h("li", { key: n }, typeof each === "string" ? each : Object.values(each).join(" · ")),
+            ),
+          ),
+        )
+      : h("p", { class: "aside" }, "as its blueprint says"),
+  );
+}
+
+function line(one) {
+  const waits = one.stage === WAITING;
+  return h(
+    "li",
+    { key: one.id, class: "rollout" },
+    h(
+      "div",
+      { class: "head" },
+      h("a", { href: address("rollout", one.id) }, one.service),
+      chip(one.stage),
+      h("span", { class: "aside" }, ago(one.started_at, now())),
+      waits && isOperator() && button("Approve…", () => approve(one), { kind: "primary" }),
+    ),
+    h("p", { class: "change" }, change(one)),
+    progress(one),
+    (one.reason || one.why) && h("p", { class: "aside" }, one.reason ?? one.why),
+  );
+}
+
+const change = ({ from, to }) => [
+  h("span", {}, from?.version ?? "nothing", " ", code(from?.image)),
+  h("b", { "aria-label": "to" }, " → "),
+  h("span", {}, to?.version, " ", code(to?.image)),
+];
+
+/** How far it has come, with a mark for each checkpoint. */
+function progress(one) {
+  const marks = one.checkpoints ?? [];
+  const told = `${one.percent ?? 0} per cent; checkpoints at ${marks.map((mark) => mark.percent).join(", ")}`;
+  return h(
+    "div",
+    {
+      class: `progress ${one.stage.replaceAll(" ", "-")}`,
+      role: "img",
+      "aria-label": told,
+      style: { "--share": one.percent ?? 0 },
+    },
+    h("span", { class: "done" }),
+    marks.map((mark) =>
+      h("span", {
+        key: mark.percent,
+        class: `mark ${mark.reached_at ? "reached" : ""}`,
+        style: { "--share": mark.percent },
+        title: mark.reached_at ? `${mark.percent} % reached ${exactly(mark.reached_at)}` : `${mark.percent} %`,
+      }),
+    ),
+  );
+}
+
+export const rollout = {
+  title: (id) => `Rollout ${id}`,
+  load: (id) => get(`rollouts/${encodeURIComponent(id)}`),
+  draw(one) {
+    return [
+      h("div", { class: "lead", key: "lead" }, chip(one.stage), h("p", { class: "change" }, change(one))),
+      progress(one),
+      one.stage === WAITING &&
+        (isOperator()
+          ? h(
+              "div",
+              { class: "actions" },
+              button("Approve…", () => approve(one), { kind: "primary" }),
+            )
+          : h("p", { class: "note" }, "It waits for an operator's approval.")),
+      one.reason && h("p", { class: "note" }, one.reason),
+      facts([
+        ["Service", one.service],
+        ["Why", one.why],
+        ["Started", exactly(one.started_at)],
+        ["Ended", exactly(one.ended_at)],
+        [
+          "Checkpoints",
+          (one.checkpoints ?? []).map((mark) =>
+            h(
+              "div",
+              { key: mark.percent },
+              `${mark.percent} %: ${mark.reached_at ? clock(mark.reached_at, now()) : "not yet"}`,
+            ),
+          ),
+        ],
+      ]),
+      history(one.history ?? []),
+    ];
+  },
+};
+
+function approve(one) {
+  const points = (one.checkpoints ?? []).map((mark) => `${mark.percent} %`);
+  ask({
+    title: `Approve the rollout to ${one.service}?`,
+    lead: () => [
+      h("p", { class: "change" }, change(one)),
+      h(
+        "p",
+        {},
+        `Instances are replaced in batches, with checkpoints at ${points.join(", ")}; `,
+        "it rolls back by itself if an alarm fires.",
+      ),
+    ],
+    fields: [why("What has been looked at?")],
+    action: "Approve",
+    submit: async (values) => {
+      await call("POST", `rollouts/${encodeURIComponent(one.id)}/approval`, { why: values.why });
+      const seen = (found) => found.stage !== WAITING && { text: `The rollout to ${one.service} is ${found.stage}.` };
+      follow(`rollouts/${encodeURIComponent(one.id)}`, `Approving the rollout to ${one.service}…`, seen);
+    },
+  });
+}

@@ -1,0 +1,164 @@
+/** Sweeps: what each looked at, what it did, and why. */
+
+import { h } from "./dom.js";
+import { ago, exactly, moment } from "./format.js";
+import { isOperator, now, page } from "./page.js";
+import { call, get } from "./session.js";
+import { ask, button, chip, code, empty, field, follow, table, why } from "./talk.js";
+
+const ACTIONS = ["end", "wake", "adopt", "refuse", "keep"];
+const wanted = { text: "", action: "" };
+
+export const sweeps = {
+  title: "Sweeps",
+  every: 15_000,
+  load: () => get("sweeps?days=1"),
+  draw(data) {
+    return [
+      h(
+        "header",
+        { key: "head", class: "lead" },
+        h(
+          "p",
+          {},
+          "Every few minutes, all that exists is compared to what should; what outlived its deadline is ended.",
+        ),
+        isOperator() && button("Dry run", () => run(true), { kind: "primary" }),
+        isOperator() && button("Sweep now…", () => run(false)),
+      ),
+      data.sweeps.length
+        ? table(
+            "Sweeps",
+            ["When", ...ACTIONS.map((action) => `#${action}`), "Halted", "Asked by"],
+            data.sweeps.map((one) => ({
+              key: one.key,
+              cells: [
+                h(
+                  "a",
+                  { href: `#/sweep/${one.key.replace(/^sweeps\/|\.json$/g, "")}`, title: exactly(one.at) },
+                  ago(one.at, now()),
+                ),
+                ...ACTIONS.map((action) =>
+                  h("span", { class: one.counts[action] ? `number ${action}` : "zero" }, one.counts[action] ?? 0),
+                ),
+                one.halted ? h("span", { class: "problem" }, one.halted) : "",
+                one.asked_by,
+              ],
+            })),
+          )
+        : empty("No sweep today", "The schedule may be off: a sweep runs every five minutes."),
+    ];
+  },
+};
+
+export const sweep = {
+  title: (id) => `Sweep ${id.replaceAll("/", "-").replace(/-(\d\d)(\d\d)(\d\d)$/, " $1:$2:$3")}`,
+  load: (id) => get(`sweeps/${id.split("/").map(encodeURIComponent).join("/")}`),
+  draw(one) {
+    const all = [...(one.decisions ?? []), ...(one.kept ?? [])];
+    const shown = all.filter(
+      (each) =>
+        (!wanted.action || each.action === wanted.action) &&
+        `${each.environment} ${each.reason}`.toLowerCase().includes(wanted.text.toLowerCase()),
+    );
+    const choose = (some) => {
+      Object.assign(wanted, some);
+      page.redraw();
+    };
+    return [
+      one.halted && h("p", { key: "halted", class: "problem" }, `Halted: ${one.halted}`),
+      one.unseen?.length > 0 &&
+        h("p", { key: "unseen", class: "problem" }, `Could not look at ${one.unseen.join(", ")}.`),
+      h(
+        "p",
+        { key: "by", class: "note" },
+        `${exactly(one.at)}, asked by ${one.asked_by}${one.dry_run ? ", a dry run" : ""}.`,
+      ),
+      h(
+        "form",
+        { key: "filters", class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
+        h("input", {
+          type: "search",
+          "aria-label": "Filter decisions",
+          placeholder: "Filter: environment, reason…",
+          value: wanted.text,
+          oninput: (event) => choose({ text: event.target.value }),
+        }),
+        h(
+          "label",
+          { class: "pick" },
+          h("span", { class: "unseen" }, "Action"),
+          h(
+            "select",
+            { value: wanted.action, onchange: (event) => choose({ action: event.target.value }) },
+            h("option", { value: "" }, "every action"),
+            ACTIONS.map((action) =>
+              h("option", { key: action, value: action }, `${action} (${one.counts?.[action] ?? 0})`),
+            ),
+          ),
+        ),
+      ),
+      shown.length
+        ? h(
+            "ol",
+            { key: "decisions", class: "decisions" },
+            shown.map((each) =>
+              h(
+                "li",
+                { key: `${each.environment} ${each.action}` },
+                chip(each.action),
+                h("div", {}, code(each.environment), h("p", {}, each.reason)),
+              ),
+            ),
+          )
+        : h("p", { key: "none", class: "note" }, all.length ? "No decision fits." : "It found nothing at all."),
+    ];
+  },
+};
+
+function run(dry) {
+  const name = dry ? "dry run" : "sweep";
+  ask({
+    title: dry ? "Sweep as a dry run" : "Sweep now?",
+    lead: () =>
+      h(
+        "p",
+        {},
+        dry
+          ? "It looks and decides like every sweep, and leaves out the last step: nothing is ended."
+          : "It ends what has outlived its deadline. More than the caps allow only as many as you let through.",
+      ),
+    fields: [
+      !dry &&
+        field({
+          name: "at_most",
+          label: "Let through at most",
+          kind: "number",
+          min: "0",
+          max: "5000",
+          value: "0",
+          hint: "0: as many as the caps allow.",
+        }),
+      why("What do you look for?"),
+    ].filter(Boolean),
+    action: dry ? "Dry run" : "Sweep",
+    danger: !dry,
+    submit: async (values) => {
+      const before = now();
+      await call("POST", "sweeps", {
+        dry_run: dry,
+        why: values.why,
+        ...(Number(values.at_most) > 0 && { at_most: Number(values.at_most) }),
+      });
+      const seen = (found) => {
+        const mine = found.sweeps.find((one) => moment(one.at) >= before - 2_000 && one.asked_by === page.me.who);
+        return mine
+          ? {
+              text: `The ${name} is done: ${mine.counts.end ?? 0} to end, ${mine.counts.keep ?? 0} to keep.`,
+            }
+          : null;
+      };
+      follow("sweeps?days=1", dry ? "Sweeping, as a dry run…" : "Sweeping…", seen);
+    },
+  });
+}

@@ -1,0 +1,210 @@
+"""The live board: what it shows, how it moves, and that five hundred environments are no burden."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.console.conftest import BEGIN
+from tests.console.fake_api import CONSOLE
+from tests.console.made_up import World, text
+
+COUNT_MUTATIONS = """() => {
+  const seen = { nodes: 0, texts: 0, attributes: 0 };
+  new MutationObserver((changes) => {
+    for (const one of changes) {
+      if (one.type === "childList") seen.nodes += one.addedNodes.length + one.removedNodes.length;
+      if (one.type === "characterData") seen.texts += 1;
+      if (one.type === "attributes") seen.attributes += 1;
+    }
+  }).observe(document.getElementById("main"),
+    { subtree: true, childList: true, characterData: true, attributes: true });
+  window.seen = seen;
+}"""
+
+
+def first(fake, **facts):
+    """The first environment with these facts."""
+    return next(one for one in fake.world.environments.values() if facts.items() <= one.items())
+
+
+def row(page, environment):
+    """An environment's row."""
+    return page.locator(".row").filter(has=page.locator(f"a[title='{environment}']"))
+
+
+def test_each_environment_has_its_row_under_its_release(console, fake):
+    page = console()
+    expect(page.locator(".row")).to_have_count(40)
+    one = first(fake, stage="awaiting tests")
+    shown = row(page, one["id"])
+    for said in (one["suite"], "awaiting tests", "left", "t3.small", one["image"], "base/stable", "/h"):
+        expect(shown).to_contain_text(said)
+    group = page.locator(f"section[aria-label='Release {one['release']}']")
+    expect(group.locator("header")).to_contain_text(f"{one['application']} {one['version']}")
+    expect(group.locator("header")).to_contain_text(fake.world.releases[one["release"]]["pushed_by"])
+    assert page.locator(".figure strong").first.inner_text() == "40"
+
+
+def test_instances_that_are_still_missing_are_counted(console, fake):
+    one = first(fake, stage="creating")
+    one["instances_built"] = 17
+    expect(row(console(), one["id"])).to_contain_text(f"17/{one['instance_count']}")
+
+
+def test_a_life_moves_by_itself_every_second(frozen, fake):
+    one = first(fake, stage="awaiting tests")
+    one |= {
+        "planned_at": text(BEGIN - timedelta(minutes=50)),
+        "deadline": text(BEGIN + timedelta(minutes=9, seconds=30)),
+    }
+    page = frozen()
+    left, sky = row(page, one["id"]).locator(".left"), row(page, one["id"]).locator(".sky")
+    expect(left).to_contain_text("min left")
+    page.clock.run_for(500)
+    reads = len(fake.reads)
+    seen = [(left.inner_text(), float(sky.evaluate("node => node.style.getPropertyValue('--at')")))]
+    for _ in range(3):
+        page.clock.run_for(1000)
+        seen.append((left.inner_text(), float(sky.evaluate("node => node.style.getPropertyValue('--at')"))))
+    assert len(fake.reads) == reads, "it moved without asking anybody"
+    assert len({said for said, _ in seen}) == 4
+    assert [at for _, at in seen] == sorted({at for _, at in seen})
+    assert 60 < seen[-1][1] < 84
+
+
+def test_what_outlives_its_deadline_cannot_be_missed(frozen, fake):
+    one = first(fake, stage="awaiting tests")
+    one |= {"deadline": text(BEGIN + timedelta(minutes=5))}
+    page = frozen()
+    life = row(page, one["id"]).locator(".life")
+    expect(life).to_be_visible()
+    before = page.locator(".figure", has_text="past deadline").locator("strong").inner_text()
+    fake.world.advance(timedelta(minutes=5))
+    page.clock.run_for(6_000)
+    expect(life).to_have_class("life awaiting-tests late")
+    expect(life.locator(".left")).to_contain_text("past its deadline")
+    expect(life.locator(".overdue")).to_be_visible()
+    expect(page.locator(".figure", has_text="past deadline").locator("strong")).to_have_text(str(int(before) + 1))
+
+
+def test_filters_by_text_application_and_stage(console, fake):
+    page = console()
+    expect(page.locator(".row")).to_have_count(40)
+    page.get_by_label("Filter environments").fill("payments explore")
+    wanted = [
+        one for one in fake.world.environments.values() if (one["application"], one["suite"]) == ("payments", "explore")
+    ]
+    expect(page.locator(".row")).to_have_count(len(wanted))
+    expect(page.locator("output.shown")).to_have_text(f"{len(wanted)} of 40")
+    page.get_by_label("Filter environments").fill("")
+    page.get_by_label("Application").select_option("search")
+    page.get_by_label("Stage").select_option("terminating")
+    ending = [
+        one
+        for one in fake.world.environments.values()
+        if (one["application"], one["stage"]) == ("search", "terminating")
+    ]
+    expect(page.locator(".row")).to_have_count(len(ending))
+    page.get_by_label("Filter environments").fill("nothing has this name")
+    expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+    page.get_by_role("button", name="Clear the filter").click()
+    expect(page.locator(".row")).to_have_count(40)
+
+
+def test_orders_by_deadline(console, fake):
+    page = console()
+    page.get_by_label("Order").select_option("deadline")
+    expect(page.locator(".release")).to_have_count(0)
+    shown = page.locator(".row .name").evaluate_all("nodes => nodes.map((node) => node.title)")
+    deadlines = [fake.world.environments[name]["deadline"] for name in shown]
+    assert deadlines == sorted(deadlines)
+    assert len(shown) == 40
+
+
+def test_shows_what_has_ended_when_asked(console, fake):
+    one = first(fake, stage="terminating")
+    one |= {
+        "stage": "terminated",
+        "ended_at": text(BEGIN),
+        "ending": {"by": "tests", "outcome": "failed", "reason": "no"},
+    }
+    page = console()
+    expect(page.locator(".row")).to_have_count(39)
+    page.get_by_label("Stage").select_option("ended")
+    expect(page.locator(".row")).to_have_count(1)
+    expect(row(page, one["id"])).to_contain_text("failed")
+    expect(row(page, one["id"])).to_contain_text("lived")
+
+
+def test_data_is_text_whatever_it_says(console, fake):
+    evil = "<img src=x onerror='window.pwned = 1'><script>window.pwned = 1</script>"
+    one = first(fake, stage="awaiting tests")
+    one |= {
+        "owner": evil,
+        "version": evil,
+        "image": evil,
+        "region": evil,
+        "outputs": {evil: "javascript:window.pwned=1"},
+    }
+    one |= {"links": {"stack": "javascript:window.pwned=1"}, "report": "javascript:window.pwned=1"}
+    one["history"].append({"at": text(BEGIN), "who": evil, "what": evil, "why": evil})
+    fake.world.releases[one["release"]] |= {"pushed_by": evil, "commit": evil}
+    fake.world.kill_switch.update(on=True, why=evil)
+    page = console()
+    expect(page.locator(".banner.kill")).to_contain_text("<img src=x")
+    row(page, one["id"]).locator(".name").click()
+    expect(page.locator("#drawer .history")).to_contain_text("<script>")
+    assert page.evaluate("window.pwned") is None
+    assert page.locator("img, main script, #drawer script, a[href^='javascript']").count() == 0
+
+
+class TestFiveHundredEnvironments:
+    @pytest.fixture
+    def fake(self, fake):
+        fake.world = World(BEGIN, environments=500)
+        return fake
+
+    def test_the_first_load_transfers_less_than_200_kb(self, console, fake):
+        page = console(signed_in=False)
+        received: list[int] = []
+        page.on(
+            "requestfinished",
+            lambda one: received.append(sum(one.sizes()[part] for part in ("responseBodySize", "responseHeadersSize"))),
+        )
+        page.reload()  # with everything fetched anew: nothing here is cached without being asked for
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator(".row")).to_have_count(500)
+        page.wait_for_load_state("networkidle")
+        print(f"first load: {sum(received):,} bytes in {len(received)} answers, gzipped")  # noqa: T201
+        assert sum(received) < 200_000
+
+    def test_no_module_waits_for_another_to_name_it(self):
+        page = (CONSOLE / "index.html").read_text()
+        modules = {file.name for file in CONSOLE.glob("*.js")}
+        assert set(re.findall(r'modulepreload" href="(\w+\.js)"', page)) == modules - {"console.js"}
+
+    def test_a_refresh_changes_only_what_has_changed(self, frozen, fake):
+        page = frozen()
+        expect(page.locator(".row")).to_have_count(500)
+        one = first(fake, stage="creating")
+        one["instances_built"] = 31
+        gone = first(fake, stage="terminating")["id"]
+        del fake.world.environments[gone]
+        page.evaluate(COUNT_MUTATIONS)
+        page.clock.run_for(6_000)
+        expect(page.locator(".row")).to_have_count(499)
+        expect(row(page, one["id"])).to_contain_text("31/")
+        seen = page.evaluate("window.seen")
+        assert seen["nodes"] < 20, seen
+        assert seen["texts"] < 600, seen
+
+    def test_a_second_writes_only_what_is_to_be_seen(self, frozen, fake):
+        page = frozen()
+        expect(page.locator(".row")).to_have_count(500)
+        page.evaluate(COUNT_MUTATIONS)
+        page.clock.run_for(3_000)
+        seen = page.evaluate("window.seen")
+        assert 0 < seen["attributes"] < 3 * 500, seen
+        assert seen["nodes"] < 3 * 100, seen

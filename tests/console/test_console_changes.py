@@ -1,0 +1,261 @@
+"""What people change through the console: each asks, sends what the contract says, and is followed to its effect."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+
+def first(fake, **facts):
+    """The first environment with these facts."""
+    return next(one for one in fake.world.environments.values() if facts.items() <= one.items())
+
+
+def drawer(page):
+    """What lies over the page."""
+    return page.locator("#drawer")
+
+
+def toast(page):
+    """The newest message."""
+    return page.locator(".toast").last
+
+
+class TestDeploying:
+    def test_takes_a_version_and_one_click_and_follows_the_release(self, console, fake):
+        page = console()
+        expect(page.locator(".row")).to_have_count(40)
+        page.get_by_role("link", name="Deploy").click()
+        form = page.locator("form.deploy")
+        form.get_by_label("Application").select_option("payments")
+        for said in (
+            "3 environments of 48 instances, t3.small",
+            "smoke",
+            "explore by hand",
+            "1 d at most",
+            "an hour",
+            "team-payments",
+        ):
+            expect(form).to_contain_text(said.replace("1 d", "24 h"))
+        form.get_by_label("Version").fill("9.9.9")
+        expect(form.get_by_label("Artifact")).to_have_value("s3://artifacts-of-example/payments-9.9.9.tgz")
+        form.get_by_role("button", name="Deploy payments").click()
+        expect(toast(page)).to_contain_text("payments 9.9.9 is being built.")
+        release = next(name for name, one in fake.world.releases.items() if one["version"] == "9.9.9")
+        assert page.url.endswith(f"#/releases/{release}")
+        expect(drawer(page)).to_contain_text(fake.who())
+        page.keyboard.press("Escape")
+        expect(page.locator(f"section[aria-label='Release {release}'] .row")).to_have_count(3)
+        artifact = "s3://artifacts-of-example/payments-9.9.9.tgz"
+        sent = {"application": "payments", "version": "9.9.9", "artifact": artifact}
+        assert fake.asked == [("POST", "releases", sent)]
+
+    def test_says_that_a_version_was_released_already_and_what_to_do(self, console, fake):
+        last = next(one for one in fake.world.releases.values() if one["application"] == "webshop")
+        page = console("deploy")
+        form = page.locator("form.deploy")
+        form.get_by_label("Application").select_option("webshop")
+        form.get_by_label("Version").fill(last["version"])
+        form.get_by_role("button", name="Deploy webshop").click()
+        expect(form.get_by_role("alert")).to_contain_text("attempt 2 runs it again")
+        form.get_by_text("Commit, another attempt").click()
+        form.get_by_label("Attempt").fill("2")
+        form.get_by_role("button", name="Deploy webshop").click()
+        expect(drawer(page)).to_contain_text("attempt 2")
+        assert fake.asked[-1][2]["attempt"] == 2
+
+    def test_a_wrong_field_is_named_at_the_field(self, console, fake):
+        wrong = {"field": "artifact", "value": "nowhere", "expected": "a location that exists"}
+        page = console("deploy")
+        form = page.locator("form.deploy")
+        form.get_by_label("Version").fill("9.9.9")
+        fake.fail("/api/releases", 422, "the release is wrong").body["fields"] = [wrong]
+        form.get_by_role("button", name="Deploy").click()
+        expect(form.locator("#field-artifact-problem")).to_have_text(
+            "It is 'nowhere', but expected is a location that exists."
+        )
+        expect(form.get_by_label("Artifact")).to_have_attribute("aria-invalid", "true")
+
+    def test_an_application_whose_configuration_is_wrong_cannot_be_deployed(self, console, fake):
+        fake.world.applications[0]["problem"] = "suites.0.kind: expected automated or manual, but it is 'magic'"
+        page = console("deploy")
+        page.locator("form.deploy").get_by_label("Application").select_option("webshop")
+        expect(page.locator("form.deploy").get_by_role("alert")).to_contain_text("but it is 'magic'")
+        expect(page.get_by_role("button", name="Deploy webshop")).to_be_disabled()
+
+
+class TestAnEnvironment:
+    def test_shows_its_history_outputs_and_links(self, console, fake):
+        one = first(fake, stage="awaiting tests")
+        page = console(f"environments/{one['id']}")
+        expect(drawer(page).locator(".history li")).to_have_count(len(one["history"]))
+        for said in ("instances run and have signalled", "VpcId", "vpc-0a1b2c3d4e5f60718", one["owner"], "stack"):
+            expect(drawer(page)).to_contain_text(said)
+
+    def test_is_extended_and_shows_the_new_deadline_before(self, console, fake):
+        one = first(fake, stage="awaiting tests")
+        one["deadline"], one["ceiling"] = "2026-11-25T18:00:00Z", "2026-11-27T18:00:00Z"
+        page = console(f"environments/{one['id']}")
+        drawer(page).get_by_role("button", name="Extend…").click()
+        ask = page.locator("#ask")
+        expect(ask).to_contain_text("may live until 27 Nov 18:00 UTC, its ceiling")
+        ask.get_by_text("4 h", exact=True).click()
+        expect(ask).to_contain_text("New deadline: 22:00 UTC")
+        ask.get_by_text("up to its ceiling").click()
+        expect(ask).to_contain_text("New deadline: 27 Nov 18:00 UTC, its ceiling")
+        ask.get_by_text("4 h", exact=True).click()
+        ask.get_by_label("Why").fill("one more look")
+        ask.get_by_role("button", name="Extend").click()
+        expect(toast(page)).to_contain_text("lives until 22:00 UTC")
+        expect(drawer(page).locator(".facts").first).to_contain_text("2026-11-25 22:00:00 UTC")
+        expect(drawer(page).locator(".history")).to_contain_text("one more look")
+        assert fake.asked == [("POST", f"environments/{one['id']}/extension", {"minutes": 240, "why": "one more look"})]
+
+    def test_is_not_extended_without_a_reason(self, console, fake):
+        page = console(f"environments/{first(fake, stage='awaiting tests')['id']}")
+        drawer(page).get_by_role("button", name="Extend…").click()
+        page.locator("#ask").get_by_role("button", name="Extend").click()
+        expect(page.locator("#ask")).to_be_visible()
+        assert fake.asked == []
+
+    def test_is_ended_after_it_was_named_with_what_is_lost(self, console, fake):
+        one = first(fake, stage="awaiting tests", kind="automated")
+        page = console(f"environments/{one['id']}")
+        drawer(page).get_by_role("button", name="End now…").click()
+        ask = page.locator("#ask")
+        expect(ask.get_by_role("heading")).to_have_text(f"End {one['id']}?")
+        expect(ask).to_contain_text(
+            f"{one['instance_count']} instances, the stack and all data in them are deleted for good"
+        )
+        ask.get_by_role("button", name="Cancel").click()
+        assert fake.asked == []
+        drawer(page).get_by_role("button", name="End now…").click()
+        ask.get_by_label("Why").fill("not needed")
+        ask.get_by_role("button", name=f"End {one['suite']}").click()
+        expect(toast(page)).to_contain_text(f"{one['id']} is being ended.")
+        expect(drawer(page)).to_contain_text("Ended by request: olga@example.com: not needed")
+        expect(drawer(page).get_by_role("button", name="End now…")).to_have_attribute("aria-disabled", "true")
+        assert fake.asked == [("POST", f"environments/{one['id']}/termination", {"why": "not needed"})]
+
+    @pytest.mark.parametrize("outcome", ["passed", "failed"])
+    def test_of_a_manual_suite_gets_its_verdict_from_a_person(self, console, fake, outcome):
+        one = first(fake, stage="awaiting tests", kind="manual")
+        page = console(f"environments/{one['id']}")
+        drawer(page).get_by_role("button", name=f"Tests {outcome}").click()
+        page.locator("#ask").locator("[name=reason]").fill("looked at everything")
+        page.locator("#ask").get_by_role("button", name=f"Report {outcome}").click()
+        expect(toast(page)).to_contain_text(f"{outcome}.")
+        sent = {"outcome": outcome, "reason": "looked at everything"}
+        assert fake.asked == [("POST", f"environments/{one['id']}/result", sent)]
+
+    def test_of_an_automated_suite_waits_for_no_person(self, console, fake):
+        page = console(f"environments/{first(fake, stage='awaiting tests', kind='automated')['id']}")
+        expect(drawer(page).get_by_role("button", name="End now…")).to_be_visible()
+        expect(drawer(page).get_by_role("button", name=re.compile("^Tests"))).to_have_count(0)
+
+    def test_a_refusal_stays_in_the_question(self, console, fake):
+        page = console(f"environments/{first(fake, stage='awaiting tests')['id']}")
+        drawer(page).get_by_role("button", name="End now…").click()
+        fake.fail("/api/environments", 403, "only developers of webshop may end this")
+        page.locator("#ask").get_by_label("Why").fill("not needed")
+        page.locator("#ask button[type=submit]").click()
+        expect(page.locator("#ask").get_by_role("alert")).to_have_text("only developers of webshop may end this")
+        expect(page.locator("#ask").get_by_label("Why")).to_have_value("not needed")
+
+
+class TestImages:
+    def test_shows_where_channels_point_and_how_far_that_has_got(self, console, fake):
+        page = console("images")
+        stable = page.locator(".channel", has_text="stable")
+        expect(stable).to_contain_text("ami-0b2c4d6e8f0a1b2c3")
+        expect(stable).to_contain_text("189 of 1605 instances on older images for 5 h 24 min")
+        expect(page.locator("table").first).to_contain_text("the proof failed: service port")
+
+    def test_an_operator_promotes_an_image(self, console, fake):
+        page = console("images")
+        page.locator(".channel", has_text="stable").get_by_role("button", name="Promote…").click()
+        options = page.locator("#ask select option").evaluate_all("nodes => nodes.map((node) => node.value)")
+        assert "ami-0f1e2d3c4b5a69788" not in options, "a rejected image"
+        page.locator("#ask").get_by_label("Image").select_option("ami-0c9e8d7f6a5b4c3d2")
+        page.locator("#ask").get_by_label("Why").fill("openssl")
+        page.locator("#ask").get_by_role("button", name="Promote").click()
+        expect(toast(page)).to_contain_text("base/stable points to ami-0c9e8d7f6a5b4c3d2.")
+        expect(page.locator(".channel", has_text="stable").locator(".points")).to_have_text("ami-0c9e8d7f6a5b4c3d2")
+        sent = {"image": "ami-0c9e8d7f6a5b4c3d2", "why": "openssl"}
+        assert fake.asked == [("POST", "channels/base/stable/promotion", sent)]
+
+    def test_a_rollback_names_the_image_to_get_away_from(self, console, fake):
+        page = console("images")
+        page.locator(".channel", has_text="stable").get_by_role("button", name="Roll back…").click()
+        expect(page.locator("#ask")).to_contain_text("points to ami-0a1b2c3d4e5f60718 again")
+        page.locator("#ask").get_by_label("Why").fill("it does not boot")
+        page.locator("#ask").get_by_role("button", name="Roll back").click()
+        expect(toast(page)).to_contain_text("base/stable points to ami-0a1b2c3d4e5f60718.")
+        sent = {"image": "ami-0b2c4d6e8f0a1b2c3", "why": "it does not boot"}
+        assert fake.asked == [("POST", "channels/base/stable/rollback", sent)]
+
+    def test_a_bake_is_asked_for_and_found(self, console, fake):
+        page = console("images")
+        page.get_by_role("button", name="Bake…").click()
+        page.locator("#ask").get_by_label("Why").fill("new kernel")
+        page.locator("#ask").get_by_role("button", name="Bake").click()
+        expect(toast(page)).to_contain_text("is requested.")
+        assert fake.asked == [("POST", "bakes", {"family": "base", "why": "new kernel"})]
+
+
+def test_a_rollout_is_approved(console, fake):
+    page = console("rollouts")
+    waiting = page.locator(".rollout", has_text="awaiting approval")
+    expect(waiting).to_contain_text("2.14.3")
+    expect(page.locator(".card", has_text="staging")).to_contain_text("1 drift from its blueprint")
+    waiting.get_by_role("button", name="Approve…").click()
+    expect(page.locator("#ask")).to_contain_text("checkpoints at 10 %, 50 %, 100 %")
+    page.locator("#ask").get_by_label("Why").fill("release notes read")
+    page.locator("#ask").get_by_role("button", name="Approve").click()
+    expect(toast(page)).to_contain_text("is rolling out.")
+    assert fake.asked == [("POST", "rollouts/payments-production-8e2f/approval", {"why": "release notes read"})]
+
+
+def test_a_dry_run_is_asked_for_and_its_report_read(console, fake):
+    page = console("sweeps")
+    page.get_by_role("button", name="Dry run").click()
+    page.locator("#ask").get_by_label("Why").fill("to see")
+    page.locator("#ask").get_by_role("button", name="Dry run").click()
+    expect(toast(page)).to_contain_text("The dry run is done: 0 to end, 40 to keep.")
+    assert fake.asked == [("POST", "sweeps", {"dry_run": True, "why": "to see"})]
+    page.locator("tbody a").first.click()
+    expect(drawer(page).locator(".decisions li")).to_have_count(40)
+    drawer(page).get_by_label("Filter decisions").fill("webshop")
+    webshop = [name for name in fake.world.environments if name.startswith("webshop")]
+    expect(drawer(page).locator(".decisions li")).to_have_count(len(webshop))
+
+
+def test_the_kill_switch_asks_why_and_cannot_be_overlooked(console, fake):
+    page = console()
+    page.get_by_role("button", name="Kill switch off").click()
+    expect(page.locator("#ask")).to_contain_text("nothing is ended")
+    page.locator("#ask").get_by_label("Why").fill("the sweep is wrong")
+    page.locator("#ask").get_by_role("button", name="Turn it on").click()
+    expect(page.locator(".banner.kill")).to_contain_text("the sweep is wrong")
+    for view in ("Images", "Costs"):
+        page.get_by_role("link", name=view).click()
+        expect(page.locator(".banner.kill")).to_be_visible()
+    page.get_by_role("button", name="Turn off…").click()
+    page.locator("#ask").get_by_label("Why").fill("mended")
+    page.locator("#ask").get_by_role("button", name="Turn it off").click()
+    expect(page.locator(".banner.kill")).to_have_count(0)
+    assert [body for _, _, body in fake.asked] == [
+        {"on": True, "why": "the sweep is wrong"},
+        {"on": False, "why": "mended"},
+    ]
+
+
+def test_costs_tell_application_suite_and_the_day_of_the_prices(console, fake):
+    page = console("costs")
+    expect(page.locator(".costs > li")).to_have_count(4)
+    expect(page.locator("main")).to_contain_text("as of 2026-11-20")
+    page.locator(".costs summary", has_text="webshop").click()
+    expect(page.locator(".costs ul li", has_text="checkout")).to_be_visible()
+    before = page.locator(".figure strong").first.inner_text()
+    page.get_by_label("Days").select_option("30")
+    expect(page.locator(".figure strong").first).not_to_have_text(before)
