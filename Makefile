@@ -11,8 +11,8 @@ LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-demo: $(INSTALLED) ## The main job, live, on the local cloud
-	@python -m local.demo
+demo: $(INSTALLED) ## The main job, live, on the local cloud; KEEP=1 keeps it and its console up
+	@python -m local.demo $(if $(KEEP),--keep)
 
 local: $(INSTALLED) ## The local cloud with Mayfly installed, kept up for playing
 	@python -m local

@@ -8,8 +8,10 @@ enforced. The accounts are the local cloud's.
 import argparse
 import json
 import re
+import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from local import costs, demo_images
+from local import costs, demo_images, users
 from local.cloud import LocalCloud
 from local.install import ROOT, Installation, install
 from mayfly.domain.cost import list_prices
@@ -215,6 +217,7 @@ def main() -> int:
     """Runs the demo; 0 when everything that was built is gone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--picture", type=Path, help="also write the last screen as SVG")
+    parser.add_argument("--keep", action="store_true", help="keep everything up at the end, until Ctrl-C")
     arguments = parser.parse_args()
     console = Console(record=bool(arguments.picture), width=100 if arguments.picture else None)
     began = time.monotonic()
@@ -231,12 +234,17 @@ def main() -> int:
         installation = install(cloud, step)
         step("installed")
         status.stop()
+        console.print(f"The console: {cloud.console_url}/  (sign in as operator, password {users.PASSWORD})\n")
         story = tell(console, cloud, installation)
         console.print()
         images = demo_images.tell(console, cloud, installation.outputs, NEXT_VERSION)
         console.print()
         summary = summarise(story) | {"images": demo_images.summarise(images)}
-    show(console, summary, time.monotonic() - began)
+        show(console, summary, time.monotonic() - began)
+        if arguments.keep:
+            console.print(f"Everything stays up, the console too: {cloud.console_url}/  Ctrl-C ends it.")
+            with suppress(KeyboardInterrupt):
+                signal.pause()
     target = ROOT / "build" / "demo.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(summary, indent=2) + "\n")

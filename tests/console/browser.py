@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Playwright
 
+from tests.apt import alone
+
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -32,9 +34,10 @@ def launch(playwright: Playwright) -> Browser:
 
 def chromium() -> tuple[str | None, str]:
     """Where it is, or what keeps this machine from having it."""
-    # Package lists may be absent or stale, which shows as a failure: refresh them once.
-    if not _found() and _installable() and not _succeeds(*_INSTALL) and _succeeds("apt-get", "update", "--quiet"):
-        _succeeds(*_INSTALL)
+    with alone():
+        # Package lists may be absent or stale, which shows as a failure: refresh them once.
+        if not _found() and _installable() and not _succeeds(*_INSTALL) and _succeeds("apt-get", "update", "--quiet"):
+            _succeeds(*_INSTALL)
     if program := _found():
         return program, ""
     needed = "apt-get could not install it" if _installable() else "it takes root on Debian to install it"

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.apt import alone
+
 _SUITE = "bookworm"
 _PACKAGES = "puppet,systemd,iproute2,curl,ca-certificates"
 _NEEDED = ("apt-get", "dpkg-deb", "wget", "unshare", "nsenter", "setpriv", "mount", "chroot")
@@ -85,10 +87,11 @@ def _with_debootstrap(scratch: Path) -> Mapping[str, str]:
     # apt downloads as a user of its own, who may not write below a private folder.
     download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", "debootstrap"]
     # Package lists may be absent or stale, which shows as a failure: refresh them once.
-    if not _succeeds(download, scratch) and not (
-        _succeeds(["apt-get", "update"], scratch) and _succeeds(download, scratch)
-    ):
-        raise DebianMissingError("a throw-away Debian needs debootstrap, and apt-get cannot download it")
+    with alone():
+        if not _succeeds(download, scratch) and not (
+            _succeeds(["apt-get", "update"], scratch) and _succeeds(download, scratch)
+        ):
+            raise DebianMissingError("a throw-away Debian needs debootstrap, and apt-get cannot download it")
     unpacked = scratch / "debootstrap"
     for archive in scratch.glob("debootstrap_*.deb"):
         subprocess.run(["dpkg-deb", "--extract", archive, unpacked], check=True)
