@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.console.browser import launch
 from tests.console.fake_api import Fake, serving
 from tests.console.made_up import World
 
@@ -19,13 +18,6 @@ PATIENCE = 20_000
 expect.set_options(timeout=PATIENCE)
 
 type Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium; where it is absent and cannot be installed, the tests are skipped and say why."""
-    with sync_playwright() as playwright:
-        yield launch(playwright)
 
 
 @pytest.fixture

@@ -3,22 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from local.users import PASSWORD
 from mayfly.domain.identity import environment_id, release_id
-from tests.console.browser import launch
 from tests.e2e.driver import Driver
 
 PATIENT = 60_000
 """Milliseconds for what waits for a state machine."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium; where it is absent and cannot be installed, the tests are skipped and say why."""
-    with sync_playwright() as playwright:
-        yield launch(playwright)
 
 
 @pytest.fixture
