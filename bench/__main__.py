@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import board, cold_starts, lives, retirement, sweep
+from bench import board, cold_starts, lives, retirement, rollouts, sweep
 from local.cloud import LocalCloud
 from local.install import ROOT, install
 
@@ -21,6 +21,8 @@ def main() -> None:
         figures: dict[str, Any] = {"lives": show(console, "What a life costs", lives.measure(cloud, installation))}
         status.update("the console's board of 500 environments")
         figures["board"] = show(console, "A board of 500 environments", [board.measure(cloud, installation)])[0]
+        status.update("rollouts under load")
+        figures["rollouts"] = show(console, "Rollouts under load", rollouts.measure(cloud, installation))
         status.update("retirement over 20,000 generated images")
         figures["retirement"] = show(console, "Retirement", [retirement.measure(cloud)])[0]
         status.update("a sweep over 400 stacks and 4,000 instances: a few minutes")

@@ -17,9 +17,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +41,7 @@ SECRET = "local-cloud"  # it opens nothing but two servers on the loopback inter
 ROOT = Path(__file__).resolve().parent.parent
 STARTUP_SECONDS = 60.0
 STOP_SECONDS = 5.0
+HURRY_STEP = 0.05  # real seconds
 
 
 class CloudError(RuntimeError):
@@ -193,6 +197,26 @@ class LocalCloud:
         self._call("workload", "POST", "clock", {"advance": seconds})
         self._call("controller", "POST", "clock", {"advance": seconds})
 
+    @contextmanager
+    def hurry(self, times: float) -> Iterator[None]:
+        """Let the time of both accounts run so many times as fast as real time, except while functions run."""
+        over = threading.Event()
+
+        def run() -> None:
+            last = time.monotonic()
+            while not over.wait(HURRY_STEP):
+                last, passed = time.monotonic(), time.monotonic() - last
+                seconds = self._call("controller", "POST", "hurry", {"seconds": passed * (times - 1)})
+                self._call("workload", "POST", "clock", {"advance": seconds})
+
+        runner = threading.Thread(target=run, name="hurry", daemon=True)
+        runner.start()
+        try:
+            yield
+        finally:
+            over.set()
+            runner.join(STARTUP_SECONDS)
+
     # ---- sign-in ---------------------------------------------------------------------------------------
 
     def signed_token(self, pool: str, claims: dict[str, Any]) -> str:
@@ -202,7 +226,8 @@ class LocalCloud:
     # ---- faults, measurements --------------------------------------------------------------------------
 
     def fault(self, where: Account, **spec: Any) -> None:
-        """Set a fault; the kinds are described in `local/controller.py`, `workload.py`, `machines.py`, `images.py`."""
+        """Set a fault; the kinds are described in `local/controller.py` and, of the workload
+        account, in `workload.py`, `machines.py`, `images.py` and `groups.py`."""
         self._call(where, "POST", "faults", spec)
 
     def faults(self, where: Account) -> list[dict[str, Any]]:
@@ -233,6 +258,16 @@ class LocalCloud:
     def fleet(self) -> dict[str, dict[str, int]]:
         """Instances per environment and state, read in process: no AWS call, and not in the ledger."""
         return dict(self._call("workload", "GET", "fleet"))
+
+    def balancers(self) -> dict[str, dict[str, Any]]:
+        """The load balancers by the name of their target group: `url` on the loopback interface, `target_group`,
+        `load_balancer`, `targets` (a count per state), `counts` (of requests and answers, as CloudWatch names them),
+        and `fewest_healthy`, the fewest healthy targets since `watch_fewest`."""
+        return dict(self._call("workload", "GET", "balancers"))
+
+    def watch_fewest(self) -> None:
+        """Count the fewest healthy targets anew."""
+        self._call("workload", "DELETE", "fewest-healthy")
 
     def _call(self, account: Account, method: str, route: str, body: object = None) -> Any:
         return _http(method, f"{self._urls[account]}/_local/{route}", body)

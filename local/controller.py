@@ -1,8 +1,8 @@
 """The controller account: MiniStack with IAM enforced, adapted to AWS, measured, and breakable.
 
 Run by `LocalCloud` as `python -m local.controller`; all settings come from the environment. Besides AWS's API
-it answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/faults`, `/_local/service-event` and
-`/_local/token`; and on a port of its own the console (see `local/gateway.py`).
+it answers `/_local/health`, `/_local/clock`, `/_local/hurry`, `/_local/ledger`, `/_local/faults`,
+`/_local/service-event` and `/_local/token`; and on a port of its own the console (see `local/gateway.py`).
 
 Faults (`cloud.fault("controller", ...)`):
 
@@ -77,7 +77,9 @@ class Controller:
         _install_time(desk.clock)
         _install_events(desk.faults)
         _install_gateway(desk.clock)
-        _install_invocations(desk.clock, desk.faults, desk.ledger)
+        self._running = set[str]()  # ids of the invocations of functions that go on now
+        _install_invocations(desk.clock, desk.faults, desk.ledger, self._running)
+        desk.offer("POST", "hurry", lambda body: self._hurry(body["seconds"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["server"][1] == self._console:
@@ -89,6 +91,13 @@ class Controller:
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _hurry(self, seconds: float) -> float:
+        """Move time, unless a function runs: it takes as long as it takes, and its timeout is in real seconds."""
+        if self._running:
+            return 0.0
+        self._desk.clock.advance(seconds)
+        return seconds
 
     def end(self) -> None:
         """Take the warm Lambda workers along."""
@@ -271,7 +280,7 @@ def _sign_token(asked: Json) -> str:
 # ---- Lambda --------------------------------------------------------------------------------------------
 
 
-def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json]) -> None:
+def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json], running: set[str]) -> None:
     lambdas, runtime = _ministack("services.lambda_svc"), _ministack("core.lambda_runtime")
     _improve_worker(runtime)
     last = threading.local()  # the worker of this thread's invocation, and what it answered
@@ -306,7 +315,11 @@ def _install_invocations(clock: VirtualClock, faults: Faults, ledger: list[Json]
         fault = faults.take("function", function=name, environment=environment_of(None, event))
         at, last.started = clock.iso(), time.monotonic()
         last.answer, last.memory_mb = {}, None
-        result = _failed(fault) if fault and fault["effect"] != "die_after" else run(function, event, request_id)
+        running.add(request_id)
+        try:
+            result = _failed(fault) if fault and fault["effect"] != "die_after" else run(function, event, request_id)
+        finally:
+            running.discard(request_id)
         ms = round((time.monotonic() - last.started) * 1000, 1)
         if fault and fault["effect"] == "die_after":
             result = _failed(fault)

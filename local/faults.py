@@ -52,6 +52,11 @@ class Faults:
                     return dict(fault)
         return None
 
+    def find(self, kind: str, **facts: Any) -> Fault | None:
+        """The first fault of this kind that fits the facts, for what lasts as long as the fault is set."""
+        with self._lock:
+            return next((dict(fault) for fault in self._faults if kind in fault and _fits(fault, facts)), None)
+
     def _strikes(self, fault: Fault) -> bool:
         return bool(self._random.random() < fault.get("rate", 1.0))
 

@@ -7,6 +7,7 @@ moto's business. A stack is created and deleted by a thread of its own. Everythi
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 import time
@@ -15,17 +16,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
 from moto.cloudformation.models import CloudFormationBackend, Event, Stack
+from moto.cloudformation.parsing import clean_json
 from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.instances import Instance
+from moto.ec2.models.security_groups import SecurityGroup
 from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 
 from local import deletions
@@ -72,9 +75,10 @@ class Life:
     deleting: bool = False
     ended: datetime | None = None
     activities: list[dict[str, Any]] = field(default_factory=list)
+    properties: dict[str, Any] = field(default_factory=dict)  # of each resource, as they were last applied
 
 
-class _Failed(Exception):
+class Failed(Exception):
     """A resource could not be created."""
 
     def __init__(self, resource: str, reason: str) -> None:
@@ -93,10 +97,10 @@ class Stacks:
     def __init__(
         self, clock: VirtualClock, faults: Faults, timing: Timing, lock: threading.RLock, announce: Announce
     ) -> None:
-        self._clock = clock
-        self._faults = faults
-        self._timing = timing
-        self._lock = lock
+        self.clock = clock
+        self.faults = faults
+        self.timing = timing
+        self.lock = lock
         self._announce = announce
         self._lives: dict[str, Life] = {}
         self._here = threading.local()  # the API request, or the stack whose resources are made, of this thread
@@ -108,6 +112,7 @@ class Stacks:
         _install_tag_pages()
         _install_resource_status()
         _install_outputs()
+        _install_egress()
         self._install_requests()
         self._install_tags()
         self._install_activities()
@@ -130,12 +135,33 @@ class Stacks:
 
     def fleet(self) -> dict[str, dict[str, int]]:
         """Instances per environment and state, of the stacks that are not deleted."""
-        with self._lock:
+        with self.lock:
             return {
                 life.environment: dict(Counter(instance.state for instance in life.instances))
                 for life in self._lives.values()
                 if life.stack.status != "DELETE_COMPLETE"
             }
+
+    def life(self, stack_id: str | None) -> Life | None:
+        """What is known of a stack; None if it was not made here."""
+        return self._lives.get(stack_id or "")
+
+    def removes(self, stack_id: str | None) -> bool:
+        """Whether a stack's resources are being removed."""
+        life = self.life(stack_id)
+        return life is not None and life.stack.status in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS")
+
+    def joined(self, stack_id: str | None, instance: Instance) -> None:
+        """A group of this stack has launched an instance by itself."""
+        life = self.life(stack_id)
+        if life:
+            life.instances.append(instance)
+
+    def note(self, stack_id: str | None, activity: dict[str, Any]) -> None:
+        """A group of this stack has done something."""
+        life = self.life(stack_id)
+        if life:
+            life.activities.insert(0, activity)
 
     # ---- creation --------------------------------------------------------------------------------------
 
@@ -143,13 +169,13 @@ class Stacks:
         """Begin to create the stack's resources."""
         life = self._begin(stack)
         stack.events.clear()  # moto has noted the beginning already, which is done here
-        self._status(life, "CREATE_IN_PROGRESS", "User Initiated")
-        fault = self._faults.take("stack", stack="create", environment=life.environment)
+        self.status(life, "CREATE_IN_PROGRESS", "User Initiated")
+        fault = self.faults.take("stack", stack="create", environment=life.environment)
         threading.Thread(target=self._create, args=(life, fault or {}), daemon=True).start()
 
     def _begin(self, stack: Stack) -> Life:
         environment = stack.tags.get(ENVIRONMENT_TAG, stack.name.removeprefix(STACK_PREFIX))
-        life = Life(stack, getattr(self._here, "request", Request()), environment, self._clock.now())
+        life = Life(stack, getattr(self._here, "request", Request()), environment, self.clock.now())
         self._lives[stack.stack_id] = life
         return life
 
@@ -159,59 +185,61 @@ class Stacks:
             self._boot(life, fault)
         except _Overtaken:
             return
-        except _Failed as failure:
+        except Failed as failure:
             self._fail(life, failure, fault)
             return
-        with self._lock:
+        with self.lock:
             if not life.deleting:
-                self._status(life, "CREATE_COMPLETE")
+                self.status(life, "CREATE_COMPLETE")
 
     def _make_resources(self, life: Life, fault: Fault) -> None:
         stack = life.stack
-        stack.resource_map.tags.update(_stack_tags(stack))
-        for name in _creation_order(stack):
-            with self._lock:
+        stack.resource_map.tags.update(stack_tags(stack))
+        for name in creation_order(stack):
+            with self.lock:
                 _stop_if(life.deleting)
                 self._make_resource(life, name, fault)
 
     def _make_resource(self, life: Life, name: str, fault: Fault) -> None:
         kind = life.stack.template_dict["Resources"][name]["Type"]
-        _resource_event(life, name, "CREATE_IN_PROGRESS")
-        if fault.get("effect") in ("fail", "rollback") and name == _failing_resource(life.stack, fault):
-            raise _Failed(name, fault.get("reason", 'Resource handler returned message: "Internal Failure"'))
+        resource_event(life, name, "CREATE_IN_PROGRESS")
+        if fault.get("effect") in ("fail", "rollback") and name == failing_resource(life.stack, fault):
+            raise Failed(name, fault.get("reason", 'Resource handler returned message: "Internal Failure"'))
         self._here.making = life
         try:
             resource: Any = life.stack.resource_map[name]
             if isinstance(resource, TaggedEC2Resource):
                 _tag(resource, {**life.stack.resource_map.tags, "aws:cloudformation:logical-id": name})
         except Exception as error:
-            raise _Failed(name, str(error)) from error
+            raise Failed(name, str(error)) from error
         finally:
             self._here.making = None
+        life.properties[name] = resolved_properties(life.stack, name)
         for instance in _instances_of(resource):
             set_state(instance, PENDING)
-            _tag_volumes(instance)
+            tag_volumes(instance)
             own_interfaces(instance)
-            life.instances.append(instance)
+            if instance not in life.instances:
+                life.instances.append(instance)
         if kind != "AWS::AutoScaling::AutoScalingGroup":
-            _resource_event(life, name, "CREATE_COMPLETE")
+            resource_event(life, name, "CREATE_COMPLETE")
 
     def _boot(self, life: Life, fault: Fault) -> None:
         """Let the instances come up and signal one after the other; then the groups are complete."""
         silent = _silent_instances(life, fault)
         booting = [instance for instance in life.instances if instance not in silent]
-        seconds = fault.get("seconds", self._timing.boot_seconds)
+        seconds = fault.get("seconds", self.timing.boot_seconds)
         began, up = time.monotonic(), 0
         while up < len(booting) or time.monotonic() - began < seconds:
             time.sleep(min(TICK, seconds))
             share = 1.0 if not seconds else min(1.0, (time.monotonic() - began) / seconds)
-            with self._lock:
+            with self.lock:
                 _stop_if(life.deleting)
                 self._stop_if_too_late(life)
                 for instance in booting[up : int(share * len(booting))]:
                     set_state(instance, RUNNING)
                 up = int(share * len(booting))
-        with self._lock:
+        with self.lock:
             _stop_if(life.deleting)
             self._complete_groups(life, silent, fault)
 
@@ -220,14 +248,14 @@ class Stacks:
             members = [state.instance for state in group.instance_states]
             missing = [instance for instance in members if instance in silent]
             if not missing:
-                _resource_event(life, name, "CREATE_COMPLETE")
+                resource_event(life, name, "CREATE_COMPLETE")
                 continue
             if fault["effect"] == "insufficient_capacity":
                 self._drop(life, group, missing)
             else:
                 for instance in missing:
                     set_state(instance, RUNNING)  # it runs, it only never says so
-            raise _Failed(name, _signals_reason(len(members) - len(missing), len(members)))
+            raise Failed(name, _signals_reason(len(members) - len(missing), len(members)))
 
     def _drop(self, life: Life, group: FakeAutoScalingGroup, missing: list[Instance]) -> None:
         """Capacity that EC2 did not have: no instance, and a failed scaling activity."""
@@ -238,16 +266,16 @@ class Stacks:
             life.instances.remove(instance)
         for reservation in ec2_backends[life.stack.account_id][life.stack.region_name].reservations.values():
             reservation.instances = [one for one in reservation.instances if one not in missing]
-        why = _capacity_reason(group.instance_type, group.availability_zones[0])
+        why = capacity_reason(group.instance_type, group.availability_zones[0])
         life.activities.append(
             {
                 "ActivityId": str(uuid.uuid4()),
                 "AutoScalingGroupName": group.name,
                 "Description": f"Launching a new EC2 instance.  Status Reason: {why}",
-                "Cause": f"At {self._clock.iso()} an instance was started in response to a difference between "
+                "Cause": f"At {self.clock.iso()} an instance was started in response to a difference between "
                 f"desired and actual capacity, increasing the capacity from {have} to {want}.",
-                "StartTime": self._clock.now(),
-                "EndTime": self._clock.now(),
+                "StartTime": self.clock.now(),
+                "EndTime": self.clock.now(),
                 "StatusCode": "Failed",
                 "StatusMessage": why,
                 "Progress": 100,
@@ -256,35 +284,35 @@ class Stacks:
 
     def _stop_if_too_late(self, life: Life) -> None:
         minutes = int(life.stack.timeout_in_minutes or 0)
-        if minutes and self._clock.now() - life.began > timedelta(minutes=minutes):
-            resources = [name for name, _ in _groups(life.stack)] or _creation_order(life.stack)
+        if minutes and self.clock.now() - life.began > timedelta(minutes=minutes):
+            resources = [name for name, _ in _groups(life.stack)] or creation_order(life.stack)
             reason = "Stack creation time exceeded the specified timeout. Resource creation cancelled"
-            raise _Failed(resources[0], reason)
+            raise Failed(resources[0], reason)
 
-    def _fail(self, life: Life, failure: _Failed, fault: Fault) -> None:
+    def _fail(self, life: Life, failure: Failed, fault: Fault) -> None:
         reason = f"The following resource(s) failed to create: [{failure.resource}]. "
         then = "ROLLBACK" if fault.get("effect") == "rollback" else life.request.on_failure
-        with self._lock:
+        with self.lock:
             if life.deleting:
                 return
-            _resource_event(life, failure.resource, "CREATE_FAILED", failure.reason)
+            resource_event(life, failure.resource, "CREATE_FAILED", failure.reason)
             if then == "DO_NOTHING":
-                self._status(life, "CREATE_FAILED", reason)
+                self.status(life, "CREATE_FAILED", reason)
             elif then == "DELETE":
                 life.deleting = True
-                self._status(life, "DELETE_IN_PROGRESS", reason + "Delete requested by user.")
+                self.status(life, "DELETE_IN_PROGRESS", reason + "Delete requested by user.")
             else:
-                self._status(life, "ROLLBACK_IN_PROGRESS", reason + "Rollback requested by user.")
+                self.status(life, "ROLLBACK_IN_PROGRESS", reason + "Rollback requested by user.")
             if then != "DO_NOTHING":
                 self._shut_down(life)
         if then == "DELETE":
             self._delete(life, {})
         elif then == "ROLLBACK":
-            time.sleep(self._timing.delete_seconds)
+            time.sleep(self.timing.delete_seconds)
             self._remove_resources(life, set())
-            with self._lock:
+            with self.lock:
                 if not life.deleting:
-                    self._status(life, "ROLLBACK_COMPLETE")
+                    self.status(life, "ROLLBACK_COMPLETE")
 
     # ---- deletion --------------------------------------------------------------------------------------
 
@@ -300,9 +328,9 @@ class Stacks:
         request = getattr(self._here, "request", Request())
         life = self._lives.get(stack.stack_id) or self._begin(stack)  # a change set's stack has no life yet
         life.request, life.deleting = request, True
-        self._status(life, "DELETE_IN_PROGRESS", "User Initiated")
+        self.status(life, "DELETE_IN_PROGRESS", "User Initiated")
         self._shut_down(life)
-        fault = self._faults.take("stack", stack="delete", environment=life.environment)
+        fault = self.faults.take("stack", stack="delete", environment=life.environment)
         threading.Thread(target=self._delete, args=(life, fault or {}), daemon=True).start()
 
     def _shut_down(self, life: Life) -> None:
@@ -311,16 +339,16 @@ class Stacks:
                 set_state(instance, SHUTTING_DOWN)
 
     def _delete(self, life: Life, fault: Fault) -> None:
-        time.sleep(fault.get("seconds", self._timing.delete_seconds))
+        time.sleep(fault.get("seconds", self.timing.delete_seconds))
         keep = set(life.request.retain)
         stuck = None
         if fault.get("effect") == "delete_failed":
-            stuck = fault.get("resource") or _creation_order(life.stack)[0]
+            stuck = fault.get("resource") or creation_order(life.stack)[0]
             keep.add(stuck)
         failures = self._remove_resources(life, keep)
         if stuck:  # what it depends on is not even tried
             failures = {stuck: fault.get("reason", "resource has a dependent object")}
-        with self._lock:
+        with self.lock:
             if failures:
                 self._delete_failed(life, failures)
             else:
@@ -328,7 +356,7 @@ class Stacks:
 
     def _remove_resources(self, life: Life, keep: set[str]) -> dict[str, str]:
         """Delete in reverse order, again as long as it helps; returns why the rest could not be deleted."""
-        names = [name for name in reversed(_creation_order(life.stack)) if name not in keep]
+        names = [name for name in reversed(creation_order(life.stack)) if name not in keep]
         while names:
             failures = {name: why for name in names if (why := self._remove_resource(life, name))}
             if len(failures) == len(names):
@@ -338,7 +366,7 @@ class Stacks:
 
     def _remove_resource(self, life: Life, name: str) -> str | None:
         resources = life.stack.resource_map
-        with self._lock:
+        with self.lock:
             resource = resources._parsed_resources.get(name)
             definition = resources._resource_json_map[name]
             if resource is None or definition.get("DeletionPolicy") == "Retain":
@@ -352,18 +380,18 @@ class Stacks:
             except Exception as error:
                 return str(error)
             resources._parsed_resources.pop(name)
-            _resource_event(life, name, "DELETE_COMPLETE")
+            resource_event(life, name, "DELETE_COMPLETE")
         return None
 
     def _delete_failed(self, life: Life, failures: dict[str, str]) -> None:
         for name, reason in failures.items():
-            _resource_event(life, name, "DELETE_FAILED", reason)
+            resource_event(life, name, "DELETE_FAILED", reason)
         for instance in life.instances:
             if instance.state == SHUTTING_DOWN[0]:  # what was not deleted goes on
                 set_state(instance, RUNNING)
         life.deleting = False
         names = ", ".join(failures)
-        self._status(life, "DELETE_FAILED", f"The following resource(s) failed to delete: [{names}]. ")
+        self.status(life, "DELETE_FAILED", f"The following resource(s) failed to delete: [{names}]. ")
 
     def _gone(self, life: Life) -> None:
         backend = _backend(life.stack)
@@ -373,22 +401,22 @@ class Stacks:
             if export.exporting_stack_id == life.stack.stack_id:
                 backend.exports.pop(name)
         _drop_interfaces(life.stack)
-        self._status(life, "DELETE_COMPLETE")
-        life.ended = self._clock.now()
+        self.status(life, "DELETE_COMPLETE")
+        life.ended = self.clock.now()
         for old in self._lives.values():
             if old.instances and old.ended and life.ended - old.ended > SHOWN_AFTER_TERMINATION:
                 _forget_instances(old)
 
     # ---- what others see -------------------------------------------------------------------------------
 
-    def _status(self, life: Life, status: str, reason: str | None = None) -> None:
+    def status(self, life: Life, status: str, reason: str | None = None) -> None:
         stack: Any = life.stack
         stack.status = status
         stack.stack_status_reason = reason
         stack._add_stack_event(status, resource_status_reason=reason)
         stack.events[-1].client_request_token = life.request.client_request_token
         if status == "DELETE_COMPLETE":
-            stack.deletion_time = self._clock.now()
+            stack.deletion_time = self.clock.now()
         self._announce(stack, status, reason or "", life.request.client_request_token)
 
     def _install_requests(self) -> None:
@@ -425,7 +453,7 @@ class Stacks:
 
     def _install_tags(self) -> None:
         """moto tags EC2 resources with the stack's tags, but not Auto Scaling groups. On AWS a group gets them
-        and hands them on to its instances; volumes have what the launch template says."""
+        and hands them on to its instances; volumes have what the launch template says. Nor does it know warmups."""
         here, create = self._here, FakeAutoScalingGroup.create_from_cloudformation_json
 
         def create_from_cloudformation_json(
@@ -435,7 +463,7 @@ class Stacks:
             if life is not None:
                 own = definition["Properties"].get("Tags", [])
                 taken = {tag["Key"] for tag in own}
-                tags = {**_stack_tags(life.stack), "aws:cloudformation:logical-id": kwargs["LogicalId"]}
+                tags = {**stack_tags(life.stack), "aws:cloudformation:logical-id": kwargs["LogicalId"]}
                 definition["Properties"]["Tags"] = [
                     *own,
                     *(
@@ -444,7 +472,9 @@ class Stacks:
                         if key not in taken
                     ),
                 ]
-            return create(name, definition, account, region, **kwargs)
+            group = create(name, definition, account, region, **kwargs)
+            group.default_instance_warmup = definition["Properties"].get("DefaultInstanceWarmup")  # type: ignore[attr-defined]
+            return group
 
         replace(FakeAutoScalingGroup, create_from_cloudformation_json=classmethod(create_from_cloudformation_json))
 
@@ -475,15 +505,24 @@ def _backend(stack: Stack) -> CloudFormationBackend:
     return cloudformation_backends[stack.account_id][stack.region_name]
 
 
-def _stack_tags(stack: Stack) -> dict[str, str]:
+def stack_tags(stack: Stack) -> dict[str, str]:
     own = {"aws:cloudformation:stack-name": stack.name, "aws:cloudformation:stack-id": stack.stack_id}
     return {**stack.tags, **own}
 
 
-def _creation_order(stack: Stack) -> list[str]:
+def creation_order(stack: Stack) -> list[str]:
     """moto's order by DependsOn; what a resource refers to it makes on the way."""
     order: Callable[[], list[str]] = stack.resource_map._ResourceMap__get_resources_in_dependency_order  # type: ignore[attr-defined]
     return order()
+
+
+def resolved_properties(stack: Stack, name: str) -> Any:
+    """The properties of a resource with references and functions replaced; None where its condition is false."""
+    definition = stack.template_dict["Resources"][name]
+    condition = definition.get("Condition")
+    if condition and not stack.resource_map.lazy_condition_map[condition]:
+        return None
+    return copy.deepcopy(clean_json(definition.get("Properties", {}), stack.resource_map))
 
 
 def _groups(stack: Stack) -> Iterable[tuple[str, FakeAutoScalingGroup]]:
@@ -512,7 +551,7 @@ def _tag(resource: Any, tags: dict[str, str]) -> None:
     resource.ec2_backend.create_tags([resource.physical_resource_id], tags)
 
 
-def _tag_volumes(instance: Any) -> None:
+def tag_volumes(instance: Any) -> None:
     """moto tags an instance as its launch template says, but not the instance's volumes."""
     group = getattr(instance, "autoscaling_group", None)
     template: Any = getattr(group, "ec2_launch_template", None)
@@ -550,7 +589,7 @@ def _forget_instances(life: Life) -> None:
             reservations.pop(name)
 
 
-def _resource_event(life: Life, name: str, status: str, reason: str | None = None) -> None:
+def resource_event(life: Life, name: str, status: str, reason: str | None = None) -> None:
     stack = life.stack
     resource: Any = stack.resource_map._parsed_resources.get(name)
     event = Event(
@@ -572,7 +611,7 @@ def _stop_if(deleting: bool) -> None:
         raise _Overtaken
 
 
-def _failing_resource(stack: Stack, fault: Fault) -> str:
+def failing_resource(stack: Stack, fault: Fault) -> str:
     definitions = stack.template_dict["Resources"]
     groups = [name for name, one in definitions.items() if one["Type"] == "AWS::AutoScaling::AutoScalingGroup"]
     return str(fault.get("resource") or (groups or list(definitions))[0])
@@ -591,7 +630,7 @@ def _signals_reason(received: int, wanted: int) -> str:
     )
 
 
-def _capacity_reason(instance_type: str, zone: str) -> str:
+def capacity_reason(instance_type: str, zone: str) -> str:
     return (
         f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested "
         f"({zone}). Our system will be working on provisioning additional capacity. You can currently get "
@@ -612,9 +651,40 @@ def _install_outputs() -> None:
     replace(Stack, outputs=property(finished_outputs))
 
 
+def _install_egress() -> None:
+    """moto lets every security group out everywhere, whatever a template says."""
+    create = SecurityGroup.create_from_cloudformation_json
+
+    def create_from_cloudformation_json(
+        _cls: type, /, name: str, definition: dict[str, Any], account: str, region: str, **kwargs: Any
+    ) -> SecurityGroup:
+        group = create(name, definition, account, region, **kwargs)
+        declared = definition["Properties"].get("SecurityGroupEgress")
+        if declared is not None:
+            group.egress_rules.clear()
+        for rule in declared or ():
+            peer = rule.get("DestinationSecurityGroupId")
+            ec2_backends[account][region].authorize_security_group_egress(
+                group.id,
+                rule["IpProtocol"],
+                rule.get("FromPort"),
+                rule.get("ToPort"),
+                rule.get("CidrIp", []),
+                source_groups=[{"GroupId": peer}] if peer else [],
+                vpc_id=group.vpc_id,
+            )
+        return group
+
+    replace(SecurityGroup, create_from_cloudformation_json=classmethod(create_from_cloudformation_json))
+
+
 def _install_resource_status() -> None:
     """moto shows the stack's status for each of its resources; on AWS each has its own, with its own reason."""
-    shown = StackResourceDTO.__init__
+    shown, resources = StackResourceDTO.__init__, cast("Any", Stack.stack_resources)
+
+    def known(stack: Stack) -> list[Any]:
+        """Without those that moto cannot make, which it takes for resources of no type."""
+        return [resource for resource in resources.fget(stack) if resource is not None]
 
     def show(self: Any, stack: Stack, resource: Any) -> None:
         shown(self, stack, resource)
@@ -624,6 +694,7 @@ def _install_resource_status() -> None:
         self.resource_status_reason = own[-1].resource_status_reason if own else None
 
     replace(StackResourceDTO, __init__=show)
+    replace(Stack, stack_resources=property(known))
 
 
 def _install_tag_pages() -> None:

@@ -1,8 +1,8 @@
 """The workload account: moto's server with boot times, status events, time, measurements and faults.
 
 Run by `LocalCloud` as `python -m local.workload`; all settings come from the environment. Besides AWS's API it
-answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/faults`, `/_local/settings` and
-`/_local/fleet`.
+answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/faults`, `/_local/settings`, `/_local/fleet`,
+`/_local/balancers` and `/_local/fewest-healthy`.
 
 Faults (`cloud.fault("workload", ...)`, all with `environment`: glob and `times`):
 
@@ -14,6 +14,9 @@ Faults (`cloud.fault("workload", ...)`, all with `environment`: glob and `times`
         fail        the resource (`resource`; default: the group) fails with `reason`
         rollback    the same, and the stack rolls back whatever OnFailure says
         slow        instances take `seconds` to boot
+    {"stack": "update", "effect": ...}
+        fail        the resource (`resource`; default: the group) fails with `reason` if it changes; all is rolled back
+        slow        it takes `seconds`
     {"stack": "delete", "effect": ...}
         delete_failed   the resource (`resource`) stays, with `reason`
         slow            it takes `seconds`
@@ -21,7 +24,8 @@ Faults (`cloud.fault("workload", ...)`, all with `environment`: glob and `times`
         an event of a service (a stack's status, a builder's or an image's state, a command's status) is not
         delivered, delivered twice, or `seconds` later. The environment of what belongs to a bake is the bake id.
 
-The faults of builders, images and commands are described in `local/machines.py` and `local/images.py`.
+The faults of builders, images and commands are described in `local/machines.py` and `local/images.py`, those of
+services in `local/groups.py`.
 """
 
 from __future__ import annotations
@@ -80,9 +84,15 @@ class Workload:
         # moto's modules are imported from here on: they take its clock along.
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+        from local.alarms import Alarms
+        from local.drift import Drift
+        from local.groups import Groups
         from local.images import Images
         from local.machines import Machines
+        from local.refreshes import Refreshes
         from local.stacks import Stacks, Timing
+        from local.traffic import Wire
+        from local.updates import Updates
 
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.RLock()
@@ -91,9 +101,18 @@ class Workload:
         delivery = Delivery(controller_url, desk.clock, desk.faults)
         stacks = Stacks(desk.clock, desk.faults, self._timing, self._lock, delivery.announce)
         stacks.install()
+        Updates(stacks).install()
+        Drift(stacks).install()
+        wire = Wire(desk.clock)
+        groups = Groups(wire, stacks)
+        groups.install()
+        groups.each.append(Alarms(wire, self._lock, delivery.say).tick)
+        Refreshes(groups, delivery.say).install()
         Machines(desk.faults, self._timing, self._lock, delivery.say).install()
         Images(desk.clock, desk.faults, self._timing, self._lock, delivery.say).install()
         desk.offer("GET", "fleet", lambda _: stacks.fleet())
+        desk.offer("GET", "balancers", lambda _: groups.balancers())
+        desk.offer("DELETE", "fewest-healthy", lambda _: groups.watch_fewest())
         desk.offer("POST", "settings", lambda body: self._set(**body))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

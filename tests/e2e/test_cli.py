@@ -93,7 +93,7 @@ class TestALife:
         mayfly.life(environment, "awaiting tests")
         (shown,) = script.asked("list", "--application", application)["environments"]
         assert (shown["id"], shown["stage"], shown["instances_built"]) == (environment, "awaiting tests", 1)
-        # The script reads this machine's clock, which the local cloud's may be ahead of: then nothing has cost anything.
+        # The script reads this machine's clock. Where the local cloud's is ahead, nothing has cost anything yet.
         spent = cost(mayfly.record(environment), mayfly.cloud.now(), list_prices())
         assert (shown["instance_type"], spent.usd_per_hour) == ("t3.micro", pytest.approx(0.0104, rel=0.2))
         assert shown["usd_per_hour"] in (0.0, round(spent.usd_per_hour, 4))

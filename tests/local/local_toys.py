@@ -15,6 +15,7 @@ from typing import Any
 from local.cloud import CONTROLLER_ACCOUNT, LocalCloud
 
 TEMPLATE = (Path(__file__).parent / "fleet.json").read_text()
+SERVICE = (Path(__file__).parent / "service.json").read_text()
 BUS_ARN = f"arn:aws:events:us-east-1:{CONTROLLER_ACCOUNT}:event-bus/mayfly"
 _numbers = itertools.count(1)
 
@@ -134,6 +135,22 @@ class Toys:
         self.cloud.fault("workload", stack="create", environment=environment, **fault)
         return self.stack(environment, size, **options or {})
 
+    def service(self, instances: int = 3, **parameters: object) -> ToyService:
+        """A service that is complete, and whose targets are healthy."""
+        environment = self.name("shop")
+        given = {"EnvironmentId": environment, "InstanceCount": instances, **parameters}
+        stack = self.cloud.workload_client("cloudformation").create_stack(
+            StackName=f"mayfly-{environment}",
+            TemplateBody=SERVICE,
+            Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in given.items()],
+            Tags=[{"Key": "mayfly:environment", "Value": environment}],
+            OnFailure="DO_NOTHING",
+        )["StackId"]
+        self.stack_becomes(stack, "CREATE_COMPLETE")
+        service = ToyService(self, stack, environment)
+        eventually(lambda: service.targets() == {"healthy": instances})
+        return service
+
     def described(self, stack: str) -> dict[str, Any]:
         stacks = self.cloud.workload_client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
         return dict(stacks[0])
@@ -155,6 +172,102 @@ class Toys:
 
     def states_of(self, environment: str) -> list[str]:
         return [instance["State"]["Name"] for instance in self.instances(environment)]
+
+
+class ToyService:
+    """A stack of `service.json`: its group, its load balancer, its refreshes."""
+
+    def __init__(self, toys: Toys, stack: str, environment: str) -> None:
+        self.toys, self.stack, self.environment = toys, stack, environment
+        self.cloud = toys.cloud
+        self.autoscaling = self.cloud.workload_client("autoscaling")
+        self.cloudformation = self.cloud.workload_client("cloudformation")
+
+    def output(self, name: str) -> str:
+        outputs = {one["OutputKey"]: one["OutputValue"] for one in self.toys.described(self.stack)["Outputs"]}
+        return str(outputs[name])
+
+    @property
+    def name(self) -> str:
+        return self.output("AutoScalingGroupName")
+
+    def balancer(self) -> dict[str, Any]:
+        name = self.output("TargetGroup").split("/")[1]
+        return dict(self.cloud.balancers()[name])
+
+    def targets(self) -> dict[str, int]:
+        return dict(self.balancer()["targets"])
+
+    def group(self) -> dict[str, Any]:
+        described = self.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])
+        return dict(described["AutoScalingGroups"][0])
+
+    def staying(self) -> list[dict[str, Any]]:
+        """Its instances without those that are on their way out."""
+        return [one for one in self.group()["Instances"] if one["LifecycleState"] != "Terminating"]
+
+    def versions(self) -> list[str]:
+        """Of the launch template, from which its instances were launched."""
+        return [one["LaunchTemplate"]["Version"] for one in self.staying()]
+
+    def zones(self) -> list[str]:
+        return [one["AvailabilityZone"] for one in self.staying()]
+
+    def update(self, **parameters: object) -> None:
+        """Update the stack's parameters, the others staying as they are, and wait until that is done."""
+        self.begin_update(**parameters)
+        self.toys.stack_becomes(self.stack, "UPDATE_COMPLETE")
+
+    def begin_update(self, **parameters: object) -> None:
+        names = [one["ParameterKey"] for one in self.toys.described(self.stack)["Parameters"]]
+        self.cloudformation.update_stack(
+            StackName=self.stack,
+            UsePreviousTemplate=True,
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": str(parameters[name])}
+                if name in parameters
+                else {"ParameterKey": name, "UsePreviousValue": True}
+                for name in names
+            ],
+            ClientRequestToken="update",
+        )
+
+    def refresh(self, version: int | None = 2, **preferences: Any) -> str:
+        """Start an instance refresh to this version of the launch template (None: no desired configuration)."""
+        template = {"LaunchTemplateId": self.output("LaunchTemplateId"), "Version": str(version)}
+        desired = {"DesiredConfiguration": {"LaunchTemplate": template}} if version else {}
+        return str(
+            self.autoscaling.start_instance_refresh(
+                AutoScalingGroupName=self.name,
+                Preferences={"MinHealthyPercentage": 100, "MaxHealthyPercentage": 150, "InstanceWarmup": 10}
+                | preferences,
+                **desired,
+            )["InstanceRefreshId"]
+        )
+
+    def refreshed(self) -> dict[str, Any]:
+        """The newest refresh."""
+        return dict(
+            self.autoscaling.describe_instance_refreshes(AutoScalingGroupName=self.name)["InstanceRefreshes"][0]
+        )
+
+    def becomes(self, status: str, seconds: float = 40) -> dict[str, Any]:
+        """The newest refresh once it has this status."""
+
+        def look() -> bool:
+            seen = self.refreshed()["Status"]
+            assert seen == status or seen in ("Pending", "InProgress", "Baking", "RollbackInProgress", "Cancelling"), (
+                seen
+            )
+            return bool(seen == status)
+
+        eventually(look, seconds)
+        return self.refreshed()
+
+    def gone(self) -> None:
+        """Delete the stack."""
+        self.cloudformation.delete_stack(StackName=self.stack)
+        self.toys.stack_becomes(self.stack, "DELETE_COMPLETE")
 
 
 def _policy(statement: dict[str, Any]) -> str:

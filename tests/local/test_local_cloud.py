@@ -142,3 +142,16 @@ def test_a_rate_strikes_at_the_same_calls_in_every_run() -> None:
         runs.append([bool(faults.take("action", action="Any")) for _ in range(100)])
     assert runs[0] == runs[1]
     assert 10 <= sum(runs[0]) <= 30
+
+
+def test_time_can_hurry_but_not_while_a_function_runs(cloud: LocalCloud, toys: Toys) -> None:
+    with cloud.hurry(100):
+        began, real = cloud.now(), time.monotonic()
+        eventually(lambda: (cloud.now() - began).total_seconds() > 100)
+        assert time.monotonic() - real < 20
+        function = toys.function("time.sleep(2)")
+        before = cloud.now()
+        cloud.client("lambda").invoke(FunctionName=function)
+        assert 1 < (cloud.now() - before).total_seconds() < 60
+    after = cloud.now()
+    assert (cloud.now() - after).total_seconds() < 5

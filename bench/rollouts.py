@@ -1,0 +1,168 @@
+"""What a rollout costs, and what its users notice of it: a good one, a bad image, the loss of a zone.
+
+A client sends requests from the beginning to the end of each. Seconds are those of the virtual clock, which runs
+`PACE` times as fast as the real one meanwhile, so that a minute of AWS's is half a second here.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from local import costs
+from local.client import Client
+from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
+from local.install import ROOT, Installation, configure, upload_blueprint
+from mayfly.domain.identity import service_id
+
+Json = dict[str, Any]
+
+PACE = 60
+PATIENCE_SECONDS = 300  # real
+RATE = 2500  # requests a second, of this machine's
+BAD_IMAGE = "ami-0bad0bad0bad0bad0"
+CASES = [("good", 3), ("good", 12), ("good", 45), ("bad image", 12), ("zone lost", 12)]
+
+
+def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
+    """Rolls out once in every case, each with a service of its own."""
+    upload_blueprint(cloud, installation.outputs, ROOT / "blueprints" / "service.yaml")
+    with cloud.hurry(PACE):
+        for number, (case, instances) in enumerate(CASES):
+            service = Service(cloud, installation, f"roll-{number}", instances)
+            service.wants("1.0")
+            service.rollout(0)
+            until(service.is_calm)
+            yield {"case": case, "instances": instances, **service.measured(case)}
+            cloud.clear_faults()
+
+
+class Service:
+    """A permanent environment of an application of its own."""
+
+    def __init__(self, cloud: LocalCloud, installation: Installation, application: str, instances: int) -> None:
+        self.cloud, self.installation, self.application = cloud, installation, application
+        self.id = service_id(application, "production")
+        configuration = {
+            "owner": "bench",
+            "blueprint": "fleet.yaml",
+            "instance_count": 1,
+            "image": {"family": application},
+            "account": WORKLOAD_ACCOUNT,
+            "suites": [{"name": "only"}],
+            "permanent": [
+                {
+                    "name": "production",
+                    "instance_count": instances,
+                    "parameters": _network(cloud)
+                    | {"WarmupSeconds": "60", "GraceSeconds": "120", "UnhealthyMinutes": "1"},
+                    "rollout": {"soak_minutes": 2, "most_healthy_percent": 110},
+                }
+            ],
+        }
+        self.boots(installation.image)
+        configure(cloud, application, configuration)
+
+    def boots(self, image: str) -> None:
+        """Point its channel to an image."""
+        name = f"/mayfly/images/{self.application}/stable"
+        self.cloud.client("ssm").put_parameter(Name=name, Value=image, Type="String", Overwrite=True)
+
+    def wants(self, version: str) -> None:
+        """Say that a release of this version has passed."""
+        detail = {
+            "release": f"{self.application}-{version.replace('.', '-')}",
+            "application": self.application,
+            "version": version,
+            "artifact": "none",
+        }
+        entry = {
+            "Source": "mayfly",
+            "DetailType": "Release Passed",
+            "EventBusName": self.installation.outputs["BusName"],
+        }
+        self.cloud.client("events").put_events(Entries=[entry | {"Detail": json.dumps(detail)}])
+
+    def record(self) -> Json:
+        """What Mayfly knows of it."""
+        return costs.read_record(self.cloud, self.installation.outputs["TableName"], f"service#{self.id}")
+
+    def rollout(self, before: int) -> Json:
+        """The record of the rollout that follows so many others, once it is over."""
+        table = self.installation.outputs["TableName"]
+
+        def over() -> Json | None:
+            mine = [one for one in costs.all_records(self.cloud, table) if one.get("service") == self.id]
+            done = [one for one in mine if one.get("ended_at")]
+            return max(done, key=lambda one: str(one["ended_at"])) if len(done) > before else None
+
+        return until(over)
+
+    def is_calm(self) -> bool:
+        """Whether none of its alarms fires: they do while it is new and not all of it is healthy yet."""
+        alarms = self.cloud.workload_client("cloudwatch").describe_alarms()["MetricAlarms"]
+        mine = [one["StateValue"] for one in alarms if one["AlarmName"].startswith(f"mayfly-{self.id}-")]
+        return bool(mine) and set(mine) == {"OK"}
+
+    def measured(self, case: str) -> Json:
+        """Rolls out one version more while a client sends requests."""
+        if case == "bad image":
+            self.boots(BAD_IMAGE)
+            self.cloud.fault("workload", serving="unhealthy", image=BAD_IMAGE)
+        self.cloud.watch_fewest()
+        self.cloud.reset_ledger()
+        began = self.cloud.now()
+        with Client(self.balancer()["url"], connections=8, rate=RATE) as client:
+            self.wants("2.0")
+            if case == "zone lost":
+                until(lambda: client.counts.versions["2.0"] > 0)
+                self.cloud.fault("workload", outage="us-east-1b")
+            record = self.rollout(1)
+        seconds = (costs.moment(record["ended_at"]) - began).total_seconds()
+        history = costs.history(self.cloud, self.installation.outputs["RolloutMachine"], record["id"])
+        counts = client.counts
+        return {
+            "ended": record["stage"],
+            "virtual_seconds": round(seconds),
+            "requests": counts.sent,
+            "errors_raw": counts.errors,
+            "failed_after_retries": counts.failed,
+            "on_bad_image": counts.images[BAD_IMAGE],
+            "fewest_healthy": self.balancer()["fewest_healthy"],
+            "state_transitions": costs.state_transitions(history),
+        }
+
+    def balancer(self) -> Json:
+        """Its load balancer."""
+        resource = self.cloud.workload_client("cloudformation").describe_stack_resource(
+            StackName=f"mayfly-{self.id}", LogicalResourceId="TargetGroup"
+        )
+        group = resource["StackResourceDetail"]["PhysicalResourceId"]
+        return self.cloud.balancers()[group.split("/")[1]]
+
+
+def until[T](look: Callable[[], T]) -> T:
+    """What `look` returns as soon as it is truthy.
+
+    Raises:
+        TimeoutError: it never is.
+    """
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not (seen := look()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {PATIENCE_SECONDS} s")
+        time.sleep(0.25)
+    return seen
+
+
+def _network(cloud: LocalCloud) -> dict[str, str]:
+    """A shared network over three zones, as the parameters of the blueprint name it."""
+    ec2 = cloud.workload_client("ec2")
+    network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = ",".join(
+        ec2.create_subnet(VpcId=network, CidrBlock=f"10.0.{16 * number}.0/20", AvailabilityZone=f"us-east-1{zone}")[
+            "Subnet"
+        ]["SubnetId"]
+        for number, zone in enumerate("abc")
+    )
+    return {"VpcId": network, "SubnetIds": subnets, "LoadBalancerSubnetIds": subnets}
