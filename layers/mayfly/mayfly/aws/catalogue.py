@@ -30,6 +30,15 @@ def application(parameters: str, name: str) -> Application:
         raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
 
 
+def applications(parameters: str) -> Iterator[tuple[str, Application | Refused]]:
+    """Every configured application, by name. One that is wrong comes as its refusal, and hides no other."""
+    for name, value in _below(f"{parameters}/applications/"):
+        try:
+            yield name, Application.model_validate_json(value)
+        except ValidationError as error:
+            yield name, Refused(f"the parameter {parameters}/applications/{name} is wrong: {explain(error)}")
+
+
 def family(parameters: str, name: str) -> Family:
     """The configuration of an image family.
 
@@ -42,13 +51,17 @@ def family(parameters: str, name: str) -> Family:
 
 def families(parameters: str) -> Iterator[tuple[str, Family | Refused]]:
     """Every configured image family, by name. One that is wrong comes as its refusal, and hides no other."""
-    path = f"{parameters}/families/"
+    for name, value in _below(f"{parameters}/families/"):
+        try:
+            yield name, _family(f"{parameters}/families/{name}", value)
+        except Refused as refusal:
+            yield name, refusal
+
+
+def _below(path: str) -> Iterator[tuple[str, str]]:
     for page in controller("ssm").get_paginator("get_parameters_by_path").paginate(Path=path):
         for found in page["Parameters"]:
-            try:
-                yield found["Name"].removeprefix(path), _family(found["Name"], found["Value"])
-            except Refused as refusal:
-                yield found["Name"].removeprefix(path), refusal
+            yield found["Name"].removeprefix(path), found["Value"]
 
 
 def _family(parameter: str, value: str) -> Family:

@@ -20,8 +20,11 @@ from mayfly.observability import logger
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-type Kind = Literal["environment", "release", "bake", "builder", "command", "image", "channel", "family"]
-"""A builder and a command are known by AWS's ids, and point to their bake: its events name nothing else."""
+type Kind = Literal[
+    "environment", "release", "bake", "builder", "command", "image", "channel", "family", "service", "rollout", "group"
+]
+"""A builder, a command and an Auto Scaling group are known by AWS's ids, and point to their bake or service: AWS's
+events name nothing else. A service is a permanent environment."""
 type Facts = Mapping[str, Any]
 
 _NOTES_KEPT = 100
