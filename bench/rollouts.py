@@ -1,7 +1,7 @@
 """What a rollout costs, and what its users notice of it: a good one, a bad image, the loss of a zone.
 
-A client sends requests from the beginning to the end of each. Seconds are those of the virtual clock, which runs so many
-times as fast as the real one meanwhile that the client sends more than 50,000 requests in each case.
+A client sends requests from the beginning to the end of each. Seconds are those of the virtual clock, which runs so
+many times as fast as the real one meanwhile that the client sends more than 50,000 requests in each case.
 """
 
 import json

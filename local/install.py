@@ -53,7 +53,8 @@ def install(cloud: LocalCloud, say: Say = print) -> Installation:
     cloud.client("ssm").put_parameter(
         Name=f"{PARAMETERS}/images/base/stable", Value=image, Type="String", Overwrite=True
     )
-    upload_blueprint(cloud, outputs, ROOT / "blueprints" / "fleet.yaml")
+    for blueprint in ("fleet.yaml", "service.yaml"):
+        upload_blueprint(cloud, outputs, ROOT / "blueprints" / blueprint)
     for file in sorted((ROOT / "applications").glob("*.json")):
         configure(cloud, file.stem, json.loads(file.read_text()))
     for file in sorted((ROOT / "families").glob("*.json")):

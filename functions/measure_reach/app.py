@@ -7,7 +7,7 @@ from typing import Any
 
 from mayfly.aws import channels, clients, survey
 from mayfly.aws.events import announce
-from mayfly.aws.records import Entry, Records
+from mayfly.aws.records import Entry, Kind, Records
 from mayfly.domain.reach import Reach, Running, measure
 from mayfly.observability import logger, metrics
 from mayfly.observability import measure as publish
@@ -20,7 +20,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Counts what runs at every place by Mayfly's tag. Which channel an instance follows, its environment's record
     says; one that no record knows holds back every announcement about its image."""
     here, now = settings(), datetime.fromisoformat(event["now"])
-    followed = {record["id"]: record for record in Records(here.table, "environment").live()}
+    kinds: tuple[Kind, ...] = ("environment", "service")
+    followed = {record["id"]: record for kind in kinds for record in Records(here.table, kind).live()}
     instances = list(running(here, followed))
     planned = [Running(str(record.get("image")), record.get("channel") or "") for record in followed.values()]
     reaches = [measure(channel, instances, planned, now) for channel in channels.every(here.table)]

@@ -45,6 +45,12 @@ FUNCTIONS = frozenset(
         "measure-reach",
         "retire-images",
         "tell-people",
+        "plan-rollouts",
+        "update-service",
+        "replace-instances",
+        "resume-rollout",
+        "verify-service",
+        "judge-rollout",
     }
 )
 REFUSALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
@@ -76,7 +82,8 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     "read a record": (
         {"plan-release", "judge-release", "resume-environment", "accept-extension"}
         | {"plan-bake", "resume-image", "check-image", "judge-checks", "judge-bake"}
-        | {"plan-promotion", "move-channel", "count-release", "retire-images", "serve-api", "tell-people"},
+        | {"plan-promotion", "move-channel", "count-release", "retire-images", "serve-api", "tell-people"}
+        | {"plan-rollouts", "update-service", "replace-instances", "resume-rollout", "verify-service", "judge-rollout"},
         lambda its, at: its("dynamodb").get_item(TableName=at["TableName"], Key=KEY),
     ),
     "delete a record": (
@@ -84,7 +91,8 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("dynamodb").delete_item(TableName=at["TableName"], Key=KEY),
     ),
     "list records": (
-        {"sweep-environments", "move-channel", "count-release", "measure-reach", "retire-images", "serve-api"},
+        {"sweep-environments", "move-channel", "count-release", "measure-reach", "retire-images", "serve-api"}
+        | {"plan-rollouts"},
         lambda its, at: its("dynamodb").query(
             TableName=at["TableName"],
             IndexName="live",
@@ -99,6 +107,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     "write a dead letter": (
         {"accept-code-version", "accept-test-result", "accept-termination", "accept-extension"}
         | {"resume-environment", "set-kill-switch", "sweep-environments", "tell-people"}
+        | {"plan-rollouts", "resume-rollout"}
         | {"accept-bake", "accept-promotion", "resume-image", "check-image", "judge-checks", "count-release"}
         | {"measure-reach", "retire-images"},  # scheduled: where their invocations go that failed
         lambda its, at: its("sqs").send_message(QueueUrl=at["DeadLettersUrl"], MessageBody='{"mark": "permissions"}'),
@@ -123,8 +132,12 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         {"accept-promotion", "count-release"},
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["PromotionMachine"], input="{}"),
     ),
+    "start a rollout": (
+        {"plan-rollouts"},
+        lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["RolloutMachine"], input="{}"),
+    ),
     "read a blueprint": (
-        {"plan-release", "create-environment", "plan-bake"},
+        {"plan-release", "create-environment", "plan-bake", "plan-rollouts", "update-service"},
         lambda its, at: its("s3").get_object(Bucket=at["BlueprintsBucket"], Key="single.yaml"),
     ),
     "change a blueprint": (
@@ -132,7 +145,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("s3").put_object(Bucket=at["BlueprintsBucket"], Key="single.yaml", Body=b""),
     ),
     "read an application's configuration": (
-        {"plan-release"},
+        {"plan-release", "plan-rollouts"},
         lambda its, _: its("ssm").get_parameter(Name="/mayfly/applications/webshop"),
     ),
     "change an application's configuration": (
@@ -159,7 +172,8 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("ssm").put_parameter(Name="/mayfly/kill-switch", Value="off", Type="String", Overwrite=True),
     ),
     "announce anything": (
-        {"accept-extension", "set-kill-switch", "sweep-environments", "judge-checks", "measure-reach", "retire-images"},
+        {"accept-extension", "set-kill-switch", "sweep-environments", "judge-checks", "measure-reach", "retire-images"}
+        | {"plan-rollouts"},
         lambda its, at: its("events").put_events(
             Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
         ),

@@ -121,13 +121,20 @@ def _install(world: World) -> None:
     world.own("s3").create_bucket(Bucket=world.reports)
     world.own("events").create_event_bus(Name=world.bus)
     world.topic = world.own("sns").create_topic(Name="mayfly-team-shop")["TopicArn"]
-    world.machine, world.environment_machine, world.promotion_machine, world.bake_machine = (
+    names = (
+        "mayfly-run-release",
+        "mayfly-run-environment",
+        "mayfly-promote-image",
+        "mayfly-bake-image",
+        "mayfly-roll-out",
+    )
+    world.machine, world.environment_machine, world.promotion_machine, world.bake_machine, world.rollout_machine = (
         world.own("stepfunctions").create_state_machine(
             name=name,
             definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
             roleArn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:role/{name}",
         )["stateMachineArn"]
-        for name in ("mayfly-run-release", "mayfly-run-environment", "mayfly-promote-image", "mayfly-bake-image")
+        for name in names
     )
 
 
@@ -140,6 +147,7 @@ def _configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "MAYFLY_ENVIRONMENT_MACHINE_ARN": world.environment_machine,
         "MAYFLY_PROMOTION_MACHINE_ARN": world.promotion_machine,
         "MAYFLY_BAKE_MACHINE_ARN": world.bake_machine,
+        "MAYFLY_ROLLOUT_MACHINE_ARN": world.rollout_machine,
         "MAYFLY_RETIRE_MOST": "100",
         "MAYFLY_BUS": world.bus,
         "MAYFLY_REPORTS_BUCKET": world.reports,

@@ -215,12 +215,18 @@ def test_a_workload_account_lets_its_controller_in_and_forwards_events(controlle
     assert patterns["CloudFormation Stack Status Change"]["detail"]["stack-id"] == [{"prefix": prefix}]
     assert patterns["EC2 Instance State-change Notification"]["detail"] == {"state": ["stopped", "terminated"]}
     assert patterns["EC2 AMI State Change"]["source"] == ["aws.ec2"]
+    refreshes = patterns["EC2 Auto Scaling Instance Refresh Checkpoint Reached"]
+    assert refreshes["detail"] == {"AutoScalingGroupName": [{"prefix": "mayfly-"}]}
     assert patterns["EC2 Command Invocation Status-change Notification"]["source"] == ["aws.ssm"]
 
-    (images,) = iam.list_attached_role_policies(RoleName="mayfly-workload")["AttachedPolicies"]
-    assert images["PolicyName"] == "mayfly-images"
-    # CloudFormation detaches a policy that it deletes; moto does not.
-    iam.detach_role_policy(RoleName="mayfly-workload", PolicyArn=images["PolicyArn"])
+    expected = {"mayfly-workload": {"mayfly-images", "mayfly-rollouts"}}
+    expected |= {"mayfly-cloudformation": {"mayfly-cloudformation-services"}}
+    for role, names in expected.items():
+        attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+        assert {policy["PolicyName"] for policy in attached} == names
+        for policy in attached:
+            # CloudFormation detaches a policy that it deletes; moto does not.
+            iam.detach_role_policy(RoleName=role, PolicyArn=policy["PolicyArn"])
     cloudformation.delete_stack(StackName=stack)
     assert iam.list_roles()["Roles"] == []
     assert events.list_rules()["Rules"] == []

@@ -270,6 +270,7 @@ class World:
     topic: str
     promotion_machine: str = ""
     bake_machine: str = ""
+    rollout_machine: str = ""
 
     def call(self, name: str, event: Json) -> Json:
         """Invokes a function. Event and answer pass through JSON, as they do on Lambda."""

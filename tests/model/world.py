@@ -53,6 +53,7 @@ SETTINGS = {
     "MAYFLY_BLUEPRINTS_BUCKET": "mayfly-blueprints",
     "MAYFLY_REPORTS_BUCKET": "mayfly-reports",
     "MAYFLY_BUS": "mayfly",
+    "MAYFLY_ROLLOUT_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-roll-out",
     "MAYFLY_PARAMETERS": "/mayfly",
     "MAYFLY_ACCOUNTS": "222222222222",
     "MAYFLY_WORKLOAD_ROLE": "mayfly-workload",

@@ -51,7 +51,7 @@ def sam(engine: Engine, cloud: LocalCloud, tmp_path_factory: pytest.TempPathFact
 def _silence(cloud: LocalCloud, outputs: dict[str, str]) -> None:
     """Have executions end where they begin and events reach nobody: the tests play the part of both."""
     done = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
-    for machine in ("ReleaseMachine", "BakeMachine", "PromotionMachine"):
+    for machine in ("ReleaseMachine", "BakeMachine", "PromotionMachine", "RolloutMachine"):
         cloud.client("stepfunctions").update_state_machine(stateMachineArn=outputs[machine], definition=done)
     cloud.fault("controller", event={"detail-type": "*"}, effect="lose")
 

@@ -86,9 +86,20 @@ IMAGES: dict[str, Callable[[Answer], object]] = {
 }
 """The same in the order of a bake, a promotion and a retirement."""
 
+ROLLOUTS: dict[str, Callable[[Answer], object]] = {
+    "plan_rollouts": lambda said: said["services"] == [],
+    # No application has a permanent environment here: each of these finds, rightly, nothing of one.
+    "update_service": lambda said: said["errorType"] and "Traceback" not in said["errorMessage"],
+    "replace_instances": lambda said: said["errorType"] == "NothingToReplace",
+    "resume_rollout": lambda said: said["reason"] == "nobody waits for this",
+    "verify_service": lambda said: said["errorType"] == "NotSettled",
+    "judge_rollout": lambda said: said["outcome"] == "completed",
+}
+"""The same in the order of a rollout."""
+
 
 def test_every_function_is_called() -> None:
-    assert {*LIFE, *IMAGES} == {folder.parent.name for folder in ROOT.glob("functions/*/app.py")}
+    assert {*LIFE, *IMAGES, *ROLLOUTS} == {folder.parent.name for folder in ROOT.glob("functions/*/app.py")}
 
 
 @pytest.mark.parametrize("function", LIFE)
@@ -109,6 +120,12 @@ def test_the_function_answers_its_sample_event_about_images(function: str, sam: 
     event = event.replace(family["security_groups"][0], there["security_groups"][0])
     answer = sam.call(logical_id(function), json.loads(event))
     assert IMAGES[function](answer), f"{answer}\n{sam.log_end()}"
+
+
+@pytest.mark.parametrize("function", ROLLOUTS)
+def test_the_function_answers_its_sample_event_about_rollouts(function: str, sam: SamLocal) -> None:
+    answer = sam.call(logical_id(function), json.loads((EVENTS / f"{function}.json").read_text()))
+    assert ROLLOUTS[function](answer), f"{answer}\n{sam.log_end()}"
 
 
 def test_sam_local_invoke_gives_the_same_answer(sam: SamLocal) -> None:

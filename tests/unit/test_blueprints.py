@@ -19,6 +19,7 @@ from cfnlint.decode import decode  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "blueprints/fleet.yaml"
+SERVICE = ROOT / "blueprints/service.yaml"
 ACCOUNT = ROOT / "blueprints/workload-account.yaml"
 SINGLE = ROOT / "tests/blueprints/single.yaml"
 
@@ -39,6 +40,10 @@ STATUSES = {
     "ROLLBACK_FAILED",
     "DELETE_COMPLETE",
     "DELETE_FAILED",
+    "UPDATE_COMPLETE",
+    "UPDATE_FAILED",
+    "UPDATE_ROLLBACK_COMPLETE",
+    "UPDATE_ROLLBACK_FAILED",
 }
 
 
@@ -55,18 +60,18 @@ account = template(ACCOUNT)
 launched = fleet["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
 
 
-@pytest.mark.parametrize("path", [FLEET, ACCOUNT, SINGLE], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [FLEET, SERVICE, ACCOUNT, SINGLE], ids=lambda path: path.stem)
 def test_cfn_lint_finds_nothing(path: Path) -> None:
     assert lint_file(path, config=ManualArgs(regions=["us-east-1", "eu-central-1"])) == []
 
 
-@pytest.mark.parametrize("path", [FLEET, SINGLE], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [FLEET, SERVICE, SINGLE], ids=lambda path: path.stem)
 class TestEveryBlueprint:
     def test_takes_what_mayfly_passes_and_needs_nothing_else(self, path: Path) -> None:
         parameters = template(path)["Parameters"]
         assert parameters.keys() >= DOCUMENTED
         required = {name for name, parameter in parameters.items() if "Default" not in parameter}
-        assert required <= DOCUMENTED
+        assert required <= DOCUMENTED | (NETWORK if path == SERVICE else set())
 
     def test_fits_into_a_create_stack_call(self, path: Path) -> None:
         assert path.stat().st_size < 51_200
@@ -97,6 +102,8 @@ class TestEveryBlueprint:
             assert mapping["Ebs"]["DeleteOnTermination"] is True
 
 
+NETWORK = {"VpcId", "SubnetIds", "LoadBalancerSubnetIds"}
+"""What a permanent environment has to be told by its application's configuration."""
 COSTS_MONEY = {
     "AWS::AutoScaling::AutoScalingGroup",
     "AWS::EC2::EIP",
@@ -104,11 +111,64 @@ COSTS_MONEY = {
     "AWS::EC2::NatGateway",
     "AWS::EC2::VPC",
     "AWS::EC2::VPCEndpoint",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer",
 }
 
 
 def tag_keys(properties: Mapping[str, Any]) -> set[str]:
     return {tag["Key"] for tag in properties["Tags"]}
+
+
+class TestService:
+    """What the promise of no downtime stands on."""
+
+    parsed = template(SERVICE)
+    resources = parsed["Resources"]
+    group = resources["Fleet"]
+
+    def test_an_update_of_the_stack_replaces_no_instance(self) -> None:
+        assert "UpdatePolicy" not in self.group
+        pinned = {"LaunchTemplateId": {"Ref": "LaunchTemplate"}, "Version": {"Ref": "LaunchTemplateVersion"}}
+        assert self.group["Properties"]["LaunchTemplate"] == pinned
+        latest = {"Fn::GetAtt": ["LaunchTemplate", "LatestVersionNumber"]}
+        assert self.parsed["Outputs"]["LatestLaunchTemplateVersion"]["Value"] == latest
+
+    def test_the_load_balancer_says_who_is_healthy_and_never_before_it_can_know(self) -> None:
+        properties, given = self.group["Properties"], self.parsed["Parameters"]
+        assert properties["HealthCheckType"] == "ELB"
+        assert properties["TargetGroupARNs"] == [{"Ref": "TargetGroup"}]
+        assert properties["DefaultInstanceWarmup"] == {"Ref": "WarmupSeconds"}
+        assert given["WarmupSeconds"]["Default"] > given["GraceSeconds"]["Default"]
+
+    def test_the_group_never_shrinks_and_has_room_for_new_instances(self) -> None:
+        properties = self.group["Properties"]
+        assert properties["MinSize"] == properties["DesiredCapacity"] == {"Ref": "InstanceCount"}
+        assert properties["MaxSize"] >= 2 * self.parsed["Parameters"]["InstanceCount"]["MaxValue"]
+
+    def test_takes_three_zones_at_least(self) -> None:
+        assert self.parsed["Parameters"]["InstanceCount"]["MinValue"] == 3
+        assert '{"Fn::Select": [2, {"Ref": "SubnetIds"}]}' in json.dumps(self.parsed["Outputs"])
+
+    def test_every_alarm_stops_a_rollout(self) -> None:
+        alarms = [name for name, one in self.resources.items() if one["Type"] == "AWS::CloudWatch::Alarm"]
+        assert len(alarms) == 3
+        value = self.parsed["Outputs"]["Alarms"]["Value"]
+        assert value == {"Fn::Join": [",", [{"Ref": name} for name in alarms]]}
+        for name in alarms:
+            assert self.resources[name]["Properties"]["TreatMissingData"] == "notBreaching"
+
+    def test_everything_is_marked_as_permanent_and_protected(self) -> None:
+        marked = {"mayfly:service", "mayfly:protected", *TAGS}
+        for name, one in self.resources.items():
+            if one["Type"] in COSTS_MONEY | {"AWS::EC2::SecurityGroup", "AWS::ElasticLoadBalancingV2::TargetGroup"}:
+                assert tag_keys(one["Properties"]) >= marked, name
+        data = self.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
+        for specification in data["TagSpecifications"]:
+            assert tag_keys(specification) >= marked
+
+    def test_boots_as_a_disposable_one_does(self) -> None:
+        data = self.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
+        assert data["UserData"] == launched["UserData"]
 
 
 class TestFleet:
@@ -395,7 +455,7 @@ class TestWorkloadRole:
             "aws:PrincipalArn": {"Fn::Sub": "arn:${AWS::Partition}:iam::${ControllerAccountId}:role/mayfly-*"}
         }
         assert statement["Condition"]["ForAllValues:StringEquals"] == {
-            "aws:TagKeys": ["mayfly:environment", "mayfly:bake", "mayfly:image-family"]
+            "aws:TagKeys": ["mayfly:environment", "mayfly:bake", "mayfly:image-family", "mayfly:service"]
         }
 
     def test_creates_only_tagged_stacks_with_a_deadline_through_the_service_role(self) -> None:
@@ -588,7 +648,7 @@ class TestBothRoles:
                 assert not any("*" in action for action in destructive), statement["Sid"]
 
     def test_never_destroy_what_is_protected(self, role: str) -> None:
-        (deny,) = (s for s in policy_statements(account, role) if s["Effect"] == "Deny")
+        deny = next(s for s in policy_statements(account, role) if s["Effect"] == "Deny")
         assert deny["Resource"] == "*"
         assert deny["Condition"] == {"StringEquals": {"aws:ResourceTag/mayfly:protected": "true"}}
         assert "ec2:TerminateInstances" in deny["Action"]
@@ -599,8 +659,12 @@ class TestBothRoles:
         assert len(policies) < 10_240
 
 
-def test_the_boundary_fits_into_a_managed_policy() -> None:
-    policy = account["Resources"]["InstanceBoundary"]["Properties"]["PolicyDocument"]
+MANAGED = [name for name, one in account["Resources"].items() if one["Type"] == "AWS::IAM::ManagedPolicy"]
+
+
+@pytest.mark.parametrize("name", MANAGED)
+def test_a_managed_policy_fits(name: str) -> None:
+    policy = account["Resources"][name]["Properties"]["PolicyDocument"]
     assert len(json.dumps(policy, separators=(",", ":"))) < 6_144
 
 

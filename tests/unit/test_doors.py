@@ -160,7 +160,7 @@ class TestApplications:
         ("change", "expected"),
         [
             ({"suites": []}, "suites"),
-            ({"suites": [{"name": "a"}, {"name": "a"}]}, "expected each suite once, but a is there more often"),
+            ({"suites": [{"name": "a"}, {"name": "a"}]}, "expected each name once, but a is there more often"),
             ({"suites": [{"name": "a", "kind": "magic"}]}, "suites.0.kind: Input should be 'automated' or 'manual'"),
             ({"instance_count": 0}, "instance_count: Input should be greater than or equal to 1, but it is 0"),
             ({"lifetime_minutes": 10**6}, "lifetime_minutes: Input should be less than or equal to 43200"),

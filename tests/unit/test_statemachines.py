@@ -21,6 +21,7 @@ MACHINES = {
 DEFINITIONS = {name: json.loads((ROOT / machine["DefinitionUri"]).read_text()) for name, machine in MACHINES.items()}
 LIFE = DEFINITIONS["RunEnvironment"]["States"]
 BAKE = DEFINITIONS["BakeImage"]["States"]
+ROLLOUT = DEFINITIONS["RollOut"]["States"]
 CLEANUP = "Delete Stack"
 
 
@@ -123,7 +124,7 @@ class TestShape:
         for expression in expressions(state):
             jsonata.Jsonata.jsonata(expression)
 
-    @pytest.mark.parametrize("machine", ["RunEnvironment", "BakeImage"])
+    @pytest.mark.parametrize("machine", ["RunEnvironment", "BakeImage", "RollOut"])
     def test_no_expression_uses_a_variable_that_some_way_there_leaves_unassigned(self, machine):
         """An undefined variable fails the execution past every Catch: the one thing that could leave a stack or a
         builder behind."""
@@ -380,3 +381,105 @@ class TestTheBake:
         good = BAKE | {"Proven?": {"Type": "Choice", "Default": BAKE["Proven?"]["Choices"][0]["Next"]}}
         own, proof = entered(good, "Plan") + 1, entered(LIFE, "Plan") + 1
         assert own + proof <= 25, (own, proof)
+
+
+class TestTheRollout:
+    """Whatever happens in a rollout, the service is brought back, looked at, and its turn given back."""
+
+    WAITS = ("Prepare Stack", "Replace Instances", "Settle Stack", "Return Instances", "Return Stack")
+
+    def way(self, name, **choices):
+        """The states that are entered from this one on, where nothing fails and choices go as given."""
+        entered = []
+        while name:
+            entered.append(name)
+            state = ROLLOUT[name]
+            name = choices.get(name) or state.get("Next") or state.get("Default")
+        return entered
+
+    def test_a_good_one_prepares_replaces_settles_and_verifies(self):
+        assert self.way("Announce Start", **{"Completed?": "Completed"}) == [
+            "Announce Start",
+            "Prepare Stack",
+            "New?",
+            "Replace Instances",
+            "Settle Stack",
+            "Verify",
+            "Judge",
+            "Announce End",
+            "Completed?",
+            "Completed",
+        ]
+
+    def test_costs_the_same_whatever_the_number_of_instances(self):
+        """No Map, no loop: what repeats is bounded by the limit in time, not by how much there is to replace."""
+        assert not any(state["Type"] in ("Map", "Parallel", "Wait") for state in ROLLOUT.values())
+        assert len(self.way("Announce Start", **{"Completed?": "Completed"})) + 1 <= 12
+
+    @pytest.mark.parametrize("name", ["Prepare Stack", "Replace Instances", "Settle Stack"])
+    def test_every_failure_on_the_way_forward_leads_back(self, name):
+        (catch,) = ROLLOUT[name]["Catch"]
+        assert catch == {
+            "ErrorEquals": ["States.ALL"],
+            "Assign": {"failure": "{% $states.errorOutput %}"},
+            "Next": "Anything Before?",
+        }
+        assert self.way("Anything Before?")[1:4] == ["Return Instances", "Return Stack", "Verify"]
+
+    def test_a_failure_on_the_way_back_keeps_nobody_from_looking(self):
+        assert ROLLOUT["Return Instances"]["Catch"][-1]["Next"] == "Return Stack"
+        assert ROLLOUT["Return Stack"]["Catch"][-1]["Next"] == "Verify"
+        assert ROLLOUT["Verify"]["Catch"][-1]["Next"] == "Judge"
+
+    def test_a_new_service_has_nothing_to_replace_and_nothing_to_go_back_to(self):
+        for name, to in (("New?", "Verify"), ("Anything Before?", "Judge")):
+            (choice,) = ROLLOUT[name]["Choices"]
+            assert choice["Next"] == to
+            expression = jsonata.Jsonata.jsonata(choice["Condition"][2:-2].strip())
+            for before, new in ((None, True), ({"image": "ami-1"}, False)):
+                expression.assign("states", {"context": {"Execution": {"Input": {"before": before}}}})
+                assert expression.evaluate(None) is new
+
+    @pytest.mark.parametrize("name", WAITS)
+    def test_a_lost_event_is_survived_on_every_wait(self, name):
+        assert ROLLOUT[name]["Retry"][0]["ErrorEquals"] == ["States.Timeout"]
+        assert ROLLOUT[name]["Retry"][0]["MaxAttempts"] >= 3
+        assert ROLLOUT[name]["Retry"][0]["BackoffRate"] == 1
+
+    def test_its_limit_is_what_the_looks_at_the_refresh_come_to(self):
+        replace = ROLLOUT["Replace Instances"]
+        expression = jsonata.Jsonata.jsonata(replace["TimeoutSeconds"][2:-2].strip())
+        expression.assign("states", {"context": {"Execution": {"Input": {"limit_minutes": 360}}}})
+        assert expression.evaluate(None) * (1 + replace["Retry"][0]["MaxAttempts"]) == 360 * 60
+
+    def test_what_auto_scaling_rolled_back_is_not_tried_again(self):
+        final = ROLLOUT["Replace Instances"]["Retry"][1]
+        assert {"RolledBack", "RefreshFailed", "RefreshCancelled"} <= set(final["ErrorEquals"])
+        assert final["MaxAttempts"] == 0
+
+    def test_a_way_back_that_was_cancelled_is_gone_again(self):
+        again = ROLLOUT["Return Instances"]["Retry"][1]
+        assert (again["ErrorEquals"], again["MaxAttempts"]) == (["RefreshCancelled"], 3)
+
+    def test_announces_what_it_came_to(self):
+        what = ROLLOUT["Announce End"]["Arguments"]["Entries"][0]["DetailType"][2:-2].strip()
+        expression = jsonata.Jsonata.jsonata(what)
+        said = {}
+        for outcome in ("completed", "rolled back", "failed"):
+            expression.assign("verdict", {"outcome": outcome})
+            said[outcome] = expression.evaluate(None)
+        assert said == {
+            "completed": "Rollout Completed",
+            "rolled back": "Rollout Rolled Back",
+            "failed": "Rollout Failed",
+        }
+
+    def test_announces_what_it_begins_with(self):
+        detail = ROLLOUT["Announce Start"]["Arguments"]["Entries"][0]["Detail"][2:-2].strip()
+        plan = json.loads((ROOT / "events" / "update_service.json").read_text())["plan"]
+        for before, was in ((plan["before"], {"image": plan["before"]["image"], "version": "1.4.1"}), (None, None)):
+            expression = jsonata.Jsonata.jsonata(detail)
+            expression.assign("states", {"context": {"Execution": {"Input": plan | {"before": before}}}})
+            said = expression.evaluate(None)
+            assert (said["rollout"], said["from"]) == ("webshop-production-17", was)
+            assert said["to"] == {"image": plan["after"]["image"], "version": "1.4.2"}

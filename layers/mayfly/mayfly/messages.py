@@ -6,7 +6,7 @@ AWS adds fields when it likes.
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, time
 from typing import Annotated, Any, Literal, Self
 
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SnsModel
@@ -26,6 +26,7 @@ from mayfly.domain.identity import ENVIRONMENT
 from mayfly.domain.stack import PHASES
 
 ApplicationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$")]
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 SuiteName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$")]
 Identity = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$")]
@@ -169,6 +170,16 @@ class RolloutApproved(Message):
     approved_by: Line
 
 
+class RolloutRequested(Message):
+    """Somebody wants a permanent environment rolled out now, whatever its policy says: to what is wanted of it, or one
+    step back to what it had before."""
+
+    service: Identity
+    to: Literal["latest", "previous"] = "latest"
+    why: Line
+    requested_by: Line
+
+
 class Move(Message):
     """What an execution of promote_image is to do: to point a channel to an image, or back to the one before."""
 
@@ -202,6 +213,66 @@ class ImageChoice(Message):
     channel: ChannelName = "stable"
 
 
+class Window(Message):
+    """When rollouts may begin, in UTC. Hours that end before they start end on the next day."""
+
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = Field(min_length=1)
+    start: time
+    end: time
+
+
+class RolloutPolicy(Message):
+    """How a permanent environment is rolled out."""
+
+    when: Literal["automatic", "approved"] = "automatic"
+    """Whether a person has to approve a new image or version. New instances of the same need nobody."""
+    window: Window | None = None
+    checkpoints: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(default=(10, 50, 100), max_length=20)
+    """Per cent of the instances, ascending up to 100, at which it stops to be watched."""
+    soak_minutes: int = Field(default=10, ge=0, le=2880)
+    """How long it is watched at each of them, the last one too."""
+    least_healthy_percent: int = Field(default=100, ge=0, le=100)
+    most_healthy_percent: int = Field(default=110, ge=100, le=200)
+    """Above 100, new instances are there before old ones go."""
+    limit_minutes: int = Field(default=360, ge=10, le=2880)
+    """What takes longer is rolled back."""
+    max_days: int = Field(default=30, ge=1, le=365)
+    """No instance gets older than that."""
+    drift: Literal["report", "replace"] = "report"
+    """What is done about instances that are not as the blueprint says."""
+
+    @model_validator(mode="after")
+    def _ends_with_everything(self) -> Self:
+        if sorted(set(self.checkpoints)) != list(self.checkpoints) or self.checkpoints[-1:] != (100,):
+            raise ValueError(f"expected checkpoints that ascend up to 100, but they are {list(self.checkpoints)}")
+        if self.most_healthy_percent - self.least_healthy_percent not in range(1, 101):
+            raise ValueError(
+                "expected most_healthy_percent above least_healthy_percent, by 100 at most, but they are "
+                f"{self.most_healthy_percent} and {self.least_healthy_percent}"
+            )
+        if (soaking := len(self.checkpoints) * self.soak_minutes) >= self.limit_minutes:
+            raise ValueError(
+                f"expected limit_minutes above the {soaking} that are soaked, but it is {self.limit_minutes}"
+            )
+        return self
+
+
+class Permanent(Message):
+    """An environment of an application that has no deadline: staging, production. What is left out is the
+    application's."""
+
+    name: ServiceName
+    account: Account | None = None
+    region: Region | None = None
+    blueprint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$")] = "service.yaml"
+    parameters: dict[str, str] = Field(default_factory=dict)
+    instance_count: int = Field(ge=3, le=500)
+    """At least one in each of three Availability Zones."""
+    channel: ChannelName = "stable"
+    """Of the application's image family."""
+    rollout: RolloutPolicy = RolloutPolicy()
+
+
 class Application(Message):
     """An application's configuration: the parameter ``<MAYFLY_PARAMETERS>/applications/<name>``."""
 
@@ -222,6 +293,7 @@ class Application(Message):
     """How long an environment may live with all its extensions, from its planning."""
     warn_minutes_before: tuple[Annotated[int, Field(ge=1)], ...] = (120, 30)
     suites: tuple[Suite, ...] = Field(min_length=1, max_length=100)
+    permanent: tuple[Permanent, ...] = Field(default=(), max_length=20)
 
     @model_validator(mode="after")
     def _lifetime_below_ceiling(self) -> Self:
@@ -232,13 +304,13 @@ class Application(Message):
             )
         return self
 
-    @field_validator("suites")
+    @field_validator("suites", "permanent")
     @classmethod
-    def _suites_differ(cls, suites: tuple[Suite, ...]) -> tuple[Suite, ...]:
-        names = [suite.name for suite in suites]
+    def _names_differ[Named: Suite | Permanent](cls, named: tuple[Named, ...]) -> tuple[Named, ...]:
+        names = [each.name for each in named]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"expected each suite once, but {', '.join(twice)} is there more often")
-        return suites
+            raise ValueError(f"expected each name once, but {', '.join(twice)} is there more often")
+        return named
 
 
 class BaseImage(Message):
@@ -456,6 +528,41 @@ class Bake(Message):
     """The order of the environment that proves the image, as far as it is known before there is one."""
 
 
+class Setup(Message):
+    """What a permanent environment consists of: all that a rollout changes, and can change back."""
+
+    image: str
+    version: str
+    artifact: str
+    blueprint: Blueprint | None
+    """None where only its stack knows: the template then stays as it is."""
+    parameters: dict[str, str]
+    instance_count: int
+
+
+class Rollout(Message):
+    """All that one rollout needs to know: the input of its execution. Nothing is looked up later, so that it goes
+    back to exactly what was there before, whatever is configured meanwhile."""
+
+    rollout: Identity
+    service: Identity
+    application: ApplicationName
+    account: str
+    region: str
+    cause: Literal["creation", "change", "request", "step back", "drift", "age"]
+    why: str
+    before: Setup | None
+    """None where nothing was there before."""
+    after: Setup
+    template_version: str
+    """Version of the launch template that the stack pins until all instances are replaced."""
+    checkpoints: tuple[int, ...]
+    soak_minutes: int
+    least_healthy_percent: int
+    most_healthy_percent: int
+    limit_minutes: int
+
+
 class Tolerant(BaseModel):
     """What is AWS's: fields that we do not know are AWS's business."""
 
@@ -489,6 +596,23 @@ class Announcement(Tolerant):
     release: Identity | None = None
 
 
+class PassedVersion(ReleasePassed):
+    """The same, as far as permanent environments want it."""
+
+    application: ApplicationName
+    version: Version
+    artifact: Line
+
+
+class RefreshStatus(Tolerant):
+    """Detail of AWS's events ``EC2 Auto Scaling Instance Refresh ...``."""
+
+    refresh: str = Field(alias="InstanceRefreshId")
+    group: str = Field(alias="AutoScalingGroupName")
+    percent: int = Field(default=0, alias="CheckpointPercentage")
+    """Of a checkpoint that is reached. AWS sends it as a string."""
+
+
 class StackStatus(Tolerant):
     """Detail of AWS's event ``CloudFormation Stack Status Change``."""
 
@@ -496,6 +620,8 @@ class StackStatus(Tolerant):
         alias="stack-id"
     )
     details: _StatusDetails = Field(alias="status-details")
+    request: str = Field(default="", alias="client-request-token")
+    """Of the call that it is an effect of."""
 
 
 class InstanceState(Tolerant):

@@ -19,6 +19,7 @@ class Settings(BaseModel):
     environment_machine: str = Field(alias="MAYFLY_ENVIRONMENT_MACHINE_ARN", pattern=r"^arn:")
     bake_machine: str = Field(alias="MAYFLY_BAKE_MACHINE_ARN", pattern=r"^arn:")
     promotion_machine: str = Field(alias="MAYFLY_PROMOTION_MACHINE_ARN", pattern=r"^arn:")
+    rollout_machine: str = Field(alias="MAYFLY_ROLLOUT_MACHINE_ARN", pattern=r"^arn:")
     bus: str = Field(alias="MAYFLY_BUS", min_length=1)
     reports: str = Field(alias="MAYFLY_REPORTS_BUCKET", min_length=1)
     accounts: str = Field(alias="MAYFLY_ACCOUNTS", default="", pattern=r"^(\d{12}(,\d{12})*)?$")

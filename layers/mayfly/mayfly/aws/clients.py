@@ -67,6 +67,10 @@ class Workload:
         return self._client("autoscaling")  # type: ignore[no-any-return]
 
     @cached_property
+    def cloudwatch(self) -> Any:
+        return self._client("cloudwatch")
+
+    @cached_property
     def tagging(self) -> "ResourceGroupsTaggingAPIClient":
         return self._client("resourcegroupstaggingapi")  # type: ignore[no-any-return]
 

@@ -223,6 +223,12 @@ def _named(here: Settings) -> dict[str, list[str]]:
         named[str(record.get("image"))].append(f"environment {record['id']}")
     for record in Records(here.table, "release").live():
         named[str(record.get("image"))].append(f"release {record['id']}")
+    for record in Records(here.table, "service").live():
+        for key in ("setup", "previous"):
+            named[str((record.get(key) or {}).get("image"))].append(f"service {record['id']} ({key})")
+    for record in Records(here.table, "rollout").live():
+        for key in ("from", "to"):
+            named[str((record.get(key) or {}).get("image"))].append(f"rollout {record['id']} ({key})")
     for parameter, value in channels.own_parameters(here.parameters).items():
         named[value].append(f"parameter {parameter}")
     return named

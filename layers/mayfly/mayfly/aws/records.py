@@ -32,9 +32,11 @@ type Kind = Literal[
     "family",
     "service",
     "rollout",
+    "group",
     "sweep",
 ]
-"""A builder and a command are known by AWS's ids, and point to their bake: its events name nothing else."""
+"""A builder, a command and an Auto Scaling group are known by AWS's ids, and point to their bake or service: AWS's
+events name nothing else. A service is a permanent environment."""
 type Facts = Mapping[str, Any]
 
 _NOTES_KEPT = 100

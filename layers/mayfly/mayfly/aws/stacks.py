@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ TEMPLATE_BODY_LIMIT = 51_200
 """Bytes of a template that CreateStack takes in the call itself."""
 
 _CAUSES_SHOWN = 3
-_FAILED = {"CreationFailed": "CREATE_FAILED", "DeletionFailed": "DELETE_FAILED"}
+_FAILED = {"CreationFailed": "CREATE_FAILED", "DeletionFailed": "DELETE_FAILED", "UpdateFailed": "UPDATE_FAILED"}
 """The status of the resources at fault: those of a failed creation are no cause of a failed deletion."""
 
 
@@ -35,6 +35,7 @@ class Stack:
     tags: Mapping[str, str]
     outputs: Mapping[str, str]
     termination_protection: bool
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def create(
     labels: Mapping[str, str],
     stack_role_arn: str,
     request: str,
+    permanent: bool = False,
 ) -> str | None:
     """Asks for a stack, tagged from its first moment. Returns its id, or None where a stack of this name stands.
 
@@ -65,22 +67,110 @@ def create(
     Args:
         request: any text that is this request's own. CloudFormation answers the same request again like the first
             time, so that a lost reply is no harm; another one it tells that the stack stands already.
+        permanent: whether its termination protection is on from its first moment.
     """
     errors = workload.cloudformation.exceptions
     try:
         reply = workload.cloudformation.create_stack(
             StackName=name,
             TemplateBody=template,
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Parameters=_given(parameters),
             Tags=_listed(labels),
             RoleARN=stack_role_arn,
             OnFailure="DO_NOTHING",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-            ClientRequestToken=hashlib.sha256(request.encode()).hexdigest(),
+            ClientRequestToken=token(request),
+            EnableTerminationProtection=permanent,
         )
     except (errors.AlreadyExistsException, errors.TokenAlreadyExistsException):
         return None
     return reply["StackId"]
+
+
+def token(request: str) -> str:
+    """The token under which CloudFormation knows a request, and which its events bring back."""
+    return hashlib.sha256(request.encode()).hexdigest()
+
+
+def update(
+    workload: "Workload", stack: str, template: str | None, parameters: Mapping[str, str], role_arn: str, request: str
+) -> bool:
+    """Asks for an update of a stack to exactly these parameters. Tags stay as they are.
+
+    Args:
+        template: None leaves it as it is. request: as for a creation.
+
+    Returns:
+        False where the stack is like that already.
+
+    Raises:
+        botocore.exceptions.ClientError: ValidationError, for one where another operation goes on.
+    """
+    given: Any = {"TemplateBody": template} if template else {"UsePreviousTemplate": True}
+    try:
+        workload.cloudformation.update_stack(
+            StackName=stack,
+            Parameters=_given(parameters),
+            RoleARN=role_arn,
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+            ClientRequestToken=token(request),
+            **given,
+        )
+    except workload.cloudformation.exceptions.TokenAlreadyExistsException:
+        return True
+    except ClientError as error:
+        # CloudFormation has no error code of its own for this either.
+        if "No updates are to be performed" in str(error):
+            return False
+        raise
+    return True
+
+
+def last_request(workload: "Workload", stack: str) -> str:
+    """The token of the request that a stack's latest event is an effect of, "" where it had none."""
+    events = workload.cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    return events[0].get("ClientRequestToken", "") if events else ""
+
+
+def detect_drift(workload: "Workload", stack: str) -> str:
+    """Has CloudFormation compare a stack's resources with its template; returns the comparison's id."""
+    return workload.cloudformation.detect_stack_drift(StackName=stack)["StackDriftDetectionId"]
+
+
+def drift(workload: "Workload", stack: str, detection: str) -> list[str] | None:
+    """What a comparison found, a line a resource; None where it is not over yet."""
+    found = workload.cloudformation.describe_stack_drift_detection_status(StackDriftDetectionId=detection)
+    if found["DetectionStatus"] == "DETECTION_IN_PROGRESS":
+        return None
+    if found["DetectionStatus"] == "DETECTION_FAILED" and "StackDriftStatus" not in found:
+        return [f"it could not be compared: {found.get('DetectionStatusReason', 'no reason')}"]
+    lines, more = [], ""
+    while True:  # botocore has no paginator for it
+        next_page: Any = {"NextToken": more} if more else {}
+        page = workload.cloudformation.describe_stack_resource_drifts(
+            StackName=stack, StackResourceDriftStatusFilters=["MODIFIED", "DELETED"], **next_page
+        )
+        lines += [_drifted(each) for each in page["StackResourceDrifts"]]
+        if not (more := page.get("NextToken", "")):
+            return lines
+
+
+def drift_of(workload: "Workload", stack: str, resource: str) -> list[str]:
+    """What differs between one resource and its template right now: the paths of its properties."""
+    found = workload.cloudformation.detect_stack_resource_drift(StackName=stack, LogicalResourceId=resource)
+    return [each["PropertyPath"] for each in found["StackResourceDrift"].get("PropertyDifferences", [])]
+
+
+def _drifted(found: Any) -> str:
+    paths = ", ".join(
+        f"{each['PropertyPath']} is {each.get('ActualValue', 'gone')}, not {each.get('ExpectedValue', 'there')}"
+        for each in found.get("PropertyDifferences", [])
+    )
+    return f"{found['LogicalResourceId']}: {paths or found['StackResourceDriftStatus'].lower()}"[:500]
+
+
+def _given(parameters: Mapping[str, str]) -> list[Any]:
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
 
 
 def describe(workload: "Workload", stack: str) -> Stack | None:
@@ -103,6 +193,7 @@ def describe(workload: "Workload", stack: str) -> Stack | None:
         tags={tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
         outputs={out["OutputKey"]: out["OutputValue"] for out in found.get("Outputs", [])},
         termination_protection=found.get("EnableTerminationProtection", False),
+        parameters={each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])},
     )
 
 

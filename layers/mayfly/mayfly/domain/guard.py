@@ -30,8 +30,11 @@ def may_terminate(
 ) -> Permission:
     """Decides over tags that were read freshly, right before destroying.
 
-    Either signal of protection is enough to refuse: the tag or the stack's termination protection.
+    Either signal of protection is enough to refuse: the tag or the stack's termination protection. What belongs to a
+    permanent environment is refused even without both.
     """
+    if tags.SERVICE in found:
+        return Permission(False, f"it belongs to the permanent environment {found[tags.SERVICE]}")
     if termination_protection:
         return Permission(False, "the stack's termination protection is on")
     return _unless_tagged(found) or is_ours(environment, controller, found)

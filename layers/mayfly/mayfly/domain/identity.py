@@ -32,6 +32,17 @@ def environment_id(release: str, suite: str) -> str:
     return f"{release}-{suite}"
 
 
+def service_id(application: str, name: str) -> str:
+    """The permanent environment of an application, such as ``webshop-production``. Its name has no hyphen, so that no
+    two applications can mean the same."""
+    return f"{application}-{name}"
+
+
+def rollout_id(service: str, serial: int) -> str:
+    """A rollout, by its number among those of its service, such as ``webshop-production-17``."""
+    return f"{service}-{serial}"
+
+
 def is_environment(name: str) -> bool:
     """Whether an environment can have this name."""
     return re.fullmatch(ENVIRONMENT, name) is not None

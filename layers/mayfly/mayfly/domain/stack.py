@@ -57,6 +57,7 @@ class Answer:
 
     error: (
         Literal["CreationFailed", "DeletionFailed", "EndedBefore", "Extended", "Overdue", "BuilderLost", "ImageFailed"]
+        | Literal["UpdateFailed", "RefreshFailed", "RefreshCancelled", "RolledBack"]
         | None
     )
     reason: str

@@ -111,6 +111,8 @@ def decide(now: datetime, found: Found | None, record: Remembered | None, waited
     """
     if found is None:
         return _of_memory_only(now, record, waited_for, policy)
+    if found.stack and tags.SERVICE in found.labels:
+        return Decision(found.environment, Action.KEEP, "it is permanent: it has no deadline")
     if found.stack is None:
         return _of_remains(found, waited_for, policy)
     deadline, source = deadline_of(found, record, policy)

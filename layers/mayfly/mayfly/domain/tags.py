@@ -12,6 +12,8 @@ EXPIRES_AT = "mayfly:expires-at"
 CEILING = "mayfly:ceiling"
 """The moment past which no extension reaches."""
 PROTECTED = "mayfly:protected"
+SERVICE = "mayfly:service"
+"""On everything of a permanent environment, with its id. It has no deadline, and nothing of Mayfly's ends it."""
 IMAGE_FAMILY = "mayfly:image-family"
 BAKE = "mayfly:bake"
 BAKE_RESULT = "mayfly:bake-result"
@@ -52,4 +54,15 @@ def of_environment(
         CONTROLLER: controller,
         EXPIRES_AT: text(deadline),
         CEILING: text(ceiling),
+    }
+
+
+def of_service(service: str, application: str, controller: str) -> dict[str, str]:
+    """The tags of a permanent environment's stack: the same contract, without a deadline and protected."""
+    return {
+        ENVIRONMENT: service,
+        SERVICE: service,
+        APPLICATION: application,
+        CONTROLLER: controller,
+        PROTECTED: "true",
     }

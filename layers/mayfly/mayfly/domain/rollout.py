@@ -1,0 +1,359 @@
+"""Rollouts: when a permanent environment (a service) gets a new image or code version, or new instances of the same;
+and what the steps of one say.
+
+A service is looked at, and what is wanted is compared with what it has. So events only cause a look, and a lost one
+costs time: the next look finds the same. Of many that are wanted one after the other, the last one is rolled out.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+
+from mayfly.domain.moment import text
+from mayfly.domain.stack import PHASES, Answer, Phase
+
+type Setup = Mapping[str, Any]
+"""What a service consists of: image, version, artifact, blueprint, parameters, instance count."""
+type Cause = Literal["creation", "change", "request", "step back", "drift", "age"]
+type Step = Literal["prepare", "replace", "settle", "return instances", "return stack"]
+"""What an execution's task token waits for."""
+
+ONCE_MORE = timedelta(days=1)
+"""What failed without anything new to roll out (age, drift) is tried again this much later."""
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When rollouts may begin: on these days, from `start` to `end` in UTC. An end before the start is the next day's.
+    One that has begun goes on past the end: half a service on each image is no state to stay in."""
+
+    days: tuple[str, ...]
+    start: time
+    end: time
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether a rollout may begin now."""
+        now = now.astimezone(UTC)
+        return any(
+            begin <= now < begin + self._lasts
+            for day in (now.date(), now.date() - timedelta(days=1))
+            if _DAYS[day.weekday()] in self.days
+            for begin in (datetime.combine(day, self.start, UTC),)
+        )
+
+    @property
+    def _lasts(self) -> timedelta:
+        any_day = date(2020, 1, 1)
+        lasts = datetime.combine(any_day, self.end) - datetime.combine(any_day, self.start)
+        return lasts if lasts > timedelta(0) else lasts + timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a service is rolled out.
+
+    Attributes:
+        needs_approval: whether a person has to let a change through.
+        window: when rollouts may begin; None for always.
+        most_age: of its oldest instance, before all are replaced without a change.
+        replaces_drift: whether instances are replaced that are not as its blueprint says.
+        halted: why nothing may begin at all, "" where nothing stops it.
+    """
+
+    needs_approval: bool = False
+    window: Window | None = None
+    most_age: timedelta = timedelta(days=30)
+    replaces_drift: bool = False
+    halted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A service as it stands.
+
+    Attributes:
+        current: its setup, None where it does not exist yet. previous: the one before, for a step back.
+        wanted: the setup it should have by its configuration, channel and last passed release; None where one of them
+            is missing. lacking: which.
+        running: the rollout that has its turn.
+        pending: the setup that a rollout waits with, and whether a person `approved` that.
+        refused: the setup that was rolled back from. Only something new, or a person, rolls out again.
+        held: why only a person may start the next one, "" where anybody may.
+        asked: what a person asked for.
+        oldest: when its oldest instance was launched.
+        odd: what of its instances is not as its blueprint says.
+        failed_at: when its last rollout failed.
+        firing: which of its alarms fire now.
+    """
+
+    current: Setup | None = None
+    previous: Setup | None = None
+    wanted: Setup | None = None
+    lacking: str = ""
+    running: str | None = None
+    pending: Setup | None = None
+    approved: bool = False
+    refused: Setup | None = None
+    held: str = ""
+    asked: Literal["latest", "previous"] | None = None
+    oldest: datetime | None = None
+    odd: Collection[str] = ()
+    failed_at: datetime | None = None
+    firing: Collection[str] = ()
+
+
+class Action(StrEnum):
+    """What is done about a service."""
+
+    NOTHING = "nothing"
+    START = "start"
+    AWAIT_APPROVAL = "awaiting approval"
+    AWAIT_WINDOW = "awaiting window"
+    AWAIT_SWITCH = "awaiting kill switch"
+    AWAIT_ALARMS = "awaiting alarms"
+
+    @property
+    def waits(self) -> bool:
+        """Whether a rollout is wanted and may not begin yet."""
+        return self not in (Action.NOTHING, Action.START)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is done about a service, and why; `to` which setup, because of what."""
+
+    action: Action
+    reason: str
+    to: Setup | None = None
+    cause: Cause | None = None
+
+
+def decide(now: datetime, service: Standing, policy: Policy) -> Decision:
+    """Decides about one service. What has to wait is found again by the next look, as long as it is still wanted."""
+    if service.running:
+        return Decision(Action.NOTHING, f"{service.running} runs; what is wanted by then follows it")
+    cause, to, why = _wanted(now, service, policy)
+    if cause is None or to is None:
+        return Decision(Action.NOTHING, why)
+    if policy.halted:
+        return Decision(Action.AWAIT_SWITCH, f"{why}; but {policy.halted}", to, cause)
+    if service.asked:
+        return Decision(Action.START, why, to, cause)
+    approved = service.approved and service.pending == to
+    if not approved and (service.held or (policy.needs_approval and cause in ("creation", "change"))):
+        return Decision(Action.AWAIT_APPROVAL, f"{why}; {service.held or 'a person has to approve'}", to, cause)
+    if policy.window and not policy.window.is_open(now):
+        return Decision(Action.AWAIT_WINDOW, f"{why}; its maintenance window is closed", to, cause)
+    if service.firing:
+        # It would be rolled back at once, and blamed for what was there before.
+        return Decision(Action.AWAIT_ALARMS, f"{why}; but {', '.join(service.firing)} fires already", to, cause)
+    return Decision(Action.START, why, to, cause)
+
+
+def _wanted(now: datetime, service: Standing, policy: Policy) -> tuple[Cause | None, Setup | None, str]:
+    """What is to be rolled out, and because of what."""
+    if service.asked:
+        return _asked(service)
+    if service.wanted is None:
+        return None, None, service.lacking
+    if service.current is None:
+        return "creation", service.wanted, "it does not exist yet"
+    if service.wanted not in (service.current, service.refused):
+        return "change", service.wanted, difference(service.current, service.wanted)
+    return _renewal(now, service, policy)
+
+
+def _asked(service: Standing) -> tuple[Cause | None, Setup | None, str]:
+    to = service.wanted if service.asked == "latest" else service.previous
+    if to is None:
+        return None, None, service.lacking if service.asked == "latest" else "there is no step before to go back to"
+    cause: Cause = "request" if service.asked == "latest" else "step back"
+    if service.current is None:
+        return "creation", to, "it does not exist yet"
+    return cause, to, f"a person asked for it: {difference(service.current, to)}"
+
+
+def _renewal(now: datetime, service: Standing, policy: Policy) -> tuple[Cause | None, Setup | None, str]:
+    """New instances of what it has: because of what was changed by hand, or because of their age."""
+    rest = "it was rolled back from what is wanted" if service.wanted == service.refused else "it has what is wanted"
+    if service.failed_at and now < service.failed_at + ONCE_MORE:
+        return None, None, f"{rest}; its last rollout failed at {text(service.failed_at)}"
+    if policy.replaces_drift and service.odd:
+        return "drift", service.current, f"{len(service.odd)} differ from the blueprint: {'; '.join(service.odd)[:500]}"
+    if service.oldest and now >= service.oldest + policy.most_age:
+        return "age", service.current, f"its oldest instance is of {text(service.oldest)}"
+    return None, None, rest
+
+
+def difference(before: Setup | None, after: Setup) -> str:
+    """What changes, for people."""
+    if before is None:
+        return f"image {after['image']}, version {after['version']}"
+    said = [f"{key} from {before[key]} to {after[key]}" for key in ("image", "version") if before[key] != after[key]]
+    rest = [key for key in after if key not in ("image", "version", "artifact") and before.get(key) != after[key]]
+    return ", ".join([*said, *(f"new {key.replace('_', ' ')}" for key in rest)]) or "the same, on new instances"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How instances are replaced: the bounds in per cent of the service, where it stops to be watched, and how long."""
+
+    least_healthy: int = 100
+    most_healthy: int = 110
+    checkpoints: tuple[int, ...] = (10, 50, 100)
+    soak: timedelta = timedelta(minutes=10)
+
+
+def preferences(cause: Cause, pace: Pace, changes: bool, alarms: Collection[str]) -> dict[str, Any]:
+    """An instance refresh's preferences, as StartInstanceRefresh takes them, of the way forward.
+
+    Auto Scaling never goes below the healthy minimum, stops at the checkpoints, watches the alarms all the while and
+    goes back by itself. Without a change there is nothing to go back to, and nothing that could be skipped.
+
+    Args:
+        changes: whether there is a new setup. alarms: names of CloudWatch alarms.
+    """
+    return _bounds(pace) | {
+        "CheckpointPercentages": list(pace.checkpoints),
+        "CheckpointDelay": int(pace.soak.total_seconds()),
+        "BakeTime": int(pace.soak.total_seconds()),
+        "SkipMatching": changes or cause == "drift",
+        "AutoRollback": changes,
+        **({"AlarmSpecification": {"Alarms": list(alarms)}} if alarms else {}),
+    }
+
+
+def preferences_back(pace: Pace) -> dict[str, Any]:
+    """The same of the way back, where Auto Scaling has not gone it by itself: at once, whatever alarms say."""
+    return _bounds(pace) | {"SkipMatching": True, "AutoRollback": False}
+
+
+def _bounds(pace: Pace) -> dict[str, Any]:
+    return {
+        "MinHealthyPercentage": pace.least_healthy,
+        "MaxHealthyPercentage": pace.most_healthy,
+        # Who protected an instance, or took it out for a look, must not keep an old image in production.
+        "ScaleInProtectedInstances": "Refresh",
+        "StandbyInstances": "Terminate",
+    }
+
+
+ACTIVE = ("Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress")
+"""Statuses of an instance refresh that goes on."""
+
+ENDS = {
+    "EC2 Auto Scaling Instance Refresh Succeeded": "Successful",
+    "EC2 Auto Scaling Instance Refresh Failed": "Failed",
+    "EC2 Auto Scaling Instance Refresh Cancelled": "Cancelled",
+    "EC2 Auto Scaling Instance Refresh Rollback Succeeded": "RollbackSuccessful",
+    "EC2 Auto Scaling Instance Refresh Rollback Failed": "RollbackFailed",
+}
+"""Which status an event of Auto Scaling says."""
+
+CHECKPOINT = "EC2 Auto Scaling Instance Refresh Checkpoint Reached"
+
+
+def refresh_answer(step: Step, status: str, why: str = "") -> Answer | None:
+    """What an instance refresh's status tells an execution that waits for it, or None where it goes on waiting.
+
+    Raises:
+        KeyError: the status is none that Auto Scaling documents.
+    """
+    if status in ACTIVE:
+        return None
+    back = step == "return instances"
+    error: Any = {
+        "Successful": None,
+        "RollbackSuccessful": None if back else "RolledBack",
+        "Cancelled": "RefreshCancelled",
+        "Failed": "RefreshFailed",
+        "RollbackFailed": "RefreshFailed",
+    }[status]
+    return Answer(error, f"the instance refresh is {status}" + (f": {why}" if why else ""))
+
+
+def stack_answer(status: str, why: str = "") -> Answer | None:
+    """What a stack's status tells an execution that waits for its creation or update, or None where that goes on.
+
+    Raises:
+        KeyError: the status is none that CloudFormation documents.
+    """
+    phase, reason = PHASES[status], f"the stack is {status}" + (f": {why}" if why else "")
+    if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        return Answer(None, reason)
+    if phase is Phase.CREATION_FAILED and status != "ROLLBACK_IN_PROGRESS":
+        return Answer("CreationFailed", reason)
+    if status in ("UPDATE_FAILED", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED"):
+        return Answer("UpdateFailed", reason)
+    if phase in (Phase.DELETING, Phase.DELETED, Phase.DELETION_FAILED):
+        return Answer("UpdateFailed", reason)
+    return None
+
+
+def request(rollout: str, step: Step) -> str:
+    """The token of a step's request to CloudFormation, whose events bring it back: the event of another step, or of a
+    person's update, is not this one's."""
+    return f"{rollout}-{step.replace(' ', '-')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An instance of a service's group. `template` is the version of the launch template that it was made of."""
+
+    id: str
+    template: str
+    image: str
+    state: str
+    health: str
+    launched_at: datetime
+
+
+def odd(members: Iterable[Member], template: str, group_template: str) -> list[str]:
+    """What of the instances, and of what the group launches next, is not on the version of the launch template that
+    the blueprint pins."""
+    said = [f"{one.id} is of version {one.template or '(none)'}" for one in members if one.template != template]
+    if group_template != template:
+        said.append(f"the group launches version {group_template or '(none)'}")
+    return [f"{each} of the launch template, not {template}" for each in said]
+
+
+def unsettled(members: Collection[Member], count: int, image: str, template: str, group_template: str) -> list[str]:
+    """What keeps a service from being whole: every instance on this image and version of the launch template, in
+    service and healthy, and as many as there should be at least."""
+    said = odd(members, template, group_template)
+    said += [f"{one.id} runs {one.image}, not {image}" for one in members if one.image != image]
+    said += [
+        f"{one.id} is {one.state}, {one.health}"
+        for one in members
+        if (one.state, one.health) != ("InService", "Healthy")
+    ]
+    return [*said, f"{len(members)} of {count} instances"] if len(members) < count else said
+
+
+type Outcome = Literal["completed", "rolled back", "failed"]
+
+
+def judge(failure: str, creation: bool, verified: str) -> tuple[Outcome, str]:
+    """What a rollout came to.
+
+    Args:
+        failure: why it was broken off, "" where it was not. creation: whether there was nothing to go back to.
+        verified: what is not as it should be in the end, "" where all is.
+    """
+    if not failure and not verified:
+        return "completed", "every instance is replaced, healthy, and as the blueprint says"
+    if failure and not verified and not creation:
+        return "rolled back", failure
+    return "failed", "; ".join(part for part in (failure, verified) if part)
+
+
+def reached(checkpoints: Iterable[Mapping[str, Any]], percent: int, at: str) -> list[dict[str, Any]]:
+    """The checkpoints with what was reached until now; a repeated or late event changes no moment that is known."""
+    return [
+        dict(each) | ({"reached_at": at} if each["percent"] <= percent and "reached_at" not in each else {})
+        for each in checkpoints
+    ]

@@ -1,0 +1,122 @@
+"""Rollouts of permanent environments, on the local cloud: every instance replaced, or everything as it was before."""
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.driver import Driver
+from tests.e2e.services import Service
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Any]:
+    """What the tests of one service hand on: making one takes longest."""
+    return {}
+
+
+def test_a_service_is_made_protected(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service = kept["service"] = Service(mayfly)
+    made = service.made()
+    assert (made["cause"], made["from"]) == ("creation", None)
+    assert {template for _, template in service.runs()} == {"1"}
+    zones = {one["AvailabilityZone"] for one in service.group["Instances"]}
+    assert len(zones) == 3
+    (stack,) = service.cloud.workload_client("cloudformation").describe_stacks(StackName=service.stack)["Stacks"]
+    assert stack["EnableTerminationProtection"]
+    assert {"mayfly:protected", "mayfly:service"} <= {tag["Key"] for tag in stack["Tags"]}
+
+
+def test_a_new_image_reaches_every_instance_and_leaves_no_drift(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    service.cloud.watch_fewest()
+    image = service.gets_image()
+    done = service.ended("Rollout Completed", 2)
+    assert service.balancer["fewest_healthy"] >= service.instances
+    assert (done["cause"], done["to"]["image"]) == ("change", image)
+    assert service.runs() == {(image, "2")}
+    assert service.group["LaunchTemplate"]["Version"] == "2"
+    reached = [point["percent"] for point in service.rollout(2)["checkpoints"] if "reached_at" in point]
+    assert reached == [10, 50, 100]
+    assert (service.record["stage"], service.record["image"]) == ("steady", image)
+    assert service.transitions(2) <= 12
+    assert service.drift() == "IN_SYNC"
+
+
+def test_a_bad_image_is_rolled_back_at_the_first_checkpoint(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    before, members, number = service.runs(), service.members(), service.record["serial"] + 1
+    bad = service.gallery.image()
+    service.cloud.watch_fewest()
+    service.cloud.fault("workload", serving="unhealthy", image=bad)
+    service.gallery.promoted(bad, "stable")
+    said = service.ended("Rollout Rolled Back", number)
+    assert "Alarm" in said["reason"]
+    assert service.balancer["fewest_healthy"] >= service.instances
+    assert service.runs() == before
+    assert service.members() == members, "not one good instance has gone for it"
+    assert not any("reached_at" in point for point in service.rollout(number)["checkpoints"])
+    assert service.drift() == "IN_SYNC"
+    assert service.look()["action"] == "nothing"
+
+
+def test_the_next_good_version_goes_out_from_there(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    number = service.record["serial"] + 1
+    service.quiet()
+    good = service.gets_image()
+    service.ended("Rollout Completed", number)
+    assert {image for image, _ in service.runs()} == {good}
+
+
+def test_a_version_that_fails_to_boot_is_rolled_back(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    service.quiet()
+    before, number = service.runs(), service.record["serial"] + 1
+    service.cloud.fault("workload", serving="refuses", version="0.0.666")
+    service.passes("0.0.666")
+    service.ended("Rollout Rolled Back", number)
+    assert service.runs() == before
+    assert service.record["version"] == "1.0.0"
+
+
+def test_an_alarm_that_fires_while_it_soaks_rolls_it_back(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    service.quiet()
+    before, image, number = service.runs(), service.gallery.image(), service.record["serial"] + 1
+    service.cloud.fault("workload", serving="errors", image=image)
+    service.gallery.promoted(image, "stable")
+    with service.under_load():
+        said = service.ended("Rollout Rolled Back", number)
+    assert "Alarm" in said["reason"]
+    assert service.runs() == before
+
+
+def test_lost_and_doubled_events_and_throttled_calls_do_no_harm(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    events = "EC2 Auto Scaling Instance Refresh *"
+    service.cloud.fault("workload", event=events, effect="lose", environment=f"{service.id}*")
+    service.cloud.fault("workload", event="UPDATE_COMPLETE", effect="duplicate", environment=f"{service.id}*")
+    throttled = {"error": "Throttling", "status": 400, "message": "Rate exceeded", "when": "before"}
+    service.cloud.fault("workload", action="StartInstanceRefresh", times=2, **throttled)
+    service.cloud.fault("workload", action="UpdateStack", times=2, **throttled)
+    service.quiet()
+    number, done = service.record["serial"] + 1, len(service.refreshes())
+    service.passes("2.0.0", times=3)
+    service.ended("Rollout Completed", number)
+    assert len(service.refreshes()) == done + 1
+    assert service.record["version"] == "2.0.0"
+
+
+def test_what_comes_meanwhile_follows_and_only_the_last(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    service.quiet()
+    number = service.record["serial"] + 1
+    service.passes("4.0.0")
+    mayfly.until(lambda: service.record.get("rollout"), "it runs")
+    first, second = service.gallery.image(), service.gallery.image()
+    service.gallery.promoted(first, "stable")
+    service.gallery.promoted(second, "stable")
+    service.ended("Rollout Completed", number)
+    done = service.ended("Rollout Completed", number + 1)
+    assert done["to"]["image"] == second
+    assert service.launched(first) == 0

@@ -1,0 +1,674 @@
+"""Rollouts function by function: what is planned, asked of AWS, heard from it, and remembered."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mayfly.aws import stacks
+from mayfly.domain.rollout import request
+from tests.integration.world import (
+    CONTROLLER,
+    LATER,
+    NEXT_TOKEN,
+    NOW,
+    ROOT,
+    TOKEN,
+    WORKLOAD_ACCOUNT,
+    World,
+    of_the_stack,
+    on_the_bus,
+)
+
+type Json = dict[str, Any]
+
+SERVICE, FIRST, SECOND = "webshop-production", "webshop-production-1", "webshop-production-2"
+IMAGE, NEWER = "ami-12c6146b", "ami-0b301ce3ce347599f"
+BLUEPRINT = ROOT / "tests" / "blueprints" / "group.yaml"
+
+
+def configure(world: World, instances: int = 3, **rollout: Any) -> None:
+    own = {"name": "production", "blueprint": "group.yaml", "instance_count": instances, "rollout": rollout}
+    world.configure(permanent=[own])
+
+
+def passed(version: str, release: str | None = None, source: str = "mayfly") -> Json:
+    detail = {"release": release or f"webshop-{version}-0a1b2c3d".replace(".", "-"), "passed": True}
+    detail |= {"application": "webshop", "version": version, "artifact": f"s3://artifacts/{version}"}
+    return on_the_bus("Release Passed", detail, source)
+
+
+def approved(rollout: str) -> Json:
+    return on_the_bus("Rollout Approved", {"rollout": rollout, "why": "looks good", "approved_by": "ada"})
+
+
+def wanted(to: str) -> Json:
+    asked = {"service": SERVICE, "to": to, "why": "an incident", "requested_by": "ada"}
+    return on_the_bus("Rollout Requested", asked)
+
+
+def plans(world: World) -> list[Json]:
+    """The inputs of the executions that were started, in order; what was started again counts once."""
+    inputs = [json.loads(call["input"]) for call in world.wire.heard("StartExecution")]
+    return list({plan["rollout"]: plan for plan in inputs}.values())
+
+
+def look(world: World, now: str = NOW) -> Json:
+    (said,) = world.call("plan_rollouts", {"now": now})["services"]
+    return dict(said)
+
+
+def is_over(world: World) -> None:
+    """Every execution that was started has ended."""
+    states = world.own("stepfunctions")
+    for one in states.list_executions(stateMachineArn=world.rollout_machine)["executions"]:
+        states.stop_execution(executionArn=one["executionArn"])
+
+
+@pytest.fixture
+def production(world: World) -> World:
+    """An application with a permanent environment that does not exist yet."""
+    configure(world)
+    world.upload(BLUEPRINT.read_text(), "group.yaml")
+    world.wire.answer("DetectStackDrift", StackDriftDetectionId="b78ac9b0-dec1-11e7-a451-503a3example")
+    world.wire.answer("DetectStackResourceDrift", StackResourceDrift={"PropertyDifferences": []})
+    world.wire.answer("DescribeStackDriftDetectionStatus", DetectionStatus="DETECTION_IN_PROGRESS")
+    return world
+
+
+@pytest.fixture
+def standing(production: World) -> World:
+    """The same after its creation: a stack with three instances on the first image and version."""
+    world = production
+    world.call("plan_rollouts", passed("1.0.0"))
+    (plan,) = plans(world)
+    world.call("update_service", step(plan, "prepare"))
+    world.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": NOW})
+    world.wire.forget()
+    return world
+
+
+def step(plan: Json, name: str, token: str = TOKEN, now: str = NOW) -> Json:
+    return {"plan": plan, "step": name, "token": token, "now": now}
+
+
+class TestPlanning:
+    def test_a_release_that_passed_makes_the_service(self, production: World) -> None:
+        production.call("plan_rollouts", passed("1.0.0"))
+        (plan,) = plans(production)
+        assert (plan["rollout"], plan["cause"], plan["before"]) == (FIRST, "creation", None)
+        assert (plan["after"]["image"], plan["after"]["version"]) == (IMAGE, "1.0.0")
+        assert production.record(FIRST, "rollout")["stage"] == "running"
+        assert production.record(SERVICE, "service")["rollout"] == FIRST
+
+    def test_before_any_release_has_passed_there_is_nothing_to_make(self, production: World) -> None:
+        assert "no release of webshop has passed yet" in look(production)["reason"]
+        assert not plans(production)
+
+    def test_the_same_event_again_starts_nothing_twice(self, production: World) -> None:
+        for _ in range(3):
+            production.call("plan_rollouts", passed("1.0.0"))
+        assert {call["name"] for call in production.wire.heard("StartExecution")} == {FIRST}
+        assert production.record(SERVICE, "service")["serial"] == 1
+
+    def test_who_dies_between_its_turn_and_the_start_is_made_up_for_by_the_next_look(self, production: World) -> None:
+        production.wire.answer("StartExecution", error="ThrottlingException", message="slow down")
+        production.call("plan_rollouts", passed("1.0.0"))
+        assert production.record(SERVICE, "service")["rollout"] == FIRST
+        production.wire.recover("StartExecution")
+        production.wire.forget()
+        look(production)
+        assert [plan["rollout"] for plan in plans(production)] == [FIRST]
+
+    def test_a_release_that_was_pushed_before_does_not_take_a_newer_one_s_place(self, production: World) -> None:
+        releases = production.records("release")
+        for release, at in (("webshop-old", NOW), ("webshop-new", LATER)):
+            releases.change(release, {"history": [{"at": at, "who": "-", "what": "-", "why": "-"}]})
+        production.call("plan_rollouts", passed("2.0.0", "webshop-new"))
+        production.call("plan_rollouts", passed("1.0.0", "webshop-old"))
+        assert production.record(SERVICE, "service")["passed"]["version"] == "2.0.0"
+
+    def test_a_wrong_configuration_is_named_and_hides_no_other(self, production: World) -> None:
+        production.put("/mayfly/applications/broken", '{"owner": "x"}')
+        said = production.call("plan_rollouts", passed("1.0.0") | {"detail-type": "Image Promoted"})
+        assert "suites" in said["wrong"]["broken"]
+        assert [one["service"] for one in said["services"]] == [SERVICE]
+
+    def test_what_aws_refuses_of_one_service_stops_no_other(self, production: World) -> None:
+        own = [{"name": name, "blueprint": "group.yaml", "instance_count": 3} for name in ("production", "staging")]
+        production.configure(permanent=own)
+        production.wire.before("DescribeStacks", lambda: production.wire.answer("DescribeStacks", error="Throttling"))
+        production.wire.before("UpdateItem", lambda: None)
+        said = production.call("plan_rollouts", {"now": NOW})
+        assert said["services"] == []
+        production.wire.recover("DescribeStacks")
+        assert len(production.call("plan_rollouts", {"now": NOW})["services"]) == 2
+
+
+class TestTheNextOne:
+    def test_what_comes_while_one_runs_follows_it_and_only_the_last(self, standing: World) -> None:
+        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.put("/mayfly/images/base/stable", NEWER)
+        look(standing)
+        standing.put("/mayfly/images/base/stable", "ami-0ff8a91507f77f867")
+        look(standing)
+        (plan,) = plans(standing)
+        assert (plan["rollout"], plan["after"]["image"], plan["after"]["version"]) == (SECOND, IMAGE, "2.0.0")
+        assert plan["before"]["version"] == "1.0.0"
+        standing.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": LATER})
+        look(standing, LATER)
+        assert [plan["after"]["image"] for plan in plans(standing)] == [IMAGE, "ami-0ff8a91507f77f867"]
+
+    def test_one_that_was_rolled_back_is_not_started_again_until_a_person_approves(self, standing: World) -> None:
+        standing.call("plan_rollouts", passed("2.0.0"))
+        (plan,) = plans(standing)
+        failure = {"Error": "RolledBack", "Cause": "an alarm"}
+        said = standing.call("judge_rollout", {"plan": plan, "failure": failure, "unverified": False, "now": LATER})
+        assert (said["outcome"], said["reason"]) == ("rolled back", "RolledBack: an alarm")
+        assert look(standing, LATER)["action"] == "nothing"
+        standing.call("plan_rollouts", approved(SECOND))
+        assert [plan["rollout"] for plan in plans(standing)] == [SECOND, "webshop-production-3"]
+
+    def test_one_step_back_goes_to_exactly_what_was_before_and_stays_there(self, standing: World) -> None:
+        first = standing.record(SERVICE, "service")["setup"]
+        standing.call("plan_rollouts", passed("2.0.0"))
+        (plan,) = plans(standing)
+        standing.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": LATER})
+        standing.call("plan_rollouts", wanted("previous"))
+        back = plans(standing)[-1]
+        assert (back["cause"], back["after"]) == ("step back", first)
+        standing.call("judge_rollout", {"plan": back, "failure": False, "unverified": False, "now": LATER})
+        assert look(standing, LATER)["action"] == "nothing"
+        assert "previous" not in standing.record(SERVICE, "service")
+
+    def test_what_could_not_be_brought_back_holds_everything_for_a_person(self, standing: World) -> None:
+        standing.call("plan_rollouts", passed("2.0.0"))
+        (plan,) = plans(standing)
+        verdict = {"failure": {"Error": "RolledBack"}, "unverified": {"Error": "NotSettled", "Cause": "i-1 runs ami-2"}}
+        standing.call("judge_rollout", {"plan": plan, "now": LATER} | verdict)
+        assert standing.record(SERVICE, "service")["stage"] == "needs a person"
+        said = standing.call("plan_rollouts", passed("3.0.0"))["services"][0]
+        assert said["action"] == "awaiting approval"
+
+    def test_an_execution_that_ended_without_a_verdict_gives_its_turn_up(self, standing: World) -> None:
+        standing.call("plan_rollouts", passed("2.0.0"))
+        is_over(standing)
+        look(standing)
+        record = standing.record(SERVICE, "service")
+        assert (record["stage"], record.get("rollout")) == ("needs a person", None)
+        assert standing.record(SECOND, "rollout")["stage"] == "failed"
+        assert "Rollout Failed" in [what for what, _ in standing.said]
+
+    def test_a_service_whose_stack_is_gone_is_not_made_again_by_itself(self, standing: World) -> None:
+        standing.there("cloudformation").delete_stack(StackName=f"mayfly-{SERVICE}")
+        said = look(standing)
+        assert said["action"] == "awaiting approval"
+        assert "its stack is gone" in said["reason"]
+
+    def test_without_its_record_it_is_known_by_its_stack(self, standing: World) -> None:
+        standing.own("dynamodb").delete_item(TableName=standing.table, Key={"pk": {"S": f"service#{SERVICE}"}})
+        standing.call("plan_rollouts", passed("2.0.0"))
+        (plan,) = plans(standing)
+        assert (plan["cause"], plan["before"]["version"], plan["before"]["image"]) == ("change", "1.0.0", IMAGE)
+        assert plan["before"]["blueprint"] is None
+
+    def test_instances_get_no_older_than_the_policy_says(self, standing: World) -> None:
+        look(standing)
+        launched = standing.record(SERVICE, "service")["oldest_instance_at"]
+        assert look(standing, f"{int(launched[:4]) + 1}{launched[4:]}")["action"] == "start"
+        (plan,) = plans(standing)
+        assert (plan["cause"], plan["before"]) == ("age", plan["after"])
+
+
+class TestApproval:
+    @pytest.fixture
+    def waiting(self, standing: World) -> World:
+        configure(standing, when="approved")
+        standing.call("plan_rollouts", passed("2.0.0"))
+        return standing
+
+    def test_people_are_told_once(self, waiting: World) -> None:
+        for _ in range(3):
+            look(waiting)
+        assert [what for what, _ in waiting.said] == ["Rollout Awaiting Approval"]
+        assert waiting.record(SECOND, "rollout")["stage"] == "awaiting approval"
+        assert not plans(waiting)
+
+    def test_who_dies_before_people_are_told_is_made_up_for_by_the_next_look(self, standing: World) -> None:
+        configure(standing, when="approved")
+        standing.wire.answer("PutEvents", error="ThrottlingException", message="slow down")
+        standing.call("plan_rollouts", passed("2.0.0"))
+        assert not standing.record(SECOND, "rollout")
+        standing.wire.recover("PutEvents")
+        standing.wire.forget()
+        look(standing)
+        assert [what for what, _ in standing.said] == ["Rollout Awaiting Approval"]
+        assert standing.record(SECOND, "rollout")["stage"] == "awaiting approval"
+
+    def test_what_is_approved_starts_under_its_number(self, waiting: World) -> None:
+        waiting.call("plan_rollouts", approved(SECOND))
+        assert [plan["rollout"] for plan in plans(waiting)] == [SECOND]
+        assert waiting.record(SECOND, "rollout")["stage"] == "running"
+        assert "approved" in waiting.history(SECOND, "rollout")
+
+    def test_a_newer_one_takes_its_place_and_its_approval_is_no_use_any_more(self, waiting: World) -> None:
+        waiting.call("plan_rollouts", passed("3.0.0"))
+        assert waiting.record(SECOND, "rollout")["stage"] == "superseded"
+        assert [what for what, _ in waiting.said] == [
+            "Rollout Awaiting Approval",
+            "Rollout Superseded",
+            "Rollout Awaiting Approval",
+        ]
+        said = waiting.call("plan_rollouts", approved(SECOND))
+        assert not said["accepted"]
+        assert f"{SECOND} is superseded" in said["reason"]
+        assert not plans(waiting)
+
+    def test_what_is_not_wanted_any_more_is_dropped(self, waiting: World) -> None:
+        waiting.records("service").change(SERVICE, {"passed": {"version": "1.0.0", "artifact": "s3://artifacts/1.0.0"}})
+        assert look(waiting)["action"] == "nothing"
+        assert waiting.record(SECOND, "rollout")["stage"] == "superseded"
+
+    @pytest.mark.parametrize(
+        "event", [approved("webshop-production-99"), wanted("latest") | {"detail": {"to": "moon"}}]
+    )
+    def test_what_cannot_be_followed_is_kept(self, waiting: World, event: Json) -> None:
+        assert not waiting.call("plan_rollouts", event)["accepted"]
+        assert waiting.dead_letters()[0]["message"] == event
+
+    def test_while_an_alarm_fires_nothing_begins_by_itself(self, standing: World) -> None:
+        standing.wire.answer("DescribeAlarms", MetricAlarms=[{"AlarmName": "errors", "StateValue": "ALARM"}])
+        standing.call("plan_rollouts", passed("2.0.0"))
+        assert standing.record(SECOND, "rollout")["stage"] == "awaiting alarms"
+        standing.wire.answer("DescribeAlarms", MetricAlarms=[])
+        assert look(standing)["action"] == "start"
+
+    def test_the_kill_switch_stops_the_start_and_lets_it_go_on_later(self, standing: World) -> None:
+        standing.switch()
+        standing.call("plan_rollouts", passed("2.0.0"))
+        assert standing.record(SECOND, "rollout")["stage"] == "awaiting kill switch"
+        standing.switch("off")
+        assert look(standing)["action"] == "start"
+        assert [plan["rollout"] for plan in plans(standing)] == [SECOND]
+
+
+class TestTheStack:
+    def test_is_made_protected_marked_and_with_the_token_stored_before(self, production: World) -> None:
+        production.call("plan_rollouts", passed("1.0.0"))
+        (plan,) = plans(production)
+        production.wire.forget()
+        production.call("update_service", step(plan, "prepare"))
+        (call,) = production.wire.heard("CreateStack")
+        assert call["EnableTerminationProtection"] is True
+        labels = {tag["Key"]: tag["Value"] for tag in call["Tags"]}
+        assert labels == {
+            "mayfly:environment": SERVICE,
+            "mayfly:service": SERVICE,
+            "mayfly:application": "webshop",
+            "mayfly:controller": CONTROLLER,
+            "mayfly:protected": "true",
+        }
+        names = production.wire.names()
+        assert names.index("UpdateItem") < names.index("CreateStack")
+        assert production.record(FIRST, "rollout")["waiting"] == {"for": "prepare", "token": TOKEN}
+        (session,) = production.wire.heard("AssumeRole")
+        assert session["Tags"] == [{"Key": "mayfly:service", "Value": SERVICE}]
+
+    def prepared(self, world: World, name: str = "prepare", **answer: Any) -> Json:
+        """The one UpdateStack call of a step of the second rollout."""
+        world.call("plan_rollouts", passed("2.0.0"))
+        (plan,) = plans(world)
+        world.wire.answer("UpdateStack", **answer or {"StackId": "-"})
+        world.call("update_service", step(plan, name))
+        (call,) = world.wire.heard("UpdateStack")
+        return dict(call)
+
+    def test_an_update_leaves_the_group_on_its_version(self, standing: World) -> None:
+        call = self.prepared(standing)
+        given = {each["ParameterKey"]: each["ParameterValue"] for each in call["Parameters"]}
+        assert (given["CodeVersion"], given["LaunchTemplateVersion"]) == ("2.0.0", "1")
+        assert call["TemplateBody"] == BLUEPRINT.read_text()
+        assert "Tags" not in call
+        assert not standing.settled
+
+    def test_the_way_back_says_what_was_there_before(self, standing: World) -> None:
+        call = self.prepared(standing, "return stack")
+        given = {each["ParameterKey"]: each["ParameterValue"] for each in call["Parameters"]}
+        assert (given["CodeVersion"], given["LaunchTemplateVersion"]) == ("1.0.0", "1")
+
+    def test_settling_pins_what_the_group_has(self, standing: World) -> None:
+        standing.call("plan_rollouts", passed("2.0.0"))
+        (plan,) = plans(standing)
+        standing.records("rollout").change(SECOND, {"template": "2"})
+        standing.wire.answer("UpdateStack", StackId="-")
+        standing.call("update_service", step(plan, "settle"))
+        (call,) = standing.wire.heard("UpdateStack")
+        given = {each["ParameterKey"]: each["ParameterValue"] for each in call["Parameters"]}
+        assert (given["CodeVersion"], given["LaunchTemplateVersion"]) == ("2.0.0", "2")
+
+    def test_nothing_to_update_settles_the_wait_at_once(self, standing: World) -> None:
+        self.prepared(standing, error="ValidationError", message="No updates are to be performed.")
+        assert [one["told"] for one in standing.settled] == ["Success"]
+
+    def test_while_something_else_goes_on_it_waits(self, standing: World) -> None:
+        busy = "Stack:arn is in UPDATE_IN_PROGRESS state and can not be updated."
+        self.prepared(standing, error="ValidationError", message=busy)
+        assert not standing.settled
+
+    def test_what_a_person_has_to_mend_is_not_touched(self, standing: World) -> None:
+        standing.call("plan_rollouts", passed("2.0.0"))
+        (plan,) = plans(standing)
+        stack = standing.stack(f"mayfly-{SERVICE}")
+        assert stack
+        standing.set_stack(stack["StackId"], status="UPDATE_ROLLBACK_FAILED")
+        standing.call("update_service", step(plan, "prepare"))
+        assert not standing.wire.heard("UpdateStack")
+        (told,) = standing.settled
+        assert (told["told"], told["error"]) == ("Failure", "UpdateFailed")
+
+    def test_somebody_else_s_stack_of_this_name_is_not_touched(self, production: World) -> None:
+        production.call("plan_rollouts", passed("1.0.0"))
+        (plan,) = plans(production)
+        production.stand(f"mayfly-{SERVICE}", {"mayfly:controller": CONTROLLER})
+        with pytest.raises(Exception, match="stands already") as refused:
+            production.call("update_service", step(plan, "prepare"))
+        assert type(refused.value).__name__ == "NotOurs"
+
+    def test_a_lost_event_is_made_up_for_by_a_look(self, standing: World) -> None:
+        self.prepared(standing)
+        (plan,) = plans(standing)
+        mine = stacks.token(request(SECOND, "prepare"))
+        standing.wire.answer("DescribeStackEvents", StackEvents=[{"ClientRequestToken": mine}])
+        standing.call("update_service", step(plan, "prepare", NEXT_TOKEN))
+        assert len(standing.wire.heard("UpdateStack")) == 1, "it was not asked twice"
+        assert [(one["told"], one["taskToken"]) for one in standing.settled] == [("Success", NEXT_TOKEN)]
+
+    def test_who_died_before_the_call_makes_it_when_run_again(self, standing: World) -> None:
+        standing.call("plan_rollouts", passed("2.0.0"))
+        (plan,) = plans(standing)
+        standing.records("rollout").change(SECOND, {"waiting": {"for": "prepare", "token": TOKEN}})
+        standing.wire.answer("DescribeStackEvents", StackEvents=[{"ClientRequestToken": "somebody else's"}])
+        standing.wire.answer("UpdateStack", StackId="-")
+        standing.call("update_service", step(plan, "prepare", NEXT_TOKEN))
+        assert len(standing.wire.heard("UpdateStack")) == 1
+
+
+def a_refresh(status: str = "InProgress", template: str = "1", **more: Any) -> Json:
+    wanted = {"LaunchTemplate": {"LaunchTemplateId": "lt-1", "Version": template}}
+    return {"InstanceRefreshId": "r-1", "Status": status, "DesiredConfiguration": wanted, **more}
+
+
+class TestTheInstances:
+    @pytest.fixture
+    def plan(self, standing: World) -> Json:
+        standing.call("plan_rollouts", passed("2.0.0"))
+        (plan,) = plans(standing)
+        self.there(standing)
+        standing.wire.answer("StartInstanceRefresh", InstanceRefreshId="r-1")
+        standing.wire.answer("RollbackInstanceRefresh", InstanceRefreshId="r-1")
+        return plan
+
+    def there(self, world: World, *refreshes: Json) -> None:
+        world.wire.answer("DescribeInstanceRefreshes", InstanceRefreshes=list(refreshes))
+
+    def test_are_replaced_within_bounds_at_checkpoints_under_alarms(self, standing: World, plan: Json) -> None:
+        standing.call("replace_instances", step(plan, "replace"))
+        (call,) = standing.wire.heard("StartInstanceRefresh")
+        assert call["DesiredConfiguration"]["LaunchTemplate"]["Version"] == "1"  # moto has not updated the stack
+        said = call["Preferences"]
+        assert (said["MinHealthyPercentage"], said["MaxHealthyPercentage"]) == (100, 110)
+        assert (said["CheckpointPercentages"], said["AutoRollback"]) == ([10, 50, 100], True)
+        assert said["AlarmSpecification"] == {"Alarms": ["errors", "unhealthy"]}
+        assert not standing.settled
+
+    @pytest.mark.parametrize(("cause", "watched"), [("change", ["errors", "unhealthy"]), ("step back", ["unhealthy"])])
+    def test_what_fires_already_stops_nobody_who_asks(
+        self, standing: World, plan: Json, cause: str, watched: list[str]
+    ) -> None:
+        standing.wire.answer("DescribeAlarms", MetricAlarms=[{"AlarmName": "errors", "StateValue": "ALARM"}])
+        standing.call("replace_instances", step(plan | {"cause": cause}, "replace"))
+        (call,) = standing.wire.heard("StartInstanceRefresh")
+        assert call["Preferences"]["AlarmSpecification"]["Alarms"] == watched
+
+    def test_one_refresh_is_asked_for_however_often_it_is_run(self, standing: World, plan: Json) -> None:
+        standing.call("replace_instances", step(plan, "replace"))
+        self.there(standing, a_refresh())
+        standing.call("replace_instances", step(plan, "replace", NEXT_TOKEN))
+        assert len(standing.wire.heard("StartInstanceRefresh")) == 1
+        waiting = standing.record(SECOND, "rollout")["waiting"]
+        assert (waiting["refresh"], waiting["token"]) == ("r-1", NEXT_TOKEN)
+
+    @pytest.mark.parametrize(
+        ("status", "told"),
+        [("Successful", None), ("Failed", "RefreshFailed"), ("RollbackSuccessful", "RolledBack")],
+    )
+    def test_a_lost_event_is_made_up_for_by_a_look(
+        self, standing: World, plan: Json, status: str, told: str | None
+    ) -> None:
+        standing.call("replace_instances", step(plan, "replace"))
+        self.there(standing, a_refresh(status, StatusReason="an alarm"))
+        standing.call("replace_instances", step(plan, "replace", NEXT_TOKEN))
+        (said,) = standing.settled
+        assert (said["taskToken"], said.get("error")) == (NEXT_TOKEN, told)
+
+    def test_somebody_else_s_refresh_has_to_end_first(self, standing: World, plan: Json) -> None:
+        standing.wire.answer("StartInstanceRefresh", error="InstanceRefreshInProgress", message="one goes on")
+        self.there(standing, a_refresh(template="7"))
+        standing.call("replace_instances", step(plan, "replace"))
+        assert not standing.settled
+        assert standing.record(SECOND, "rollout")["waiting"]["refresh"] == ""
+
+    def test_on_the_way_back_what_goes_on_is_undone(self, standing: World, plan: Json) -> None:
+        self.there(standing, a_refresh(template="2"))
+        standing.call("replace_instances", step(plan, "return instances"))
+        assert len(standing.wire.heard("RollbackInstanceRefresh")) == 1
+        assert not standing.wire.heard("StartInstanceRefresh")
+        assert not standing.settled
+
+    def test_what_cannot_be_undone_is_stopped(self, standing: World, plan: Json) -> None:
+        standing.wire.answer("RollbackInstanceRefresh", error="IrreversibleInstanceRefresh", message="no way back")
+        standing.wire.answer("CancelInstanceRefresh", InstanceRefreshId="r-1")
+        self.there(standing, a_refresh(template="2"))
+        standing.call("replace_instances", step(plan, "return instances"))
+        assert len(standing.wire.heard("CancelInstanceRefresh")) == 1
+
+    def test_where_auto_scaling_has_gone_back_by_itself_nothing_is_left(self, standing: World, plan: Json) -> None:
+        self.there(standing, a_refresh("RollbackSuccessful", "2"))
+        standing.call("replace_instances", step(plan, "return instances"))
+        assert [one["told"] for one in standing.settled] == ["Success"]
+        assert not standing.wire.heard("StartInstanceRefresh")
+
+    def test_what_was_left_halfway_is_replaced_back(self, standing: World, plan: Json) -> None:
+        self.there(standing, a_refresh("Cancelled", "2"))
+        plan = plan | {"template_version": "9"}  # as if the members were on another version than before
+        standing.call("replace_instances", step(plan, "return instances"))
+        (call,) = standing.wire.heard("StartInstanceRefresh")
+        assert call["DesiredConfiguration"]["LaunchTemplate"]["Version"] == "9"
+        assert call["Preferences"]["SkipMatching"] is True
+
+
+class TestHearing:
+    @pytest.fixture
+    def waiting(self, standing: World) -> World:
+        """The second rollout waits for its instance refresh."""
+        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.records("group").change("mayfly-group", {"service": SERVICE})
+        facts = {"for": "replace", "token": TOKEN, "refresh": "r-1", "since": NOW}
+        standing.records("rollout").change(SECOND, {"waiting": facts})
+        standing.wire.answer(
+            "DescribeInstanceRefreshes", InstanceRefreshes=[a_refresh("Failed", StatusReason="Alarm 'errors' fired")]
+        )
+        return standing
+
+    def said(self, what: str, refresh: str = "r-1", **more: str) -> Json:
+        detail = {"InstanceRefreshId": refresh, "AutoScalingGroupName": "mayfly-group", **more}
+        what = f"EC2 Auto Scaling Instance Refresh {what}"
+        return on_the_bus(what, detail, "aws.autoscaling", WORKLOAD_ACCOUNT)
+
+    @pytest.mark.parametrize(
+        ("what", "error"),
+        [("Succeeded", None), ("Failed", "RefreshFailed"), ("Rollback Succeeded", "RolledBack")],
+    )
+    def test_the_end_of_a_refresh_resumes_the_rollout(self, waiting: World, what: str, error: str | None) -> None:
+        assert waiting.call("resume_rollout", self.said(what))["resumed"]
+        (told,) = waiting.settled
+        assert (told["taskToken"], told.get("error")) == (TOKEN, error)
+        assert error is None or "Alarm 'errors' fired" in told["cause"]
+
+    def test_a_checkpoint_is_written_down_once_and_resumes_nothing(self, waiting: World) -> None:
+        event = self.said("Checkpoint Reached", CheckpointPercentage="10", CheckpointDelay="600")
+        for _ in range(2):
+            waiting.call("resume_rollout", event)
+        record = waiting.record(SECOND, "rollout")
+        assert record["percent"] == 10
+        assert [point.get("reached_at") is not None for point in record["checkpoints"]] == [True, False, False]
+        assert waiting.history(SECOND, "rollout").count("checkpoint") == 1
+        assert not waiting.settled
+
+    @pytest.mark.parametrize("event", [("Succeeded", "r-0"), ("Cancelled", "r-2")])
+    def test_another_refresh_is_not_this_one(self, waiting: World, event: tuple[str, str]) -> None:
+        assert not waiting.call("resume_rollout", self.said(*event))["resumed"]
+
+    def test_a_group_that_nobody_knows_is_left_alone(self, waiting: World) -> None:
+        event = self.said("Succeeded")
+        event["detail"]["AutoScalingGroupName"] = "somebody-else-s"
+        assert not waiting.call("resume_rollout", event)["resumed"]
+
+    def of_stack(self, name: str, status: str, reason: str = "") -> Json:
+        arn = f"arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-{SERVICE}/1"
+        event = of_the_stack(arn, status, reason)
+        event["detail"]["client-request-token"] = stacks.token(request(SECOND, name))  # type: ignore[arg-type]
+        return event
+
+    def test_an_update_resumes_the_step_that_asked_for_it(self, waiting: World) -> None:
+        waiting.records("rollout").change(SECOND, {"waiting": {"for": "settle", "token": TOKEN}})
+        assert not waiting.call("resume_rollout", self.of_stack("prepare", "UPDATE_COMPLETE"))["resumed"]
+        assert waiting.call("resume_rollout", self.of_stack("settle", "UPDATE_COMPLETE"))["resumed"]
+
+    def test_an_update_that_failed_says_why(self, waiting: World) -> None:
+        waiting.records("rollout").change(SECOND, {"waiting": {"for": "prepare", "token": TOKEN}})
+        event = {
+            "ResourceStatus": "UPDATE_FAILED",
+            "LogicalResourceId": "Fleet",
+            "ResourceStatusReason": "no such image",
+        }
+        waiting.wire.answer("DescribeStackEvents", StackEvents=[event | {"PhysicalResourceId": "x", "StackId": "y"}])
+        waiting.call("resume_rollout", self.of_stack("prepare", "UPDATE_ROLLBACK_COMPLETE"))
+        (told,) = waiting.settled
+        assert (told["error"], "Fleet: no such image" in told["cause"]) == ("UpdateFailed", True)
+
+    def test_what_cannot_be_read_is_kept(self, waiting: World) -> None:
+        assert not waiting.call("resume_rollout", self.said("Succeeded") | {"detail": {}})["accepted"]
+        assert len(waiting.dead_letters()) == 1
+
+
+class TestVerifying:
+    def verify(self, world: World, failure: Json | None = None, **change: Any) -> Json:
+        (plan,) = plans(world)
+        return world.call("verify_service", {"plan": plan | change, "failure": failure or False, "now": NOW})
+
+    @pytest.fixture
+    def made(self, production: World) -> World:
+        """Created, and not yet judged."""
+        production.call("plan_rollouts", passed("1.0.0"))
+        (plan,) = plans(production)
+        production.call("update_service", step(plan, "prepare"))
+        return production
+
+    def test_every_instance_is_looked_at(self, made: World) -> None:
+        assert self.verify(made) == {"rollout": FIRST, "instances": 3, "template": "1"}
+
+    def test_an_instance_on_another_image_or_version_keeps_it_from_being_whole(self, made: World) -> None:
+        (plan,) = plans(made)
+        for change, said in (
+            ({"after": plan["after"] | {"image": NEWER}}, f"runs {IMAGE}, not {NEWER}"),
+            ({"template_version": "2"}, "of version 1 of the launch template, not 2"),
+            ({"after": plan["after"] | {"instance_count": 4}}, "3 of 4 instances"),
+        ):
+            with pytest.raises(Exception, match=said) as wrong:
+                self.verify(made, **change)
+            assert type(wrong.value).__name__ == "NotSettled"
+
+    def test_a_group_that_was_changed_by_hand_keeps_it_from_being_whole(self, made: World) -> None:
+        differs = [{"PropertyPath": "/LaunchTemplate/Version", "ExpectedValue": "1", "ActualValue": "$Latest"}]
+        made.wire.answer("DetectStackResourceDrift", StackResourceDrift={"PropertyDifferences": differs})
+        with pytest.raises(Exception, match="/LaunchTemplate/Version of the group differs"):
+            self.verify(made)
+
+    def test_after_a_failure_it_is_what_was_there_before(self, made: World) -> None:
+        (plan,) = plans(made)
+        change = {"before": plan["after"], "after": plan["after"] | {"image": NEWER}}
+        assert self.verify(made, failure={"Error": "RolledBack"}, **change)["instances"] == 3
+
+
+class TestDrift:
+    def test_is_found_announced_and_remembered(self, standing: World) -> None:
+        look(standing)
+        differs = [{"PropertyPath": "/SecurityGroupIngress", "ExpectedValue": "[]", "ActualValue": "[0.0.0.0/0]"}]
+        found = {"LogicalResourceId": "Group", "StackResourceDriftStatus": "MODIFIED", "PropertyDifferences": differs}
+        standing.wire.answer(
+            "DescribeStackDriftDetectionStatus", DetectionStatus="DETECTION_COMPLETE", StackDriftStatus="DRIFTED"
+        )
+        standing.wire.answer("DescribeStackResourceDrifts", StackResourceDrifts=[found])
+        for _ in range(2):
+            look(standing)
+        expected = "Group: /SecurityGroupIngress is [0.0.0.0/0], not []"
+        assert standing.record(SERVICE, "service")["drift"] == [expected]
+        assert [detail["drift"] for what, detail in standing.said if what == "Service Drifted"] == [[expected]]
+
+    def test_is_looked_for_from_time_to_time(self, standing: World) -> None:
+        standing.wire.answer(
+            "DescribeStackDriftDetectionStatus", DetectionStatus="DETECTION_COMPLETE", StackDriftStatus="IN_SYNC"
+        )
+        standing.wire.answer("DescribeStackResourceDrifts", StackResourceDrifts=[])
+        for now in (NOW, NOW, "2026-11-24T12:47:35.000Z"):
+            look(standing, now)
+        assert len(standing.wire.heard("DetectStackDrift")) == 2
+
+    @pytest.mark.parametrize(("policy", "action"), [("report", "nothing"), ("replace", "start")])
+    def test_instances_that_differ_are_replaced_where_that_is_configured(
+        self, standing: World, policy: str, action: str
+    ) -> None:
+        configure(standing, drift=policy)
+        group = standing.there("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"][0]
+        template = {"LaunchTemplateId": group["LaunchTemplate"]["LaunchTemplateId"], "Version": "$Latest"}
+        standing.there("autoscaling").update_auto_scaling_group(
+            AutoScalingGroupName=group["AutoScalingGroupName"], LaunchTemplate=template
+        )
+        assert look(standing)["action"] == action
+        assert standing.record(SERVICE, "service")["odd"]
+
+
+class TestNothingEndsAService:
+    def test_a_termination_request_is_refused(self, standing: World) -> None:
+        asked = {"environment": SERVICE, "why": "-", "requested_by": "ada"}
+        said = standing.call("accept_termination", on_the_bus("Environment Termination Requested", asked))
+        assert not said["accepted"]
+        assert standing.stack(f"mayfly-{SERVICE}")
+
+    def test_a_sweep_keeps_it_years_after(self, standing: World) -> None:
+        report = standing.call("sweep_environments", {"now": "2030-01-01T00:00:00.000Z"})
+        assert (report["counts"]["keep"], report["counts"]["refuse"], report["counts"]["end"]) == (1, 0, 0)
+        assert standing.stack(f"mayfly-{SERVICE}")
+
+    def test_its_images_are_needed(self, standing: World) -> None:
+        from mayfly.aws import inventory
+        from mayfly.settings import settings
+
+        look(standing)
+        assert inventory._named(settings())[IMAGE] == [
+            f"service {SERVICE} (setup)",
+            "parameter /mayfly/images/base/stable",
+        ]
+
+    def test_its_instances_count_for_the_reach_of_its_channel(self, standing: World) -> None:
+        record = standing.record(SERVICE, "service")
+        assert record["channel"] == "base/stable"
+
+    def test_one_that_people_removed_is_forgotten(self, standing: World) -> None:
+        standing.configure()
+        standing.call("plan_rollouts", {"now": NOW})
+        assert standing.record(SERVICE, "service")["live"] == "service"
+        standing.there("cloudformation").delete_stack(StackName=f"mayfly-{SERVICE}")
+        standing.call("plan_rollouts", {"now": NOW})
+        assert "live" not in standing.record(SERVICE, "service")
