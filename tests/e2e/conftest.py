@@ -1,4 +1,5 @@
-"""One local cloud with Mayfly installed for all tests here, as a platform team installs it: sam build, sam deploy."""
+"""A local cloud for each module of tests, with Mayfly installed as a platform team does it: sam build, sam deploy.
+Whatever the order of the modules, none finds what another has left."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -13,7 +14,7 @@ RETRY_SCALE = 0.002
 """So that ten minutes of retries take a second. What waits for a clock is moved by `cloud.advance` instead."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """The two accounts, with instances that boot in a third of a second."""
     state = tmp_path_factory.mktemp("cloud")
@@ -21,7 +22,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def heard(cloud: LocalCloud) -> str:
     """Installs Mayfly. The URL of a queue that hears all it says."""
     outputs = install(cloud, lambda _: None).outputs

@@ -32,7 +32,7 @@ settings.register_profile(
 )
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def installation() -> Iterator[None]:
     """The settings of the functions; no sockets, and no logs or metrics, which nobody reads here."""
     disable_socket(allow_unix_socket=True)

@@ -39,10 +39,10 @@ class DynamoDB:
         return {"Item": item} if item else {}
 
     def query(self, _session: str, IndexName: str, ExpressionAttributeValues: Json, **_: Any) -> Json:  # noqa: N803
-        """The index `live`, keys only."""
+        """An index, keys only."""
         self._exists()
-        kind = ExpressionAttributeValues[":kind"]
-        return {"Items": [{"pk": item["pk"]} for item in self.items.values() if item.get(IndexName) == kind]}
+        (value,) = ExpressionAttributeValues.values()
+        return {"Items": [{"pk": item["pk"]} for item in self.items.values() if item.get(IndexName) == value]}
 
     def batch_get_item(self, _session: str, RequestItems: Json) -> Json:  # noqa: N803
         self._exists()

@@ -304,10 +304,11 @@ class Lifecycle(RuleBasedStateMachine):
         return stacks[one % len(stacks)]
 
     def _traces(self) -> object:
-        """What a sweep could leave behind, besides its report."""
+        """What a sweep could leave behind, besides its report and the line that lists it."""
         world = self.world
+        records = {name: item for name, item in world.dynamodb.items.items() if not name.startswith("sweep#")}
         said = len(world.events.said), len(world.sns.published)
-        return len(world.machines.executions), dict(world.destroyed), dict(world.dynamodb.items), said
+        return len(world.machines.executions), dict(world.destroyed), records, said
 
 
 def _is_nonsense(event: dict[str, Any]) -> bool:
