@@ -12,7 +12,7 @@ from typing import Any
 from local import costs
 from local.client import Client
 from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
-from local.install import ROOT, Installation, configure, upload_blueprint
+from local.install import Installation, configure, network
 from mayfly.domain.identity import service_id
 
 Json = dict[str, Any]
@@ -28,7 +28,6 @@ CASES = [("good", 3, 20), ("good", 12, 40), ("good", 45, 40), ("bad image", 12, 
 
 def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
     """Rolls out once in every case, each with a service of its own."""
-    upload_blueprint(cloud, installation.outputs, ROOT / "blueprints" / "service.yaml")
     for number, (case, instances, pace) in enumerate(CASES):
         service = Service(cloud, installation, f"roll-{number}", instances)
         with cloud.hurry(PACE):
@@ -57,7 +56,7 @@ class Service:
                 {
                     "name": "production",
                     "instance_count": instances,
-                    "parameters": _network(cloud)
+                    "parameters": network(cloud)
                     | {"WarmupSeconds": "60", "GraceSeconds": "120", "UnhealthyMinutes": "1"},
                     "rollout": {"soak_minutes": 2, "most_healthy_percent": 110},
                 }
@@ -156,16 +155,3 @@ def until[T](look: Callable[[], T]) -> T:
             raise TimeoutError(f"not within {PATIENCE_SECONDS} s")
         time.sleep(0.25)
     return seen
-
-
-def _network(cloud: LocalCloud) -> dict[str, str]:
-    """A shared network over three zones, as the parameters of the blueprint name it."""
-    ec2 = cloud.workload_client("ec2")
-    network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    subnets = ",".join(
-        ec2.create_subnet(VpcId=network, CidrBlock=f"10.0.{16 * number}.0/20", AvailabilityZone=f"us-east-1{zone}")[
-            "Subnet"
-        ]["SubnetId"]
-        for number, zone in enumerate("abc")
-    )
-    return {"VpcId": network, "SubnetIds": subnets, "LoadBalancerSubnetIds": subnets}

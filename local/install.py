@@ -96,6 +96,14 @@ def configure_family(cloud: LocalCloud, family: str, configuration: dict[str, An
     )
 
 
+def network(cloud: LocalCloud) -> dict[str, str]:
+    """A network over three zones, as the parameters of `blueprints/service.yaml` name it."""
+    subnets = cloud.workload_client("ec2").describe_subnets()["Subnets"]
+    zones = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in subnets if subnet["DefaultForAz"]}
+    three = ",".join(zones[zone] for zone in sorted(zones)[:3])
+    return {"VpcId": subnets[0]["VpcId"], "SubnetIds": three, "LoadBalancerSubnetIds": three}
+
+
 def upload_blueprint(cloud: LocalCloud, outputs: dict[str, str], template: Path) -> None:
     """Puts a blueprint into the bucket, under its file name."""
     cloud.client("s3").upload_file(str(template), outputs["BlueprintsBucket"], template.name)

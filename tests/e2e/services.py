@@ -10,7 +10,7 @@ from typing import Any
 
 from local import costs
 from local.cloud import WORKLOAD_ACCOUNT
-from local.install import ROOT, upload_blueprint
+from local.install import network
 from tests.e2e.driver import Driver
 from tests.e2e.gallery import Gallery
 
@@ -26,7 +26,6 @@ class Service:
 
     def __init__(self, mayfly: Driver, instances: int = 3, **rollout: Any) -> None:
         self.mayfly, self.cloud = mayfly, mayfly.cloud
-        upload_blueprint(self.cloud, mayfly.outputs, ROOT / "blueprints" / "service.yaml")
         self.application = next(mayfly._names)
         self.gallery = Gallery(mayfly, f"family-of-{self.application}")
         self.id = f"{self.application}-production"
@@ -35,16 +34,11 @@ class Service:
 
     def configure(self, **rollout: Any) -> None:
         """Puts the application's configuration where Mayfly reads it."""
-        subnets = self.cloud.workload_client("ec2").describe_subnets()["Subnets"]
-        zones = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in subnets if subnet["DefaultForAz"]}
-        three = ",".join(zones[zone] for zone in sorted(zones)[:3])
         own = {
             "name": "production",
             "instance_count": self.instances,
-            "parameters": {
-                "VpcId": subnets[0]["VpcId"],
-                "SubnetIds": three,
-                "LoadBalancerSubnetIds": three,
+            "parameters": network(self.cloud)
+            | {
                 "UnhealthyMinutes": "3",
                 "GraceSeconds": "60",
                 "WarmupSeconds": "90",

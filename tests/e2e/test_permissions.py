@@ -180,7 +180,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "say what a person asked for": (
         {"accept-extension", "set-kill-switch", "sweep-environments", "judge-checks", "measure-reach", "retire-images"}
-        | {"serve-api"},
+        | {"serve-api", "plan-rollouts"},
         lambda its, at: its("events").put_events(
             Entries=[{"Source": "mayfly.api", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
         ),

@@ -83,10 +83,12 @@ def test_an_alarm_that_fires_while_it_soaks_rolls_it_back(mayfly: Driver, kept: 
     service: Service = kept["service"].again(mayfly)
     service.quiet()
     before, image, number = service.runs(), service.gallery.image(), service.record["serial"] + 1
+    service.configure(soak_minutes=10)  # ten looks at the alarms, however slow this machine is
     service.cloud.fault("workload", serving="errors", image=image)
     service.gallery.promoted(image, "stable")
     with service.under_load():
         said = service.ended("Rollout Rolled Back", number)
+    service.configure()
     assert "Alarm" in said["reason"]
     assert service.runs() == before
 
