@@ -1,10 +1,6 @@
 """A permanent environment of one test's own, rolled out by Mayfly on the local cloud: what its owner sees and does."""
 
 import json
-import threading
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
@@ -151,25 +147,6 @@ class Service:
     def said(self, detail_type: str) -> Json | None:
         """The detail of what was announced of this type, if it was."""
         return next((one["detail"] for one in self.announced() if one["detail-type"] == detail_type), None)
-
-    @contextmanager
-    def under_load(self) -> Iterator[None]:
-        """Somebody uses it all the while: without requests no error is counted."""
-        url = self.balancer["url"]
-        over = threading.Event()
-
-        def ask() -> None:
-            while not over.wait(0.02):
-                with suppress(OSError):
-                    urllib.request.urlopen(url, timeout=5).read()
-
-        user = threading.Thread(target=ask, daemon=True)
-        user.start()
-        try:
-            yield
-        finally:
-            over.set()
-            user.join()
 
     def stands(self, number: int) -> Json:
         """How things stand, for people."""

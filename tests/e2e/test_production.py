@@ -79,20 +79,6 @@ def test_a_version_that_fails_to_boot_is_rolled_back(mayfly: Driver, kept: dict[
     assert service.record["version"] == "1.0.0"
 
 
-def test_an_alarm_that_fires_while_it_soaks_rolls_it_back(mayfly: Driver, kept: dict[str, Any]) -> None:
-    service: Service = kept["service"].again(mayfly)
-    service.quiet()
-    before, image, number = service.runs(), service.gallery.image(), service.record["serial"] + 1
-    service.configure(soak_minutes=10)  # ten looks at the alarms, however slow this machine is
-    service.cloud.fault("workload", serving="errors", image=image)
-    service.gallery.promoted(image, "stable")
-    with service.under_load():
-        said = service.ended("Rollout Rolled Back", number)
-    service.configure()
-    assert "Alarm" in said["reason"]
-    assert service.runs() == before
-
-
 def test_lost_and_doubled_events_and_throttled_calls_do_no_harm(mayfly: Driver, kept: dict[str, Any]) -> None:
     service: Service = kept["service"].again(mayfly)
     events = "EC2 Auto Scaling Instance Refresh *"

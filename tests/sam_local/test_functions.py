@@ -88,8 +88,8 @@ IMAGES: dict[str, Callable[[Answer], object]] = {
 
 ROLLOUTS: dict[str, Callable[[Answer], object]] = {
     "plan_rollouts": lambda said: said["services"] == [],
-    # No application has a permanent environment here: each of these finds, rightly, nothing of one.
-    "update_service": lambda said: said["errorType"] and "Traceback" not in said["errorMessage"],
+    # No application has a permanent environment here: those that look for one find, rightly, nothing of it.
+    "update_service": lambda said: said["step"] == "prepare" and said["reason"],
     "replace_instances": lambda said: said["errorType"] == "NothingToReplace",
     "resume_rollout": lambda said: said["reason"] == "nobody waits for this",
     "verify_service": lambda said: said["errorType"] == "NotSettled",
