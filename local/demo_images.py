@@ -99,7 +99,7 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str], version: 
     story = Images(cloud, outputs, version)
     with Live(console=console, auto_refresh=False) as live:
         begin(live, story)
-        wait(live, story, lambda: story.bake.get("stage") == "building", "the builder's launch")
+        wait(live, story, lambda: "builder" in story.bake, "the builder's launch")
         story.say(f"builder {story.bake['builder']} runs; its log goes to {story.bake['log']}")
         wait(live, story, lambda: bool(story.proof), "the image")
         story.say(f"[bold]{story.image}[/] is available, its builder is gone; an environment boots it to prove it")

@@ -37,7 +37,7 @@ class Story:
     def __init__(self, cloud: LocalCloud, stack: str, client: Client) -> None:
         self._cloud, self._client = cloud, client
         resource = cloud.workload_client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
-        found = {one.get("ResourceType"): one["PhysicalResourceId"] for one in resource}
+        found = {one.get("ResourceType"): one.get("PhysicalResourceId", "") for one in resource}
         self._name = found["AWS::AutoScaling::AutoScalingGroup"]
         self._targets = found["AWS::ElasticLoadBalancingV2::TargetGroup"]
         self._group: Json = {}
