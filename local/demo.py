@@ -1,5 +1,5 @@
 """`make demo`: the main job, live. One pushed version, three suites of 45 instances each, and nothing left at the end;
-then a new image, which the next version's environments boot.
+then a new image, which the next version's environments boot, and a rollout of production.
 
 Everything is real but the clouds: the SAM CLI deploys the template, the state machines and functions run, IAM is
 enforced. The accounts are the local cloud's.
@@ -23,7 +23,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from local import costs, demo_images, users
+from local import costs, demo_images, demo_rollout, users
 from local.cloud import LocalCloud
 from local.install import ROOT, Installation, install
 from mayfly.domain.cost import list_prices
@@ -237,9 +237,12 @@ def main() -> int:
         console.print(f"The console: {cloud.console_url}/  (sign in as operator, password {users.PASSWORD})\n")
         story = tell(console, cloud, installation)
         console.print()
+        demo_rollout.declare(cloud)
         images = demo_images.tell(console, cloud, installation.outputs, NEXT_VERSION)
         console.print()
-        summary = summarise(story) | {"images": demo_images.summarise(images)}
+        rollout = demo_rollout.tell(console, cloud, installation.outputs)
+        console.print()
+        summary = summarise(story) | {"images": demo_images.summarise(images), "rollout": rollout}
         show(console, summary, time.monotonic() - began)
         if arguments.keep:
             console.print(f"Everything stays up, the console too: {cloud.console_url}/  Ctrl-C ends it.")
@@ -253,7 +256,8 @@ def main() -> int:
         plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
         console.save_svg(str(arguments.picture), title="make demo", code_format=plain)
     nothing_left = not any(life["instances_left"] for life in summary["environments"])
-    return 0 if nothing_left and set(images.booted) == {images.image} else 1
+    served = rollout["stage"] == "completed" and not rollout["failed_after_retries"]
+    return 0 if nothing_left and served and set(images.booted) == {images.image} else 1
 
 
 if __name__ == "__main__":
