@@ -6,7 +6,7 @@ from typing import Any
 
 from mayfly.aws import catalogue, rollouts
 from mayfly.aws.attempts import going_on
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Records
 from mayfly.aws.rollouts import Service
 from mayfly.domain.identity import service_id
@@ -17,18 +17,16 @@ from mayfly.settings import Settings, settings
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An event says only which services may need something; what they need is seen by looking at them. So a lost event
     is made up for by the schedule, and a repeated one changes nothing."""
     here, now = settings(), datetime.fromisoformat(event.get("now") or event["time"])
-    try:
-        only = heed(here, event, now)
-        wrong, found = declared(here)
-        decided = [attend(here, service, now) for service in found if only in (None, service.application, service.id)]
-        if only is None:
-            forget(here, {service.id for service in found}, wrong, now)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    only = heed(here, event, now)
+    wrong, found = declared(here)
+    decided = [attend(here, service, now) for service in found if only in (None, service.application, service.id)]
+    if only is None:
+        forget(here, {service.id for service in found}, wrong, now)
     metrics.add_metric(name="ServicesMisconfigured", unit="Count", value=len(wrong))
     return {"at": event.get("now") or event["time"], "services": [each for each in decided if each], "wrong": wrong}
 

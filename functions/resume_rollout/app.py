@@ -3,13 +3,13 @@
 from typing import Any
 
 from mayfly.aws import clients, executions, refreshes, services, stacks
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain import tags
 from mayfly.domain.identity import environment_of
 from mayfly.domain.moment import text
 from mayfly.domain.rollout import CHECKPOINT, ENDS, reached, refresh_answer, request, stack_answer
-from mayfly.messages import Received, RefreshStatus, Refused, StackStatus, receive
+from mayfly.messages import Received, RefreshStatus, StackStatus, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
@@ -22,15 +22,13 @@ class ReachedMeanwhile(Exception):
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An event that nobody waits for, of another update or refresh, or a second time, changes nothing."""
     here, what = settings(), event.get("detail-type")
-    try:
-        if what == "CloudFormation Stack Status Change":
-            return of_stack(here, receive(StackStatus, event).message)
-        received = receive(RefreshStatus, event)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    if what == "CloudFormation Stack Status Change":
+        return of_stack(here, receive(StackStatus, event).message)
+    received = receive(RefreshStatus, event)
     return of_refresh(here, str(what), received)
 
 

@@ -3,23 +3,21 @@
 from typing import Any
 
 from mayfly.aws import notes
-from mayfly.aws.letters import refuse
+from mayfly.aws.letters import door
 from mayfly.aws.records import Records
 from mayfly.domain.telling import tell
-from mayfly.messages import Announcement, Refused, receive
+from mayfly.messages import Announcement, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
+@door
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Its rule lets through what may be for people; which words, and who is told besides, is decided here."""
     here = settings()
-    try:
-        detail = receive(Announcement, event).message.model_dump(exclude_none=True)
-    except Refused as refusal:
-        return refuse(here.dead_letters, context.function_name, str(refusal), event)
+    detail = receive(Announcement, event).message.model_dump(exclude_none=True)
     telling = tell(event["detail-type"], detail, here.console)
     if telling is None:
         return {"told": [], "reason": f"{event['detail-type']} is not for people"}
