@@ -31,6 +31,7 @@ PROBE_PATIENCE = 5.0  # real seconds: a busy machine is no unhealthy target
 PERIOD = 60  # seconds of a datapoint of a metric
 KEPT_PERIODS = 24 * 60
 END = b"\r\n\r\n"
+HEALTH_CHECKER = b"ELB-HealthChecker/2.0"  # the user agent of a load balancer's checks
 
 
 @dataclass
@@ -71,16 +72,15 @@ class Server:
     fault: Fault = field(default_factory=dict)
     listener: asyncio.Server | None = None
     connections: set[asyncio.Transport] = field(default_factory=set)
-    health_path: bytes = b"/"  # where its target group asks for its health
 
     @property
     def delay(self) -> float:
         """Virtual seconds that an answer takes."""
         return float(self.fault.get("seconds", 30)) if self.fault.get("serving") == "slow" else 0.0
 
-    def status(self, path: bytes) -> int:
-        """The status code of an answer."""
-        checks = path == self.health_path
+    def status(self, request: bytes) -> int:
+        """The status code of an answer. Who checks its health says so, whatever the path."""
+        checks = HEALTH_CHECKER in request
         match self.fault.get("serving"):
             case "unhealthy" if checks:
                 return 503
@@ -241,10 +241,9 @@ class _Serving(asyncio.Protocol):
         server = self._server
         if server.dark or self.transport.is_closing():
             return
-        path = request.split(b" ", 2)[1]
         headers = f"x-image: {server.image}\r\nx-version: {server.version}\r\nx-zone: {server.zone}"
         body = {"instance": server.instance, "image": server.image, "version": server.version, "zone": server.zone}
-        self.transport.write(_response(server.status(path), json.dumps(body), headers))
+        self.transport.write(_response(server.status(request), json.dumps(body), headers))
 
 
 class Balancer:
@@ -272,7 +271,6 @@ class Balancer:
         """A target more: it gets requests once it has passed one check."""
         if self.targets.get(server.instance) and self.targets[server.instance].state != "draining":
             return
-        server.health_path = self.check.path.encode()
         target = self.targets[server.instance] = Target(server)
         target.watch = asyncio.get_running_loop().create_task(self._watch(target))
 
@@ -326,7 +324,7 @@ class Balancer:
         try:
             async with asyncio.timeout(PROBE_PATIENCE):
                 reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-                writer.write(f"GET {self.check.path} HTTP/1.1\r\nhost: target\r\n\r\n".encode())
+                writer.write(b"GET %b HTTP/1.1\r\nuser-agent: %b\r\n\r\n" % (self.check.path.encode(), HEALTH_CHECKER))
                 status = int((await reader.readline()).split()[1])
                 writer.close()
         except (OSError, IndexError, ValueError):

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from local import costs
+from local.client import Client
 from local.cloud import WORKLOAD_ACCOUNT
 from local.install import network
 from tests.e2e.driver import Driver
@@ -75,6 +76,11 @@ class Service:
         self.passes(version)
         return self.ended("Rollout Completed")
 
+    def approve(self, number: int, why: str) -> None:
+        """A person lets one of its rollouts through."""
+        detail = {"rollout": f"{self.id}-{number}", "why": why, "approved_by": "ann@example.com"}
+        self.mayfly.say("Rollout Approved", [detail])
+
     def gets_image(self) -> str:
         """Moves the channel to a new image; returns that."""
         image = self.gallery.image()
@@ -101,6 +107,11 @@ class Service:
     def record(self) -> Json:
         """Its record."""
         return self.read("service", self.id)
+
+    @property
+    def next(self) -> int:
+        """The number of its next rollout."""
+        return int(self.record["serial"]) + 1
 
     def rollout(self, number: int) -> Json:
         """The record of one of its rollouts."""
@@ -131,6 +142,10 @@ class Service:
 
         with self.cloud.hurry(FASTER):
             return self.mayfly.until(look, f"{rollout} has ended", lambda: self.stands(number), PATIENCE)
+
+    def used(self, rate: float) -> Client:
+        """Its users, while this is entered: so many requests in a real second."""
+        return Client(self.balancer["url"], connections=4, rate=rate)
 
     def quiet(self) -> None:
         """Waits until none of its alarms fires any more: nothing begins by itself before."""
@@ -221,6 +236,16 @@ class Service:
         name = self.outputs["AutoScalingGroupName"]
         found = self.cloud.workload_client("autoscaling").describe_instance_refreshes(AutoScalingGroupName=name)
         return list(found["InstanceRefreshes"])
+
+    def refreshed(self, status: str) -> bool:
+        """Whether its latest instance refresh has this status."""
+        return any(one["Status"] == status for one in self.refreshes()[:1])
+
+    def activities(self) -> list[str]:
+        """What its group did, or could not do, the latest first."""
+        name = self.outputs["AutoScalingGroupName"]
+        found = self.cloud.workload_client("autoscaling").describe_scaling_activities(AutoScalingGroupName=name)
+        return [f"{one['Description']} {one.get('StatusMessage', '')}" for one in found["Activities"]]
 
     def transitions(self, number: int) -> int:
         """What a rollout has cost, in state transitions."""

@@ -1,0 +1,117 @@
+"""What happens to production while it is rolled out, and what its users and owners notice of it: nothing is lost."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.e2e.driver import Driver
+from tests.e2e.services import FASTER, Service
+
+LOAD = 200
+"""Requests in a real second: three in a virtual one."""
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[Service]:
+    """The service of all the tests here, once it is made: that takes longest."""
+    return []
+
+
+@pytest.fixture
+def service(mayfly: Driver, kept: list[Service]) -> Iterator[Service]:
+    """A service that is whole, with no alarm firing, rolled out by the ordinary policy."""
+    if not kept:
+        kept.append(Service(mayfly))
+        kept[0].made()
+    service = kept[0].again(mayfly)
+    service.quiet()
+    yield service
+    service.configure()
+
+
+def test_an_alarm_that_fires_while_it_soaks_rolls_it_back(service: Service) -> None:
+    before, image, number = service.runs(), service.gallery.image(), service.next
+    service.configure(soak_minutes=10)
+    service.cloud.fault("workload", serving="errors", image=image)
+    with service.used(LOAD) as users:
+        service.gallery.promoted(image, "stable")
+        said = service.ended("Rollout Rolled Back", number)
+    assert "ErrorsAlarm" in said["reason"]
+    assert service.runs() == before
+    assert service.launched(image) == 1, "one checkpoint, one instance"
+    assert users.counts.statuses[500] == users.counts.errors > 0, "by the one that was bad, and by nothing else"
+
+
+@pytest.mark.parametrize("function", ["update-service", "replace-instances", "verify-service", "judge-rollout"])
+def test_a_function_that_dies_after_its_work_does_no_harm(service: Service, function: str) -> None:
+    number, done = service.next, len(service.refreshes())
+    service.cloud.fault("controller", function=f"mayfly-{function}", effect="die_after", times=1)
+    service.passes(f"3.0.{number}")
+    service.ended("Rollout Completed", number)
+    assert not service.cloud.faults("controller")[0]["times"], "it did die"
+    assert len(service.refreshes()) == done + 1, "nothing was replaced twice"
+    assert service.record["version"] == f"3.0.{number}"
+
+
+def test_missing_capacity_pauses_it_until_there_is_some(mayfly: Driver, service: Service) -> None:
+    before, number = service.runs(), service.next
+    service.cloud.watch_fewest()
+    with service.used(LOAD) as users:
+        service.cloud.fault("workload", no_capacity="*")
+        image = service.gets_image()
+        with service.cloud.hurry(FASTER):
+            mayfly.until(lambda: service.refreshed("InProgress"), "its refresh goes on")
+            mayfly.until(lambda: any("capacity" in line for line in service.activities()), "EC2 has refused")
+        assert service.runs() == before
+        service.cloud.clear_faults()
+        service.ended("Rollout Completed", number)
+    assert {image} == {image for image, _ in service.runs()}
+    assert service.balancer["fewest_healthy"] >= service.instances
+    assert users.counts.errors == 0
+
+
+def test_the_loss_of_a_zone_is_noticed_by_nobody(mayfly: Driver, service: Service) -> None:
+    """Forward or back, as the alarms say: in the end every instance is of one image, healthy, and they are enough."""
+    number, zones = service.next, sorted({one["AvailabilityZone"] for one in service.group["Instances"]})
+    before = service.runs()
+    with service.used(LOAD) as users:
+        image = service.gets_image()
+        with service.cloud.hurry(FASTER):
+            mayfly.until(lambda: users.counts.images[image] > 0, "the new image answers")
+        service.cloud.fault("workload", outage=zones[0])
+        ended = service.over(number)
+    assert ended["detail-type"] in ("Rollout Completed", "Rollout Rolled Back")
+    assert {image for image, _ in service.runs()} in ({image}, {image for image, _ in before})
+    assert len(service.members()) >= service.instances
+    assert {one["AvailabilityZone"] for one in service.group["Instances"]} <= set(zones[1:])
+    assert users.counts.failed == 0
+
+
+def test_a_person_lets_it_through(mayfly: Driver, service: Service) -> None:
+    service.configure(when="approved")
+    number = service.next
+    image = service.gets_image()
+    asked = mayfly.until(lambda: service.said("Rollout Awaiting Approval"), "approval is asked for")
+    assert (asked["rollout"], asked["to"]["image"]) == (f"{service.id}-{number}", image)
+    assert service.look()["action"] == "awaiting approval"
+    service.approve(number, "looks good")
+    service.ended("Rollout Completed", number)
+    assert {image} == {image for image, _ in service.runs()}
+    assert ("approved", f"{service.id}-{number}: looks good") in mayfly.history(service.record)
+
+
+def test_it_waits_for_its_maintenance_window(mayfly: Driver, service: Service) -> None:
+    now = datetime.fromisoformat(service.now)
+    opens = now.replace(minute=0, second=0) + timedelta(hours=2)
+    days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    window = {"days": days, "start": f"{opens:%H:%M}", "end": f"{opens + timedelta(hours=2):%H:%M}"}
+    service.configure(window=window)
+    number = service.next
+    service.passes("6.0.0")
+    mayfly.until(lambda: service.rollout(number), "it is known")
+    assert service.look()["action"] == "awaiting window"
+    service.cloud.advance((opens - now).total_seconds())
+    service.look()
+    service.ended("Rollout Completed", number)
+    assert service.record["version"] == "6.0.0"
