@@ -641,12 +641,13 @@ def capacity_reason(instance_type: str, zone: str) -> str:
 
 def _install_outputs() -> None:
     """moto makes missing resources when it is asked for a stack's outputs. On AWS a stack has outputs once it
-    is complete."""
+    is complete, and keeps them while it is updated."""
     outputs: Any = Stack.outputs
 
     def finished_outputs(stack: Stack) -> list[dict[str, Any]] | None:
-        done = re.fullmatch(r"(CREATE|UPDATE|UPDATE_ROLLBACK)_COMPLETE", stack.status)
-        return outputs.fget(stack) if done else None
+        if re.fullmatch(r"(CREATE|UPDATE|UPDATE_ROLLBACK)_COMPLETE", stack.status):
+            return outputs.fget(stack)  # type: ignore[no-any-return]
+        return getattr(stack, "outputs_before", None) if stack.status.startswith("UPDATE_") else None
 
     replace(Stack, outputs=property(finished_outputs))
 

@@ -89,6 +89,7 @@ class Updates:
                 message=f"Stack:{stack.stack_id} was not created by CreateStack: it has no update here"
             )
         life.request = Request(client_request_token=token)
+        stack.outputs_before = stack.outputs  # type: ignore[attr-defined]
         self._stacks.status(life, "UPDATE_IN_PROGRESS", "User Initiated")
         fault = self._stacks.faults.take("stack", stack="update", environment=life.environment) or {}
         before.parameters = _effective(stack)

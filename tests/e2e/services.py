@@ -81,6 +81,34 @@ class Service:
         detail = {"rollout": f"{self.id}-{number}", "why": why, "approved_by": "ann@example.com"}
         self.mayfly.say("Rollout Approved", [detail])
 
+    def odd_instance(self) -> str:
+        """Somebody makes a version of the launch template by hand, and has an instance launched from it; its id."""
+        autoscaling, group = self.cloud.workload_client("autoscaling"), self.group
+        template, was = group["LaunchTemplate"]["LaunchTemplateId"], group["LaunchTemplate"]["Version"]
+        made = self.cloud.workload_client("ec2").create_launch_template_version(
+            LaunchTemplateId=template, SourceVersion=was, LaunchTemplateData={"InstanceType": "t3.large"}
+        )
+        version = str(made["LaunchTemplateVersion"]["VersionNumber"])
+
+        def launch(version: str) -> None:
+            autoscaling.update_auto_scaling_group(
+                AutoScalingGroupName=group["AutoScalingGroupName"],
+                LaunchTemplate={"LaunchTemplateId": template, "Version": version},
+            )
+
+        def look() -> str | None:
+            members = self.group["Instances"]
+            return next((one["InstanceId"] for one in members if one["LaunchTemplate"]["Version"] == version), None)
+
+        launch(version)
+        autoscaling.terminate_instance_in_auto_scaling_group(
+            InstanceId=group["Instances"][0]["InstanceId"], ShouldDecrementDesiredCapacity=False
+        )
+        with self.cloud.hurry(FASTER):
+            found = self.mayfly.until(look, "it is launched")
+        launch(was)
+        return found
+
     def gets_image(self) -> str:
         """Moves the channel to a new image; returns that."""
         image = self.gallery.image()

@@ -115,3 +115,26 @@ def test_it_waits_for_its_maintenance_window(mayfly: Driver, service: Service) -
     service.look()
     service.ended("Rollout Completed", number)
     assert service.record["version"] == "6.0.0"
+
+
+def test_no_instance_gets_older_than_agreed(service: Service) -> None:
+    service.configure(max_days=1)
+    before, members, number = service.runs(), service.members(), service.next
+    service.cloud.advance(86400)
+    assert service.look()["action"] == "start"
+    assert service.ended("Rollout Completed", number)["cause"] == "age"
+    assert service.runs() == before
+    assert not service.members() & members
+
+
+def test_what_was_changed_by_hand_is_said_and_replaced(mayfly: Driver, service: Service) -> None:
+    template, number = service.group["LaunchTemplate"], service.next
+    by_hand = service.odd_instance()
+    assert service.look()["action"] == "nothing"
+    assert any(by_hand in line for line in service.record["odd"])
+    service.configure(drift="replace")
+    service.look()
+    assert service.ended("Rollout Completed", number)["cause"] == "drift"
+    assert {version for _, version in service.runs()} == {template["Version"]}
+    assert by_hand not in service.members()
+    assert service.group["LaunchTemplate"] == template

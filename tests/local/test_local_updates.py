@@ -43,6 +43,7 @@ def test_a_new_code_version_makes_one_more_version_of_the_same_launch_template(s
     template, before = service.output("LaunchTemplateId"), instances(service)
     service.begin_update(CodeVersion="2.0")
     assert service.toys.described(service.stack)["StackStatus"] == "UPDATE_IN_PROGRESS"
+    assert service.output("LatestLaunchTemplateVersion") == "1"
     described = service.toys.stack_becomes(service.stack, "UPDATE_COMPLETE")
     assert service.output("LaunchTemplateId") == template
     assert service.output("LatestLaunchTemplateVersion") == "2"
