@@ -1,5 +1,6 @@
 """Has an environment's stack created, and settles the wait at once where nothing is left to wait for."""
 
+import hashlib
 from datetime import datetime
 from typing import Any
 
@@ -55,7 +56,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             order.environment, order.application, here.controller, moment(record["deadline"]), moment(record["ceiling"])
         ),
         f"arn:aws:iam::{order.account}:role/{here.stack_role}",
-        request=token,
+        # A task token is longer than CloudFormation's may be.
+        request=hashlib.sha256(token.encode()).hexdigest(),
     )
     if stack_id is None:
         stack_id = look_again(here, order, workload, token)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mayfly.aws import clients, executions, refreshes, services, stacks
+from mayfly.aws import clients, executions, refreshes, services
 from mayfly.aws.letters import door
 from mayfly.aws.records import Conflict, Entry, Records
 from mayfly.domain import tags
@@ -43,7 +43,7 @@ def of_stack(here: Settings, said: StackStatus) -> dict[str, Any]:
     """A stack was made or updated, or could not be."""
     record = waiting_for(here, environment_of(said.stack_id))
     waiting = record.get("waiting") or {}
-    mine = waiting and said.request == stacks.token(request(record["id"], waiting["for"]))
+    mine = waiting and said.request == request(record["id"], waiting["for"])
     reply = stack_answer(said.details.status, said.details.reason) if mine else None
     if reply is None:
         return {"stack": said.stack_id, "resumed": False, "reason": NOBODY}

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from mayfly.aws import stacks
 from mayfly.domain.rollout import request
 from tests.integration.world import (
     CONTROLLER,
@@ -377,7 +376,7 @@ class TestTheStack:
     def test_a_lost_event_is_made_up_for_by_a_look(self, standing: World) -> None:
         self.prepared(standing)
         (plan,) = plans(standing)
-        mine = stacks.token(request(SECOND, "prepare"))
+        mine = request(SECOND, "prepare")
         standing.wire.answer("DescribeStackEvents", StackEvents=[{"ClientRequestToken": mine}])
         standing.call("update_service", step(plan, "prepare", NEXT_TOKEN))
         assert len(standing.wire.heard("UpdateStack")) == 1, "it was not asked twice"
@@ -537,7 +536,7 @@ class TestHearing:
     def of_stack(self, name: str, status: str, reason: str = "") -> Json:
         arn = f"arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-{SERVICE}/1"
         event = of_the_stack(arn, status, reason)
-        event["detail"]["client-request-token"] = stacks.token(request(SECOND, name))  # type: ignore[arg-type]
+        event["detail"]["client-request-token"] = request(SECOND, name)  # type: ignore[arg-type]
         return event
 
     def test_an_update_resumes_the_step_that_asked_for_it(self, waiting: World) -> None:

@@ -1,6 +1,8 @@
 """Rollouts: what is decided about a permanent environment, and what the steps of one say."""
 
+import re
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Any, get_args
 
 import botocore.session
@@ -20,6 +22,7 @@ from mayfly.messages import RolloutPolicy
 
 type Json = dict[str, Any]
 
+ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)  # a Tuesday
 CONTROLLER = "111111111111/us-east-1/mayfly"
 
@@ -344,7 +347,14 @@ class TestTheStack:
 
     def test_each_step_asks_under_a_name_of_its_own(self) -> None:
         steps = get_args(rollout.Step.__value__)
-        assert len({rollout.request("web-production-1", step) for step in steps}) == len(steps)
+        names = {rollout.request("a-name-of-20-letters-operations1234-99999", step) for step in steps}
+        assert len(names) == len(steps)
+        assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,127}", name) for name in names), (
+            "as CloudFormation wants it"
+        )
+
+    def test_its_events_are_picked_by_that_name(self) -> None:
+        assert f"client-request-token: [prefix: {rollout.REQUEST}]" in (ROOT / "template.yaml").read_text()
 
 
 def a_member(**more: Any) -> Member:

@@ -73,7 +73,7 @@ def bring(workload: "Workload", wish: Wish, again: bool) -> Answer | None:
     ours = is_ours(wish.service, wish.controller, stack.tags, tags.SERVICE)
     if not ours.granted:
         raise NotOurs(f"{stack.id} stands already: {ours.reason}")
-    if again and stacks.last_request(workload, stack.id) == stacks.token(wish.request):
+    if again and stacks.last_request(workload, stack.id) == wish.request:
         return explained(workload, stack.id, stack_answer(stack.status, stack.status_reason))
     if stack.status not in READY:
         going_on = stack.status.endswith("_IN_PROGRESS")

@@ -1,6 +1,5 @@
 """Environments as CloudFormation stacks, and the instances in them, seen through one workload account."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,8 +64,9 @@ def create(
     can be named. A rollback would only take longer.
 
     Args:
-        request: any text that is this request's own. CloudFormation answers the same request again like the first
-            time, so that a lost reply is no harm; another one it tells that the stack stands already.
+        request: this request's own token, of letters, digits and hyphens, 128 at most. CloudFormation answers the same
+            request again like the first time, so that a lost reply is no harm; another one it tells that the stack
+            stands already. Its events bring the token back.
         permanent: whether its termination protection is on from its first moment.
     """
     errors = workload.cloudformation.exceptions
@@ -79,17 +79,12 @@ def create(
             RoleARN=stack_role_arn,
             OnFailure="DO_NOTHING",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-            ClientRequestToken=token(request),
+            ClientRequestToken=request,
             EnableTerminationProtection=permanent,
         )
     except (errors.AlreadyExistsException, errors.TokenAlreadyExistsException):
         return None
     return reply["StackId"]
-
-
-def token(request: str) -> str:
-    """The token under which CloudFormation knows a request, and which its events bring back."""
-    return hashlib.sha256(request.encode()).hexdigest()
 
 
 def update(
@@ -113,7 +108,7 @@ def update(
             Parameters=_given(parameters),
             RoleARN=role_arn,
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-            ClientRequestToken=token(request),
+            ClientRequestToken=request,
             **given,
         )
     except workload.cloudformation.exceptions.TokenAlreadyExistsException:

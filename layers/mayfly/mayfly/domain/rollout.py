@@ -294,10 +294,14 @@ def stack_answer(status: str, why: str = "") -> Answer | None:
     return None
 
 
+REQUEST = "rollout-"
+"""What the tokens of all rollouts' requests begin with: by it the rule in the template picks their events."""
+
+
 def request(rollout: str, step: Step) -> str:
     """The token of a step's request to CloudFormation, whose events bring it back: the event of another step, or of a
     person's update, is not this one's."""
-    return f"{rollout}-{step.replace(' ', '-')}"
+    return f"{REQUEST}{rollout}-{step.replace(' ', '-')}"
 
 
 @dataclass(frozen=True, slots=True)
