@@ -81,6 +81,7 @@ def test_a_version_that_fails_to_boot_is_rolled_back(mayfly: Driver, kept: dict[
 
 def test_lost_and_doubled_events_and_throttled_calls_do_no_harm(mayfly: Driver, kept: dict[str, Any]) -> None:
     service: Service = kept["service"].again(mayfly)
+    service.configure(limit_minutes=40)  # an eighth of it passes before it looks without an event
     events = "EC2 Auto Scaling Instance Refresh *"
     service.cloud.fault("workload", event=events, effect="lose", environment=f"{service.id}*")
     service.cloud.fault("workload", event="UPDATE_COMPLETE", effect="duplicate", environment=f"{service.id}*")
