@@ -12,14 +12,21 @@ from mayfly.domain.identity import environment_id, release_id
 
 Json = dict[str, Any]
 
-CASES = [(1, 60), (1, 24 * 3600), (45, 60), (45, 24 * 3600), (200, 24 * 3600)]
-"""Instances and lifetime in seconds. Each life is ended by its deadline, the clock being moved there."""
+CASES = [
+    (1, 60, "deadline"),
+    (1, 24 * 3600, "deadline"),
+    (45, 60, "deadline"),
+    (45, 24 * 3600, "deadline"),
+    (45, 24 * 3600, "tests"),
+    (200, 24 * 3600, "deadline"),
+]
+"""Instances, lifetime in seconds, and what ends it. The clock is moved to a deadline."""
 PATIENCE_SECONDS = 120
 
 
 def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
     """Lives through every case, one after the other."""
-    for number, (instances, lifetime) in enumerate(CASES):
+    for number, (instances, lifetime, ended_by) in enumerate(CASES):
         application = f"bench-{number}"
         configuration = {
             "owner": "bench",
@@ -31,19 +38,26 @@ def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
             "suites": [{"name": "only"}],
         }
         configure(cloud, application, configuration)
-        pushed = {"application": application, "version": "1", "artifact": "none"}
-        event = {"Source": "bench", "DetailType": "Code Version Pushed", "EventBusName": "mayfly"}
-        cloud.client("events").put_events(Entries=[event | {"Detail": json.dumps(pushed)}])
+        _say(cloud, "Code Version Pushed", {"application": application, "version": "1", "artifact": "none"})
         environment = environment_id(release_id(application, "1", 1), "only")
         _reach(cloud, installation, environment, "awaiting tests")
-        cloud.advance(lifetime)
+        if ended_by == "tests":
+            _say(cloud, "Test Finished", {"environment": environment, "outcome": "passed"})
+        else:
+            cloud.advance(lifetime)
         _reach(cloud, installation, environment, "terminated")
         _ended(cloud, installation, environment)
         life = costs.life(
             cloud, installation.outputs["EnvironmentMachine"], installation.outputs["TableName"], environment
         )
         kept = ("state_transitions", "lambda_invocations", "billed_ms", "workload_calls", "cost_usd", "instances_left")
-        yield {"instances": instances, "lifetime_s": lifetime} | {key: life[key] for key in kept}
+        case = {"instances": instances, "lifetime_s": lifetime, "ended_by": ended_by}
+        yield case | {key: life[key] for key in kept}
+
+
+def _say(cloud: LocalCloud, what: str, detail: Json) -> None:
+    entry = {"Source": "bench", "DetailType": what, "EventBusName": "mayfly", "Detail": json.dumps(detail)}
+    cloud.client("events").put_events(Entries=[entry])
 
 
 def _reach(cloud: LocalCloud, installation: Installation, environment: str, stage: str) -> None:
