@@ -9,6 +9,7 @@ from rich.console import Console
 
 from local import costs, users
 from local.cloud import CloudError, LocalCloud
+from local.demo_rollout import SERVICE, declare
 from local.install import ROOT, Installation, install
 
 
@@ -25,11 +26,15 @@ def main() -> int:
                 status.update(text)
 
             installation = install(cloud, step)
+            declare(cloud, warmup_seconds=15)  # nobody hurries time here
             environ = write_environ(cloud, installation)
             status.stop()
             console.print(f"\nThe local cloud is up. In another terminal:\n\n    . {environ}\n", highlight=False)
-            console.print("    aws events put-events --entries file://events/code_version_pushed.json")
-            console.print("    aws events put-events --entries file://events/test_finished.json\n")
+            console.print("    mayfly push webshop 1.4.2 s3://artifacts/webshop-1.4.2.tgz --watch")
+            console.print("    mayfly result webshop-1-4-2-359f67ef-smoke passed\n")
+            console.print(
+                f"The first version that passes all its suites makes {SERVICE}, each later one rolls it out.\n"
+            )
             console.print(f"The console: {cloud.console_url}/")
             console.print(f"Sign in as {', '.join(users.PEOPLE)}; the password is {users.PASSWORD}\n")
             console.print("Ctrl-C ends it and all that it started. What happens in it:")
@@ -43,7 +48,8 @@ def main() -> int:
 
 
 def write_environ(cloud: LocalCloud, installation: Installation) -> str:
-    """Writes the variables for `aws`, `sam` and boto3 to a file that a shell can read; returns its name."""
+    """Writes the variables for `mayfly`, `aws`, `sam` and boto3, and the way to them, to a file that a shell can read;
+    returns its name."""
     # `sam local invoke` reads these as they are, and the stack's outputs are handy besides.
     variables = (
         cloud.environ
@@ -51,7 +57,8 @@ def write_environ(cloud: LocalCloud, installation: Installation) -> str:
         | {f"MAYFLY_{key}": value for key, value in installation.outputs.items()}
     )
     file = ROOT / ".local" / "environ"
-    file.write_text("".join(f"export {key}='{value}'\n" for key, value in variables.items()))
+    lines = [f"export {key}='{value}'\n" for key, value in variables.items()]
+    file.write_text("".join([*lines, f"export PATH='{ROOT}/.venv/bin':\"$PATH\"\n"]))
     return str(file.relative_to(ROOT))
 
 

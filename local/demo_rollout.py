@@ -27,9 +27,10 @@ def configuration() -> Json:
     return dict(json.loads((ROOT / "applications" / f"{APPLICATION}.json").read_text()))
 
 
-def declare(cloud: LocalCloud) -> None:
+def declare(cloud: LocalCloud, warmup_seconds: int = 90) -> None:
     """Gives the application a permanent environment. The next release that passes makes it."""
-    timing = {"GraceSeconds": "60", "WarmupSeconds": "90", "UnhealthyMinutes": "3", "DrainSeconds": "10"}
+    timing = {"GraceSeconds": "60", "UnhealthyMinutes": "3", "DrainSeconds": "10"}
+    timing["WarmupSeconds"] = str(warmup_seconds)
     production = {"name": "production", "instance_count": INSTANCES, "parameters": network(cloud) | timing}
     production["rollout"] = {"soak_minutes": 1}
     configure(cloud, APPLICATION, configuration() | {"permanent": [production]})

@@ -349,7 +349,10 @@ def judge(failure: str, creation: bool, verified: str) -> tuple[Outcome, str]:
         verified: what is not as it should be in the end, "" where all is.
     """
     if not failure and not verified:
-        return "completed", "every instance is replaced, healthy, and as the blueprint says"
+        return (
+            "completed",
+            f"every instance is {'made' if creation else 'replaced'}, healthy, and as the blueprint says",
+        )
     if failure and not verified and not creation:
         return "rolled back", failure
     return "failed", "; ".join(part for part in (failure, verified) if part)
