@@ -10,7 +10,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from local.cloud import CONTROLLER_ACCOUNT, REGION, WORKLOAD_ACCOUNT, LocalCloud
+from local.cloud import CONTROLLER_ACCOUNT, REGION, LocalCloud
+from local.install import ROOT
 from mayfly.domain.moment import text
 
 type Json = dict[str, Any]
@@ -48,20 +49,9 @@ def calls(cloud: LocalCloud) -> Json:
 
 def configure(cloud: LocalCloud) -> None:
     """A family whose images are all too young to be retired."""
-    configuration = {
-        "owner": "bench@example.com",
-        "account": WORKLOAD_ACCOUNT,
-        "region": REGION,
-        "base": {"owner": "amazon", "name": "amzn-*"},
-        "subnet": "subnet-0123456789abcdef0",
-        "security_groups": ["sg-0123456789abcdef0"],
-        "instance_profile": "mayfly-builder",
-        "puppet": {"mode": "agent", "server": "puppet.example.com"},
-        "logs": "s3://logs-of-bakes/logs",
-        "checks": [{"name": "boots", "command": "true"}],
-    }
     name = f"/mayfly/families/{FAMILY}"
-    cloud.client("ssm").put_parameter(Name=name, Value=json.dumps(configuration), Type="String", Overwrite=True)
+    value = (ROOT / "tests" / "families" / "plain.json").read_text()
+    cloud.client("ssm").put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
 
 
 def launch(cloud: LocalCloud) -> str:

@@ -265,6 +265,12 @@ class LocalCloud:
         and `fewest_healthy`, the fewest healthy targets since `watch_fewest`."""
         return dict(self._call("workload", "GET", "balancers"))
 
+    def is_calm(self, stack: str) -> bool:
+        """Whether a stack of the workload account has alarms, and all of them are OK."""
+        alarms = self.workload_client("cloudwatch").describe_alarms()["MetricAlarms"]
+        mine = [alarm["StateValue"] for alarm in alarms if alarm["AlarmName"].startswith(f"{stack}-")]
+        return bool(mine) and set(mine) == {"OK"}
+
     def watch_fewest(self) -> None:
         """Count the fewest healthy targets anew."""
         self._call("workload", "DELETE", "fewest-healthy")

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from local import costs, demo_images, demo_rollout, users
 from local.cloud import LocalCloud
+from local.demo_screen import wait
 from local.install import ROOT, Installation, install
 from mayfly.domain.cost import list_prices
 from mayfly.domain.identity import environment_id, release_id
@@ -33,7 +34,6 @@ Json = dict[str, Any]
 
 STAGES = ("planned", "creating", "ready", "awaiting tests", "terminating", "terminated")
 SHOWN = {"creating": "building", "awaiting tests": "testing", "terminated": "gone"}
-PATIENCE_SECONDS = 90
 NEXT_VERSION = "1.5.0"
 
 
@@ -128,23 +128,6 @@ def _instances(counts: dict[str, int], record: Json) -> str:
 def _since(began: datetime, then: datetime) -> str:
     seconds = max(0, round((then - began).total_seconds()))
     return f"+{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-
-
-def wait(live: Live, story: Story, over: Any, what: str) -> None:
-    """Looks until `over` holds.
-
-    Raises:
-        TimeoutError: it does not within PATIENCE_SECONDS.
-    """
-    until = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        story.look()
-        live.update(story.screen(), refresh=True)
-        if over():
-            return
-        if time.monotonic() > until:
-            raise TimeoutError(f"{what} did not happen within {PATIENCE_SECONDS} s; see .local/*.log")
-        time.sleep(0.25)
 
 
 def tell(console: Console, cloud: LocalCloud, installation: Installation) -> Story:

@@ -1,7 +1,6 @@
 """The demo's second chapter: a new image is baked, proves itself and is promoted, and the next environments boot it."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from local import costs
 from local.cloud import REGION, LocalCloud
+from local.demo_screen import wait
 from local.install import ROOT
 from mayfly.domain.identity import environment_id, release_id
 
@@ -23,7 +23,6 @@ Json = dict[str, Any]
 FAMILY = "base"
 STAGES = ("planned", "building", "imaging", "proven")
 PROOF = ("creating", "awaiting tests", "terminated")
-PATIENCE_SECONDS = 120
 
 
 class Images:
@@ -51,11 +50,17 @@ class Images:
         return costs.read_record(self.cloud, self.outputs["TableName"], key)
 
     def look(self) -> None:
-        """Reads the records. These looks are the demo's own."""
+        """Reads the records. These looks are the demo's own.
+
+        Raises:
+            RuntimeError: the bake was rejected; says why.
+        """
         name = self.bake.get("id") or self.read(f"family#{FAMILY}").get("bake", "")
         self.bake = self.read(f"bake#{name}") if name else {}
         self.proof = self.read(f"environment#{name}-proof") if name else {}
         self.channels = {each: self.read(f"channel#{FAMILY}/{each}") for each in self.channels}
+        if self.bake.get("stage") in ("rejected", "superseded"):
+            raise RuntimeError(f"the bake was {self.bake['stage']}: {self.bake.get('reason')}")
 
     def say(self, text: str) -> None:
         """One line of the story."""
@@ -160,26 +165,6 @@ def booted(cloud: LocalCloud, environments: list[str]) -> Counter[str]:
     return Counter(
         instance["ImageId"] for page in pages for group in page["Reservations"] for instance in group["Instances"]
     )
-
-
-def wait(live: Live, story: Images, over: Callable[[], bool], what: str) -> None:
-    """Looks until `over` holds.
-
-    Raises:
-        RuntimeError: the bake was rejected; says why.
-        TimeoutError: it does not within PATIENCE_SECONDS.
-    """
-    until = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        story.look()
-        live.update(story.screen(), refresh=True)
-        if over():
-            return
-        if story.bake.get("stage") in ("rejected", "superseded"):
-            raise RuntimeError(f"the bake was {story.bake['stage']}: {story.bake.get('reason')}")
-        if time.monotonic() > until:
-            raise TimeoutError(f"{what} did not happen within {PATIENCE_SECONDS} s; see .local/*.log")
-        time.sleep(0.25)
 
 
 def _say(story: Images, what: str, detail: Json) -> None:

@@ -47,7 +47,11 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
         cloud.client("events").put_events(Entries=[entry | {"Detail": json.dumps(detail)}])
 
     with console.status(f"{SERVICE} is made: {INSTANCES} instances over three zones"), cloud.hurry(MAKING):
-        _until(lambda: read(f"service#{SERVICE}").get("stage") == "steady" and _is_calm(cloud), f"{SERVICE} is steady")
+        # Its alarms fire while it is new and not all of it is healthy yet: nothing is rolled out before they are over.
+        _until(
+            lambda: read(f"service#{SERVICE}").get("stage") == "steady" and cloud.is_calm(f"mayfly-{SERVICE}"),
+            f"{SERVICE} is steady",
+        )
     number = read(f"service#{SERVICE}")["serial"] + 1
     release = release_id(APPLICATION, VERSION, 1)
     tested = {environment_id(release, suite["name"]) for suite in configuration()["suites"]}
@@ -73,13 +77,6 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
         "stage": read(f"rollout#{SERVICE}-{number}")["stage"],
         "state_transitions": costs.state_transitions(history),
     }
-
-
-def _is_calm(cloud: LocalCloud) -> bool:
-    """Whether none of its alarms fires: they do while it is new and not all of it is healthy yet."""
-    alarms = cloud.workload_client("cloudwatch").describe_alarms()["MetricAlarms"]
-    mine = [one["StateValue"] for one in alarms if one["AlarmName"].startswith(f"mayfly-{SERVICE}-")]
-    return bool(mine) and set(mine) == {"OK"}
 
 
 def _until(over: Callable[[], bool], what: str) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from local import users
-from local.cloud import CONTROLLER_ACCOUNT, LocalCloud
+from local.cloud import CONTROLLER_ACCOUNT, WORKLOAD_ACCOUNT, LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent
 STACK = "mayfly"
 WORKLOAD_STACK = "workload-account-of-mayfly"
 """Does not begin with `mayfly-`: what Mayfly may delete does."""
 PARAMETERS = "/mayfly"
+_LOCALLY = ("--config-env", "local")
 
 type Say = Callable[[str], None]
 
@@ -42,7 +43,7 @@ def install(cloud: LocalCloud, say: Say = print) -> Installation:
         say("sam build")
         _sam(cloud, "build")
         say("sam deploy, with IAM enforced")
-        _sam(cloud, "deploy", "--config-env", "local")
+        _sam(cloud, "deploy", *_LOCALLY)
     say("workload account: its role and its rule")
     _workload_account(cloud)
     outputs = _outputs(cloud)
@@ -63,6 +64,19 @@ def install(cloud: LocalCloud, say: Say = print) -> Installation:
         checks = [{**check, "stdout": None} for check in family["checks"]]
         configure_family(cloud, file.stem, family | {"checks": checks})
     return Installation(outputs, image)
+
+
+def deploy_with(cloud: LocalCloud, **parameters: str) -> dict[str, str]:
+    """Deploys what was built once more, with other parameters of the template; returns the stack's outputs.
+
+    Raises:
+        RuntimeError: it failed; its output is in the message.
+    """
+    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    with _alone():
+        accounts = f"WorkloadAccounts={WORKLOAD_ACCOUNT}"  # what the command line says takes the place of all
+        _sam(cloud, "deploy", *_LOCALLY, "--parameter-overrides", accounts, *overrides)
+    return _outputs(cloud)
 
 
 def installed(cloud: LocalCloud) -> Installation:

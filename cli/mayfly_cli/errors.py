@@ -10,7 +10,7 @@ class Failed(click.ClickException):
 
 
 class NotFound(click.ClickException):
-    """There is no such installation, environment, release or bake."""
+    """There is no such installation, environment, release, bake, service or rollout."""
 
     exit_code = 3
 

@@ -82,7 +82,8 @@ class Installation:
         """
         record = self.records(kind).get(identity)
         if record is None:
-            raise NotFound(f"There is no {kind} {identity!r} in the installation {self.stack!r}. See `mayfly list`.")
+            where = "services" if kind in ("service", "rollout") else "list"
+            raise NotFound(f"There is no {kind} {identity!r} in the installation {self.stack!r}. See `mayfly {where}`.")
         return record
 
     def say(self, what: str, message: Message) -> str:

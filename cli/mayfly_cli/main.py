@@ -66,7 +66,7 @@ def command(function: Command) -> click.Command:
     return main.command(function.__name__.rstrip("_").replace("_", "-"), epilog=EXIT_CODES)(run)
 
 
-def known(kind: Any) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+def known(*kinds: Any) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
     """Completes the names of what lives."""
 
     def complete(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -75,7 +75,7 @@ def known(kind: Any) -> Callable[[click.Context, click.Parameter, str], list[Com
         try:
             options = ctx.params
             installation = find(options.get("stack") or "mayfly", options.get("profile"), options.get("region"))
-            names = sorted(record["id"] for record in installation.records(kind).live())
+            names = sorted(record["id"] for kind in kinds for record in installation.records(kind).live())
         except Exception:  # nobody wants to read of an error while typing
             return []
         return [CompletionItem(name) for name in names if name.startswith(begun)]
@@ -206,12 +206,12 @@ def remembered(installation: Installation, at: datetime, days: int | None) -> li
 
 
 @command
-@click.argument("name", shell_complete=known("release"))
+@click.argument("name", shell_complete=known("release", "rollout"))
 @click.option("--timeout", type=click.IntRange(0), help="Minutes after which to give up; never where it is left out.")
 def watch(installation: Installation, as_json: bool, name: str, timeout: int | None) -> None:
-    """Follow a release, an environment or a bake to its end.
+    """Follow a release, an environment, a bake or a rollout to its end.
 
-    Exits with 0 where its tests passed (or the image was proven), and with 1 where not.
+    Exits with 0 where its tests passed, the image was proven or the rollout completed, and with 1 where not.
     """
     end_of(installation, name, as_json, timeout)
 
@@ -225,7 +225,8 @@ def end_of(installation: Installation, name: str, as_json: bool, timeout: int | 
     passed = watching.went_well(watched.kind, record)
     said = watching.summary(watched.kind, record)
     parts = [show.environment(part, now()) for part in watched.parts(record)]
-    show.answer(as_json, {"id": name, "kind": watched.kind, "passed": passed, "reason": said, "environments": parts})
+    shown = {"id": name, "kind": watched.kind, "passed": passed, "reason": said, "environments": parts}
+    show.answer(as_json, shown | ({"rollout": show.rollout(record)} if watched.kind == "rollout" else {}))
     if not as_json:
         click.echo(f"{name} {said}")
     raise SystemExit(0 if passed else 1)
@@ -425,6 +426,106 @@ def move(installation: Installation, as_json: bool, family: str, channel: str, w
     show.answer(as_json, {"accepted": True, "family": family, "channel": channel, "image": moved.image, "move": name})
     if not as_json:
         click.echo(f"{channel} of {family} points to {moved.image}")
+
+
+# ---- permanent environments -------------------------------------------------------------------------------------
+
+
+@command
+@click.argument("service", required=False, shell_complete=known("service"))
+def services(installation: Installation, as_json: bool, service: str | None) -> None:
+    """Show permanent environments, and their rollouts of the last 30 days."""
+    from mayfly.domain.moment import text
+    from mayfly_cli import show
+
+    at, rollouts = now(), installation.records("rollout")
+    found = [installation.find("service", service)] if service else list(installation.records("service").live())
+    standing = [show.service(record) for record in sorted(found, key=lambda each: str(each["id"]))]
+    begun = {record["id"]: record for record in (*rollouts.recent(at, 30), *rollouts.live())}
+    newest = sorted(begun.values(), key=lambda each: str(each["planned_at"]), reverse=True)
+    shown = [show.rollout(each) for each in newest if service in (None, each["service"])]
+    show.answer(
+        as_json,
+        {"now": text(at), "services": standing, "rollouts": shown},
+        show.services(standing, at),
+        show.rollouts(shown),
+    )
+
+
+@command
+@click.argument("rollout", shell_complete=known("rollout"))
+@why_option
+def approve(installation: Installation, as_json: bool, rollout: str, why: str) -> None:
+    """Let ROLLOUT begin that waits for a person, or have one tried again that went badly."""
+    from mayfly.messages import RolloutApproved
+
+    message = RolloutApproved(rollout=rollout, why=why, approved_by=installation.who)
+    record = installation.find("rollout", rollout)
+    if record["stage"] not in ("awaiting approval", "awaiting kill switch", "rolled back", "failed"):
+        raise Failed(
+            f"{rollout} is {record['stage']}: nobody has to approve it. "
+            f"What waits for something else is started by: mayfly roll-out {record['service']}"
+        )
+    decided(installation, as_json, record["service"], "Rollout Approved", message, "approved")
+
+
+@command
+@click.argument("service", shell_complete=known("service"))
+@click.option("--back", is_flag=True, help="One step back: to exactly what it had before.")
+@why_option
+def roll_out(installation: Installation, as_json: bool, service: str, back: bool, why: str) -> None:
+    """Roll SERVICE out now: to what is wanted of it, or to new instances of the same.
+
+    Waits for no approval, window or alarm that fires already; only for the kill switch.
+    """
+    from mayfly.messages import RolloutRequested
+
+    to: Any = "previous" if back else "latest"
+    message = RolloutRequested(service=service, to=to, why=why, requested_by=installation.who)
+    decided(installation, as_json, service, "Rollout Requested", message, f"asked for {to}")
+
+
+def decided(installation: Installation, as_json: bool, service: str, what: str, message: Message, noted: str) -> None:
+    """Puts a request about a service on the bus, waits until its history tells what was decided, and prints that.
+
+    Args:
+        noted: what the history calls the request.
+
+    Raises:
+        Failed: there is nothing to roll out; the history says why.
+    """
+    from mayfly_cli import show
+    from mayfly_cli.installation import until
+
+    who, before = installation.who, len(installation.find("service", service).get("history", []))
+    installation.say(what, message)
+
+    def look() -> tuple[str, str] | None:
+        record = installation.find("service", service)
+        lines = iter(record.get("history", [])[before:])
+        if not any((line["who"], line["what"]) == (who, noted) for line in lines):
+            return None
+        after = (line for line in lines if line["who"] == "plan" and line["what"] != "release passed")
+        return next(((line["what"], line["why"]) for line in after), None) or unchanged(record)
+
+    stage, said = until(look, f"what was decided about {service}, in its history")
+    if stage == "not wanted any more":
+        raise Failed(f"{service}: {said}")
+    rollout, _, reason = said.partition(": ")
+    stage = "running" if stage == "rollout started" else stage
+    show.answer(as_json, {"accepted": True, "service": service, "rollout": rollout, "stage": stage, "why": reason})
+    if not as_json:
+        click.echo(f"{rollout} is {stage}: {reason}\nTo follow it: mayfly watch {rollout}")
+
+
+def unchanged(record: Json) -> tuple[str, str] | None:
+    """Where a request waits without a line of its own: for the rollout that runs, or with what waits already."""
+    if running := record.get("rollout"):
+        return "running", f"{running}: what was asked for follows it"
+    pending = record.get("pending") or {}
+    if pending.get("stage") == "awaiting kill switch":
+        return pending["stage"], f"{pending['id']}: nothing begins while it is on"
+    return None
 
 
 # ---- operations -------------------------------------------------------------------------------------------------

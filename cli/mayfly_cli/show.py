@@ -22,8 +22,11 @@ _ENVIRONMENT = (
 )  # fmt: skip
 _COLOURS = {
     "awaiting tests": "green", "ready": "green", "passed": "green", "proven": "green", "ok": "green",
+    "steady": "green", "completed": "green",
     "creating": "yellow", "planned": "yellow", "running": "yellow", "terminating": "yellow", "warning": "yellow",
+    "rolling out": "yellow", "awaiting approval": "yellow",
     "failed": "red", "rejected": "red", "broken": "red", "expired": "red", "failure": "red",
+    "rolled back": "red", "needs a person": "red",
 }  # fmt: skip
 
 
@@ -89,6 +92,72 @@ def environments(shown: Sequence[Json], now: datetime) -> Group:
     )
 
 
+def service(record: Mapping[str, Any]) -> Json:
+    """A permanent environment as JSON: the HTTP API's, with what its instances differ in and what waits."""
+    names = (
+        "id",
+        "application",
+        "name",
+        "stage",
+        "version",
+        "image",
+        "instance_count",
+        "oldest_instance_at",
+        "rollout",
+    )
+    shown = {name: record[name] for name in names if name in record}
+    if pending := record.get("pending"):
+        shown["pending"] = {"id": pending["id"], "stage": pending["stage"]}
+    return shown | {"drift": record.get("drift", []), "odd": record.get("odd", [])}
+
+
+def services(shown: Sequence[Json], now: datetime) -> Group:
+    """Permanent environments for people."""
+    rows = [
+        (
+            each["id"],
+            each["stage"],
+            each.get("version"),
+            each.get("image"),
+            each.get("instance_count", 0),
+            age(each["oldest_instance_at"], now) if "oldest_instance_at" in each else "",
+            len(each["drift"]) + len(each["odd"]) or "",
+            each.get("rollout") or " ".join(each.get("pending", {}).values()),
+        )
+        for each in shown
+    ]
+    columns = ("service", "stage", "version", "image", "instances", "oldest", "differ", "rollout")
+    return table(f"{len(rows)} permanent environments at {text(now)}", columns, rows)
+
+
+def rollout(record: Mapping[str, Any]) -> Json:
+    """A rollout as JSON, the same as the HTTP API's without its history."""
+    names = ("id", "service", "application", "stage", "why", "percent", "checkpoints", "from", "to", "planned_at")
+    return {name: record[name] for name in (*names, "started_at", "ended_at", "reason") if name in record}
+
+
+def rollouts(shown: Sequence[Json]) -> Group:
+    """Rollouts for people."""
+    rows = [
+        (
+            each["id"],
+            each["stage"],
+            f"{each.get('percent', 0)} %",
+            each.get("started_at") or each.get("planned_at"),
+            " ".join(each["to"].values()) if "to" in each else "",
+            each.get("reason") or each.get("why"),
+        )
+        for each in shown
+    ]
+    return table("\nRollouts", ("rollout", "stage", "done", "at", "to", "why"), rows)
+
+
+def checkpoints(record: Mapping[str, Any]) -> Group:
+    """How far a rollout has got, for people."""
+    rows = [(f"{each['percent']} %", each.get("reached_at", "")) for each in record.get("checkpoints", [])]
+    return table(f"{record.get('stage')}: {record.get('why')}", ("instances replaced", "reached"), rows)
+
+
 def bill(sums: Json, days: int, as_of: str) -> Group:
     """What environments cost, for people: `sums` as `mayfly.domain.cost.by_application` makes them."""
     rows: list[tuple[object, ...]] = []
@@ -107,6 +176,12 @@ def left(deadline: str, now: datetime) -> str:
     if minutes < 0:
         return f"{-minutes} min ago"
     return f"in {minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"in {minutes} min"
+
+
+def age(since: str, now: datetime) -> str:
+    """How long ago a moment was, for people."""
+    hours = int((now - datetime.fromisoformat(since)).total_seconds() // 3600)
+    return f"{hours // 24} d {hours % 24} h"
 
 
 def money(usd: float | None) -> str:

@@ -1,11 +1,12 @@
-"""Following a release, an environment or a bake to its end, live where there is a terminal."""
+"""Following a release, an environment, a bake or a rollout to its end, live where there is a terminal."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
 from mayfly.aws.records import Kind
@@ -15,8 +16,8 @@ from mayfly_cli.installation import Installation
 
 type Json = dict[str, Any]
 
-_KINDS: tuple[Literal["environment", "release", "bake"], ...] = ("environment", "release", "bake")
-_GOOD = ("passed", "proven")
+_KINDS: tuple[Literal["environment", "release", "bake", "rollout"], ...] = ("environment", "release", "bake", "rollout")
+_GOOD = ("passed", "proven", "completed")
 
 
 @dataclass
@@ -60,7 +61,10 @@ def begin(installation: Installation, identity: str) -> Watch:
     for kind in _KINDS:
         if installation.records(kind).get(identity):
             return Watch(installation, kind, identity)
-    raise NotFound(f"No environment, release or bake is called {identity!r}. See `mayfly list --days 7`.")
+    raise NotFound(
+        f"No environment, release, bake or rollout is called {identity!r}. "
+        "See `mayfly list --days 7` or `mayfly services`."
+    )
 
 
 def follow(watch: Watch, now: Any, patience: float | None, every: float = 2.0) -> Json:
@@ -83,11 +87,18 @@ def follow(watch: Watch, now: Any, patience: float | None, every: float = 2.0) -
                 live.console.print(line, markup=False, soft_wrap=True)
             if over(watch.kind, record):
                 return record
-            if console.is_terminal and parts:
-                live.update(show.environments([show.environment(part, now()) for part in parts], now()))
+            if console.is_terminal and (parts or watch.kind == "rollout"):
+                live.update(progress(watch, record, parts, now()))
             if give_up is not None and time.monotonic() > give_up:
                 raise TimedOut(f"{watch.identity} is {record.get('stage')} still. It goes on: `mayfly watch` again.")
             time.sleep(every)
+
+
+def progress(watch: Watch, record: Json, parts: list[Json], now: datetime) -> Group:
+    """How far it has got, for people."""
+    if watch.kind == "rollout":
+        return show.checkpoints(record)
+    return show.environments([show.environment(part, now) for part in parts], now)
 
 
 def over(kind: Kind, record: Json) -> bool:
@@ -96,7 +107,7 @@ def over(kind: Kind, record: Json) -> bool:
 
 
 def went_well(kind: Kind, record: Json) -> bool:
-    """Whether it ended well: with tests that passed, or an image that was proven."""
+    """Whether it ended well: with tests that passed, an image that was proven, or everything on the new one."""
     outcome = record.get("ending", {}).get("outcome") if kind == "environment" else record.get("stage")
     return outcome in _GOOD
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from local import costs
 from local.cloud import CONTROLLER_ACCOUNT, REGION, WORKLOAD_ACCOUNT
+from local.install import ROOT
 from mayfly.domain.moment import text
 from tests.e2e.driver import Driver
 
@@ -33,18 +34,7 @@ class Gallery:
 
     def configure(self, **more: Any) -> None:
         """Puts the family's configuration where Mayfly reads it."""
-        configuration = {
-            "owner": "platform@example.com",
-            "account": WORKLOAD_ACCOUNT,
-            "region": REGION,
-            "base": {"owner": "amazon", "name": "amzn-*"},
-            "subnet": "subnet-0123456789abcdef0",
-            "security_groups": ["sg-0123456789abcdef0"],
-            "instance_profile": "mayfly-builder",
-            "puppet": {"mode": "agent", "server": "puppet.example.com"},
-            "logs": "s3://logs-of-bakes/logs",
-            "checks": [{"name": "boots", "command": "true"}],
-        }
+        configuration = json.loads((ROOT / "tests" / "families" / "plain.json").read_text())
         value = json.dumps(configuration | more)
         name = f"/mayfly/families/{self.family}"
         self.cloud.client("ssm").put_parameter(Name=name, Value=value, Type="String", Overwrite=True)

@@ -17,6 +17,7 @@ from local.install import ROOT, configure
 from mayfly.domain.cost import cost, list_prices
 from mayfly.domain.identity import environment_id, release_id
 from tests.e2e.driver import Driver
+from tests.e2e.services import Service
 
 type Json = dict[str, Any]
 
@@ -156,6 +157,32 @@ class TestALife:
             mayfly.life(environment_id(release, "smoke"), "awaiting tests")
             mayfly.finish(environment_id(release, "smoke"))
             mayfly.verdict(release)
+
+
+class TestAPermanentEnvironment:
+    def test_is_made_once_a_person_approves(self, script: Script, mayfly: Driver, who: str) -> None:
+        service = Service(mayfly, when="approved")
+        rollout = f"{service.id}-1"
+        service.gallery.promoted(service.gallery.image(), "stable")
+        service.passes("1.0.0")
+
+        def waits() -> bool:
+            shown = {each["id"]: each for each in script.asked("services")["services"]}
+            return shown.get(service.id, {}).get("pending") == {"id": rollout, "stage": "awaiting approval"}
+
+        mayfly.until(waits, f"{rollout} awaits approval")
+        said = script.asked("approve", rollout, "--why", "looks good")
+        assert (said["rollout"], said["stage"]) == (rollout, "running")
+        watched = script.start("watch", rollout, "--json")
+        service.ended("Rollout Completed")
+        printed, told = watched.communicate(timeout=60)
+        assert (watched.returncode, json.loads(printed)["rollout"]["stage"]) == (0, "completed"), told
+        found = script.asked("services", service.id)
+        assert [(each["id"], each["percent"]) for each in found["rollouts"]] == [(rollout, 100)]
+        assert (found["services"][0]["version"], found["services"][0]["instance_count"]) == ("1.0.0", 3)
+        assert (who, "approved") in [(line["who"], line["what"]) for line in service.record["history"]]
+        code, told = script.refused("roll-out", service.id, "--back", "--why", "an incident")
+        assert (code, "there is no step before" in told) == (1, True)
 
 
 class TestWhatIsWrong:

@@ -17,6 +17,7 @@ from mayfly_cli import installation as installations
 from mayfly_cli import watching
 from mayfly_cli.main import main
 from tests.integration.test_moving_channels import FAMILY
+from tests.integration.test_rolling_out import FIRST, IMAGE, SECOND, SERVICE, configure, declare, passed, step
 from tests.integration.world import (
     CONTROLLER,
     CONTROLLER_ACCOUNT,
@@ -91,14 +92,13 @@ def put(world: World) -> tuple[str, str, Json]:
 
 def follows(world: World, function: str, what: str, detail: Json) -> None:
     """Has a function follow the next event on the bus, as its rule would."""
-    now = text(datetime.now(UTC))
-    event = on_the_bus(what, detail) | {"time": now}
+    world.wire.before("PutEvents", lambda: called(world, function, on_the_bus(what, detail)))
 
-    def follow() -> None:
-        with redirect_stdout(StringIO()):  # its metrics
-            world.call(function, event)
 
-    world.wire.before("PutEvents", follow)
+def called(world: World, function: str, event: Json) -> None:
+    """Calls a function with an event of this moment."""
+    with redirect_stdout(StringIO()):  # its metrics
+        world.call(function, event | {"time": text(datetime.now(UTC))})
 
 
 def begun(world: World, **facts: Any) -> None:
@@ -354,6 +354,134 @@ class TestImages:
         _, what, detail = put(world)
         assert what == ("Image Promotion Requested" if way == "promote" else "Image Rollback Requested")
         assert (detail["family"], detail["channel"], detail["requested_by"]) == ("base", "stable", WHO)
+
+
+class TestServices:
+    @pytest.fixture
+    def waiting(self, world: World, run: Run) -> World:
+        """A service whose first rollout waits for a person."""
+        declare(world, when="approved")
+        called(world, "plan_rollouts", passed("1.0.0"))
+        world.wire.forget()
+        return world
+
+    @pytest.fixture
+    def standing(self, waiting: World) -> World:
+        """The same after that rollout: it needs nobody any more, and has 1.0.0."""
+        configure(waiting)
+        called(waiting, "plan_rollouts", {})
+        self.ends(waiting)
+        waiting.wire.forget()
+        return waiting
+
+    def ends(self, world: World, failure: Json | bool = False) -> None:
+        """The rollout that runs makes its stack, and gets its verdict."""
+        plan = world.record(SERVICE, "service")["plan"]
+        with redirect_stdout(StringIO()):
+            world.call("update_service", step(plan, "prepare"))
+            verdict = {"plan": plan, "failure": failure, "unverified": False, "now": text(datetime.now(UTC))}
+            world.call("judge_rollout", verdict)
+
+    def test_are_shown_with_what_waits(self, waiting: World, run: Run) -> None:
+        found = json.loads(run("services", "--json").stdout)
+        (service,), (rollout,) = found["services"], found["rollouts"]
+        assert (service["id"], service["stage"], service["instance_count"]) == (SERVICE, "planned", 0)
+        assert service["pending"] == {"id": FIRST, "stage": "awaiting approval"}
+        assert (rollout["id"], rollout["stage"], rollout["percent"]) == (FIRST, "awaiting approval", 0)
+        assert rollout["to"] == {"image": IMAGE, "version": "1.0.0"}
+        assert f"{SERVICE}  planned" in run("services").stdout
+
+    def test_are_shown_with_what_runs_and_what_has_been(self, standing: World, run: Run) -> None:
+        called(standing, "plan_rollouts", passed("2.0.0"))
+        found = json.loads(run("services", SERVICE, "--json").stdout)
+        (service,) = found["services"]
+        assert (service["version"], service["image"], service["rollout"]) == ("1.0.0", IMAGE, SECOND)
+        assert service["instance_count"] == 3
+        assert [(each["id"], each["stage"]) for each in found["rollouts"]] == [
+            (SECOND, "running"),
+            (FIRST, "completed"),
+        ]
+        shown = run("services").stdout
+        assert ("0 d 0 h" in shown, "every instance is replaced" in shown) == (True, True)
+
+    def test_of_an_unknown_name_are_not_found(self, run: Run) -> None:
+        found = run("services", "nobody")
+        assert (found.exit_code, "no service 'nobody'" in found.stderr) == (3, True)
+
+    def test_a_rollout_is_approved(self, waiting: World, run: Run) -> None:
+        detail = {"rollout": FIRST, "why": "looks good", "approved_by": WHO}
+        follows(waiting, "plan_rollouts", "Rollout Approved", detail)
+        found = run("approve", FIRST, "--why", "looks good", "--json")
+        assert found.exit_code == 0, found.stderr
+        said = json.loads(found.stdout)
+        assert (said["service"], said["rollout"], said["stage"]) == (SERVICE, FIRST, "running")
+        assert put(waiting) == ("mayfly.cli", "Rollout Approved", detail)
+
+    def test_one_that_went_badly_is_tried_again_under_a_new_number(self, standing: World, run: Run) -> None:
+        called(standing, "plan_rollouts", passed("2.0.0"))
+        self.ends(standing, {"Error": "RolledBack", "Cause": "an alarm"})
+        detail = {"rollout": SECOND, "why": "mended", "approved_by": WHO}
+        follows(standing, "plan_rollouts", "Rollout Approved", detail)
+        found = run("approve", SECOND, "--why", "mended")
+        assert (found.exit_code, f"mayfly watch {SERVICE}-3" in found.stdout) == (0, True), found.stderr
+
+    def test_one_that_waits_for_nobody_is_not_approved(self, standing: World, run: Run) -> None:
+        found = run("approve", FIRST, "--why", "why not")
+        assert (found.exit_code, f"{FIRST} is completed: nobody has to" in found.stderr) == (1, True)
+        assert not standing.wire.heard("PutEvents")
+
+    def test_is_rolled_out_at_once_whatever_its_policy_says(self, standing: World, run: Run) -> None:
+        configure(standing, when="approved")
+        called(standing, "plan_rollouts", passed("2.0.0"))
+        asked = {"service": SERVICE, "to": "latest", "why": "an incident", "requested_by": WHO}
+        standing.wire.forget()
+        follows(standing, "plan_rollouts", "Rollout Requested", asked)
+        said = json.loads(run("roll-out", SERVICE, "--why", "an incident", "--json").stdout)
+        assert (said["rollout"], said["stage"]) == (SECOND, "running")
+        assert put(standing)[1:] == ("Rollout Requested", asked)
+        assert standing.record(SECOND, "rollout")["to"]["version"] == "2.0.0"
+
+    def test_goes_back_one_step_where_there_is_one(self, standing: World, run: Run) -> None:
+        asked = {"service": SERVICE, "to": "previous", "why": "an incident", "requested_by": WHO}
+        follows(standing, "plan_rollouts", "Rollout Requested", asked)
+        found = run("roll-out", SERVICE, "--back", "--why", "an incident")
+        assert (found.exit_code, "there is no step before to go back to" in found.stderr) == (1, True)
+        called(standing, "plan_rollouts", passed("2.0.0"))
+        self.ends(standing)
+        follows(standing, "plan_rollouts", "Rollout Requested", asked)
+        found = run("roll-out", SERVICE, "--back", "--why", "an incident")
+        assert (found.exit_code, "version from 2.0.0 to 1.0.0" in found.stdout) == (0, True), found.stderr
+
+    def test_what_is_asked_for_while_one_runs_follows_it(self, standing: World, run: Run) -> None:
+        called(standing, "plan_rollouts", passed("2.0.0"))
+        asked = {"service": SERVICE, "to": "latest", "why": "new ones", "requested_by": WHO}
+        follows(standing, "plan_rollouts", "Rollout Requested", asked)
+        found = run("roll-out", SERVICE, "--why", "new ones")
+        assert (found.exit_code, "what was asked for follows it" in found.stdout) == (0, True), found.stderr
+
+    def test_while_the_kill_switch_is_on_nothing_begins(self, standing: World, run: Run) -> None:
+        standing.switch("ops: an incident")
+        asked = {"service": SERVICE, "to": "latest", "why": "new ones", "requested_by": WHO}
+        for _ in range(2):
+            follows(standing, "plan_rollouts", "Rollout Requested", asked)
+            said = json.loads(run("roll-out", SERVICE, "--why", "new ones", "--json").stdout)
+            assert (said["rollout"], said["stage"]) == (SECOND, "awaiting kill switch")
+
+    @pytest.mark.parametrize(
+        ("failure", "code", "stage"),
+        [(False, 0, "completed"), ({"Error": "RolledBack", "Cause": "an alarm"}, 1, "rolled back")],
+    )
+    def test_a_rollout_is_followed_to_its_end(
+        self, standing: World, run: Run, failure: Json | bool, code: int, stage: str
+    ) -> None:
+        called(standing, "plan_rollouts", passed("2.0.0"))
+        assert run("watch", SECOND, "--timeout", "0").exit_code == 5
+        self.ends(standing, failure)
+        found = run("watch", SECOND, "--json")
+        said = json.loads(found.stdout)
+        assert (found.exit_code, said["kind"], said["rollout"]["stage"]) == (code, "rollout", stage)
+        assert [each["percent"] for each in said["rollout"]["checkpoints"]] == [10, 50, 100]
+        assert f"{SECOND}  running  version from 1.0.0 to 2.0.0" in found.stderr
 
 
 class TestSweep:

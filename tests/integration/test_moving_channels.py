@@ -22,18 +22,7 @@ from tests.integration.world import (
 type Json = dict[str, Any]
 
 EU = "eu-west-1"
-FAMILY: Json = {
-    "owner": "platform@example.com",
-    "account": WORKLOAD_ACCOUNT,
-    "region": REGION,
-    "base": {"owner": "amazon", "name": "amzn-*"},
-    "subnet": "subnet-0123456789abcdef0",
-    "security_groups": ["sg-0123456789abcdef0"],
-    "instance_profile": "mayfly-builder",
-    "puppet": {"mode": "agent", "server": "puppet.example.com"},
-    "logs": "s3://logs-of-bakes/logs",
-    "checks": [{"name": "boots", "command": "true"}],
-}
+FAMILY: Json = json.loads((ROOT / "tests" / "families" / "plain.json").read_text())
 ASKED: Json = {"family": "base", "channel": "candidate", "why": "a test", "requested_by": "tester"}
 MOVE = "base-candidate-3f2a9c1e5b7d"
 

@@ -1,6 +1,7 @@
 """Rollouts function by function: what is planned, asked of AWS, heard from it, and remembered."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -64,14 +65,18 @@ def is_over(world: World) -> None:
         states.stop_execution(executionArn=one["executionArn"])
 
 
-@pytest.fixture
-def production(world: World) -> World:
+def declare(world: World, **rollout: Any) -> None:
     """An application with a permanent environment that does not exist yet."""
-    configure(world)
+    configure(world, **rollout)
     world.upload(BLUEPRINT.read_text(), "group.yaml")
     world.wire.answer("DetectStackDrift", StackDriftDetectionId="b78ac9b0-dec1-11e7-a451-503a3example")
     world.wire.answer("DetectStackResourceDrift", StackResourceDrift={"PropertyDifferences": []})
     world.wire.answer("DescribeStackDriftDetectionStatus", DetectionStatus="DETECTION_IN_PROGRESS")
+
+
+@pytest.fixture
+def production(world: World) -> World:
+    declare(world)
     return world
 
 
@@ -157,6 +162,10 @@ class TestTheNextOne:
         standing.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": LATER})
         look(standing, LATER)
         assert [plan["after"]["image"] for plan in plans(standing)] == [IMAGE, "ami-0ff8a91507f77f867"]
+
+    def test_one_that_has_ended_is_found_by_the_day_on_which_it_began(self, standing: World) -> None:
+        (found,) = standing.records("rollout").recent(datetime.fromisoformat(LATER), 1)
+        assert (found["id"], found["stage"], "live" in found) == (FIRST, "completed", False)
 
     def test_one_that_was_rolled_back_is_not_started_again_until_a_person_approves(self, standing: World) -> None:
         standing.call("plan_rollouts", passed("2.0.0"))

@@ -115,6 +115,14 @@ class TestThePriceList:
         assert PRICES.instances.keys() == PRICES.gb_month.keys()
         assert len({frozenset(types) for types in PRICES.instances.values()}) == 1
 
+    def test_has_no_price_that_is_nothing_or_out_of_all_proportion(self):
+        for region, listed in PRICES.instances.items():
+            assert all(0.003 < price < 3 for price in listed.values())
+            assert 0.05 < PRICES.gb_month[region] < 0.2
+            # No Region is cheaper than us-east-1, nor half as dear again.
+            assert all(1 <= price / PRICES.instances["us-east-1"][kind] < 1.5 for kind, price in listed.items())
+        assert all(0 < price < 1 for price in PRICES.services.values())
+
     @pytest.mark.parametrize("region", sorted(PRICES.instances))
     def test_doubles_a_price_with_each_size(self, region):
         sizes = ["nano", "micro", "small", "medium", "large", "xlarge", "2xlarge", "4xlarge"]

@@ -49,7 +49,8 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 class Message(BaseModel):
     """What is ours: unchangeable, and nothing unknown in it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A function needs one or two of these models: the others are not built at its cold start.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class CodeVersionPushed(Message):
@@ -566,7 +567,7 @@ class Rollout(Message):
 class Tolerant(BaseModel):
     """What is AWS's: fields that we do not know are AWS's business."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class _StatusDetails(Tolerant):
@@ -590,7 +591,7 @@ class ReleasePassed(Tolerant):
 class Announcement(Tolerant):
     """Detail of any of our own announcements, as far as people are told of it: whatever it carries."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     environment: Identity | None = None
     release: Identity | None = None
