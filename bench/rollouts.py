@@ -33,7 +33,7 @@ def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
         with cloud.hurry(PACE):
             service.wants("1.0")
             service.rollout(0)
-            until(service.is_calm)
+            service.calms_down()
         with cloud.hurry(pace):
             yield {"case": case, "instances": instances, **service.measured(case)}
         cloud.clear_faults()
@@ -100,11 +100,9 @@ class Service:
 
         return until(over)
 
-    def is_calm(self) -> bool:
-        """Whether none of its alarms fires: they do while it is new and not all of it is healthy yet."""
-        alarms = self.cloud.workload_client("cloudwatch").describe_alarms()["MetricAlarms"]
-        mine = [one["StateValue"] for one in alarms if one["AlarmName"].startswith(f"mayfly-{self.id}-")]
-        return bool(mine) and set(mine) == {"OK"}
+    def calms_down(self) -> None:
+        """Waits until none of its alarms fires: they do while it is new and not all of it is healthy yet."""
+        until(lambda: self.cloud.is_calm(f"mayfly-{self.id}"))
 
     def measured(self, case: str) -> Json:
         """Rolls out one version more while a client sends requests."""

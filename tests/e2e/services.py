@@ -177,15 +177,8 @@ class Service:
 
     def quiet(self) -> None:
         """Waits until none of its alarms fires any more: nothing begins by itself before."""
-        names = self.outputs["Alarms"].split(",")
-        alarms = self.cloud.workload_client("cloudwatch")
-
-        def look() -> bool:
-            found = alarms.describe_alarms(AlarmNames=names)["MetricAlarms"]
-            return all(alarm["StateValue"] != "ALARM" for alarm in found)
-
         with self.cloud.hurry(FASTER):
-            self.mayfly.until(look, f"the alarms of {self.id} are quiet")
+            self.mayfly.until(lambda: self.cloud.is_calm(self.stack), f"the alarms of {self.id} are quiet")
 
     def said(self, detail_type: str) -> Json | None:
         """The detail of what was announced of this type, if it was."""
