@@ -1,6 +1,7 @@
 """Rollouts function by function: what is planned, asked of AWS, heard from it, and remembered."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -100,6 +101,10 @@ class TestPlanning:
         assert (plan["after"]["image"], plan["after"]["version"]) == (IMAGE, "1.0.0")
         assert production.record(FIRST, "rollout")["stage"] == "running"
         assert production.record(SERVICE, "service")["rollout"] == FIRST
+
+    def test_one_that_has_ended_is_still_told_of(self, standing: World) -> None:
+        (found,) = standing.records("rollout").recent(datetime.fromisoformat(NOW), 0)
+        assert (found["id"], found["stage"], "live" in found) == (FIRST, "completed", False)
 
     def test_before_any_release_has_passed_there_is_nothing_to_make(self, production: World) -> None:
         assert "no release of webshop has passed yet" in look(production)["reason"]

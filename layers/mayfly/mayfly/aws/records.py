@@ -88,11 +88,12 @@ class Records:
         Raises:
             Conflict: there is one already.
         """
-        born = {"id": identity, "born": self._born(entry.at), "forget_after": int(keep_until.timestamp())}
+        born = {"id": identity, "born": self.born(entry.at), "forget_after": int(keep_until.timestamp())}
         born |= {"live": self._kind} if live else {}
         return self.change(identity, {**facts, **born}, entry, only_if="attribute_not_exists(pk)")
 
-    def _born(self, at: str) -> str:
+    def born(self, at: str) -> str:
+        """What a record that began then has as `born`, by which it is found among the `recent` ones, ended or not."""
         return f"{self._kind}#{at[:10]}"
 
     def change(
@@ -173,7 +174,7 @@ class Records:
             fields: see `many`.
         """
         written = [text(now - timedelta(days=day)) for day in range(days + 1)]
-        yield from self.many([key for at in written for key in self._keys("born", self._born(at))], fields)
+        yield from self.many([key for at in written for key in self._keys("born", self.born(at))], fields)
 
     def _keys(self, index: str, value: str) -> list[str]:
         pages = self._dynamodb.get_paginator("query").paginate(

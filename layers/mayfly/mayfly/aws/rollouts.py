@@ -390,9 +390,11 @@ def _begin(here: Settings, plan: Mapping[str, Any], stage: str, now: datetime) -
     facts = {"stage": stage, "why": plan["why"], "cause": plan["cause"]}
     facts |= {key: plan[key] for key in ("service", "application", "account", "region")}
     facts |= {"to": _brief(plan["after"])} | ({"from": _brief(plan["before"])} if plan["before"] else {})
+    rollouts = Records(here.table, "rollout")
     born = {
         "id": plan["rollout"],
         "live": "rollout",
+        "born": rollouts.born(text(now)),
         "planned_at": text(now),
         "percent": 0,
         "checkpoints": [{"percent": percent} for percent in plan["checkpoints"]],
@@ -400,7 +402,7 @@ def _begin(here: Settings, plan: Mapping[str, Any], stage: str, now: datetime) -
     }
     waits = {f":{action.name}": action.value for action in Action if action.waits}
     with suppress(Conflict):
-        Records(here.table, "rollout").change(
+        rollouts.change(
             plan["rollout"],
             facts | began,
             Entry(text(now), _WHO, stage, plan["why"]),
