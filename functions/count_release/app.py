@@ -5,12 +5,10 @@ from typing import Any
 from mayfly.aws import catalogue, channels, executions
 from mayfly.aws.letters import door
 from mayfly.aws.records import Conflict, Entry, Records
-from mayfly.domain.channel import Channel, move_id
+from mayfly.domain.channel import CANDIDATE, STABLE, Channel, move_id
 from mayfly.messages import Move, ReleasePassed, receive
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, settings
-
-CANDIDATE, STABLE = "candidate", "stable"
 
 _COUNTED = 1000
 """Releases that are remembered of an image: as many as a policy can ask for."""

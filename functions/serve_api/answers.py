@@ -206,10 +206,13 @@ def bake(record: Record) -> Shown:
 def service(record: Record) -> Shown:
     """A permanent environment, as far as its record knows it."""
     names = ("version", "image", "instance_count", "oldest_instance_at", "rollout")
+    waiting = {"rollout": record["pending"]["id"]} if record.get("pending") else {}
     return {
         **{name: str(record.get(name, "unknown")) for name in ("id", "application", "name", "stage")},
         "drift": record.get("drift") or [],
+        **waiting,
         **_what_is_there(record, names),
+        **_pinned(record, "previous"),
     }
 
 
@@ -221,10 +224,14 @@ def rollout(record: Record) -> Shown:
         "percent": record.get("percent", 0),
         "checkpoints": [_what_is_there(each, ("percent", "reached_at")) for each in record.get("checkpoints") or []],
         "started_at": record.get("started_at") or (lines[0]["at"] if lines else ""),
-        **{side: _what_is_there(record[side], ("image", "version")) for side in ("from", "to") if record.get(side)},
+        **_pinned(record, "from", "to"),
         **_what_is_there(record, ("ended_at", "reason")),
         "history": lines,
     }
+
+
+def _pinned(record: Record, *sides: str) -> dict[str, Any]:
+    return {side: _what_is_there(record[side], ("image", "version")) for side in sides if record.get(side)}
 
 
 def _what_is_there(record: Record, names: Iterable[str]) -> dict[str, Any]:

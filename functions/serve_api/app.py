@@ -87,4 +87,4 @@ def openapi() -> Response[str]:
 @app.get("/<name>", include_in_schema=False, enable_validation=False)
 def asset(name: str) -> Response[bytes]:
     """A file of the console."""
-    return pages.answer(name, app.current_event.headers)
+    return pages.answer(name, app.current_event.headers, app.current_event.query_string_parameters.get("v"))

@@ -17,6 +17,7 @@ from shapes import (
     Push,
     Result,
     Rollback,
+    RolloutWish,
     SweepWish,
     Switch,
     Why,
@@ -38,6 +39,7 @@ from mayfly.messages import (
     KillSwitchSet,
     Message,
     RolloutApproved,
+    RolloutRequested,
     SweepRequested,
     TestFinished,
 )
@@ -144,6 +146,14 @@ def approve(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A
     the("rollout", id)
     message = RolloutApproved(rollout=id, why=asked.why, approved_by=who())
     return ask("Rollout Approved", message, f"/api/rollouts/{id}")
+
+
+@router.post("/api/services/<id>/rollout", status_code=202, summary="Roll a permanent environment out, or step it back")
+def roll_out(id: Annotated[Identity, Path()], asked: RolloutWish) -> Accepted:  # noqa: A002
+    """Now: it waits for no approval and no window, only for the kill switch."""
+    the("service", id)
+    message = RolloutRequested(service=id, **asked.model_dump(), requested_by=who())
+    return ask("Rollout Requested", message, "/api/services")
 
 
 @router.post("/api/sweeps", status_code=202, summary="Sweep now")

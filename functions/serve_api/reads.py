@@ -29,7 +29,7 @@ from shapes import (
 
 from mayfly.aws import catalogue, channels, reports, switch
 from mayfly.aws.records import Kind, Records
-from mayfly.domain.channel import Channel, Pointed
+from mayfly.domain.channel import CANDIDATE, STABLE, Channel, Pointed
 from mayfly.domain.cost import by_application, list_prices
 from mayfly.domain.moment import text
 from mayfly.domain.reach import Running, measure
@@ -152,7 +152,7 @@ def images(days: Back = 7) -> Images:
     configured = dict(catalogue.families(settings().parameters))
     baked = by_id(recent("bake", days, answers.BAKE))
     made = sorted(records("image").live(answers.IMAGE), key=begun, reverse=True)
-    reached = list(reaches())
+    reached = list(reaches(name for name, one in configured.items() if not isinstance(one, Refused)))
     names = configured.keys() | {one["family"] for one in (*baked.values(), *made)} | {family for family, _ in reached}
     families: list[answers.Shown] = []
     for name in sorted(names):
@@ -169,16 +169,21 @@ def images(days: Back = 7) -> Images:
     return {"now": text(now_of(router)), "families": families}
 
 
-def reaches() -> Iterator[tuple[str, answers.Shown]]:
+def reaches(families: Iterable[str]) -> Iterator[tuple[str, answers.Shown]]:
     """Each channel with its family, and how far its image has got by the records of living environments: measure_reach
-    asks EC2 what really runs, which is too dear for a page that is looked at all day."""
+    asks EC2 what really runs, which is too dear for a page that is looked at all day.
+
+    Args:
+        families: those whose channels are told of before they have moved for the first time.
+    """
     running = [
         Running(str(one.get("image")), one.get("channel") or "")
         for one in records("environment").live(answers.RUNNING)
         for _ in range(one.get("instances_built", 0))
     ]
     kept = {record["id"]: record for record in records("channel").live()}
-    found = by_hand(settings().parameters) | {name: channels.of_record(record) for name, record in kept.items()}
+    found = {f"{family}/{name}": Channel(family, name) for family in families for name in (CANDIDATE, STABLE)}
+    found |= by_hand(settings().parameters) | {name: channels.of_record(record) for name, record in kept.items()}
     for name, channel in sorted(found.items()):
         reach = measure(channel, running, (), now_of(router))
         yield channel.family, answers.channel(reach, kept.get(name, {}))

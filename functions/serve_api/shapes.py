@@ -81,6 +81,12 @@ class Rollback(Why):
     image: ImageId | None = None
 
 
+class RolloutWish(Why):
+    """What a permanent environment is to be rolled out to: what is wanted of it, or what it had before."""
+
+    to: Literal["latest", "previous"]
+
+
 class SweepWish(Why):
     """A sweep by hand."""
 
@@ -354,8 +360,15 @@ class Images(TypedDict):
     families: list[Family]
 
 
+class Pinned(TypedDict):
+    """An image and a version."""
+
+    image: NotRequired[str]
+    version: NotRequired[str]
+
+
 class Service(TypedDict):
-    """A permanent environment."""
+    """A permanent environment. Its rollout is the one that runs or waits; `previous` is what it can step back to."""
 
     id: str
     application: str
@@ -367,6 +380,7 @@ class Service(TypedDict):
     oldest_instance_at: NotRequired[str]
     drift: list[Any]
     rollout: NotRequired[str]
+    previous: NotRequired[Pinned]
 
 
 class Services(TypedDict):
@@ -381,13 +395,6 @@ class Checkpoint(TypedDict):
 
     percent: int
     reached_at: NotRequired[str]
-
-
-class Pinned(TypedDict):
-    """An image and a version."""
-
-    image: NotRequired[str]
-    version: NotRequired[str]
 
 
 Rollout = TypedDict(
@@ -450,6 +457,7 @@ class Report(TypedDict):
     asked_by: str
     counts: dict[str, int]
     halted: str
+    dry_run: NotRequired[bool]
     unseen: dict[str, str]
     decisions: list[Decision]
     kept: list[Decision]

@@ -53,6 +53,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "asked_by": asked.requested_by,
         "counts": sweep.counts(decisions),
         "halted": halted,
+        "dry_run": asked.dry_run,
         "unseen": unseen,
         "decisions": [asdict(decision) for decision in decisions if decision.action is not Action.KEEP],
     }
@@ -66,8 +67,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         tell(here, report)
         gauges.publish(records, now)
     with going_on("the list of reports"):
-        remember(here, report | {"dry_run": asked.dry_run}, asked.why, now)
-    return report | {"dry_run": asked.dry_run}
+        remember(here, report, asked.why, now)
+    return report
 
 
 def decide_all(

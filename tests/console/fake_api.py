@@ -18,12 +18,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from pydantic import ValidationError
+
+from mayfly.domain import access
 from tests.console.made_up import WHO, Json, World, line, text
 
-CONSOLE = Path(__file__).parents[2] / "functions" / "serve_api" / "console"
-TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+sys.path.append(str(Path(__file__).parents[2] / "functions" / "serve_api"))  # the real one: what is no fake of it
+
+import pages
+import shapes
+from refusals import field_of
+
 POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "connect-src 'self'; img-src 'self' data:"
@@ -69,6 +77,8 @@ class Fake:
     sign_ins: list[dict[str, str]] = field(default_factory=list)
     url: str = ""
     lock: Any = field(default_factory=Lock)
+    served: list[str] = field(default_factory=list)
+    """What was asked for besides the API and the sign-in: on AWS, each is an invocation."""
     _codes: dict[str, tuple[str, str]] = field(default_factory=dict)
     _later: list[list[Any]] = field(default_factory=list)
 
@@ -130,17 +140,17 @@ class Fake:
                     waiting[1]()
         else:
             self.asked.append((method, path, body))
-        for wanted, pattern, needed, answer in ROUTES:
+        groups = {"developer": [f"developer:{one}" for one in self.applications]}.get(role, [role])
+        caller = access.caller({"username": self.who(), "groups": groups}, "groups")
+        permission = access.may(caller, access.action_of(method, f"/api/{path}"))
+        if not permission.granted:
+            raise Answer(403, {"error": permission.reason})
+        for wanted, pattern, asked, answer in ROUTES:
             if wanted == method and (found := re.fullmatch(pattern, path)):
-                if role == "none":
-                    raise Answer(
-                        403, {"error": "You are in no group that may look at Mayfly: viewer, developer, operator."}
-                    )
-                if ("viewer", "developer", "operator").index(role) < ("viewer", "developer", "operator").index(needed):
-                    raise Answer(403, {"error": f"{path}: expected the role {needed}, but you are {role}"})
-                said = answer(self, *found.groups(), **({"query": query} if method == "GET" else {"body": body}))
-                return (200 if method == "GET" else 202), said
-        raise Answer(404, {"error": f"{path}: there is no such thing"})
+                if asked is None:
+                    return 200, answer(self, *found.groups(), query=query)
+                return 202, answer(self, *found.groups(), body=_checked(asked, body))
+        raise Answer(404, {"error": f"there is no {method} /api/{path}; /api/openapi.json says what there is"})
 
     def who(self) -> str:
         """Who is signed in."""
@@ -192,7 +202,6 @@ def _accepted(watch: str, **more: Any) -> Json:
 
 def _extend(fake: Fake, name: str, body: Json) -> Json:
     one = _of(fake.world.environments, name)
-    _needs(body, "why")
 
     def effect() -> None:
         deadline = datetime.fromisoformat(one["deadline"]) + timedelta(minutes=body["minutes"])
@@ -205,7 +214,6 @@ def _extend(fake: Fake, name: str, body: Json) -> Json:
 
 
 def _end(fake: Fake, name: str, body: Json) -> Json:
-    _needs(body, "why")
     return _ending(fake, name, {"by": "request", "outcome": "cancelled", "reason": f"{fake.who()}: {body['why']}"})
 
 
@@ -225,15 +233,17 @@ def _ending(fake: Fake, name: str, ending: Json) -> Json:
     return _accepted(f"environments/{name}")
 
 
-def _needs(body: Json, name: str) -> None:
-    if not body.get(name):
-        raise Answer(
-            422, {"error": f"{name}: expected a text", "fields": [{"field": name, "value": "", "expected": "a text"}]}
-        )
+def _checked(model: type[shapes.Message], body: Json) -> Json:
+    """What was sent, if it is what the real API takes."""
+    try:
+        model.model_validate(body)
+    except ValidationError as error:
+        fields = [field_of({**fault, "loc": ("body", *fault["loc"])}) for fault in error.errors()]
+        raise Answer(422, {"error": fields[0]["expected"], "fields": fields}) from None
+    return body
 
 
 def _push(fake: Fake, body: Json) -> Json:
-    _needs(body, "version")
     world = fake.world
     application = next(one for one in world.applications if one["name"] == body["application"])
     attempt = body.get("attempt", 1)
@@ -272,8 +282,14 @@ def _move(fake: Fake, family: str, channel: str, what: str, body: Json) -> Json:
 
 def _approve(fake: Fake, name: str, body: Json) -> Json:
     one = next(one for one in fake.world.rollouts if one["id"] == name)
-    fake.later(lambda: one.update(stage="rolling out"))
+    fake.later(lambda: one.update(stage="running"))
     return _accepted(f"rollouts/{name}")
+
+
+def _roll_out(fake: Fake, name: str, body: Json) -> Json:
+    one = next(one for one in fake.world.services if one["id"] == name)
+    fake.later(lambda: one.update(stage="rolling out", rollout=f"{name}-13"))
+    return _accepted("services")
 
 
 def _one_rollout(fake: Fake, name: str, query: Json) -> Json:
@@ -281,12 +297,14 @@ def _one_rollout(fake: Fake, name: str, query: Json) -> Json:
 
 
 def _sweeps(fake: Fake, query: Json) -> Json:
-    shown = [{key: value for key, value in one.items() if key != "decisions"} for one in fake.world.sweeps]
+    whole = ("unseen", "decisions", "kept")
+    shown = [{key: value for key, value in one.items() if key not in whole} for one in fake.world.sweeps]
     return {"now": text(fake.world.now), "sweeps": shown}
 
 
 def _one_sweep(fake: Fake, name: str, query: Json) -> Json:
-    return _of({one["key"]: one for one in fake.world.sweeps}, f"sweeps/{name}.json")
+    found = _of({one["key"]: one for one in fake.world.sweeps}, f"sweeps/{name}.json")
+    return {key: value for key, value in found.items() if key != "key"}
 
 
 def _sweep(fake: Fake, body: Json) -> Json:
@@ -298,7 +316,6 @@ def _sweep(fake: Fake, body: Json) -> Json:
 
 
 def _switch(fake: Fake, body: Json) -> Json:
-    _needs(body, "why")
     said = f"{fake.who()} at {text(fake.world.now)}: {body['why']}" if body["on"] else ""
     fake.later(lambda: fake.world.kill_switch.update(on=body["on"], why=said))
     return _accepted("kill-switch")
@@ -330,30 +347,32 @@ def _costs(fake: Fake, query: Json) -> Json:
 
 
 _NAME = "([^/]+)"
-ROUTES: tuple[tuple[str, str, str, Callable[..., Json]], ...] = (
-    ("GET", "me", "viewer", _me),
-    ("GET", "environments", "viewer", _environments),
-    ("GET", f"environments/{_NAME}", "viewer", _environment),
-    ("POST", f"environments/{_NAME}/extension", "developer", _extend),
-    ("POST", f"environments/{_NAME}/termination", "developer", _end),
-    ("POST", f"environments/{_NAME}/result", "developer", _result),
-    ("GET", "releases", "viewer", _releases),
-    ("GET", f"releases/{_NAME}", "viewer", _one_release),
-    ("POST", "releases", "developer", _push),
-    ("GET", "applications", "viewer", _applications),
-    ("GET", "images", "viewer", _images),
-    ("POST", "bakes", "operator", _bake),
-    ("POST", f"channels/{_NAME}/{_NAME}/(promotion|rollback)", "operator", _move),
-    ("GET", "services", "viewer", _services),
-    ("GET", "rollouts", "viewer", _rollouts),
-    ("GET", f"rollouts/{_NAME}", "viewer", _one_rollout),
-    ("POST", f"rollouts/{_NAME}/approval", "operator", _approve),
-    ("GET", "sweeps", "viewer", _sweeps),
-    ("GET", "sweeps/(.+)", "viewer", _one_sweep),
-    ("POST", "sweeps", "operator", _sweep),
-    ("GET", "kill-switch", "viewer", _kill_switch),
-    ("PUT", "kill-switch", "operator", _switch),
-    ("GET", "costs", "viewer", _costs),
+ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]], ...] = (
+    ("GET", "me", None, _me),
+    ("GET", "environments", None, _environments),
+    ("GET", f"environments/{_NAME}", None, _environment),
+    ("POST", f"environments/{_NAME}/extension", shapes.Extension, _extend),
+    ("POST", f"environments/{_NAME}/termination", shapes.Why, _end),
+    ("POST", f"environments/{_NAME}/result", shapes.Result, _result),
+    ("GET", "releases", None, _releases),
+    ("GET", f"releases/{_NAME}", None, _one_release),
+    ("POST", "releases", shapes.Push, _push),
+    ("GET", "applications", None, _applications),
+    ("GET", "images", None, _images),
+    ("POST", "bakes", shapes.BakeWish, _bake),
+    ("POST", f"channels/{_NAME}/{_NAME}/(promotion)", shapes.Promotion, _move),
+    ("POST", f"channels/{_NAME}/{_NAME}/(rollback)", shapes.Rollback, _move),
+    ("GET", "services", None, _services),
+    ("POST", f"services/{_NAME}/rollout", shapes.RolloutWish, _roll_out),
+    ("GET", "rollouts", None, _rollouts),
+    ("GET", f"rollouts/{_NAME}", None, _one_rollout),
+    ("POST", f"rollouts/{_NAME}/approval", shapes.Why, _approve),
+    ("GET", "sweeps", None, _sweeps),
+    ("GET", "sweeps/(.+)", None, _one_sweep),
+    ("POST", "sweeps", shapes.SweepWish, _sweep),
+    ("GET", "kill-switch", None, _kill_switch),
+    ("PUT", "kill-switch", shapes.Switch, _switch),
+    ("GET", "costs", None, _costs),
 )
 
 
@@ -401,6 +420,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _open(self, path: str, query: str, raw: bytes) -> None:
         fake = self.fake
+        if path not in ("/logout", "/oauth2/authorize", "/oauth2/token"):
+            fake.served.append(path)
         match path:
             case "/config.json":
                 facts = {
@@ -419,16 +440,24 @@ class Handler(BaseHTTPRequestHandler):
             case "/oauth2/token":
                 self._json(200, fake.token(_flat(raw.decode())))
             case _:
-                self._file(path)
+                self._file(path, _flat(query))
 
-    def _file(self, path: str) -> None:
-        file = CONSOLE / (path.lstrip("/") or "index.html")
-        if not re.fullmatch(r"/[a-z-]*(\.[a-z]+)?", path) or not file.is_file():
-            raise Answer(404, {"error": f"{quote(path)}: there is no such file"})
-        self._send(200, file.read_bytes(), TYPES[file.suffix])
+    def _file(self, path: str, query: dict[str, str]) -> None:
+        name = path.lstrip("/") or "index.html"
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        try:
+            found = pages.answer(name, headers, query.get("v"))
+        except NotFoundError as error:
+            raise Answer(404, {"error": str(error.msg)}) from None
+        kind = {"Content-Type": found.content_type} if found.content_type else {}
+        self._send(found.status_code, found.body or b"", {**found.headers, **kind})
 
     def _json(self, status: int, body: Json) -> None:
-        self._send(status, json.dumps(body).encode(), "application/json")
+        said = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        if "gzip" in self.headers.get("Accept-Encoding", ""):
+            said, headers["Content-Encoding"] = gzip.compress(said, 6), "gzip"
+        self._send(status, said, headers)
 
     def _redirect(self, to: str) -> None:
         self.send_response(302)
@@ -436,17 +465,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send(self, status: int, body: bytes, kind: str) -> None:
-        packed = gzip.compress(body, 6) if "gzip" in self.headers.get("Accept-Encoding", "") else None
+    def _send(self, status: int, body: bytes, headers: dict[str, Any]) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Security-Policy", POLICY)
-        self.send_header("Cache-Control", "no-cache")
-        if packed:
-            self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(packed or body)))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(packed or body)
+        self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
         """Says nothing."""

@@ -26,7 +26,7 @@ WHO = {"viewer": "vera@example.com", "developer": "dora@example.com", "operator"
 
 def text(moment: datetime) -> str:
     """A moment as the API writes it."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def line(at: datetime, who: str, what: str, why: str) -> Json:
@@ -158,6 +158,7 @@ class World:
                 "execution": "https://us-east-1.console.aws.amazon.com/states/home",
             },
             "kept": [],
+            "report": None,
         }
         if outcome:
             ending = {"by": "tests", "outcome": outcome, "reason": f"the tests {outcome}"}
@@ -243,10 +244,12 @@ class World:
             {"image": "ami-0b2c4d6e8f0a1b2c3", "version": "2.14.3"},
         )
         later = {"image": "ami-0b2c4d6e8f0a1b2c3", "version": "2.15.0"}
+        before = {"image": "ami-0f1e2d3c4b5a69788", "version": "2.14.2"}
 
-        def rollout(name: str, service: str, stage: str, percent: int, change: tuple[Json, Json], **more: Any) -> Json:
-            hours = more.pop("hours", 1)
+        def rollout(name: str, stage: str, percent: int, change: tuple[Json, Json], **more: Any) -> Json:
+            hours, service, why = more.pop("hours", 1), name.rpartition("-")[0], "the image is a new one"
             began = self.now - timedelta(hours=hours)
+            stages = [stage] if stage == "awaiting approval" else ["running", "replacing", stage]
             marks = [
                 {
                     "percent": mark,
@@ -259,12 +262,13 @@ class World:
                 "service": service,
                 "application": service.split("-")[0],
                 "stage": stage,
-                "why": "the channel base/stable moved",
+                "why": why,
                 "from": change[0],
                 "to": change[1],
                 "checkpoints": marks,
                 "percent": percent,
                 "started_at": text(began),
+                "history": [line(began, "plan", each, why) for each in dict.fromkeys(stages)],
                 **more,
             }
 
@@ -282,19 +286,19 @@ class World:
             }
 
         services = [
-            service("webshop", "production", 45, 9, stage="rolling out", rollout="webshop-production-7c1d"),
+            service("webshop", "production", 45, 9, stage="rolling out", rollout="webshop-production-31"),
             service(
                 "webshop", "staging", 6, 2, **later, drift=["ServiceSecurityGroup: SecurityGroupIngress was changed"]
             ),
-            service("payments", "production", 48, 21),
+            service("payments", "production", 48, 21, rollout="payments-production-12", previous=before),
         ]
         fired = "the alarm ErrorsAlarm fired at the checkpoint of 10 %"
         ended = {"ended_at": text(self.now - timedelta(hours=29)), "reason": fired}
         rollouts = [
-            rollout("payments-production-8e2f", "payments-production", "awaiting approval", 0, (old, later), hours=0.4),
-            rollout("webshop-production-7c1d", "webshop-production", "soaking", 50, (old, new)),
-            rollout("search-production-5a0b", "search-production", "rolled back", 10, (old, later), hours=30, **ended),
-            rollout("webshop-staging-41aa", "webshop-staging", "completed", 100, (old, later), hours=50),
+            rollout("payments-production-12", "awaiting approval", 0, (old, later), hours=0.4),
+            rollout("webshop-production-31", "replacing", 50, (old, new)),
+            rollout("search-production-9", "rolled back", 10, (old, later), hours=30, **ended),
+            rollout("webshop-staging-4", "completed", 100, (old, later), hours=50),
         ]
         return services, rollouts
 
@@ -322,7 +326,9 @@ class World:
             "counts": counts,
             "halted": "",
             "dry_run": dry_run,
-            "decisions": decisions,
+            "unseen": {},
+            "decisions": [one for one in decisions if one["action"] != "keep"],
+            "kept": [one for one in decisions if one["action"] == "keep"],
         }
 
     def costs(self, days: int) -> Json:
@@ -345,10 +351,12 @@ class World:
         return {
             "prices": {
                 "as_of": "2026-11-20",
-                "source": "https://aws.amazon.com/ec2/pricing/on-demand/",
+                "source": "AWS public price lists, on demand, Linux, without free tier",
                 "currency": "USD",
             },
             "total_usd": round(sum(one["usd"] for one in applications), 2),
+            "usd_per_hour": round(sum(one["usd_per_hour"] for one in applications), 2),
+            "unpriced": 0,
             "applications": applications,
         }
 

@@ -212,8 +212,25 @@ def test_a_rollout_is_approved(console, fake):
     expect(page.locator("#ask")).to_contain_text("checkpoints at 10 %, 50 %, 100 %")
     page.locator("#ask").get_by_label("Why").fill("release notes read")
     page.locator("#ask").get_by_role("button", name="Approve").click()
-    expect(toast(page)).to_contain_text("is rolling out.")
-    assert fake.asked == [("POST", "rollouts/payments-production-8e2f/approval", {"why": "release notes read"})]
+    expect(toast(page)).to_contain_text("is running.")
+    assert fake.asked == [("POST", "rollouts/payments-production-12/approval", {"why": "release notes read"})]
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "said"), [("Step back", "previous", "exactly what it had before"), ("Roll out", "latest", "wanted")]
+)
+def test_a_permanent_environment_is_rolled_out_by_hand(console, fake, name, to, said):
+    page = console("rollouts")
+    card = page.locator(".card", has_text="payments")
+    expect(page.locator(".card", has_text="webshop-production-31").get_by_role("button", name=name)).to_have_attribute(
+        "aria-disabled", "true"
+    )
+    card.get_by_role("button", name=name).click()
+    expect(page.locator("#ask")).to_contain_text(said)
+    page.locator("#ask").get_by_label("Why").fill("baskets are slow")
+    page.locator("#ask").get_by_role("button", name=name).click()
+    expect(toast(page)).to_contain_text("payments-production-13 has begun.")
+    assert fake.asked == [("POST", "services/payments-production/rollout", {"to": to, "why": "baskets are slow"})]
 
 
 def test_a_dry_run_is_asked_for_and_its_report_read(console, fake):

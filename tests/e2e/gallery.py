@@ -56,8 +56,11 @@ class Gallery:
             TagSpecifications=[{"ResourceType": kind, "Tags": listed} for kind in ("image", "snapshot")],
         )["ImageId"]
         self.mayfly.until(lambda: self.shown(made)["State"] == "available", f"{made} is available")
-        item = {"id": made, "family": self.family, "bake": bake, "stage": stage, "account": WORKLOAD_ACCOUNT}
-        record = {"pk": {"S": f"image#{made}"}} | {key: {"S": value} for key, value in item.items()}
+        item = {"id": made, "family": self.family, "bake": bake, "stage": stage, "live": "image"}
+        item |= {"account": WORKLOAD_ACCOUNT, "region": REGION}
+        line = {"at": text(self.cloud.now()), "who": "mayfly-judge-bake", "what": stage, "why": "a test"}
+        record: Json = {"pk": {"S": f"image#{made}"}} | {key: {"S": value} for key, value in item.items()}
+        record["history"] = {"L": [{"M": {key: {"S": value} for key, value in line.items()}}]}
         self.cloud.client("dynamodb").put_item(TableName=self.mayfly.outputs["TableName"], Item=record)
         return made
 

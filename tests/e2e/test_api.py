@@ -57,6 +57,7 @@ ROUTES: dict[str, tuple[str, object]] = {
     "POST /api/channels/{family}/{channel}/promotion": (OPERATOR, {"image": "ami-0123456789abcdef0", **WHY}),
     "POST /api/channels/{family}/{channel}/rollback": (OPERATOR, WHY),
     "POST /api/rollouts/{id}/approval": (OPERATOR, WHY),
+    "POST /api/services/{id}/rollout": (OPERATOR, {"to": "latest", **WHY}),
     "POST /api/sweeps": (OPERATOR, {"dry_run": True, **WHY}),
     "PUT /api/kill-switch": (OPERATOR, {"on": True, **WHY}),
 }

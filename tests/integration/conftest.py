@@ -77,12 +77,11 @@ def api(world: World) -> Api:
     world.call("accept_code_version", on_the_bus("Code Version Pushed", PUSHED))
     world.call("plan_release", {"release": RELEASE, "pushed": PUSHED, "now": NOW})
     world.planned(channel="base/stable")
-    world.records("rollout").begin(
-        "webshop-production-1",
-        {"service": "webshop-production", "application": "webshop"},
-        Entry(NOW, "a test", "began", "because"),
-        datetime(2027, 2, 22, tzinfo=UTC),
-    )
+    until, began = datetime(2027, 2, 22, tzinfo=UTC), Entry(NOW, "a test", "began", "because")
+    of_it = {"service": "webshop-production", "application": "webshop"}
+    world.records("rollout").begin("webshop-production-1", of_it, began, until)
+    facts = {"application": "webshop", "name": "production", "stage": "steady", "version": "1", "instance_count": 6}
+    world.records("service").begin("webshop-production", facts | {"drift": []}, began, until)
     asked = {"dry_run": True, "requested_by": "ops", "why": "because"}
     world.call("sweep_environments", on_the_bus("Sweep Requested", asked))
     world.wire.forget()

@@ -15,7 +15,12 @@ from tests.integration.test_serving_api import CHANGES, READS
 from tests.integration.world import ENVIRONMENT, RELEASE, ROOT, function
 
 PUBLISHED = ROOT / "docs" / "openapi.json"
-KNOWN = {"environments": ENVIRONMENT, "releases": RELEASE, "rollouts": "webshop-production-1"}
+KNOWN = {
+    "environments": ENVIRONMENT,
+    "releases": RELEASE,
+    "rollouts": "webshop-production-1",
+    "services": "webshop-production",
+}
 """What there is, besides what nobody has ever heard of."""
 ELSEWHERE = [ignored_auth, unsupported_method]
 """Not checked here: tests of their own ask the one, and a method that there is not is a 404."""

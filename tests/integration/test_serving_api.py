@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -86,6 +87,14 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         WHY,
         "Rollout Approved",
         {"rollout": "webshop-production-1", "why": "because", "approved_by": "WHO"},
+    ),
+    "roll out": (
+        "operator",
+        "POST",
+        "/api/services/webshop-production/rollout",
+        {"to": "previous", **WHY},
+        "Rollout Requested",
+        {"service": "webshop-production", "to": "previous", "why": "because", "requested_by": "WHO"},
     ),
     "sweep": (
         "operator",
@@ -320,6 +329,7 @@ class TestARequestThatIsWrong:
         body = {"extension": {"minutes": 5, **WHY}, "termination": WHY, "result": {"outcome": "passed"}}[what]
         assert api.post(f"/api/environments/nobody/{what}", body).status == 404
         assert api.post("/api/rollouts/nobody/approval", WHY).status == 404
+        assert api.post("/api/services/nobody/rollout", {"to": "latest", **WHY}).status == 404
         assert api.world.said == []
 
     def test_that_cannot_be_answered_is_an_error_that_says_where_to_look(self, api: Api) -> None:
@@ -520,25 +530,47 @@ class TestImages:
             },
             entry(),
         )
-        ((channel,),) = (family["channels"] for family in api.get("/api/images").json["families"])
-        assert (channel["name"], channel["image"], channel["version"]) == ("stable", "ami-new", 2)
+        (channel,) = channels(api, "stable")
+        assert (channel["image"], channel["version"]) == ("ami-new", 2)
         assert (channel["instances"], channel["on_old_images"], channel["hours"]) == ({"ami-old": 3}, 3, 0.33)
         assert channel["previous"] == [{"image": "ami-old"}]
         assert [line["what"] for line in channel["history"]] == ["began"]
 
     def test_of_a_channel_that_somebody_keeps_by_hand_are_shown_too(self, api: Api) -> None:
         api.world.change(instances_built=2, image="ami-other")
-        ((channel,),) = (family["channels"] for family in api.get("/api/images").json["families"])
-        assert (channel["name"], channel["image"], channel["version"]) == ("stable", "ami-12c6146b", 0)
+        (channel,) = channels(api, "stable")
+        assert (channel["image"], channel["version"]) == ("ami-12c6146b", 0)
         assert channel["instances"] == {"ami-other": 2}
+
+    def test_of_a_channel_that_never_moved_are_shown_too_so_that_a_person_can_move_it(self, api: Api) -> None:
+        api.world.put("/mayfly/families/base", (ROOT / "families" / "base.json").read_text())
+        (channel,) = channels(api, "candidate")
+        assert (channel["image"], channel["version"], channel["previous"]) == ("", 0, [])
+
+
+def channels(api: Api, name: str) -> list[Json]:
+    """The channels of this name, of all families."""
+    return [
+        one for family in api.get("/api/images").json["families"] for one in family["channels"] if one["name"] == name
+    ]
 
 
 class TestServicesAndRollouts:
     def test_are_shown_as_far_as_they_are_known(self, api: Api) -> None:
-        facts = {"application": "webshop", "name": "production", "stage": "serving", "version": "1", "drift": []}
-        api.world.records("service").begin("webshop-production", facts | {"instance_count": 6}, entry(), UNTIL)
         (shown,) = api.get("/api/services").json["services"]
-        assert shown == facts | {"id": "webshop-production", "instance_count": 6}
+        known = {"application": "webshop", "name": "production", "stage": "steady", "version": "1", "drift": []}
+        assert shown == known | {"id": "webshop-production", "instance_count": 6}
+
+    def test_tell_what_waits_and_what_can_be_stepped_back_to(self, api: Api) -> None:
+        before = {"image": "ami-1", "version": "0.9"}
+        waits = {"id": "webshop-production-2", "to": {}, "stage": "awaiting approval"}
+        services = api.world.records("service")
+        services.change("webshop-production", {"pending": waits, "previous": before | {"parameters": {}}})
+        (shown,) = api.get("/api/services").json["services"]
+        assert (shown["rollout"], shown["previous"]) == ("webshop-production-2", before)
+        services.change("webshop-production", {"rollout": "webshop-production-1"})
+        (shown,) = api.get("/api/services").json["services"]
+        assert shown["rollout"] == "webshop-production-1"
 
     def test_have_checkpoints_and_a_history(self, api: Api) -> None:
         facts = {
@@ -606,6 +638,24 @@ class TestTheConsole:
         assert (again.status, again.text or b"", again.headers["ETag"]) == (304, b"", first.headers["ETag"])
         assert open_page(api, "/", **{"if-none-match": '"other"'}).status == 200
 
+    def test_names_what_is_kept_for_good(self, api: Api) -> None:
+        page = open_page(api, "/")
+        assert page.headers["Cache-Control"] == "no-cache"
+        named = re.findall(r'"([\w.]+)\?v=(\w+)"', page.text.decode())
+        assert [name for name, _ in named] == ["icon.svg", "console.css", "console.js"]
+        for name, digest in named:
+            kept, passing = (open_page(api, f"/{name}", query={"v": each}) for each in (digest, "of-before"))
+            assert kept.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            # A page from before a deployment gets what there is, and does not keep it by the old name.
+            assert (passing.status, passing.headers["Cache-Control"]) == (200, "no-cache")
+            assert passing.text == kept.text
+
+    def test_has_its_modules_joined(self, api: Api) -> None:
+        sent = open_page(api, "/console.js").text.decode()
+        modules = {file.stem for file in (ROOT / "functions" / "serve_api" / "console").glob("*.js")}
+        assert sorted(re.findall(r"^const \$(\w+) = ", sent, re.MULTILINE)) == sorted(modules - {"console"})
+        assert not re.search(r"^(import|export)\b", sent, re.MULTILINE)
+
     def test_is_told_how_to_sign_in(self, api: Api) -> None:
         said = open_page(api, "/config.json").json
         assert said == {
@@ -632,9 +682,9 @@ class TestTheConsole:
         assert "connect-src 'self' https://idp.example.com;" in answer.headers["Content-Security-Policy"]
 
 
-def open_page(api: Api, path: str, **headers: str) -> Any:
+def open_page(api: Api, path: str, query: Json | None = None, **headers: str) -> Any:
     """What anybody gets, without a token."""
-    event = api.event("GET", path)
+    event = api.event("GET", path, query=query)
     event["routeKey"], event["headers"] = "GET /{asset}", headers
     del event["requestContext"]["authorizer"]
     return api.call(event)

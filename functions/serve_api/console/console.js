@@ -77,7 +77,8 @@ function keep(key, loaded) {
 
 function again() {
   clearTimeout(state.timer);
-  const every = (at.drawer ? DRAWERS[at.drawer] : VIEWS[at.view]).every ?? EVERY;
+  const [kind, key] = at.drawer ? [DRAWERS[at.drawer], drawerKey()] : [VIEWS[at.view], at.view];
+  const every = (data.has(key) && kind.every?.(data.get(key))) || EVERY;
   const wait = Math.min(AT_MOST, every * 2 ** state.failures);
   state.next = Date.now() + wait;
   if (!document.hidden) state.timer = setTimeout(refresh, wait);
@@ -242,7 +243,7 @@ function who() {
 function stale() {
   if (!state.failure || !data.has(at.view)) return null;
   const since = state.updated
-    ? `What you see is of ${exactly(new Date(state.updated).toISOString().slice(0, 19))}.`
+    ? `What you see is of ${exactly(new Date(state.updated).toISOString())}.`
     : "";
   return h(
     "div",

@@ -1,7 +1,7 @@
 /** What environments have cost, at list prices. */
 
 import { h } from "./dom.js";
-import { usd } from "./format.js";
+import { count, usd } from "./format.js";
 import { page } from "./page.js";
 import { get } from "./session.js";
 import { empty } from "./talk.js";
@@ -11,12 +11,11 @@ let days = 7;
 
 export const costs = {
   title: "Costs",
-  every: 60_000,
+  every: () => 60_000,
   load: () => get(`costs?days=${days}`),
   draw(data) {
     const most = Math.max(0.01, ...data.applications.map((one) => one.usd ?? 0));
     const sorted = data.applications.toSorted((a, b) => (b.usd ?? 0) - (a.usd ?? 0));
-    const running = sorted.reduce((sum, one) => sum + (one.usd_per_hour ?? 0), 0);
     const hours = sorted.reduce((sum, one) => sum + (one.instance_hours ?? 0), 0);
     const figure = (value, text) =>
       h("div", { key: text, class: "figure" }, h("strong", {}, value), h("span", {}, text));
@@ -25,7 +24,7 @@ export const costs = {
         "section",
         { key: "sum", class: "summary", "aria-label": "Sum" },
         figure(usd(data.total_usd), `in the last ${days === 1 ? "day" : `${days} days`}`),
-        figure(usd(running), "an hour, now"),
+        figure(usd(data.usd_per_hour), "an hour, now"),
         figure(Math.round(hours).toLocaleString("en"), "instance hours"),
         h(
           "label",
@@ -54,6 +53,12 @@ export const costs = {
         source(data.prices.source),
         ". Instances and volumes only; without discounts, traffic and load balancers.",
       ),
+      data.unpriced > 0 &&
+        h(
+          "p",
+          { key: "unpriced", class: "problem" },
+          `Not in the sums: ${count(data.unpriced, "environment")} of types without a known price.`,
+        ),
     ];
   },
 };

@@ -10,7 +10,7 @@ const state = { application: null, busy: false, failure: null, last: {} };
 
 export const deploy = {
   title: () => "Deploy a version",
-  every: 30_000,
+  every: () => 30_000,
   async load() {
     const [known, { releases }] = await Promise.all([get("applications"), get("releases?days=7")]);
     const applications = known.applications.filter((one) => mayChange(one.name));

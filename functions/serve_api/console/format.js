@@ -36,7 +36,7 @@ export function clock(text, now) {
 }
 
 /** A moment in full, for titles. */
-export const exactly = (text) => (text ? `${text.replace("T", " ").replace("Z", "")} UTC` : "");
+export const exactly = (text) => (text ? `${text.slice(0, 19).replace("T", " ")} UTC` : "");
 
 /** An amount of US dollars; `unknown` where its price is. */
 export function usd(amount) {

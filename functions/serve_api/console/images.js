@@ -7,11 +7,13 @@ import { isOperator, now } from "./page.js";
 import { call, get } from "./session.js";
 import { ask, button, chip, code, empty, field, follow, table, toast, why } from "./talk.js";
 
+const OVER = ["proven", "rejected", "superseded"];
 const GONE = ["rejected", "retired", "disabled", "deprecated"];
 
 export const images = {
   title: "Images",
-  every: 15_000,
+  every: ({ families }) =>
+    families.some((one) => one.bakes.some((bake) => !OVER.includes(bake.stage))) ? 5_000 : 15_000,
   load: () => get("images"),
   draw: ({ families }) =>
     families.length
@@ -88,7 +90,7 @@ const checks = (found) =>
 function card(one, channel) {
   const running = Object.values(channel.instances ?? {}).reduce((sum, n) => sum + n, 0);
   const old = channel.on_old_images ?? 0;
-  const share = running ? ((running - old) / running) * 100 : 100;
+  const share = running ? ((running - old) / running) * 100 : 0;
   return h(
     "article",
     { key: channel.name, class: "card channel" },
@@ -108,7 +110,7 @@ function card(one, channel) {
     h(
       "div",
       {
-        class: "meter",
+        class: `meter ${running ? "" : "none"}`,
         role: "img",
         "aria-label": `${running - old} of ${count(running, "instance")} run on it`,
         style: { "--share": share.toFixed(1) },
@@ -125,7 +127,7 @@ function card(one, channel) {
               ` of ${count(running, "instance")} on older images for `,
               h("b", {}, duration(channel.hours * 3_600_000)),
             ]
-          : `all ${count(running, "instance")} run on it`
+          : `${count(running, "instance")}, none on an older image`
         : "nothing runs that follows it",
     ),
     isOperator() &&
@@ -141,7 +143,7 @@ function card(one, channel) {
       h(
         "details",
         {},
-        h("summary", {}, `${count(channel.history.length, "move")} in its history`),
+        h("summary", {}, `${count(channel.history.length, "line")} of history`),
         history(channel.history, ""),
       ),
   );
@@ -174,7 +176,7 @@ function promote(one, channel) {
       h(
         "p",
         {},
-        `It points to ${channel.image ?? "nothing"}. `,
+        `It points to ${channel.image || "nothing yet"}. `,
         "Releases that are planned from now on take the new image; what runs keeps its own.",
       ),
     fields: [

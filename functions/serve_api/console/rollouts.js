@@ -26,11 +26,13 @@ export const rollouts = {
           ),
       h("h2", { key: "r" }, "Rollouts"),
       data.rollouts.length
-        ? h("ol", { key: "rollouts", class: "rollouts" }, data.rollouts.map(line))
+        ? h("ol", { key: "rollouts", class: "rollouts" }, data.rollouts.toSorted(openFirst).map(line))
         : h("p", { key: "none", class: "note" }, "None in the last 30 days."),
     ];
   },
 };
+
+const openFirst = (a, b) => Boolean(a.ended_at) - Boolean(b.ended_at);
 
 function service(one) {
   const drift = one.drift ?? [];
@@ -38,10 +40,15 @@ function service(one) {
     "article",
     { key: one.id, class: `card ${drift.length ? "warn" : ""}` },
     h("header", {}, h("h3", {}, one.name), h("span", { class: "aside" }, one.application), chip(one.stage)),
-    h("p", { class: "points" }, h("span", { class: "version" }, one.version), " on ", code(one.image)),
+    h(
+      "p",
+      { class: "points" },
+      one.image ? [h("span", { class: "version" }, one.version), " on ", code(one.image)] : "nothing runs yet",
+    ),
     facts([
       ["Instances", one.instance_count],
       ["Oldest", one.oldest_instance_at && `${duration(now() - moment(one.oldest_instance_at))} old`],
+      ["Before", one.previous && pinned(one.previous)],
       ["Rollout", one.rollout && h("a", { href: address("rollout", one.rollout) }, one.rollout)],
     ]),
     drift.length
@@ -57,7 +64,20 @@ function service(one) {
             ),
           ),
         )
-      : h("p", { class: "aside" }, "as its blueprint says"),
+      : one.image && h("p", { class: "aside" }, "as its blueprint says"),
+    isOperator() && (one.image || one.stage === "needs a person") && actions(one),
+  );
+}
+
+function actions(one) {
+  const runs = one.stage === "rolling out" ? `${one.rollout} runs.` : "";
+  return h(
+    "div",
+    { class: "actions" },
+    button("Roll out now…", () => rollOut(one, "latest"), { forbidden: runs }),
+    button("Step back…", () => rollOut(one, "previous"), {
+      forbidden: runs || (one.previous ? "" : "There is no step before."),
+    }),
   );
 }
 
@@ -72,6 +92,7 @@ function line(one) {
       h("a", { href: address("rollout", one.id) }, one.service),
       chip(one.stage),
       h("span", { class: "aside" }, ago(one.started_at, now())),
+      h("span", { class: "aside" }, one.percent > 0 && `${one.percent} %`),
       waits && isOperator() && button("Approve…", () => approve(one), { kind: "primary" }),
     ),
     h("p", { class: "change" }, change(one)),
@@ -80,11 +101,9 @@ function line(one) {
   );
 }
 
-const change = ({ from, to }) => [
-  h("span", {}, from?.version ?? "nothing", " ", code(from?.image)),
-  h("b", { "aria-label": "to" }, " → "),
-  h("span", {}, to?.version, " ", code(to?.image)),
-];
+const pinned = (one) => h("span", {}, one?.version ?? "nothing", " ", code(one?.image));
+
+const change = ({ from, to }) => [pinned(from), h("b", {}, "→"), pinned(to)];
 
 /** How far it has come, with a mark for each checkpoint. */
 function progress(one) {
@@ -129,7 +148,7 @@ export const rollout = {
       facts([
         ["Service", one.service],
         ["Why", one.why],
-        ["Started", exactly(one.started_at)],
+        [one.stage.startsWith("awaiting") ? "Waits since" : "Started", exactly(one.started_at)],
         ["Ended", exactly(one.ended_at)],
         [
           "Checkpoints",
@@ -166,6 +185,36 @@ function approve(one) {
       await call("POST", `rollouts/${encodeURIComponent(one.id)}/approval`, { why: values.why });
       const seen = (found) => found.stage !== WAITING && { text: `The rollout to ${one.service} is ${found.stage}.` };
       follow(`rollouts/${encodeURIComponent(one.id)}`, `Approving the rollout to ${one.service}…`, seen);
+    },
+  });
+}
+
+function rollOut(one, to) {
+  const back = to === "previous";
+  ask({
+    title: back ? `Step ${one.id} back?` : `Roll ${one.id} out now?`,
+    lead: () => [
+      h("p", { class: "change" }, back ? change({ from: one, to: one.previous }) : pinned(one)),
+      h(
+        "p",
+        {},
+        back
+          ? "It gets exactly what it had before, on the same careful way. "
+          : "It gets what is wanted of it, and new instances even where that is there already. ",
+        "That waits for no approval and no window, only for the kill switch.",
+      ),
+    ],
+    fields: [why(back ? "What is wrong with it?" : "Why now?")],
+    action: back ? "Step back" : "Roll out",
+    danger: back,
+    submit: async (values) => {
+      await call("POST", `services/${encodeURIComponent(one.id)}/rollout`, { to, why: values.why });
+      const seen = ({ services }) => {
+        const found = services.find((each) => each.id === one.id);
+        if (found?.stage === "rolling out") return { text: `${found.rollout} has begun.` };
+        return found?.rollout && found.rollout !== one.rollout ? { text: `${found.rollout} waits.` } : null;
+      };
+      follow("services", back ? `Stepping ${one.id} back…` : `Rolling ${one.id} out…`, seen);
     },
   });
 }

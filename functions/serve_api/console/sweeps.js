@@ -11,7 +11,7 @@ const wanted = { text: "", action: "" };
 
 export const sweeps = {
   title: "Sweeps",
-  every: 15_000,
+  every: () => 15_000,
   load: () => get("sweeps?days=1"),
   draw(data) {
     return [
@@ -29,20 +29,22 @@ export const sweeps = {
       data.sweeps.length
         ? table(
             "Sweeps",
-            ["When", ...ACTIONS.map((action) => `#${action}`), "Halted", "Asked by"],
+            ["When", ...ACTIONS.map((action) => `#${action}`), "Halted"],
             data.sweeps.map((one) => ({
               key: one.key,
               cells: [
-                h(
-                  "a",
-                  { href: `#/sweep/${one.key.replace(/^sweeps\/|\.json$/g, "")}`, title: exactly(one.at) },
-                  ago(one.at, now()),
-                ),
+                [
+                  h(
+                    "a",
+                    { href: `#/sweep/${one.key.replace(/^sweeps\/|\.json$/g, "")}`, title: exactly(one.at) },
+                    ago(one.at, now()),
+                  ),
+                  h("small", {}, one.asked_by, one.dry_run && ", dry run"),
+                ],
                 ...ACTIONS.map((action) =>
                   h("span", { class: one.counts[action] ? `number ${action}` : "zero" }, one.counts[action] ?? 0),
                 ),
-                one.halted ? h("span", { class: "problem" }, one.halted) : "",
-                one.asked_by,
+                one.halted && h("span", { class: "problem" }, one.halted),
               ],
             })),
           )
@@ -55,7 +57,7 @@ export const sweep = {
   title: (id) => `Sweep ${id.replaceAll("/", "-").replace(/-(\d\d)(\d\d)(\d\d)$/, " $1:$2:$3")}`,
   load: (id) => get(`sweeps/${id.split("/").map(encodeURIComponent).join("/")}`),
   draw(one) {
-    const all = [...(one.decisions ?? []), ...(one.kept ?? [])];
+    const all = [...one.decisions, ...one.kept];
     const shown = all.filter(
       (each) =>
         (!wanted.action || each.action === wanted.action) &&
@@ -67,8 +69,9 @@ export const sweep = {
     };
     return [
       one.halted && h("p", { key: "halted", class: "problem" }, `Halted: ${one.halted}`),
-      one.unseen?.length > 0 &&
-        h("p", { key: "unseen", class: "problem" }, `Could not look at ${one.unseen.join(", ")}.`),
+      Object.entries(one.unseen).map(([place, reason]) =>
+        h("p", { key: place, class: "problem" }, `Could not look at ${place}: ${reason}`),
+      ),
       h(
         "p",
         { key: "by", class: "note" },

@@ -193,8 +193,8 @@ export const icon = (name) => h("svg", { class: "icon", "aria-hidden": "true" },
 
 const TONES = {
   good: ["ready", "awaiting tests", "passed", "proven", "available", "completed", "steady"],
-  busy: ["creating", "running", "building", "imaging", "proving", "rolling out", "adopt"],
-  warn: ["awaiting approval", "awaiting window", "awaiting kill switch", "end", "wake"],
+  busy: ["creating", "running", "building", "imaging", "proving", "rolling out", "replacing", "adopt"],
+  warn: ["awaiting approval", "awaiting window", "awaiting kill switch", "awaiting alarms", "end", "wake"],
   bad: ["failed", "rejected", "rolled back", "rolling back", "needs a person", "refuse"],
   dim: ["terminating", "terminated", "cancelled", "superseded", "removed", "retired", "deprecated", "disabled", "keep"],
 };

@@ -9,6 +9,9 @@ from enum import StrEnum
 
 from mayfly.domain.moment import text
 
+CANDIDATE, STABLE = "candidate", "stable"
+"""What a family has from the beginning: the newest image that proved itself, and the one that releases passed on."""
+
 PREVIOUS_KEPT = 3
 """Images that a channel can be rolled back to, one after the other."""
 

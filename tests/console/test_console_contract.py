@@ -1,0 +1,33 @@
+"""The fake API answers in the shapes of the real one: what the console makes of the one, it makes of the other."""
+
+import pytest
+from pydantic import TypeAdapter
+
+from tests.console.fake_api import shapes
+
+READS = {
+    "me": "Me",
+    "environments": "Environments",
+    "environments/ENVIRONMENT": "WholeEnvironment",
+    "releases": "Releases",
+    "releases/RELEASE": "WholeRelease",
+    "applications": "Applications",
+    "images": "Images",
+    "services": "Services",
+    "rollouts": "Rollouts",
+    "rollouts/payments-production-12": "Rollout",
+    "sweeps": "Sweeps",
+    "SWEEP": "Report",
+    "kill-switch": "SwitchState",
+    "costs": "Costs",
+}
+
+
+@pytest.mark.parametrize("path", READS)
+def test_what_the_fake_answers_is_what_the_api_says_that_it_answers(fake, path):
+    names = {"ENVIRONMENT": next(iter(fake.world.environments)), "RELEASE": next(iter(fake.world.releases))}
+    names["SWEEP"] = fake.world.sweeps[0]["key"].removesuffix(".json")
+    asked = "/".join(names.get(part, part) for part in path.split("/"))
+    _, said = fake.call("GET", asked, {}, {}, "operator")
+    # Whatever the shape does not name is dropped, and missed here.
+    assert TypeAdapter(getattr(shapes, READS[path])).validate_python(said) == said
