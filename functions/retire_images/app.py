@@ -36,7 +36,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "left_alone": [*wrong, *seen.unseen],
     }
     kept = [shown(each) for each in decisions if each.step is Step.KEEP]
-    report["key"] = keep(here.reports, now, report | {"kept": kept}, "retirements")
+    report["key"] = keep(here.reports, now, context.aws_request_id, report | {"kept": kept}, "retirements")
     if dry:
         return report | {"dry_run": True, "failed": []}
     taken = [*back, *([] if report["halted"] else steps)]

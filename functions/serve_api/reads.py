@@ -39,7 +39,8 @@ from mayfly.settings import settings
 router = Router()
 
 type Json = dict[str, Any]
-Digits = Annotated[str, Path(pattern=r"^\d{2,6}$")]
+Digits = Annotated[str, Path(pattern=r"^\d{2,4}$")]
+RunAt = Annotated[str, Path(pattern=r"^\d{6}-[0-9a-f]{8}$")]
 Back = Annotated[Days, Query(description="How many days to look back; the day is UTC's.")]
 
 
@@ -228,7 +229,7 @@ def sweeps(days: Back = 1) -> Sweeps:
 
 
 @router.get("/api/sweeps/<year>/<month>/<day>/<time>", compress=True, summary="A sweep's whole report")
-def sweep(year: Digits, month: Digits, day: Digits, time: Digits) -> Report:
+def sweep(year: Digits, month: Digits, day: Digits, time: RunAt) -> Report:
     """Every decision with its reason."""
     key = f"sweeps/{year}/{month}/{day}/{time}.json"
     if report := reports.read(settings().reports, key):

@@ -58,7 +58,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "decisions": [asdict(decision) for decision in decisions if decision.action is not Action.KEEP],
     }
     report["key"] = keep(
-        here.reports, now, report | {"kept": [asdict(d) for d in decisions if d.action is Action.KEEP]}
+        here.reports,
+        now,
+        context.aws_request_id,
+        report | {"kept": [asdict(d) for d in decisions if d.action is Action.KEEP]},
     )
     if not asked.dry_run:
         act(here, now, cases, records, halted, policy)

@@ -320,7 +320,7 @@ class World:
         for decision in decisions:
             counts[decision["action"]] += 1
         return {
-            "key": f"sweeps/{at:%Y/%m/%d/%H%M%S}.json",
+            "key": f"sweeps/{at:%Y/%m/%d/%H%M%S}-52fdfc07.json",
             "at": text(at),
             "asked_by": asked_by,
             "counts": counts,

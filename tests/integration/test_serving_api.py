@@ -125,7 +125,7 @@ READS = [
     "/api/rollouts",
     "/api/rollouts/webshop-production-1",
     "/api/sweeps",
-    "/api/sweeps/2026/11/24/064733",
+    "/api/sweeps/2026/11/24/064733-52fdfc07",
     "/api/kill-switch",
     "/api/costs",
     "/api/openapi.json",
@@ -311,7 +311,7 @@ class TestARequestThatIsWrong:
             "/api/environments/nobody",
             "/api/releases/nobody",
             "/api/rollouts/nobody",
-            "/api/sweeps/2020/01/01/000000",
+            "/api/sweeps/2020/01/01/000000-52fdfc07",
             "/api/nothing",
             "/api/",
             "/nothing.js",
@@ -591,7 +591,7 @@ class TestServicesAndRollouts:
 class TestSweeps:
     def test_are_listed_without_reading_a_report(self, api: Api) -> None:
         (shown,) = api.get("/api/sweeps").json["sweeps"]
-        assert (shown["key"], shown["asked_by"]) == ("sweeps/2026/11/24/064733.json", "ops")
+        assert (shown["key"], shown["asked_by"]) == ("sweeps/2026/11/24/064733-52fdfc07.json", "ops")
         assert (shown["dry_run"], shown["halted"], shown["at"]) == (True, "", "2026-11-24T06:47:33.000Z")
         assert shown["counts"]["adopt"] == 0
         assert "GetObject" not in api.world.wire.names()

@@ -661,8 +661,8 @@ class TestTheReport:
         assert found["counts"] == report["counts"]
         assert (found["at"], found["asked_by"], found["halted"]) == (AFTER, "schedule", "")
 
-    def test_lies_under_its_day_and_time(self, world: World) -> None:
-        assert sweep(world)["key"] == "sweeps/2026/11/24/084735.json"
+    def test_lies_under_its_day_time_and_invocation(self, world: World) -> None:
+        assert sweep(world)["key"] == "sweeps/2026/11/24/084735-52fdfc07.json"
 
     def test_is_written_before_anything_is_done(self, world: World) -> None:
         """Whatever happens then, what was decided can be read."""

@@ -10,9 +10,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def keep(bucket: str, at: datetime, report: dict[str, Any], what: str = "sweeps") -> str:
-    """Writes a report; returns its key, by day and time."""
-    key = f"{what}/{at:%Y/%m/%d}/{at:%H%M%S}.json"
+def keep(bucket: str, at: datetime, run: str, report: dict[str, Any], what: str = "sweeps") -> str:
+    """Writes a report; returns its key, by day and time.
+
+    Args:
+        run: id of the invocation that it is of: two that are asked for in the same second keep a report each.
+    """
+    key = f"{what}/{at:%Y/%m/%d}/{at:%H%M%S}-{run[:8]}.json"
     body = json.dumps(report, indent=1).encode()
     controller("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
     return key
