@@ -137,7 +137,8 @@ def _sam(cloud: LocalCloud, *arguments: str) -> None:
     run = subprocess.run(
         ["sam", *arguments],
         cwd=ROOT,
-        env={**os.environ, **cloud.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"},
+        # Seconds between its looks at the deployment: by default five, to spare AWS.
+        env={**os.environ, **cloud.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.5"},
         capture_output=True,
         text=True,
         check=False,

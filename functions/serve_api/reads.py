@@ -83,9 +83,9 @@ def by_id(found: Iterable[Json]) -> dict[str, Json]:
 def me() -> Me:
     """Name, role and the applications that one is a developer of."""
     caller = caller_of(router)
-    return {  # type: ignore[typeddict-item]  # a role is one of these words
+    return {
         "who": caller.who,
-        "role": str(caller.role),
+        "role": str(caller.role),  # type: ignore[typeddict-item]  # it is one of these words
         "applications": [*caller.applications],
         "now": text(now_of(router)),
     }

@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import count
 from typing import Any
 
 from local import costs
-from local.cloud import CONTROLLER_ACCOUNT, REGION, WORKLOAD_ACCOUNT
+from local.cloud import CONTROLLER_ACCOUNT, REGION, WORKLOAD_ACCOUNT, LocalCloud
 from local.install import ROOT
 from mayfly.domain.moment import text
 from tests.e2e.driver import Driver
@@ -108,10 +108,7 @@ class Gallery:
         """Waits until no usage report is pending any more."""
 
         def none_pending() -> bool:
-            pages = [
-                self.cloud.workload_client("ec2", region_name=region).describe_image_usage_reports()
-                for region in REGIONS
-            ]
+            pages = [self.ec2(region).describe_image_usage_reports() for region in REGIONS]
             return not any(one["State"] == "pending" for page in pages for one in page["ImageUsageReports"])
 
         self.mayfly.until(none_pending, "usage reports are there")
@@ -121,6 +118,10 @@ class Gallery:
     def channel(self, name: str = "candidate") -> Json:
         """A channel's record, {} where there is none."""
         return costs.read_record(self.cloud, self.mayfly.outputs["TableName"], f"channel#{self.family}/{name}")
+
+    def ec2(self, region: str = REGION) -> Any:
+        """EC2 of the family's account."""
+        return _ec2(self.cloud, region)
 
     def parameter(self, name: str = "candidate", region: str = REGION) -> str | None:
         """What Parameter Store of the family's account says that a channel points to."""
@@ -132,14 +133,14 @@ class Gallery:
 
     def shown(self, image: str, region: str = REGION) -> Json:
         """An image as EC2 shows it to its owner, {} where it is gone."""
-        ec2 = self.cloud.workload_client("ec2", region_name=region)
+        ec2 = self.ec2(region)
         filters = [{"Name": "image-id", "Values": [image]}]
         listed = ec2.describe_images(Filters=filters, IncludeDisabled=True, IncludeDeprecated=True)["Images"]
         return dict(listed[0]) if listed else {}
 
     def shared_with(self, image: str, region: str = REGION) -> set[str]:
         """The accounts that may launch an image."""
-        ec2 = self.cloud.workload_client("ec2", region_name=region)
+        ec2 = self.ec2(region)
         reply = ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
         return {permission["UserId"] for permission in reply["LaunchPermissions"]}
 
@@ -204,6 +205,11 @@ class Gallery:
         named = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "gallery"}]}]
         started = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=named)
         return str(started["Instances"][0]["InstanceId"])
+
+
+@cache  # a new client reads EC2's model, the largest there is, and many look ten times a second
+def _ec2(cloud: LocalCloud, region: str) -> Any:
+    return cloud.workload_client("ec2", region_name=region)
 
 
 def stop_schedules(driver: Driver) -> None:

@@ -56,7 +56,7 @@ class TestAPromotion:
 
         # The next try uses the copies that are there, and makes the missing one.
         gallery.promoted(second)
-        copies = gallery.cloud.workload_client("ec2", region_name="eu-west-1").describe_images(
+        copies = gallery.ec2("eu-west-1").describe_images(
             Filters=[{"Name": "tag:mayfly:source-image", "Values": [second]}]
         )
         assert len(copies["Images"]) == 1
@@ -67,7 +67,7 @@ class TestAPromotion:
         application = gallery.mayfly.application(image={"family": gallery.family})
         gallery.cloud.fault("workload", image="copy", region="us-west-2", effect="slow", seconds=10, times=1)
         gallery.promote(new, "stable")
-        ec2 = gallery.cloud.workload_client("ec2", region_name="eu-west-1")
+        ec2 = gallery.ec2("eu-west-1")
         wanted = [{"Name": "tag:mayfly:source-image", "Values": [new]}, {"Name": "state", "Values": ["available"]}]
         gallery.mayfly.until(lambda: ec2.describe_images(Filters=wanted)["Images"], "one copy is there")
         during = environment_id(gallery.mayfly.push(application, version="1.0.0"), "smoke")
@@ -127,7 +127,7 @@ class TestAPromotion:
         gallery.cloud.fault("workload", event="EC2 AMI State Change", effect="lose")
         image = gallery.image()
         gallery.promote(image)
-        ec2 = gallery.cloud.workload_client("ec2", region_name="eu-west-1")
+        ec2 = gallery.ec2("eu-west-1")
         wanted = [{"Name": "tag:mayfly:source-image", "Values": [image]}, {"Name": "state", "Values": ["available"]}]
         gallery.mayfly.until(lambda: ec2.describe_images(Filters=wanted)["Images"], "the copy is there")
         assert gallery.channel() == {}
@@ -413,7 +413,7 @@ class TestRetirement:
 
 
 def _copy(gallery: Gallery, image: str) -> str:
-    ec2 = gallery.cloud.workload_client("ec2", region_name=REGIONS[1])
+    ec2 = gallery.ec2(REGIONS[1])
     found = ec2.describe_images(Filters=[{"Name": "tag:mayfly:source-image", "Values": [image]}])["Images"]
     return str(found[0]["ImageId"])
 
