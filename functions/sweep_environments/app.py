@@ -57,12 +57,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "unseen": unseen,
         "decisions": [asdict(decision) for decision in decisions if decision.action is not Action.KEEP],
     }
-    report["key"] = keep(
-        here.reports,
-        now,
-        context.aws_request_id,
-        report | {"kept": [asdict(d) for d in decisions if d.action is Action.KEEP]},
-    )
+    kept = {"kept": [asdict(decision) for decision in decisions if decision.action is Action.KEEP]}
+    report["key"] = keep(here.reports, now, context.aws_request_id, report | kept)
     if not asked.dry_run:
         act(here, now, cases, records, halted, policy)
         if not halted:

@@ -29,7 +29,7 @@ NAMES = {
     "year": "2026",
     "month": "11",
     "day": "24",
-    "time": "120000",
+    "time": "120000-52fdfc07",
 }
 READER, DEVELOPER, OPERATOR = "viewer", "developer", "operator"
 
