@@ -17,10 +17,10 @@ demo: $(INSTALLED) ## The main job, live, on the local cloud; KEEP=1 keeps it an
 local: $(INSTALLED) ## The local cloud with Mayfly installed, kept up for playing
 	@python -m local
 
-# A busy machine may be too slow once for a test that watches real servers; the summary names what was tried again.
+# A busy machine may be too slow for a test that watches real servers; the summary names what was tried again.
 # In the order of the folders the long modules come early; by default those with the most tests do, which are the quick.
 test: lint ## All checks and tests but the container ones
-	pytest tests --ignore tests/sam_local --numprocesses 3 --dist loadfile --no-loadscope-reorder --reruns 1 -r R
+	pytest tests --ignore tests/sam_local --numprocesses 2 --dist loadfile --no-loadscope-reorder --reruns 2 -r R
 
 lint: $(INSTALLED) ## Formatting, style, types, templates
 	ruff format --check .

@@ -22,7 +22,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     logger.append_keys(rollout=plan.rollout)
     records = Records(here.table, "rollout")
     record = records.get(plan.rollout) or {}
-    outcome, reason = judge(said(event["failure"]), plan.before is None, said(event["unverified"]))
+    outcome, reason = judge(said(plan, event["failure"]), plan.before is None, said(plan, event["unverified"]))
     entry = Entry(now, context.function_name, outcome, reason)
     facts: dict[str, Any] = {"stage": outcome, "reason": reason, "ended_at": now}
     if outcome == "completed":
@@ -44,8 +44,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return shown(plan.model_dump(mode="json")) | {"outcome": outcome, "reason": reason}
 
 
-def said(failure: Any) -> str:
+def said(plan: Rollout, failure: Any) -> str:
     """A caught error for people, "" for none."""
+    if failure and failure.get("Error") == "States.Timeout":
+        return f"a step took too long (all instances may take {plan.limit_minutes} minutes: limit_minutes)"
     return by_failure(failure.get("Error", "Unknown"), failure.get("Cause", "")).reason if failure else ""
 
 

@@ -71,6 +71,18 @@ def test_missing_capacity_pauses_it_until_there_is_some(mayfly: Driver, service:
     assert users.counts.errors == 0
 
 
+def test_what_takes_longer_than_its_limit_is_rolled_back(service: Service) -> None:
+    before, members, number = service.runs(), service.members(), service.next
+    service.configure(limit_minutes=10)
+    service.cloud.fault("workload", no_capacity="*")
+    image = service.gets_image()
+    ended = service.ended("Rollout Rolled Back", number)
+    assert "10 minutes" in ended["reason"]
+    assert (service.runs(), service.members()) == (before, members)
+    assert service.launched(image) == 0
+    assert service.drift() == "IN_SYNC"
+
+
 def test_the_loss_of_a_zone_is_noticed_by_nobody(mayfly: Driver, service: Service) -> None:
     """Forward or back, as the alarms say: in the end every instance is of one image, healthy, and they are enough."""
     number, zones = service.next, sorted({one["AvailabilityZone"] for one in service.group["Instances"]})
