@@ -20,18 +20,20 @@ class Story(Protocol):
         """The picture of the moment."""
 
 
-def wait(live: Live, story: Story, over: Callable[[], object], what: str) -> None:
+def wait(
+    live: Live, story: Story, over: Callable[[], object], what: str, patience_seconds: float = PATIENCE_SECONDS
+) -> None:
     """Looks, and shows what is seen, until `over` holds.
 
     Raises:
-        TimeoutError: it does not within PATIENCE_SECONDS.
+        TimeoutError: it does not within `patience_seconds`.
     """
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + patience_seconds
     while True:
         story.look()
         live.update(story.screen(), refresh=True)
         if over():
             return
         if time.monotonic() > until:
-            raise TimeoutError(f"{what} did not happen within {PATIENCE_SECONDS} s; see .local/*.log")
+            raise TimeoutError(f"{what} did not happen within {patience_seconds:.0f} s; see .local/*.log")
         time.sleep(0.25)

@@ -6,7 +6,6 @@ with cloud.hurry(60):
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -19,10 +18,10 @@ from rich.text import Text
 
 from local.client import Client
 from local.cloud import LocalCloud
+from local.demo_screen import wait
 
 type Json = dict[str, Any]
 
-LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 300  # real
 REQUESTS_PER_SECOND = 500
 COLOURS = ("cyan", "green", "magenta", "yellow")  # of the launch template's versions, as they come up
@@ -187,18 +186,10 @@ def tell(
     )["StackResourceDetail"]["PhysicalResourceId"]
     url = cloud.balancers()[target.split("/")[1]]["url"]
     cloud.watch_fewest()
-    until = time.monotonic() + PATIENCE_SECONDS
     with Client(url, rate=REQUESTS_PER_SECOND) as client, Live(console=console, auto_refresh=False) as live:
         story = Story(cloud, stack, client)
         start(story)
-        while True:
-            story.look()
-            live.update(story.screen(), refresh=True)
-            if over():
-                break
-            if time.monotonic() > until:
-                raise TimeoutError(f"the rollout of {stack} was not over within {PATIENCE_SECONDS} s")
-            time.sleep(LOOK_SECONDS)
+        wait(live, story, over, f"the end of the rollout of {stack}", PATIENCE_SECONDS)
         story.look()
         live.update(story.screen(), refresh=True)
     return story.figures()

@@ -241,6 +241,7 @@ def test_a_dry_run_is_asked_for_and_its_report_read(console, fake):
     expect(toast(page)).to_contain_text("The dry run is done: 0 to end, 40 to keep.")
     assert fake.asked == [("POST", "sweeps", {"dry_run": True, "why": "to see"})]
     page.locator("tbody a").first.click()
+    expect(page.locator("#drawer-title")).to_have_text(re.compile(r"^Sweep \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$"))
     expect(drawer(page).locator(".decisions li")).to_have_count(40)
     drawer(page).get_by_label("Filter decisions").fill("webshop")
     webshop = [name for name in fake.world.environments if name.startswith("webshop")]

@@ -34,14 +34,13 @@ class Gallery:
 
     def configure(self, **more: Any) -> None:
         """Puts the family's configuration where Mayfly reads it."""
-        configuration = json.loads((ROOT / "tests" / "families" / "plain.json").read_text())
-        value = json.dumps(configuration | more)
+        value = json.dumps(family_document("plain") | more)
         name = f"/mayfly/families/{self.family}"
         self.cloud.client("ssm").put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
 
     def image(self, stage: str = "proven") -> str:
         """An image as a bake leaves it: with its tags and its record."""
-        ec2, bake = self.cloud.workload_client("ec2"), f"{self.family}-{next(_numbers):08x}"
+        ec2, bake = self.ec2(), f"{self.family}-{next(_numbers):08x}"
         labels = {
             "mayfly:image-family": self.family,
             "mayfly:controller": CONTROLLER,
@@ -197,7 +196,7 @@ class Gallery:
     @cached_property
     def _builder(self) -> str:
         """A machine that images can be made of, which is nobody's. One for all tests."""
-        ec2 = self.cloud.workload_client("ec2")
+        ec2 = self.ec2()
         mine = [{"Name": "tag:Name", "Values": ["gallery"]}, {"Name": "instance-state-name", "Values": ["running"]}]
         for reservation in ec2.describe_instances(Filters=mine)["Reservations"]:
             return str(reservation["Instances"][0]["InstanceId"])
@@ -205,6 +204,11 @@ class Gallery:
         named = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "gallery"}]}]
         started = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=named)
         return str(started["Instances"][0]["InstanceId"])
+
+
+def family_document(name: str) -> Json:
+    """A family's configuration, as `tests/families` has it."""
+    return dict(json.loads((ROOT / "tests" / "families" / f"{name}.json").read_text()))
 
 
 @cache  # a new client reads EC2's model, the largest there is, and many look ten times a second

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
+from local.cloud import LocalCloud
 from local.install import configure_family
 from local.users import PASSWORD
 from mayfly.domain.identity import environment_id, release_id, stack_name
 from tests.e2e.driver import Driver, Json
-from tests.e2e.gallery import Gallery
+from tests.e2e.gallery import Gallery, family_document
 from tests.e2e.services import Service
 
 PATIENT = 60_000
@@ -170,17 +170,8 @@ def test_a_channel_is_promoted_and_rolled_back(mayfly: Driver, desk: Page, names
 
 def test_a_bake_is_asked_for_and_watched_to_its_end(mayfly: Driver, desk: Page, names: Iterator[str]) -> None:
     family = f"line-of-{next(names)}"
-    configuration = {
-        "owner": "team-platform@example.com",
-        "account": WORKLOAD_ACCOUNT,
-        "region": "us-east-1",
-        "base": {"owner": "amazon", "name": "al2023-ami-2023.*-kernel-6.1-x86_64"},
-        "puppet": {"mode": "apply", "artifact": "s3://artifacts/puppet.tar.gz"},
-        "logs": "s3://bake-logs/logs",
-        "blueprint": "single.yaml",
-        "checks": [{"name": "puppet converges", "command": "true"}],
-    }
-    configure_family(mayfly.cloud, family, configuration)
+    checks = [{"name": "puppet converges", "command": "true"}]
+    configure_family(mayfly.cloud, family, family_document("applied") | {"checks": checks})
     mayfly.cloud.fault("workload", bake=f"{family}-*", effect="slow", seconds=3, times=1)
     view(desk, "Images")
     shown = desk.get_by_role("region", name=f"Family {family}")

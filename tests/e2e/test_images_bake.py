@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from local import costs
-from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
+from local.cloud import LocalCloud
 from local.install import configure_family
 from mayfly.domain.bake import bake_id
 from tests.e2e.driver import Driver, Json
+from tests.e2e.gallery import family_document
 
 MARGIN_MINUTES = 15
 """What Mayfly waits for a builder, besides the minutes of its family."""
@@ -34,19 +35,9 @@ class Bakes:
     def family(self, **more: Any) -> str:
         """Configures an image family under a name of its own and returns the name."""
         name = next(self._names)
-        configuration = {
-            "owner": "team-platform@example.com",
-            "account": WORKLOAD_ACCOUNT,
-            "region": "us-east-1",
-            "base": {"owner": "amazon", "name": "al2023-ami-2023.*-kernel-6.1-x86_64"},
-            "puppet": {"mode": "apply", "artifact": "s3://artifacts/puppet.tar.gz"},
-            "logs": "s3://bake-logs/logs",
-            "bake_minutes": 5,
-            "prove_minutes": 60,
-            "blueprint": "single.yaml",
-            "checks": [{"name": name, "command": "true"} for name in CHECKS],
-        }
-        configure_family(self.cloud, name, configuration | more)
+        checks = [{"name": name, "command": "true"} for name in CHECKS]
+        own = {"bake_minutes": 5, "prove_minutes": 60, "checks": checks}
+        configure_family(self.cloud, name, family_document("applied") | own | more)
         self.families.append(name)
         return name
 

@@ -44,7 +44,7 @@ def test_a_new_image_reaches_every_instance_and_leaves_no_drift(mayfly: Driver, 
 
 def test_a_bad_image_is_rolled_back_at_the_first_checkpoint(mayfly: Driver, kept: dict[str, Any]) -> None:
     service: Service = kept["service"].again(mayfly)
-    before, members, number = service.runs(), service.members(), service.record["serial"] + 1
+    before, members, number = service.runs(), service.members(), service.next
     bad = service.gallery.image()
     service.cloud.watch_fewest()
     service.cloud.fault("workload", serving="unhealthy", image=bad)
@@ -61,7 +61,7 @@ def test_a_bad_image_is_rolled_back_at_the_first_checkpoint(mayfly: Driver, kept
 
 def test_the_next_good_version_goes_out_from_there(mayfly: Driver, kept: dict[str, Any]) -> None:
     service: Service = kept["service"].again(mayfly)
-    number = service.record["serial"] + 1
+    number = service.next
     service.quiet()
     good = service.gets_image()
     service.ended("Rollout Completed", number)
@@ -71,7 +71,7 @@ def test_the_next_good_version_goes_out_from_there(mayfly: Driver, kept: dict[st
 def test_a_version_that_fails_to_boot_is_rolled_back(mayfly: Driver, kept: dict[str, Any]) -> None:
     service: Service = kept["service"].again(mayfly)
     service.quiet()
-    before, number = service.runs(), service.record["serial"] + 1
+    before, number = service.runs(), service.next
     service.cloud.fault("workload", serving="refuses", version="0.0.666")
     service.passes("0.0.666")
     service.ended("Rollout Rolled Back", number)
@@ -89,7 +89,7 @@ def test_lost_and_doubled_events_and_throttled_calls_do_no_harm(mayfly: Driver, 
     service.cloud.fault("workload", action="StartInstanceRefresh", times=2, **throttled)
     service.cloud.fault("workload", action="UpdateStack", times=2, **throttled)
     service.quiet()
-    number, done = service.record["serial"] + 1, len(service.refreshes())
+    number, done = service.next, len(service.refreshes())
     service.passes("2.0.0", times=3)
     service.ended("Rollout Completed", number)
     assert len(service.refreshes()) == done + 1
@@ -99,7 +99,7 @@ def test_lost_and_doubled_events_and_throttled_calls_do_no_harm(mayfly: Driver, 
 def test_what_comes_meanwhile_follows_and_only_the_last(mayfly: Driver, kept: dict[str, Any]) -> None:
     service: Service = kept["service"].again(mayfly)
     service.quiet()
-    number = service.record["serial"] + 1
+    number = service.next
     service.passes("4.0.0")
     mayfly.until(lambda: service.record.get("rollout"), "it runs")
     first, second = service.gallery.image(), service.gallery.image()

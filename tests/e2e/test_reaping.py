@@ -225,13 +225,15 @@ class TestCaps:
         assert report["counts"]["end"] >= len(environments)
         assert {mayfly.stacks(environment)[0] for environment in environments} == {"CREATE_COMPLETE"}
         # A sweep by the schedule may have been halted as well: the clock has gone by its time.
-        mayfly.until(
-            lambda: any(
-                one["detail-type"] == "Sweep Halted" and one["detail"]["key"] == report["key"]
+        heard = mayfly.until(
+            lambda: [
+                one["detail"]
                 for one in mayfly.announcements()
-            ),
+                if one["detail-type"] == "Sweep Halted" and one["detail"]["key"] == report["key"]
+            ],
             "people are told",
         )
+        assert heard[0]["halted"] == report["halted"]
         mayfly.say("Sweep Requested", [{"at_most": 1000, **WHO}])
         for environment in environments:
             gone(mayfly, environment)

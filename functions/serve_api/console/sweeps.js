@@ -54,7 +54,7 @@ export const sweeps = {
 };
 
 export const sweep = {
-  title: (id) => `Sweep ${id.replaceAll("/", "-").replace(/-(\d\d)(\d\d)(\d\d)$/, " $1:$2:$3")}`,
+  title: (id) => `Sweep ${id.replaceAll("/", "-").replace(/-(\d\d)(\d\d)(\d\d)-\w+$/, " $1:$2:$3")}`,
   load: (id) => get(`sweeps/${id.split("/").map(encodeURIComponent).join("/")}`),
   draw(one) {
     const all = [...one.decisions, ...one.kept];
