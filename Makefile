@@ -6,7 +6,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly:$(CURDIR)/cli
 INSTALLED := .venv/installed
 LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 
-.PHONY: help demo local test lint test-unit test-integration test-e2e test-sam-local invoke bench format lock clean
+.PHONY: help demo local test lint test-unit test-integration test-e2e test-sam-local invoke bench format lock previous clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -17,15 +17,14 @@ demo: $(INSTALLED) ## The main job, live, on the local cloud; KEEP=1 keeps it an
 local: $(INSTALLED) ## The local cloud with Mayfly installed, kept up for playing
 	@python -m local
 
-# A busy machine may be too slow for a test that watches real servers; the summary names what was tried again.
-# In the order of the folders the long modules come early; by default those with the most tests do, which are the quick.
+# In the order of tests/conftest.py; by itself xdist begins with the modules of the most tests.
 test: lint ## All checks and tests but the container ones
-	pytest tests --ignore tests/sam_local --numprocesses 2 --dist loadfile --no-loadscope-reorder --reruns 2 -r R
+	pytest tests --ignore tests/sam_local --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED) ## Formatting, style, types, templates
 	ruff format --check .
 	ruff check .
-	mypy layers/mayfly/mayfly local cli/mayfly_cli functions
+	mypy layers/mayfly/mayfly local cli/mayfly_cli functions bench statemachines
 	cfn-lint template.yaml blueprints/*.yaml tests/blueprints/*.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 
@@ -41,15 +40,19 @@ invoke: $(INSTALLED) ## `sam local invoke` on the local cloud: FUNCTION=PlanEnvi
 bench: $(INSTALLED) ## What lives cost, counted; also build/bench.json
 	@python -m bench
 
-format: $(INSTALLED) ## Formats the code
+format: $(INSTALLED) ## Formats the code and the state machines
 	ruff format .
 	ruff check --fix .
+	python statemachines/format.py
 
 lock: $(INSTALLED) ## Pins the newest versions that fit
 	uv pip compile -q --upgrade pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.13 -o requirements.txt
 	uv pip compile -q --upgrade layers/mayfly/requirements.in -c requirements.txt --generate-hashes \
 	    --no-emit-index-url --no-header --python-version 3.13 -o layers/mayfly/requirements.txt
+
+previous: ## Keeps this commit as the version before, which the test of upgrades begins with: once a tagged version
+	git archive HEAD template.yaml samconfig.toml layers functions images statemachines | xz -9 > tests/e2e/previous.tar.xz
 
 clean: ## Removes what was built, not the environment
 	rm -rf build .aws-sam .local

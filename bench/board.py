@@ -1,7 +1,6 @@
 """What the console's board costs: one request for 500 environments, counted at the table and at the browser."""
 
 import gzip
-import importlib.util
 import random
 import statistics
 from typing import Any
@@ -11,8 +10,11 @@ from boto3.dynamodb.types import TypeSerializer
 
 from local import users
 from local.cloud import LocalCloud
-from local.install import ROOT, Installation
+from local.install import Installation
+from mayfly import views
 from mayfly.aws.records import Records
+from mayfly.domain.records import Environment
+from mayfly.views import Fields
 
 ENVIRONMENTS = 500
 ROUNDS = 15
@@ -25,7 +27,7 @@ def measure(cloud: LocalCloud, installation: Installation) -> dict[str, Any]:
     how long the function takes for it when it is warm."""
     table = installation.outputs["TableName"]
     keys = _fill(cloud, table)
-    everything, shown = _at_the_table(cloud, table, ()), _at_the_table(cloud, table, _fields())
+    everything, shown = _at_the_table(cloud, table, []), _at_the_table(cloud, table, views.ENVIRONMENT)
     token = users.token(cloud, installation.outputs, "viewer")
     cloud.reset_ledger()
     for _ in range(ROUNDS):
@@ -46,16 +48,6 @@ def measure(cloud: LocalCloud, installation: Installation) -> dict[str, Any]:
         "answer_kb_gzip": round(len(gzip.compress(answer.content)) / 1024),
         "function_ms_median": round(statistics.median(took[1:])),
     }
-
-
-def _fields() -> tuple[str, ...]:
-    """What the API reads of an environment for a list."""
-    spec = importlib.util.spec_from_file_location("answers", ROOT / "functions" / "serve_api" / "answers.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return tuple(module.ENVIRONMENT)
 
 
 def _fill(cloud: LocalCloud, table: str) -> list[Any]:
@@ -106,13 +98,13 @@ def _moment(chance: random.Random) -> str:
     return f"{chance.randrange(24):02}:{chance.randrange(60):02}:{chance.randrange(60):02}.{chance.randrange(1000):03}"
 
 
-def _at_the_table(cloud: LocalCloud, table: str, fields: tuple[str, ...]) -> dict[str, int]:
+def _at_the_table(cloud: LocalCloud, table: str, fields: Fields) -> dict[str, int]:
     client = cloud.client("dynamodb", verify=True)  # one of its own
     sizes: list[int] = []
     client.meta.events.register(
         "after-call.dynamodb", lambda http_response, **_: sizes.append(len(http_response.content))
     )
-    records = Records(table, "environment")
+    records = Records(table, Environment)
     records.__dict__["_dynamodb"] = client
     found = sum(1 for _ in records.live(fields))
     if found < ENVIRONMENTS:

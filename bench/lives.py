@@ -5,9 +5,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from local import costs
+from bench import costs
 from local.cloud import LocalCloud
+from local.facts import Facts
 from local.install import Installation, configure
+from local.records import read_record
 from mayfly.domain.identity import environment_id, release_id
 
 Json = dict[str, Any]
@@ -26,6 +28,7 @@ PATIENCE_SECONDS = 120
 
 def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
     """Lives through every case, one after the other."""
+    facts = Facts(cloud, installation.outputs["FactsBusName"])
     for number, (instances, lifetime, ended_by) in enumerate(CASES):
         application = f"bench-{number}"
         configuration = {
@@ -42,7 +45,8 @@ def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
         environment = environment_id(release_id(application, "1", 1), "only")
         _reach(cloud, installation, environment, "awaiting tests")
         if ended_by == "tests":
-            _say(cloud, "Test Finished", {"environment": environment, "outcome": "passed"})
+            result = {"environment": environment, "outcome": "passed", "token": facts.token(environment)}
+            _say(cloud, "Test Finished", result)
         else:
             cloud.advance(lifetime)
         _reach(cloud, installation, environment, "terminated")
@@ -56,14 +60,14 @@ def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
 
 
 def _say(cloud: LocalCloud, what: str, detail: Json) -> None:
-    entry = {"Source": "bench", "DetailType": what, "EventBusName": "mayfly", "Detail": json.dumps(detail)}
+    entry = {"Source": "mayfly.operator", "DetailType": what, "EventBusName": "mayfly", "Detail": json.dumps(detail)}
     cloud.client("events").put_events(Entries=[entry])
 
 
 def _reach(cloud: LocalCloud, installation: Installation, environment: str, stage: str) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
-        record = costs.read_record(cloud, installation.outputs["TableName"], f"environment#{environment}")
+        record = read_record(cloud, installation.outputs["TableName"], f"environment#{environment}")
         if record.get("stage") == stage:
             return
         if time.monotonic() > until:

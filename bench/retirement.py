@@ -12,7 +12,7 @@ from typing import Any
 
 from local.cloud import CONTROLLER_ACCOUNT, REGION, LocalCloud
 from local.install import ROOT
-from mayfly.domain.moment import text
+from mayfly.domain.timestamp import utc_text
 
 type Json = dict[str, Any]
 
@@ -82,7 +82,7 @@ def until_available(cloud: LocalCloud, count: int) -> None:
 
 def run_once(cloud: LocalCloud) -> float:
     """One dry run; how long it ran, in milliseconds."""
-    event = {"now": text(cloud.now() + timedelta(hours=1)), "dry_run": True}
+    event = {"now": utc_text(cloud.now() + timedelta(hours=1)), "dry_run": True}
     reply = cloud.client("lambda").invoke(FunctionName="mayfly-retire-images", Payload=json.dumps(event).encode())
     report = json.loads(reply["Payload"].read())
     if "counts" not in report:
@@ -93,7 +93,7 @@ def run_once(cloud: LocalCloud) -> float:
 
 def _decide() -> None:
     """Decides about generated galleries and holds each decision against what it was drawn to be."""
-    from mayfly.domain.retirement import Step, decide
+    from mayfly.domain.retirement import Step, decide_retirement
     from tests.unit.gallery import NOW, POLICY, gallery
 
     removals, wrong, missed, amis, seconds = 0, 0, 0, 0, list[float]()
@@ -102,7 +102,7 @@ def _decide() -> None:
     for seed in range(GALLERIES):
         made = gallery(IMAGES, seed)
         began = time.perf_counter()
-        decided = decide(NOW, made.images, POLICY, made.needed, made.usage)
+        decided = decide_retirement(NOW, made.images, POLICY, made.needed, made.usage)
         seconds.append(time.perf_counter() - began)
         amis += len(decided)
         for each in decided:

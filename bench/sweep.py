@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
-from local import costs
 from local.cloud import LocalCloud
 from local.install import Installation
-from mayfly.domain.moment import text
+from local.records import all_records
+from mayfly.domain.timestamp import utc_text
 
 Json = dict[str, Any]
 
@@ -102,7 +102,7 @@ def _decide() -> None:
             {
                 tags.CONTROLLER: controller,
                 tags.ENVIRONMENT: f"web-{number}-smoke",
-                tags.EXPIRES_AT: text(now + timedelta(minutes=number % 60 - 30)),
+                tags.EXPIRES_AT: utc_text(now + timedelta(minutes=number % 60 - 30)),
             },
             f"arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-web-{number}-smoke/1",
             "CREATE_COMPLETE",
@@ -111,8 +111,8 @@ def _decide() -> None:
         )
         for number in range(2000)
     ]
-    policy, began = sweep.Policy(controller), time.perf_counter()
-    decisions = [sweep.decide(now, one, None, number % 3 == 0, policy) for number, one in enumerate(found)]
+    policy, began = sweep.SweepPolicy(controller), time.perf_counter()
+    decisions = [sweep.decide_environment(now, one, None, number % 3 == 0, policy) for number, one in enumerate(found)]
     sweep.limit(len(decisions), len(found), policy)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -124,8 +124,8 @@ def _build(cloud: LocalCloud, installation: Installation, name: str, deadline: A
         "mayfly:environment": name,
         "mayfly:application": "bench",
         "mayfly:controller": installation.outputs["Controller"],
-        "mayfly:expires-at": text(deadline),
-        "mayfly:ceiling": text(deadline),
+        "mayfly:expires-at": utc_text(deadline),
+        "mayfly:ceiling": utc_text(deadline),
     }
     cloud.workload_client("cloudformation").create_stack(
         StackName=f"mayfly-{name}",
@@ -140,15 +140,16 @@ def _build(cloud: LocalCloud, installation: Installation, name: str, deadline: A
 
 def _sweep(cloud: LocalCloud, dry_run: bool = False, at_most: int = 0) -> Json:
     """Has the deployed function sweep, and says how long it ran."""
-    event: Json = {"now": text(cloud.now()), "dry_run": dry_run}
+    event: Json = {"now": utc_text(cloud.now()), "dry_run": dry_run}
     if at_most:
         event = {
-            "version": "0", "id": "1", "detail-type": "Sweep Requested", "source": "bench", "account": "111111111111",
-            "time": text(cloud.now()), "region": "us-east-1", "resources": [],
+            "version": "0", "id": "1", "detail-type": "Sweep Requested", "source": "mayfly.operator",
+            "account": "111111111111", "time": utc_text(cloud.now()), "sent": utc_text(cloud.now()),
+            "region": "us-east-1", "resources": [],
             "detail": {"at_most": at_most, "why": "bench", "requested_by": "bench"},
         }  # fmt: skip
     reply = cloud.client("lambda").invoke(FunctionName="mayfly-sweep-environments", Payload=json.dumps(event).encode())
-    report = json.loads(reply["Payload"].read())
+    report: Json = json.loads(reply["Payload"].read())
     if "counts" not in report:
         raise RuntimeError(f"the sweep failed: {report}")
     last = [row for row in cloud.ledger()["invocations"] if row["function"] == "mayfly-sweep-environments"][-1]
@@ -194,9 +195,7 @@ def _running(states: Any, machine: str) -> list[Json]:
 
 
 def _stages(cloud: LocalCloud, installation: Installation, names: list[str]) -> list[str]:
-    records = {
-        r["id"]: r.get("stage", "") for r in costs.all_records(cloud, installation.outputs["TableName"]) if "id" in r
-    }
+    records = {r["id"]: r.get("stage", "") for r in all_records(cloud, installation.outputs["TableName"]) if "id" in r}
     return [records.get(name, "") for name in names]
 
 

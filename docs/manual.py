@@ -1,5 +1,6 @@
 """Writes what `mayfly COMMAND --help` prints into docs/cli.md."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,12 +14,17 @@ WIDTH = 100
 
 def manual() -> str:
     """A section for each command; the exit codes, which are the same for all, are left to the page."""
-    sections, group = [], click.Context(main, info_name="mayfly", **main.context_settings)
-    for name, command in sorted(main.commands.items()):
-        context = click.Context(command, group, name, max_content_width=WIDTH, terminal_width=WIDTH)
+    return "\n".join(sections(main, click.Context(main, info_name="mayfly", **main.context_settings)))
+
+
+def sections(group: click.Group, parent: click.Context, before: str = "") -> Iterator[str]:
+    """A section for each command of a group."""
+    for name, command in sorted(group.commands.items()):
+        context = click.Context(command, parent, name, max_content_width=WIDTH, terminal_width=WIDTH)
         shown = command.get_help(context).replace(EXIT_CODES, "").rstrip()
-        sections.append(f"## {name}\n\n```text\n{shown}\n```\n")
-    return "\n".join(sections)
+        yield f"## {before}{name}\n\n```text\n{shown}\n```\n"
+        if isinstance(command, click.Group):
+            yield from sections(command, context, f"{name} ")
 
 
 def page() -> str:

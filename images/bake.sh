@@ -19,10 +19,13 @@
 # MAYFLY_MANIFEST            apply: what is applied of it (manifests/site.pp)
 # MAYFLY_PUPPET_SERVER       agent: host name of the server. It has to sign the certificate by itself.
 # MAYFLY_PUPPET_ENVIRONMENT  agent: environment asked for (production)
+# MAYFLY_PUPPET_SECRET       agent: proves to the server whose machine this is; puppet/modules/mayfly/files/server/autosign
+# MAYFLY_CONTROLLER          agent: the installation of Mayfly that made this secret
 # MAYFLY_PUPPET_PACKAGE      what apt-get or dnf installs if the base image has no Puppet: a name, or the s3:// or https://
 #                            location of a .deb or .rpm. Empty: that is an error.
 #
-# User data is readable by everything on the machine and whoever may describe it: no secrets. curl and the AWS CLI
+# User data is readable by everything on the machine and whoever may describe it: no secrets, but for that one, which
+# is good for this bake only and together with this machine's identity document. curl, openssl and the AWS CLI
 # have to be in the base image; the instance's role lets it read the code, write the log and tag itself.
 #
 # The result is the tag mayfly:bake-result of this instance, "ok" or "failed: <step> exit <code>", written after the
@@ -32,9 +35,11 @@ set -euo pipefail
 : "${MAYFLY_BAKE:=bake}" "${MAYFLY_LOG:=}" "${MAYFLY_CLEANUP:=}" "${MAYFLY_TIME_LIMIT:=3600}" "${MAYFLY_MODE:=apply}"
 : "${MAYFLY_PUPPET_CODE:=}" "${MAYFLY_PUPPET_CODE_SHA256:=}" "${MAYFLY_MANIFEST:=manifests/site.pp}"
 : "${MAYFLY_PUPPET_SERVER:=}" "${MAYFLY_PUPPET_ENVIRONMENT:=production}" "${MAYFLY_PUPPET_PACKAGE:=}"
+: "${MAYFLY_PUPPET_SECRET:=}" "${MAYFLY_CONTROLLER:=}"
 
 # In memory: the image must not contain the log, and cleanup must not remove it while it is needed.
 run=/run/mayfly
+metadata=http://169.254.169.254/latest
 code=/opt/mayfly/puppet  # a folder of Puppet environments, of which `production` is the default
 
 # cloud-init sets neither. Ruby refuses a manifest with an umlaut if it believes that all is ASCII.
@@ -50,11 +55,10 @@ main() {
   trap 'exit 143' HUP INT TERM
 
   step 'metadata'
-  local metadata=http://169.254.169.254/latest token
   token=$(ask -X PUT "$metadata/api/token" -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600')
   instance=$(ask "$metadata/meta-data/instance-id" -H "X-aws-ec2-metadata-token: $token")
   AWS_DEFAULT_REGION=$(ask "$metadata/meta-data/placement/region" -H "X-aws-ec2-metadata-token: $token")
-  export AWS_DEFAULT_REGION
+  export AWS_DEFAULT_REGION instance token
 
   step 'configuration'
   check_parameters
@@ -104,6 +108,8 @@ end_machine() {
 }
 
 steps() {
+  step 'package lock'
+  packages_free 0 || { echo 'mayfly: it is held' && packages_free 1; }
   step 'puppet installation'
   command -v puppet || install_puppet
   "run_$MAYFLY_MODE"
@@ -119,6 +125,15 @@ check_parameters() {
     agent) [[ -n $MAYFLY_PUPPET_SERVER ]] || refuse 'MAYFLY_PUPPET_SERVER is empty' ;;
     *) refuse "MAYFLY_MODE is neither apply nor agent: $MAYFLY_MODE" ;;
   esac
+}
+
+# Takes dpkg's lock, and waits for it where asked to: some images install at their first boot, and apt-get would not
+# wait, here or when Puppet calls it. dnf and rpm do so by themselves.
+packages_free() {
+  [[ ! -e /var/lib/dpkg/lock-frontend ]] || perl -MFcntl -e '
+    open(F, ">>", "/var/lib/dpkg/lock-frontend") or exit 0;
+    $all = pack("s s x4 q q i", F_WRLCK, 0, 0, 0, 0);
+    fcntl(F, $ARGV[0] ? F_SETLKW : F_SETLK, $all) or exit 1' "$1"
 }
 
 install_puppet() {
@@ -151,10 +166,25 @@ run_apply() {
 }
 
 run_agent() {
+  # As an instance of an environment has it, the bake in the place of the environment.
+  local name=${MAYFLY_BAKE:0:45}-${instance#i-}
+  local to=(--certname "$name" --server "$MAYFLY_PUPPET_SERVER" --color=false --waitforcert 0)
+  step 'certificate'
+  [[ -z $MAYFLY_PUPPET_SECRET ]] || certificate_request "$name" >"$run/request.yaml"
+  puppet ssl bootstrap "${to[@]}" --csr_attributes "$run/request.yaml"
   step 'puppet'
   # Never a cached catalog: a server that does not answer is a failure.
-  converge agent --onetime --no-daemonize --verbose --no-usecacheonfailure --waitforcert 60 \
-    --certname "$MAYFLY_BAKE" --server "$MAYFLY_PUPPET_SERVER" --environment "$MAYFLY_PUPPET_ENVIRONMENT"
+  converge agent --onetime --no-daemonize --verbose --no-usecacheonfailure "${to[@]}" \
+    --environment "$MAYFLY_PUPPET_ENVIRONMENT"
+}
+
+certificate_request() {
+  local document password
+  document=$(ask "$metadata/dynamic/instance-identity/rsa2048" -H "X-aws-ec2-metadata-token: $token" | tr -d '\n')
+  password=$(printf '%s' "$1" | openssl dgst -sha256 -hmac "$MAYFLY_PUPPET_SECRET" | sed 's/.*= //')
+  printf 'custom_attributes:\n  challengePassword: %s\n  1.3.6.1.4.1.34380.1.2.1.1: "%s"\n' "$password" "$document"
+  printf 'extension_requests:\n  pp_instance_id: %s\n  pp_created_by: %s\n  pp_environment: %s\n' \
+    "$instance" "$MAYFLY_CONTROLLER" "$MAYFLY_BAKE"
 }
 
 # Detailed exit codes: 0 nothing to do, 2 changed something; 1 did not run, 4 and 6 some resources failed.

@@ -1,4 +1,4 @@
-"""`make local`: the local cloud with Mayfly installed, kept up until Ctrl-C, telling what happens in it."""
+"""`make local`: the local cloud with Mayfly installed, kept up until Ctrl-C, with what happens in it."""
 
 import signal
 import sys
@@ -7,10 +7,12 @@ from typing import Any
 
 from rich.console import Console
 
-from local import costs, users
+from local import users
 from local.cloud import CloudError, LocalCloud
-from local.demo_rollout import SERVICE, declare
-from local.install import ROOT, Installation, install
+from local.demo.rollouts import SERVICE, declare
+from local.facts import Facts
+from local.install import ROOT, SIMULATED, Installation, install
+from local.records import all_records
 
 
 def main() -> int:
@@ -31,14 +33,16 @@ def main() -> int:
             status.stop()
             console.print(f"\nThe local cloud is up. In another terminal:\n\n    . {environ}\n", highlight=False)
             console.print("    mayfly push webshop 1.4.2 s3://artifacts/webshop-1.4.2.tgz --watch")
-            console.print("    mayfly result webshop-1-4-2-359f67ef-smoke passed\n")
+            smoke = "webshop-1-4-2-359f67ef-smoke"
+            console.print(f"    mayfly result {smoke} passed --token $(cat .local/tokens/{smoke})\n")
             console.print(
                 f"The first version that passes all its suites makes {SERVICE}, each later one rolls it out.\n"
             )
             console.print(f"The console: {cloud.console_url}/")
             console.print(f"Sign in as {', '.join(users.PEOPLE)}; the password is {users.PASSWORD}\n")
+            console.print(f"{SIMULATED}\n")
             console.print("Ctrl-C ends it and all that it started. What happens in it:")
-            watch(console, cloud, installation.outputs["TableName"])
+            watch(console, cloud, installation.outputs["TableName"], Facts(cloud, installation.outputs["FactsBusName"]))
     except KeyboardInterrupt:
         console.print("ended")
     except CloudError as error:
@@ -58,15 +62,25 @@ def write_environ(cloud: LocalCloud, installation: Installation) -> str:
     )
     file = ROOT / ".local" / "environ"
     lines = [f"export {key}='{value}'\n" for key, value in variables.items()]
-    file.write_text("".join([*lines, f"export PATH='{ROOT}/.venv/bin':\"$PATH\"\n"]))
+    # The AWS CLI 1 sends some services to AWS, SQS among them, unless its own option says where to.
+    lines += [
+        f"export PATH='{ROOT}/.venv/bin':\"$PATH\"\n",
+        'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }\n',
+    ]
+    file.write_text("".join(lines))
     return str(file.relative_to(ROOT))
 
 
-def watch(console: Console, cloud: LocalCloud, table: str) -> None:
-    """Prints each new line of each record's history."""
+def watch(console: Console, cloud: LocalCloud, table: str, facts: Facts) -> None:
+    """Prints each new line of each record's history, and keeps what passes a suite, as who runs its tests does."""
     told: dict[str, int] = {}
+    tokens = ROOT / ".local" / "tokens"
+    tokens.mkdir(exist_ok=True)
     while True:
-        for record in sorted(costs.all_records(cloud, table), key=_order):
+        for fact in facts.heard():
+            if fact["detail-type"] == "Environment Ready":
+                (tokens / fact["detail"]["environment"]).write_text(fact["detail"]["token"])
+        for record in sorted(all_records(cloud, table), key=_order):
             lines = record.get("history", [])
             for line in lines[told.get(record["pk"], 0) :]:
                 name = f"[bold]{record['pk'].partition('#')[2]}[/]"

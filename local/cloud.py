@@ -11,6 +11,7 @@ cloud through `LocalCloud.attach(state_dir)`.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -21,7 +22,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,8 +42,8 @@ ADMIN_KEYS: dict[Account, str] = {"controller": "mayfly-controller-admin", "work
 SECRET = "local-cloud"  # it opens nothing but two servers on the loopback interface
 ROOT = Path(__file__).resolve().parent.parent
 STARTUP_SECONDS = 60.0
-STOP_SECONDS = 5.0
 HURRY_STEP = 0.05  # real seconds
+IDLE_STEP = 0.01
 
 
 class CloudError(RuntimeError):
@@ -55,31 +57,37 @@ class LocalCloud:
         state_dir: where logs and `cloud.json` go; one running cloud a directory.
         port: of the controller account (the workload account and the console take the next ones); default: any free
             ones.
+        saved: what an earlier cloud's controller account was told to `save`: it begins as that one was.
         boot_seconds, delete_seconds: real seconds that a stack's instances take to boot and to go.
         bake_seconds, image_seconds: real seconds that a builder's script takes, and that an image takes to be
             created, copied or reported on.
+        strict: whether the workload account enforces its roles' policies, and events stay in their Region, as on AWS.
         retry_scale: real seconds that a retry of a state machine waits per second of its interval.
+        forks: sandboxes of functions begin with the libraries imported (see `local/controller/sandboxes.py`).
     """
 
     def __init__(
         self,
         state_dir: Path | str,
         port: int | None = None,
+        saved: Path | None = None,
         boot_seconds: float = 3.0,
         delete_seconds: float = 1.0,
         retry_scale: float = 0.05,
         bake_seconds: float = 1.0,
         image_seconds: float = 0.5,
+        forks: bool = False,
+        strict: bool = False,
     ) -> None:
         self.state_dir = Path(state_dir).resolve()
-        self._port = port
+        self._port, self._saved = port, saved
         self._timing = {
             "boot_seconds": boot_seconds,
             "delete_seconds": delete_seconds,
             "bake_seconds": bake_seconds,
             "image_seconds": image_seconds,
         }
-        self._retry_scale = retry_scale
+        self._retry_scale, self._forks, self._strict = retry_scale, forks, strict
         self._processes: dict[Account, subprocess.Popen[bytes]] = {}
         self._urls: dict[Account, str] = {}
         self._clients: dict[tuple[Account, str], Any] = {}  # making one takes longer than most calls
@@ -113,6 +121,9 @@ class LocalCloud:
         """Start both servers and wait until they answer; raises CloudError with the log's end if one dies."""
         self.state_dir.mkdir(parents=True, exist_ok=True)
         self._refuse_or_end_earlier_cloud()
+        shutil.rmtree(self._kept, ignore_errors=True)
+        if self._saved:
+            shutil.copytree(self._saved, self._kept)
         ports: dict[Account, int] = {"controller": self._port or _free_port()}
         ports["workload"] = self._port + 1 if self._port else _free_port()
         self._urls = {account: f"http://127.0.0.1:{port}" for account, port in ports.items()}
@@ -126,20 +137,59 @@ class LocalCloud:
             )
             self._write_state()
             self._wait_until_healthy()
+            clocks = [self._call(account, "GET", "clock")["time"] for account in ("controller", "workload")]
+            self._call("workload", "POST", "clock", {"advance": max(0.0, clocks[0] - clocks[1])})
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """End both servers and everything that they started."""
+        """Ends both servers; what they started ends with them."""
         for process in self._processes.values():
-            process.terminate()
+            process.kill()  # asked to end, they would wait for their connections and threads
         for process in self._processes.values():
-            _wait_or_kill(process)
+            process.wait()
         if self._processes:
             (self.state_dir / "cloud.json").unlink(missing_ok=True)
             shutil.rmtree(self.state_dir / "tmp", ignore_errors=True)
         self._processes.clear()
+
+    def save(self) -> Path:
+        """Has the controller account write down all it knows; returns the directory, for another cloud's `saved`."""
+        self._call("controller", "POST", "save")
+        return self._kept
+
+    def kill_controller(self) -> None:
+        """Ends the server of the controller account as by SIGKILL, as soon as no function runs: all that it holds in
+        memory is gone."""
+        process = self._processes["controller"]
+        self._when_idle("it was not ended", self._kill_controller)
+        process.wait()
+
+    def _kill_controller(self) -> bool:
+        try:
+            return bool(self._call("controller", "POST", "kill"))
+        except (OSError, http.client.HTTPException):
+            return True
+
+    def start_controller(self) -> None:
+        """Starts the server of the controller account again, with what it knew when it was ended."""
+        port, console = (int(url.rpartition(":")[2]) for url in (self.controller_url, self.console_url))
+        self._processes["controller"] = self._spawn("controller", self._controller_environ(port, console))
+        self._write_state()
+        self._wait_until_healthy()
+
+    def _when_idle(self, otherwise: str, act: Callable[[], bool]) -> None:
+        """Tries to act until it can, which is when no function runs."""
+        give_up = time.monotonic() + STARTUP_SECONDS
+        while not act():
+            if time.monotonic() > give_up:
+                raise CloudError(f"{otherwise}: functions have run for {STARTUP_SECONDS:.0f} seconds")
+            time.sleep(IDLE_STEP)
+
+    @property
+    def _kept(self) -> Path:
+        return self.state_dir / "controller"
 
     # ---- accounts --------------------------------------------------------------------------------------
 
@@ -193,9 +243,17 @@ class LocalCloud:
         return datetime.fromtimestamp(self._call("controller", "GET", "clock")["time"], UTC)
 
     def advance(self, seconds: float) -> None:
-        """Move the time of both accounts forward: what is due by then happens right away."""
-        self._call("workload", "POST", "clock", {"advance": seconds})
-        self._call("controller", "POST", "clock", {"advance": seconds})
+        """Move the time of both accounts forward, as soon as no function runs and no event is on its way: what is due
+        by then happens right away.
+
+        A function takes as long as it takes: what waits for it would give it up as if it had hung. One that a fault
+        hangs is not waited for.
+        """
+        self._when_idle("the clock was not moved", lambda: self._jump(seconds))
+
+    def _jump(self, seconds: float) -> bool:
+        """Move the time of both accounts, unless a function runs or an event is on its way; returns whether it was."""
+        return bool(self._call("controller", "POST", "clock", {"advance": seconds}))
 
     @contextmanager
     def hurry(self, times: float) -> Iterator[None]:
@@ -206,8 +264,7 @@ class LocalCloud:
             last = time.monotonic()
             while not over.wait(HURRY_STEP):
                 last, passed = time.monotonic(), time.monotonic() - last
-                seconds = self._call("controller", "POST", "hurry", {"seconds": passed * (times - 1)})
-                self._call("workload", "POST", "clock", {"advance": seconds})
+                self._jump(passed * (times - 1))
 
         runner = threading.Thread(target=run, name="hurry", daemon=True)
         runner.start()
@@ -223,11 +280,23 @@ class LocalCloud:
         """A token with these claims, signed as a user pool signs its access tokens."""
         return str(self._call("controller", "POST", "token", {"pool": pool, "claims": claims}))
 
+    # ---- the web outside of AWS --------------------------------------------------------------------------
+
+    def stand_in(self, host: str, url: str) -> None:
+        """State machines reach a server of this machine where they call this host: there is no internet here."""
+        self._call("controller", "POST", "hosts", {"host": host, "url": url})
+
     # ---- faults, measurements --------------------------------------------------------------------------
 
+    def announce(self, bus: str, what: str, detail: dict[str, Any]) -> None:
+        """Put a fact on the bus of facts, as Mayfly does; no administrator may."""
+        event = {"id": str(uuid.uuid4()), "source": "mayfly", "detail-type": what, "account": CONTROLLER_ACCOUNT}
+        at = self.now().timestamp()
+        self._call("controller", "POST", "service-event", event | {"event-bus": bus, "time": at, "detail": detail})
+
     def fault(self, where: Account, **spec: Any) -> None:
-        """Set a fault; the kinds are described in `local/controller.py` and, of the workload
-        account, in `workload.py`, `machines.py`, `images.py` and `groups.py`."""
+        """Set a fault; the kinds are described in `controller/server.py` and, of the workload
+        account, in `server.py`, `machines.py`, `commands.py`, `images.py` and `groups.py` of `workload/`."""
         self._call(where, "POST", "faults", spec)
 
     def faults(self, where: Account) -> list[dict[str, Any]]:
@@ -250,6 +319,14 @@ class LocalCloud:
         """Start both ledgers anew."""
         self._call("workload", "DELETE", "ledger")
         self._call("controller", "DELETE", "ledger")
+
+    def crashes(self) -> list[str]:
+        """What went wrong in the local cloud itself since this was last asked: each is a fault of its own."""
+        found = []
+        for account in ADMIN_KEYS:
+            found += [f"{account}: {crash}" for crash in self._call(account, "GET", "crashes")]
+            self._call(account, "DELETE", "crashes")
+        return found
 
     def settings(self, **values: float) -> dict[str, float]:
         """Change `boot_seconds`, `delete_seconds`, `bake_seconds` or `image_seconds`; returns what holds now."""
@@ -276,7 +353,7 @@ class LocalCloud:
         self._call("workload", "DELETE", "fewest-healthy")
 
     def _call(self, account: Account, method: str, route: str, body: object = None) -> Any:
-        return _http(method, f"{self._urls[account]}/_local/{route}", body)
+        return ask(method, f"{self._urls[account]}/_local/{route}", body)
 
     # ---- processes -------------------------------------------------------------------------------------
 
@@ -298,7 +375,7 @@ class LocalCloud:
         environ = {**inherited, **_plain_aws_environ(), **settings, "MAYFLY_LOCAL_PARENT": str(os.getpid())}
         with (self.state_dir / f"{account}.log").open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", f"local.{account}"],
+                [sys.executable, "-m", f"local.{account}.server"],
                 cwd=ROOT,
                 env=environ,
                 stdin=subprocess.DEVNULL,
@@ -326,8 +403,13 @@ class LocalCloud:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "MAYFLY_WORKLOAD_ENDPOINT_URL": self.workload_url,
             "MAYFLY_LOCAL_RETRY_SCALE": str(self._retry_scale),
+            "MAYFLY_LOCAL_FORKS": str(int(self._forks)),
             "MAYFLY_LOCAL_CONSOLE_PORT": str(console),
             "TMPDIR": str(scratch),
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(self._kept),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(self._kept / "s3"),
         }
 
     def _workload_environ(self, port: int) -> dict[str, str]:
@@ -336,6 +418,7 @@ class LocalCloud:
             "MAYFLY_LOCAL_PORT": str(port),
             "MAYFLY_LOCAL_CONTROLLER_URL": self.controller_url,
             "MAYFLY_LOCAL_TIMING": json.dumps(self._timing),
+            "MAYFLY_LOCAL_STRICT": "1" if self._strict else "",
         }
 
     def _write_state(self) -> None:
@@ -380,7 +463,8 @@ def _plain_aws_environ() -> dict[str, str]:
     }
 
 
-def _http(method: str, url: str, body: object) -> Any:
+def ask(method: str, url: str, body: object) -> Any:
+    """What one of the local cloud's own routes answers."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json"}, method=method)
     try:
@@ -425,11 +509,3 @@ def _start_time(pid: int) -> str | None:
         shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         state, _, started = shown.strip().partition(" ")
     return started if started and not state.startswith("Z") else None
-
-
-def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

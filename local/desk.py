@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -15,18 +17,23 @@ Answer = Callable[[Any], Any]  # from the decoded body of the request to what is
 
 
 class Desk:
-    """Clock, faults and ledger of one account, and the routes to them; an account can `offer` more."""
+    """Clock, faults, ledger and crashes of one account, and the routes to them; an account can `offer` more."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.faults = Faults()
         self.ledger: list[dict[str, Any]] = []
+        self.crashes: list[str] = []
+        """What went wrong in this account itself, where nothing of AWS's would: a 500 that no fault asked for."""
+        threading.excepthook = lambda crash: self.crashed(crash.exc_value, str(crash.thread and crash.thread.name))
         self._routes: dict[tuple[str, str], Answer] = {
             ("GET", "health"): lambda _: "ok",
             ("GET", "clock"): lambda _: {"time": self.clock.time()},
             ("POST", "clock"): lambda body: self.clock.advance(body["advance"]),
             ("GET", "ledger"): lambda _: list(self.ledger),
             ("DELETE", "ledger"): lambda _: self.ledger.clear(),
+            ("GET", "crashes"): lambda _: list(self.crashes),
+            ("DELETE", "crashes"): lambda _: self.crashes.clear(),
             ("GET", "faults"): lambda _: self.faults.all(),
             ("POST", "faults"): self.faults.add,
             ("DELETE", "faults"): lambda _: self.faults.clear(),
@@ -35,6 +42,10 @@ class Desk:
     def offer(self, method: str, route: str, answer: Answer) -> None:
         """Add a route."""
         self._routes[method, route] = answer
+
+    def crashed(self, error: BaseException | None, where: str) -> None:
+        """Note what nobody expected."""
+        self.crashes.append(f"{where}:\n{''.join(traceback.format_exception(error))}" if error else where)
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer; a request that makes no sense is a 400 that says why."""

@@ -2,7 +2,8 @@
 
 A fault is a plain dict. Keys that a fault does not name match everything; names are globs. `times` is how
 often it strikes (default: always), `rate` is the share of the occasions on which it does (seeded, so that
-a run can be repeated).
+a run can be repeated). What is slow or hangs takes `seconds`; without, it lasts until the faults are cleared, so that a
+test needs no luck to see it.
 """
 
 from __future__ import annotations
@@ -29,18 +30,20 @@ class Faults:
     def add(self, fault: Fault) -> None:
         """Set one more fault; earlier ones come first."""
         with self._lock:
-            self._faults.append(dict(fault))
+            self._faults.append({**fault, "cleared": threading.Event()})
 
     def clear(self) -> None:
         """Forget all faults and start the random numbers anew."""
         with self._lock:
+            for fault in getattr(self, "_faults", []):
+                fault["cleared"].set()
             self._faults: list[Fault] = []
             self._random = random.Random(self._seed)
 
     def all(self) -> list[Fault]:
         """What is set, with the `times` that are left."""
         with self._lock:
-            return [dict(fault) for fault in self._faults]
+            return [{key: fault[key] for key in fault if key != "cleared"} for fault in self._faults]
 
     def take(self, kind: str, **facts: Any) -> Fault | None:
         """The first fault of this kind (the key that it must have) that fits the facts, used up once."""
@@ -59,6 +62,19 @@ class Faults:
 
     def _strikes(self, fault: Fault) -> bool:
         return bool(self._random.random() < fault.get("rate", 1.0))
+
+
+def lasts(fault: Fault) -> bool:
+    """Whether it goes on until it is cleared, which has not happened yet."""
+    return fault.get("effect") in ("slow", "hang") and "seconds" not in fault and not fault["cleared"].is_set()
+
+
+def sit_out(fault: Fault, seconds: float) -> None:
+    """Wait as long as a fault says, or so many seconds."""
+    if lasts(fault):
+        fault["cleared"].wait()
+    else:
+        time.sleep(fault.get("seconds", seconds))
 
 
 def _fits(fault: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:

@@ -7,18 +7,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from local import users
-from local.cloud import CONTROLLER_ACCOUNT, WORKLOAD_ACCOUNT, LocalCloud
+from local.cloud import REGION, WORKLOAD_ACCOUNT, LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent
+SIMULATED = (
+    "Simulated here: both AWS accounts. Instances are no machines; load balancer, traffic, alarms and instance\n"
+    "refreshes are Mayfly's own simulation. Mayfly has not been run on AWS yet."
+)
+"""What the demo and local runs say once of themselves."""
 STACK = "mayfly"
-WORKLOAD_STACK = "workload-account-of-mayfly"
-"""Does not begin with `mayfly-`: what Mayfly may delete does."""
+WORKLOAD_STACKS = {
+    "workload-account-of-mayfly": "workload-account.yaml",
+    "workload-region-of-mayfly": "workload-region.yaml",
+}
+"""By name, which does not begin with `mayfly-`: what Mayfly may delete does."""
+REGIONS = (REGION, "eu-west-1")
+"""Where the shipped image family's images go."""
 PARAMETERS = "/mayfly"
 _LOCALLY = ("--config-env", "local")
 
@@ -39,18 +49,44 @@ def install(cloud: LocalCloud, say: Say = print) -> Installation:
     Raises:
         RuntimeError: a step failed; its output is in the message.
     """
+    deploy(cloud, say)
+    return prepare(cloud, say)
+
+
+def deploy(cloud: LocalCloud, say: Say = print, root: Path = ROOT) -> None:
+    """Builds and deploys, in the controller account: what `root` holds, which may be another version.
+
+    Raises:
+        RuntimeError: a step failed; its output is in the message.
+    """
     with _alone():
         say("sam build")
-        _sam(cloud, "build")
+        _sam(cloud, root, "build")
         say("sam deploy, with IAM enforced")
-        _sam(cloud, "deploy", *_LOCALLY)
-    say("workload account: its role and its rule")
-    _workload_account(cloud)
+        _sam(cloud, root, "deploy", *_LOCALLY)
+
+
+def delete(cloud: LocalCloud) -> None:
+    """Deletes the installation, in the controller account, with `sam delete`.
+
+    Raises:
+        RuntimeError: it failed; its output is in the message.
+    """
+    with _alone():
+        _sam(cloud, ROOT, "delete", "--stack-name", STACK, "--region", REGION, "--no-prompts")
+
+
+def prepare(cloud: LocalCloud, say: Say = print) -> Installation:
+    """Makes what a deployed Mayfly needs besides: a workload account's roles and rules, people, the configuration."""
     outputs = _outputs(cloud)
+    say("workload account: its roles and its rules")
+    let_in(cloud, outputs["Controller"], "workload-account.yaml")
+    let_in(cloud, outputs["Controller"], "workload-region.yaml", *REGIONS)
     say("people: viewer, developer, operator")
     users.welcome(cloud, outputs)
     say("configuration: blueprints, image channel, applications")
-    image = cloud.workload_client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    # A page of the fewest that EC2 gives: there are thousands.
+    image = cloud.workload_client("ec2").describe_images(Owners=["amazon"], MaxResults=5)["Images"][0]["ImageId"]
     cloud.client("ssm").put_parameter(
         Name=f"{PARAMETERS}/images/base/stable", Value=image, Type="String", Overwrite=True
     )
@@ -66,6 +102,22 @@ def install(cloud: LocalCloud, say: Say = print) -> Installation:
     return Installation(outputs, image)
 
 
+def application_topic(cloud: LocalCloud, application: str, topic: str) -> str:
+    """One of the topics of an application, by the name of the output; its stack is deployed where it is not yet."""
+    cloudformation, name = cloud.client("cloudformation"), f"application-{application}"
+    with suppress(cloudformation.exceptions.AlreadyExistsException):
+        cloudformation.create_stack(
+            StackName=name,
+            TemplateBody=(ROOT / "blueprints" / "application.yaml").read_text(),
+            Parameters=[{"ParameterKey": "Application", "ParameterValue": application}],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+    waiter = cloudformation.get_waiter("stack_create_complete")
+    waiter.wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+    return next(str(each["OutputValue"]) for each in outputs if each["OutputKey"] == topic)
+
+
 def deploy_with(cloud: LocalCloud, **parameters: str) -> dict[str, str]:
     """Deploys what was built once more, with other parameters of the template; returns the stack's outputs.
 
@@ -75,7 +127,7 @@ def deploy_with(cloud: LocalCloud, **parameters: str) -> dict[str, str]:
     overrides = [f"{name}={value}" for name, value in parameters.items()]
     with _alone():
         accounts = f"WorkloadAccounts={WORKLOAD_ACCOUNT}"  # what the command line says takes the place of all
-        _sam(cloud, "deploy", *_LOCALLY, "--parameter-overrides", accounts, *overrides)
+        _sam(cloud, ROOT, "deploy", *_LOCALLY, "--parameter-overrides", accounts, *overrides)
     return _outputs(cloud)
 
 
@@ -131,12 +183,12 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _sam(cloud: LocalCloud, *arguments: str) -> None:
+def _sam(cloud: LocalCloud, root: Path, *arguments: str) -> None:
     # The venv's own `sam` and `python3.13`: the layer's Makefile calls the latter.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     run = subprocess.run(
         ["sam", *arguments],
-        cwd=ROOT,
+        cwd=root,
         # Seconds between its looks at the deployment: by default five, to spare AWS.
         env={**os.environ, **cloud.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.5"},
         capture_output=True,
@@ -152,17 +204,21 @@ def _outputs(cloud: LocalCloud) -> dict[str, str]:
     return {out["OutputKey"]: out["OutputValue"] for out in stack["Outputs"]}
 
 
-def _workload_account(cloud: LocalCloud) -> None:
-    cloudformation = cloud.workload_client("cloudformation")
-    try:
-        cloudformation.create_stack(
-            StackName=WORKLOAD_STACK,
-            TemplateBody=(ROOT / "blueprints" / "workload-account.yaml").read_text(),
-            Parameters=[{"ParameterKey": "ControllerAccountId", "ParameterValue": CONTROLLER_ACCOUNT}],
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+def let_in(cloud: LocalCloud, controller: str, template: str, *regions: str) -> None:
+    """Deploys one of the templates that let Mayfly into the workload account, in all Regions at once."""
+    name = next(name for name, file in WORKLOAD_STACKS.items() if file == template)
+    made = []
+    for region in regions or (REGION,):
+        cloudformation = cloud.workload_client("cloudformation", region_name=region)
+        with suppress(cloudformation.exceptions.AlreadyExistsException):
+            cloudformation.create_stack(
+                StackName=name,
+                TemplateBody=(ROOT / "blueprints" / template).read_text(),
+                Parameters=[{"ParameterKey": "Controller", "ParameterValue": controller}],
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+            )
+            made.append(cloudformation)
+    for cloudformation in made:
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
-    except cloudformation.exceptions.AlreadyExistsException:
-        return
-    cloudformation.get_waiter("stack_create_complete").wait(
-        StackName=WORKLOAD_STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )

@@ -1,6 +1,7 @@
 """What tests of several kinds need."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,28 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytest_plugins = ["tests.whole"]
+
+KINDS = (("unit",), ("images", "e2e", "local", "console"), ("integration", "model", "attacks", "conformance"))
+"""pytest runs quick modules first. Then modules that wait for other processes take turns with modules that compute, so
+that both cores have work."""
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts the test modules by their kinds, for pytest to run in that order."""
+    folder = Path(__file__).parent
+    place: dict[Path, tuple[bool, float]] = {}
+    for kinds in KINDS:
+        modules = dict.fromkeys(item.path for item in items if item.path.relative_to(folder).parts[0] in kinds)
+        for number, module in enumerate(
+            sorted(modules, key=lambda path: kinds.index(path.relative_to(folder).parts[0]))
+        ):
+            place[module] = (kinds != KINDS[0], (number + 0.5) / len(modules))
+    items.sort(key=lambda item: place.get(item.path, (True, 1)))
 
 
 @pytest.fixture(scope="module")

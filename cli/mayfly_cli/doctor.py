@@ -4,7 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
@@ -12,10 +12,13 @@ from typing import Any, Literal
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mayfly.aws import catalogue, clients, switch
+from mayfly.aws import clients, kill_switch
 from mayfly.aws.clients import controller
-from mayfly.messages import Application, Refused
-from mayfly_cli import reports
+from mayfly.contract.configuration import Application
+from mayfly.contract.reader import Refused
+from mayfly.domain.records import DeadLetter
+from mayfly.workflows import catalogue
+from mayfly_cli import reports, show
 from mayfly_cli.installation import Installation
 
 type Json = dict[str, Any]
@@ -25,8 +28,15 @@ QUOTAS = {
     "vCPUs of standard instances": ("ec2", "L-1216C47A"),
     "VPCs": ("vpc", "L-F678F1CE"),
     "stacks": ("cloudformation", "L-0485CB21"),
+    "elastic IP addresses": ("ec2", "L-0263D0A3"),
+    "NAT gateways a zone": ("vpc", "L-FE5A380F"),
+    "network interfaces": ("vpc", "L-DF5E4CA3"),
+    "TiB of gp3 volumes": ("ebs", "L-7A658B76"),
+    "Auto Scaling groups": ("autoscaling", "L-CDE20ADC"),
+    "roles": ("iam", "L-FE177D64"),
+    "instance profiles": ("iam", "L-6E65F664"),
 }
-"""Of AWS, by service and code: all of an account and Region."""
+"""Of AWS, by service and code: all of an account and Region, but IAM's, which are the account's."""
 STANDARD = "acdhimrtz"
 """Instance families whose vCPUs count for the first quota."""
 
@@ -55,16 +65,24 @@ class Place:
     def __init__(self, installation: Installation, account: str, region: str, role: str | None) -> None:
         self.name = f"{account}/{region}"
         self.account, self.region = account, region
-        own = installation.here.controller.split("/")[0]
+        own = installation.settings.controller.split("/")[0]
         self._local = os.environ.get("MAYFLY_WORKLOAD_ENDPOINT_URL")
         self._own = account == own and role is None and not self._local
-        self._role = role or installation.here.workload_role
+        self._role = role or installation.settings.workload_role
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str | None = None) -> Any:
         """A client there: with the own credentials in the own account, and through a role elsewhere."""
         if self._own:
-            return boto3.client(service, region_name=self.region)  # type: ignore[call-overload]
-        return self._entered()._client(service)
+            return boto3.client(service, region_name=region or self.region)  # type: ignore[call-overload]
+        return replace(self._entered(), region=region or self.region)._client(service)
+
+    def environ(self) -> dict[str, str]:
+        """The same credentials as variables, for another program."""
+        if self._own:
+            return {}
+        found = self._entered().credentials
+        names = {"AWS_ACCESS_KEY_ID": "AccessKeyId", "AWS_SECRET_ACCESS_KEY": "SecretAccessKey"}
+        return {name: found[key] for name, key in (names | {"AWS_SESSION_TOKEN": "SessionToken"}).items()}
 
     @cache  # noqa: B019  # a place lives as long as the command
     def _entered(self) -> clients.Workload:
@@ -79,7 +97,7 @@ def examine(installation: Installation, now: datetime, role: str | None) -> list
             only.
     """
     resources = _resources(installation)
-    places = [Place(installation, account, region, role) for account, region in installation.here.places]
+    targets = [Place(installation, account, region, role) for account, region in installation.settings.targets]
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("stack", lambda: _stack(installation)),
         ("bus", lambda: _bus(installation)),
@@ -88,8 +106,8 @@ def examine(installation: Installation, now: datetime, role: str | None) -> list
         ("applications", lambda: _applications(installation)),
         ("families", lambda: _families(installation)),
         ("places", lambda: _places(installation, now)),
-        *((f"{each.name}", lambda each=each: _place(installation, each)) for each in places),
-        *((f"{each.name} quotas", lambda each=each: _quotas(installation, each)) for each in places),
+        *((f"{each.name}", lambda each=each: _place(installation, each)) for each in targets),
+        *((f"{each.name} quotas", lambda each=each: _quotas(installation, each)) for each in targets),
         ("dead letters", lambda: _dead_letters(installation)),
         ("kill switch", lambda: _kill_switch(installation)),
         ("alarms", lambda: _alarms(resources)),
@@ -129,21 +147,26 @@ def _stack(installation: Installation) -> Iterator[Finding]:
 
 def _bus(installation: Installation) -> Iterator[Finding]:
     events = controller("events")
-    try:
-        events.describe_event_bus(Name=installation.here.bus)
-    except events.exceptions.ResourceNotFoundException:
-        yield Finding("bus", "failure", f"there is no bus {installation.here.bus}", "Deploy again: sam deploy.")
-    else:
-        yield Finding("bus", "ok", installation.here.bus)
+    for check, bus in (("bus", installation.settings.bus), ("bus of facts", installation.settings.facts)):
+        try:
+            events.describe_event_bus(Name=bus)
+        except events.exceptions.ResourceNotFoundException:
+            yield Finding(check, "failure", f"there is no bus {bus}", "Deploy again: sam deploy.")
+        else:
+            yield Finding(check, "ok", bus)
 
 
 def _rules(installation: Installation, resources: dict[str, list[str]]) -> Iterator[Finding]:
     # CloudFormation calls a rule of a bus "bus|rule".
     ours = {found.rpartition("|")[2] for found in resources.get("AWS::Events::Rule", [])}
-    pages = controller("events").get_paginator("list_rules").paginate(EventBusName=installation.here.bus)
+    buses, rules = (
+        (installation.settings.bus, installation.settings.facts, "default"),
+        controller("events").get_paginator("list_rules"),
+    )
+    pages = [page for bus in buses for page in rules.paginate(EventBusName=bus)]
     on = {rule["Name"] for page in pages for rule in page["Rules"] if rule["State"] == "ENABLED"}
     if off := sorted(ours - on):
-        todo = f"Enable them: aws events enable-rule --event-bus-name {installation.here.bus} --name NAME."
+        todo = f"Enable them: aws events enable-rule --event-bus-name BUS --name NAME (BUS: {' or '.join(buses)})."
         yield Finding("rules", "failure", f"{', '.join(off)} off, or not there", todo)
     else:
         yield Finding("rules", "ok", f"{len(ours)} on")
@@ -162,18 +185,18 @@ def _schedules(resources: dict[str, list[str]]) -> Iterator[Finding]:
 
 def _dead_letters(installation: Installation) -> Iterator[Finding]:
     name = "ApproximateNumberOfMessages"
-    attributes = controller("sqs").get_queue_attributes(QueueUrl=installation.here.dead_letters, AttributeNames=[name])[
-        "Attributes"
-    ]
-    if count := int(attributes[name]):
-        todo = "Read them: docs/operations.md, DeadLettersAlarm."
+    attributes = controller("sqs").get_queue_attributes(
+        QueueUrl=installation.settings.dead_letters, AttributeNames=[name]
+    )["Attributes"]
+    if count := sum(1 for _ in installation.records(DeadLetter).live((DeadLetter.id,))) + int(attributes[name]):
+        todo = "See why: mayfly dead-letters list. Then redrive or discard them."
         yield Finding("dead letters", "warning", f"{count} messages could not be followed", todo)
     else:
         yield Finding("dead letters", "ok", "none")
 
 
 def _kill_switch(installation: Installation) -> Iterator[Finding]:
-    if (said := switch.read(installation.here.parameters)) != switch.OFF:
+    if (said := kill_switch.read(installation.settings.parameters)) != kill_switch.OFF:
         todo = "Nothing is destroyed meanwhile. When it is over: mayfly kill-switch off --why ..."
         yield Finding("kill switch", "warning", f"on: {said}", todo)
     else:
@@ -215,47 +238,49 @@ def _subscriptions(resources: dict[str, list[str]]) -> Iterator[Finding]:
 
 
 def _applications(installation: Installation) -> Iterator[Finding]:
-    here, found = installation.here, False
-    for name, application in catalogue.applications(here.parameters):
+    settings, found = installation.settings, False
+    for name, application in catalogue.applications(settings.parameters):
         found = True
         check = f"application {name}"
         if isinstance(application, Refused):
             yield Finding(check, "failure", str(application), "docs/applications.md lists every field.")
             continue
         try:
-            said = _examined(installation, application)
+            said = planned(installation, application)
         except Refused as refusal:
             yield Finding(check, "failure", str(refusal), "docs/tasks/new-application.md shows each step.")
         else:
             yield Finding(check, "ok", said)
     if not found:
         todo = "Configure one: docs/tasks/new-application.md."
-        yield Finding("applications", "warning", f"none below {here.parameters}/applications", todo)
+        yield Finding("applications", "warning", f"none below {settings.parameters}/applications", todo)
 
 
-def _examined(installation: Installation, application: Application) -> str:
+def planned(installation: Installation, application: Application) -> str:
     """Plans it as far as a release would.
 
     Raises:
         Refused: a release would fail for this reason.
     """
-    here = installation.here
-    account, region = catalogue.place(here, application.account, application.region)
-    image = catalogue.image(here, application.image, region)
-    catalogue.pin(here.blueprints, application.blueprint)
-    suites = f"{len(application.suites)} suites of {application.instance_count} instances"
-    return f"{suites} in {account}/{region}, {application.blueprint} on {image}"
+    settings = installation.settings
+    account, region = catalogue.target(settings, application.account, application.region)
+    building = catalogue.environment(settings, application, region)
+    count = building["instance_count"]
+    each = "as many instances as its template says" if count is None else show.count(count, "instance")
+    suites = f"{show.count(len(application.suites), 'suite')} of {each}"
+    on = f" on {building['image']}" if building["image"] else ""
+    return f"{suites} in {account}/{region}, {application.blueprint}{on}"
 
 
 def _families(installation: Installation) -> Iterator[Finding]:
-    here = installation.here
-    for name, family in catalogue.families(here.parameters):
+    settings = installation.settings
+    for name, family in catalogue.families(settings.parameters):
         check = f"family {name}"
         try:
             if isinstance(family, Refused):
                 raise family
-            catalogue.place(here, family.account, family.region)
-            catalogue.pin(here.blueprints, family.blueprint)
+            catalogue.target(settings, family.account, family.region)
+            catalogue.building(settings.blueprints, family.blueprint, family.parameters, 1)
         except Refused as refusal:
             yield Finding(check, "failure", str(refusal), "docs/tasks/bake-an-image.md lists every field.")
         else:
@@ -267,35 +292,35 @@ def _families(installation: Installation) -> Iterator[Finding]:
 
 def _places(installation: Installation, now: datetime) -> Iterator[Finding]:
     """Whether Mayfly's functions get in everywhere: the last sweep has tried, with the role that they have."""
-    report = reports.latest(installation.here.reports, now)
+    report = reports.latest(installation.settings.reports, now)
     if report is None:
         todo = (
             "Have one run: mayfly sweep --dry-run --why doctor. If none comes, see NoSweepAlarm in docs/operations.md."
         )
         yield Finding("workload role", "warning", "no sweep has run within the hour", todo)
         return
-    for account, region in installation.here.places:
-        place = f"{account}/{region}"
-        if why := report["unseen"].get(place):
+    for account, region in installation.settings.targets:
+        target = f"{account}/{region}"
+        if why := report["unseen"].get(target):
             todo = "Deploy blueprints/workload-account.yaml there: docs/tasks/add-an-account.md."
             yield Finding(
-                f"workload role in {place}", "failure", f"the sweep of {report['at']} was refused: {why}", todo
+                f"workload role in {target}", "failure", f"the sweep of {report['at']} was refused: {why}", todo
             )
         else:
-            yield Finding(f"workload role in {place}", "ok", f"the sweep of {report['at']} entered it")
+            yield Finding(f"workload role in {target}", "ok", f"the sweep of {report['at']} entered it")
 
 
-def _place(installation: Installation, place: Place) -> Iterator[Finding]:
+def _place(installation: Installation, target: Place) -> Iterator[Finding]:
     """The rule that forwards CloudFormation's events, and the role that builds."""
     try:
-        events, iam = place.client("events"), place.client("iam")
+        events, iam = target.client("events"), target.client("iam")
     except ClientError as error:
         todo = "Pass --role with one there that you may assume, such as a read-only one."
-        yield Finding(f"account {place.name}", "warning", f"cannot be looked at by you: {error}", todo)
+        yield Finding(f"account {target.name}", "warning", f"cannot be looked at by you: {error}", todo)
         return
     bus = installation.outputs.get("BusArn", "")
-    check = f"forwarding in {place.name}"
-    deploy = "Deploy blueprints/workload-account.yaml there again, with EventBusArn as the output BusArn says."
+    check = f"forwarding in {target.name}"
+    deploy = "Deploy blueprints/workload-region.yaml there again, with Controller as the output Controller says."
     pages = events.get_paginator("list_rule_names_by_target").paginate(TargetArn=bus)
     names = [name for page in pages for name in page["RuleNames"]]
     rules = [events.describe_rule(Name=name) for name in names]
@@ -306,25 +331,26 @@ def _place(installation: Installation, place: Place) -> Iterator[Finding]:
         state = "it is off" if any("aws.cloudformation" in _sources(rule) for rule in rules) else "there is none"
         said = f"no rule that is on sends CloudFormation's events to {bus}: {state}"
         yield Finding(check, "failure", said, deploy)
-    check = f"role that builds in {place.name}"
+    check = f"role that builds in {target.name}"
     try:
-        iam.get_role(RoleName=installation.here.stack_role)
+        iam.get_role(RoleName=installation.settings.stack_role)
     except iam.exceptions.NoSuchEntityException:
-        yield Finding(check, "failure", f"there is no role {installation.here.stack_role}", deploy)
+        todo = "Deploy blueprints/workload-account.yaml there: docs/tasks/add-an-account.md."
+        yield Finding(check, "failure", f"there is no role {installation.settings.stack_role}", todo)
     else:
-        yield Finding(check, "ok", installation.here.stack_role)
+        yield Finding(check, "ok", installation.settings.stack_role)
 
 
 def _sources(rule: Json) -> list[str]:
     return list(json.loads(rule.get("EventPattern", "{}")).get("source", []))
 
 
-def _quotas(installation: Installation, place: Place) -> Iterator[Finding]:
+def _quotas(installation: Installation, target: Place) -> Iterator[Finding]:
     """What one release of every application at once needs there, against what AWS allows."""
-    needs = _needs(installation, place)
-    quotas = place.client("service-quotas")
+    needs = _needs(installation, target)
     for name, (service, code) in QUOTAS.items():
-        check = f"quota of {name} in {place.name}"
+        quotas = target.client("service-quotas", "us-east-1" if service == "iam" else None)
+        check = f"quota of {name} in {target.name}"
         need = needs[name]
         try:
             allowed = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]["Value"]
@@ -340,30 +366,40 @@ def _quotas(installation: Installation, place: Place) -> Iterator[Finding]:
             yield Finding(check, "ok", said)
 
 
-def _needs(installation: Installation, place: Place) -> Counter[str]:
+def _needs(installation: Installation, target: Place) -> Counter[str]:
     """Of each quota, what one release of each application that lives there takes. The type of an instance is known
     where the application's parameters name it; a VPC is its own where they name none."""
-    here, needs = installation.here, Counter[str]()
-    for _, application in catalogue.applications(here.parameters):
-        if isinstance(application, Refused) or _place_of(installation, application) != (place.account, place.region):
+    settings, needs = installation.settings, Counter[str]()
+    for _, application in catalogue.applications(settings.parameters):
+        if isinstance(application, Refused) or _place_of(installation, application) != (target.account, target.region):
             continue
-        suites = len(application.suites)
-        needs["stacks"] += suites
+        suites, instances = len(application.suites), len(application.suites) * application.instance_count
+        needs.update(dict.fromkeys(("stacks", "Auto Scaling groups", "roles", "instance profiles"), suites))
+        needs["network interfaces"] += instances
+        needs["TiB of gp3 volumes"] += -(-instances * int(application.parameters.get("VolumeSize", "20")) // 1024)
         if not application.parameters.get("VpcId") and not application.parameters.get("SubnetId"):
-            needs["VPCs"] += suites
+            needs += _of_own_networks(suites, application.parameters.get("NatGateways", "single"))
         kind = application.parameters.get("InstanceType", "t3.medium")
         if kind[0] in STANDARD:
-            needs["vCPUs of standard instances"] += suites * application.instance_count * _vcpus(place, kind)
+            needs["vCPUs of standard instances"] += instances * _vcpus(target, kind)
     return needs
+
+
+def _of_own_networks(suites: int, nat_gateways: str) -> Counter[str]:
+    """What environments take that have a network of their own: by `blueprints/fleet.yaml`, one NAT gateway in the first
+    zone, or three endpoints in two zones."""
+    if nat_gateways == "none":
+        return Counter({"VPCs": suites, "network interfaces": 6 * suites})
+    return Counter(dict.fromkeys(("VPCs", "elastic IP addresses", "NAT gateways a zone", "network interfaces"), suites))
 
 
 def _place_of(installation: Installation, application: Application) -> tuple[str, str] | None:
     try:
-        return catalogue.place(installation.here, application.account, application.region)
+        return catalogue.target(installation.settings, application.account, application.region)
     except Refused:
         return None
 
 
-def _vcpus(place: Place, kind: str) -> int:
-    types = place.client("ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
+def _vcpus(target: Place, kind: str) -> int:
+    types = target.client("ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
     return int(types[0]["VCpuInfo"]["DefaultVCpus"])

@@ -27,13 +27,17 @@ class TimedOut(click.ClickException):
     exit_code = 5
 
 
+class NotYet(TimedOut):
+    """It waits for something: the kill switch, a person, another rollout. It goes on by itself then."""
+
+
 def explained(error: Exception) -> Exception:
     """An error of AWS or of a message's model, as one for people; any other as it is."""
     from botocore.exceptions import BotoCoreError, ClientError
     from pydantic import ValidationError
 
     from mayfly.aws.events import NotTaken
-    from mayfly.messages import Refused, explain
+    from mayfly.contract.reader import Refused, explain
 
     match error:
         case ValidationError():

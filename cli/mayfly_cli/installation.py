@@ -2,11 +2,15 @@
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import click
@@ -14,14 +18,18 @@ from botocore.exceptions import ClientError
 
 from mayfly.aws import events
 from mayfly.aws.clients import controller
-from mayfly.aws.records import Kind, Records
-from mayfly.messages import Message
+from mayfly.aws.records import Records
+from mayfly.contract.fields import Request
+from mayfly.contract.reader import Refused
+from mayfly.contract.vocabulary import APPLICATION_SOURCE, Source
+from mayfly.domain.records import Environment, Record, Release, Rollout, Service
 from mayfly.settings import Settings
-from mayfly_cli.errors import NotFound, TimedOut
+from mayfly.workflows import catalogue
+from mayfly.workflows.reading import Reading
+from mayfly_cli.errors import NoAccess, NotFound, TimedOut
 
 type Json = dict[str, Any]
 
-SOURCE = "mayfly.cli"
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 
@@ -29,11 +37,14 @@ SETTINGS = {
     "MAYFLY_TABLE": "TableName",
     "MAYFLY_CONTROLLER": "Controller",
     "MAYFLY_BUS": "BusName",
+    "MAYFLY_FACTS": "FactsBusName",
     "MAYFLY_REPORTS_BUCKET": "ReportsBucket",
     "MAYFLY_DEAD_LETTERS_URL": "DeadLettersUrl",
     "MAYFLY_BLUEPRINTS_BUCKET": "BlueprintsBucket",
     "MAYFLY_RELEASE_MACHINE_ARN": "ReleaseMachine",
     "MAYFLY_ENVIRONMENT_MACHINE_ARN": "EnvironmentMachine",
+    "MAYFLY_TESTS_MACHINE_ARN": "TestsMachine",
+    "MAYFLY_SHOW_MACHINE_ARN": "ShowMachine",
     "MAYFLY_BAKE_MACHINE_ARN": "BakeMachine",
     "MAYFLY_PROMOTION_MACHINE_ARN": "PromotionMachine",
     "MAYFLY_ROLLOUT_MACHINE_ARN": "RolloutMachine",
@@ -47,7 +58,7 @@ SETTINGS = {
     "MAYFLY_STACK_ROLE": "StackRoleName",
     "MAYFLY_RECORD_DAYS": "RecordDays",
 }
-"""What functions are told by their surroundings, and the output or parameter of the stack that says it."""
+"""The settings of functions, and the output or parameter of the stack that each comes from."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Installation:
     parameters: Mapping[str, str]
 
     @cached_property
-    def here(self) -> Settings:
+    def settings(self) -> Settings:
         """The settings that its functions have."""
         known = {**self.parameters, **self.outputs}
         return Settings.model_validate({name: known[key] for name, key in SETTINGS.items() if key in known})
@@ -70,11 +81,26 @@ class Installation:
         """Who asks, as AWS knows them: this is what the history will say."""
         return str(controller("sts").get_caller_identity()["Arn"])
 
-    def records(self, kind: Kind) -> Records:
-        """The records of one kind."""
-        return Records(self.here.table, kind)
+    def users_of(self, blueprint: str) -> list[tuple[str, Mapping[str, str]]]:
+        """Each application that is built from a blueprint, with the parameters that it configures."""
+        found = catalogue.applications(self.settings.parameters)
+        named = ((name, one) for name, one in found if not isinstance(one, Refused) and one.blueprint == blueprint)
+        return [(name, one.parameters) for name, one in named]
 
-    def find(self, kind: Kind, identity: str) -> Json:
+    def upload_blueprint(self, key: str, text: str) -> str:
+        """Puts a template where releases are planned from; returns its version."""
+        reply = controller("s3").put_object(Bucket=self.settings.blueprints, Key=key, Body=text.encode())
+        return str(reply.get("VersionId", "none"))
+
+    def records[R: Record](self, kind: type[R]) -> Records[R]:
+        """The records of one kind."""
+        return Records(self.settings.table, kind)
+
+    def reading(self, now: datetime) -> Reading:
+        """One look at what is recorded: what it shows is the HTTP API's answer."""
+        return Reading(self.settings.table, self.settings.parameters, now)
+
+    def find[R: Record](self, kind: type[R], identity: str) -> R:
         """A record.
 
         Raises:
@@ -82,14 +108,27 @@ class Installation:
         """
         record = self.records(kind).get(identity)
         if record is None:
-            where = "services" if kind in ("service", "rollout") else "list"
-            raise NotFound(f"There is no {kind} {identity!r} in the installation {self.stack!r}. See `mayfly {where}`.")
+            known = self._instead(kind, identity)
+            raise NotFound(f"There is no {kind.kind} {identity!r} in the installation {self.stack!r}. {known}")
         return record
 
-    def say(self, what: str, message: Message) -> str:
-        """Puts a message on the bus, as anybody else does; returns how its receiver will know it."""
-        detail = message.model_dump(mode="json", exclude_none=True)
-        return f"EventBridge {events.announce(self.here.bus, what, detail, SOURCE)}"
+    def _instead(self, kind: type[Record], identity: str) -> str:
+        """What somebody may have meant who has misspelt a name, or named the release of environments."""
+        if kind is Environment and (release := self.records(Release).get(identity)):
+            names = [part.environment for part in release.suites]
+            return f"It is a release; its environments are: {', '.join(names) or 'not planned yet'}."
+        alike = get_close_matches(identity, [one.id for one in self.records(kind).live((Record.id,))])
+        where = "services" if kind in (Service, Rollout) else "list"
+        return f"Did you mean {' or '.join(alike)}?" if alike else f"See `mayfly {where}`."
+
+    def say(self, message: Request, application: str | None = None) -> str:
+        """Puts a message on the bus, as anybody else does; returns how its receiver will know it.
+
+        Args:
+            application: who may speak for it, may say this; an operator where it is left out.
+        """
+        source = f"{APPLICATION_SOURCE}{application}" if application else Source.OPERATOR
+        return f"EventBridge {events.ask(self.settings.bus, message, source)}"
 
 
 def find(stack: str, profile: str | None, region: str | None) -> Installation:
@@ -98,6 +137,7 @@ def find(stack: str, profile: str | None, region: str | None) -> Installation:
     Raises:
         NotFound: there is no such stack, or it is no Mayfly.
     """
+    _reach(os.environ.get("AWS_ENDPOINT_URL"))
     logging.getLogger("mayfly").setLevel(logging.CRITICAL)  # standard output is the command's
     region = region or os.environ.get("AWS_REGION")  # which boto3 does not know
     if profile or region:
@@ -114,13 +154,32 @@ def find(stack: str, profile: str | None, region: str | None) -> Installation:
             "--profile, or install it: docs/guide.md."
         ) from None
     outputs = {out["OutputKey"]: out["OutputValue"] for out in found.get("Outputs", [])}
-    if missing := sorted({"TableName", "BusName", "Controller"} - outputs.keys()):
+    if missing := sorted({"TableName", "BusName", "FactsBusName", "Controller"} - outputs.keys()):
         raise NotFound(
             f"The stack {stack!r} ({found['StackStatus']}) is no installed Mayfly: "
             f"it has no output {', '.join(missing)}."
         )
     parameters = {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
     return Installation(stack, found["StackStatus"], outputs, parameters)
+
+
+def _reach(endpoint: str | None) -> None:
+    """Says at once where nothing answers at an endpoint of one's own; boto3 would try for half a minute.
+
+    Raises:
+        NoAccess: nothing does.
+    """
+    if not endpoint:
+        return
+    where = urlsplit(endpoint)
+    try:
+        address = (where.hostname or "", where.port or (443 if where.scheme == "https" else 80))
+        socket.create_connection(address, timeout=2).close()
+    except (OSError, ValueError) as error:
+        raise NoAccess(
+            f"Nothing answers at {endpoint} (AWS_ENDPOINT_URL): {error}. Start it (`make local` for the local cloud), "
+            "or unset AWS_ENDPOINT_URL to reach AWS."
+        ) from None
 
 
 def until[T](look: Callable[[], T | None], what: str, patience: float | None = None) -> T:

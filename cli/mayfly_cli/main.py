@@ -5,25 +5,61 @@ Whatever is slow to import is imported by the command that needs it: help and co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import wraps
+from functools import partial, wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from mayfly.contract.vocabulary import UNKNOWN, DeadLetterKind, RecordKind, RolloutStage, SuiteKind, TestResult
+from mayfly.domain.timestamp import utc_text
+from mayfly_cli import configuring
 from mayfly_cli.errors import Failed, NotFound, explained
 
 if TYPE_CHECKING:
-    from mayfly.messages import Message
+    from mayfly.contract.fields import Request
+    from mayfly.contract.requests import (
+        DeadLettersDiscardRequested,
+        DeadLettersRedriveRequested,
+        ImagePromotionRequested,
+        ImageRollbackRequested,
+    )
+    from mayfly.domain.records import Entry, Record, Service
+    from mayfly_cli.blueprint import Remark
     from mayfly_cli.installation import Installation
 
 type Json = dict[str, Any]
+type DeadLetterRequest = DeadLettersRedriveRequested | DeadLettersDiscardRequested
 type Command = Callable[..., None]
 
-EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 used wrongly, 3 not found, 4 no access, 5 timed out."
+EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 used wrongly, 3 not found, 4 no access, 5 not yet."
+INTERRUPTED = 130
+"""How a shell knows that somebody pressed Ctrl-C."""
+_APPROVABLE = (
+    *(RolloutStage.AWAITING_APPROVAL, RolloutStage.AWAITING_KILL_SWITCH),
+    *(RolloutStage.ROLLED_BACK, RolloutStage.FAILED),
+)
 SHELLS = ("bash", "fish", "zsh")
+
+
+class Duration(click.ParamType):
+    """Minutes, as a number or as people write durations."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int) or value.lstrip("-").isdigit():
+            return int(value)
+        parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?:in)?)?", value)
+        if not value or parts is None:
+            self.fail(f"expected minutes, or a duration such as 90m, 2h, 1d or 1h30m, but it is {value!r}", param, ctx)
+        days, hours, minutes = (int(part or 0) for part in parts.groups())
+        return (days * 24 + hours) * 60 + minutes
 
 
 class Commands(click.Group):
@@ -34,48 +70,72 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            click.echo("Stopped looking. What was asked for goes on.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
         except Exception as error:
             raise explained(error) from None
 
 
+def where(decorated: Any, **own: Any) -> Any:
+    """The options that say which installation is meant: of `mayfly` itself and, to overrule those, of each command."""
+    for option in (
+        click.option("--region", help="The installation's Region, where the environment names none or another."),
+        click.option("--profile", help="Profile of the AWS configuration."),
+        click.option("--stack", help="The installation.", **own),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+def meant(ctx: click.Context) -> tuple[str, str | None, str | None]:
+    """Stack, profile and Region: as the command says, or else as `mayfly` was told before it."""
+    before = ctx.find_root().params
+    stack, profile, region = (ctx.params.get(name) or before.get(name) for name in ("stack", "profile", "region"))
+    return stack or "mayfly", profile, region
+
+
 @click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@partial(where, envvar="MAYFLY_STACK", default="mayfly", show_default=True)
 @click.version_option(package_name="mayfly")
-def main() -> None:
+def main(stack: str, profile: str | None, region: str | None) -> None:
     """Disposable AWS environments for pushed code versions.
 
     Uses the ordinary AWS credentials, and the installation whose stack is called `mayfly` or as --stack says.
     """
 
 
-def command(function: Command) -> click.Command:
+def command(function: Command, group: click.Group = main, text: str | None = None) -> click.Command:
     """A command with the options that all have; it gets the installation first, and last whether JSON is wanted."""
 
     @wraps(function)
-    def run(stack: str, profile: str | None, region: str | None, as_json: bool, **arguments: Any) -> None:
+    def run(stack: str | None, profile: str | None, region: str | None, as_json: bool, **arguments: Any) -> None:
         from mayfly_cli.installation import find
 
-        function(find(stack, profile, region), as_json=as_json, **arguments)
+        function(find(*meant(click.get_current_context())), as_json=as_json, **arguments)
 
-    for option in (
-        click.option("--region", help="The installation's Region, where the environment names none or another."),
-        click.option("--profile", help="Profile of the AWS configuration."),
-        click.option("--stack", envvar="MAYFLY_STACK", default="mayfly", show_default=True, help="The installation."),
-        click.option("--json", "as_json", is_flag=True, help="JSON on standard output; messages go to standard error."),
-    ):
-        run = option(run)
-    return main.command(function.__name__.rstrip("_").replace("_", "-"), epilog=EXIT_CODES)(run)
+    run = where(run)
+    run = click.option(
+        "--json", "as_json", is_flag=True, help="JSON on standard output; messages go to standard error."
+    )(run)
+    name = function.__name__.rstrip("_").replace("_", "-").removesuffix(f"-{group.name}")
+    return group.command(name, epilog=EXIT_CODES, help=text)(run)
 
 
-def known(*kinds: Any) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+configuring.add(main, command)
+
+
+def known(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
     """Completes the names of what lives."""
 
     def complete(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        from mayfly.domain.records import KINDS
         from mayfly_cli.installation import find
 
         try:
-            options = ctx.params
-            installation = find(options.get("stack") or "mayfly", options.get("profile"), options.get("region"))
-            names = sorted(record["id"] for kind in kinds for record in installation.records(kind).live())
+            installation = find(*meant(ctx))
+            living = (installation.records(KINDS[RecordKind(kind)]).live() for kind in kinds)
+            names = sorted(record.id for records in living for record in records)
         except Exception:  # nobody wants to read of an error while typing
             return []
         return [CompletionItem(name) for name in names if name.startswith(begun)]
@@ -88,14 +148,22 @@ environment_argument = click.argument("environment", shell_complete=known("envir
 
 
 def now() -> datetime:
-    """The moment of this look."""
+    """The time of this look."""
     return datetime.now(UTC)
 
 
-def asked(
-    installation: Installation, environment: str, what: str, message: Message, who: str, wait: bool
-) -> tuple[Json, Json | None]:
-    """Puts a request about an environment on the bus and waits until its history tells what came of it.
+def since(record: Record, before: int) -> Sequence[Entry]:
+    """The lines of a history since it had so many."""
+    return record.history[max(0, before - record.folded) :]
+
+
+def asked[R: Record](
+    installation: Installation, known: R, message: Request, wait: bool = True
+) -> tuple[R, Entry | None]:
+    """Puts a request about an environment (or a rollout) on the bus and waits until its history tells what came of it.
+
+    Args:
+        known: its record.
 
     Returns:
         the record as it is then, and the line of its history; None where nobody waited for it.
@@ -103,22 +171,46 @@ def asked(
     Raises:
         Failed: it was refused; the line says why.
     """
+    from mayfly.contract.requests import TestFinished
+    from mayfly.domain.records import Environment
     from mayfly_cli.installation import until
 
-    before = len(installation.find("environment", environment).get("history", []))
-    installation.say(what, message)
+    application = None
+    if isinstance(known, Environment) and known.application != UNKNOWN:
+        # A manual suite is passed by a person; else whoever may speak for the application may say this.
+        passed = isinstance(message, TestFinished) and message.outcome == TestResult.PASSED
+        application = None if passed and known.suite_kind == SuiteKind.MANUAL else known.application
+    installation.say(message, application)
 
-    def look() -> tuple[Json, Json] | None:
-        record = installation.find("environment", environment)
-        mine = (line for line in record["history"][before:] if line["what"] == what and line["who"] == who)
+    def look() -> tuple[R, Entry] | None:
+        record = installation.find(type(known), known.id)
+        mine = (
+            line for line in since(record, known.lines) if (line.what, line.who) == (message.event, installation.who)
+        )
         return next(((record, line) for line in mine), None)
 
     if not wait:
-        return installation.find("environment", environment), None
-    record, line = until(look, f"{what} in the history of {environment}")
-    if line["why"].startswith(("refused", "ignored")):
-        raise Failed(f"{environment}: {line['why']}")
+        return installation.find(type(known), known.id), None
+    record, line = until(look, f"{message.event} in the history of {known.id}")
+    if line.why.startswith(("refused", "ignored")):
+        raise Failed(f"{known.id}: {line.why}")
     return record, line
+
+
+def heed_kill_switch(installation: Installation, environment: str) -> None:
+    """Says that what was asked for has to wait for the kill switch, where it does.
+
+    Raises:
+        NotYet: the kill switch is on.
+    """
+    from mayfly_cli.errors import NotYet
+
+    switch = installation.reading(now()).kill_switch()
+    if switch["on"]:
+        raise NotYet(
+            f"{environment} is to be ended, but the kill switch is on: {switch['why']}. It ends within 5 minutes after "
+            "that is off: mayfly kill-switch off --why ..."
+        )
 
 
 wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it has been followed.")
@@ -132,6 +224,7 @@ wait_option = click.option("--wait/--no-wait", default=True, show_default=True, 
 @click.argument("version")
 @click.argument("artifact")
 @click.option("--commit", help="What it was built from.")
+@click.option("--pull-request", type=click.IntRange(1), help="The pull request (of GitLab, merge request) it is of.")
 @click.option("--attempt", default=1, show_default=True, help="Count up to test the same version again.")
 @click.option("--watch/--no-watch", "watched", default=False, help="Follow the release; ends like `mayfly watch`.")
 def push(
@@ -141,14 +234,16 @@ def push(
     version: str,
     artifact: str,
     commit: str | None,
+    pull_request: int | None,
     attempt: int,
     watched: bool,
 ) -> None:
     """Have VERSION of APPLICATION tested; ARTIFACT is where its deploy script fetches it."""
-    from mayfly.aws import catalogue
+    from mayfly.contract.requests import CodeVersionPushed
     from mayfly.domain.identity import release_id
-    from mayfly.messages import CodeVersionPushed
-    from mayfly_cli import show
+    from mayfly.domain.records import Release
+    from mayfly.workflows import catalogue
+    from mayfly_cli import doctor, show
     from mayfly_cli.installation import note, until
 
     message = CodeVersionPushed(
@@ -156,15 +251,17 @@ def push(
         version=version,
         artifact=artifact,
         commit=commit,
+        pull_request=pull_request,
         attempt=attempt,
         pushed_by=installation.who,
     )
-    catalogue.application(installation.here.parameters, application)
+    # A version that cannot be planned would be used up by its failed release.
+    doctor.planned(installation, catalogue.application(installation.settings.parameters, application))
     release = release_id(application, version, attempt)
-    if installation.records("release").get(release):
+    if installation.records(Release).get(release):
         raise Failed(f"{release}: this version was pushed already. To test it again: --attempt {attempt + 1}.")
-    installation.say("Code Version Pushed", message)
-    until(lambda: installation.records("release").get(release), f"the record of the release {release}")
+    installation.say(message, application)
+    until(lambda: installation.records(Release).get(release), f"the record of the release {release}")
     if watched:
         note(f"{release} was accepted")
         end_of(installation, release, as_json, None)
@@ -177,32 +274,21 @@ def push(
 @command
 @click.option("--application", help="Only of this one.")
 @click.option("--release", help="Only of this one.")
-@click.option("--days", type=click.IntRange(0, 31), help="Ended ones too that began in the last so many days.")
+@click.option("--days", type=click.IntRange(0, 366), help="Ended ones too that began in the last so many days.")
 def list_(
     installation: Installation, as_json: bool, application: str | None, release: str | None, days: int | None
 ) -> None:
     """List environments: those that live, the one that ends first on top."""
-    from mayfly.domain.moment import text
     from mayfly_cli import show
 
     at = now()
-    wanted = {"application": application, "release": release}
-    shown = [
-        show.environment(record, at)
-        for record in remembered(installation, at, days)
-        if all(value in (None, record.get(key)) for key, value in wanted.items())
-    ]
-    shown.sort(key=lambda each: ("ended_at" in each, each.get("deadline", ""), each["id"]))
-    show.answer(as_json, {"now": text(at), "environments": shown}, show.environments(shown, at))
-
-
-def remembered(installation: Installation, at: datetime, days: int | None) -> list[Json]:
-    """The records of environments that live, and of those that began in the last `days` days."""
-    records = installation.records("environment")
-    found = {record["id"]: record for record in records.live()}
+    reading = installation.reading(at)
+    found = reading.environments(application=application, release=release)
     if days is not None:
-        found |= {record["id"]: record for record in records.recent(at, days)}
-    return list(found.values())
+        ended = reading.environments(live=False, days=days, application=application, release=release)
+        found["environments"] += ended["environments"]
+    found["environments"].sort(key=lambda each: ("ended_at" in each, each["deadline"], each["id"]))
+    show.answer(as_json, found, show.environments(found["environments"], at))
 
 
 @command
@@ -218,15 +304,18 @@ def watch(installation: Installation, as_json: bool, name: str, timeout: int | N
 
 def end_of(installation: Installation, name: str, as_json: bool, timeout: int | None) -> None:
     """Follows it, prints how it ended, and ends this command the same way."""
+    from mayfly import views
+    from mayfly.domain.records import Rollout
     from mayfly_cli import show, watching
 
-    watched = watching.begin(installation, name)
-    record = watching.follow(watched, now, None if timeout is None else timeout * 60)
-    passed = watching.went_well(watched.kind, record)
-    said = watching.summary(watched.kind, record)
-    parts = [show.environment(part, now()) for part in watched.parts(record)]
-    shown = {"id": name, "kind": watched.kind, "passed": passed, "reason": said, "environments": parts}
-    show.answer(as_json, shown | ({"rollout": show.rollout(record)} if watched.kind == "rollout" else {}))
+    record = watching.follow(
+        watch := watching.begin(installation, name), now, None if timeout is None else timeout * 60
+    )
+    passed, said = watching.went_well(record), watching.summary(record)
+    reading = installation.reading(now())
+    parts = [reading.environment(part) for part in watch.parts(record)]
+    shown = {"id": name, "kind": record.kind, "passed": passed, "reason": said, "environments": parts}
+    show.answer(as_json, shown | ({"rollout": views.rollout(record)} if isinstance(record, Rollout) else {}))
     if not as_json:
         click.echo(f"{name} {said}")
     raise SystemExit(0 if passed else 1)
@@ -234,51 +323,62 @@ def end_of(installation: Installation, name: str, as_json: bool, timeout: int | 
 
 @command
 @environment_argument
-@click.argument("minutes", type=int)
+@click.argument("minutes", type=Duration(), metavar="MINUTES")
 @why_option
 @wait_option
 def extend(installation: Installation, as_json: bool, environment: str, minutes: int, why: str, wait: bool) -> None:
-    """Let ENVIRONMENT live MINUTES longer, up to its ceiling."""
-    from mayfly.messages import EnvironmentExtensionRequested
+    """Let ENVIRONMENT live longer, up to its ceiling: MINUTES, or 2h, 1d, 1h30m."""
+    from mayfly.contract.requests import EnvironmentExtensionRequested
+    from mayfly.domain.records import Environment
     from mayfly_cli import show
 
     who = installation.who
     message = EnvironmentExtensionRequested(environment=environment, minutes=minutes, why=why, requested_by=who)
-    record, line = asked(installation, environment, "Environment Extension Requested", message, who, wait)
-    show.answer(as_json, {"accepted": True, "environment": show.environment(record, now())})
+    record, line = asked(installation, installation.find(Environment, environment), message, wait)
+    show.answer(as_json, {"accepted": True, "environment": installation.reading(now()).environment(record)})
     if not as_json:
-        click.echo(f"{environment} ends at {record['deadline']}" if line else "asked for")
+        click.echo(f"{environment} ends at {record.deadline}" if line else "asked for")
 
 
 @command
 @environment_argument
 @why_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--again", is_flag=True, help="Begin anew with one whose ending was handed over to a person.")
 @wait_option
-def end(installation: Installation, as_json: bool, environment: str, why: str, yes: bool, wait: bool) -> None:
+def end(
+    installation: Installation, as_json: bool, environment: str, why: str, yes: bool, again: bool, wait: bool
+) -> None:
     """End ENVIRONMENT now, with all that is in it."""
-    from mayfly.messages import EnvironmentTerminationRequested
+    from mayfly.contract.requests import EnvironmentTerminationRequested
+    from mayfly.domain.records import Environment
     from mayfly_cli import show
 
     who = installation.who
-    message = EnvironmentTerminationRequested(environment=environment, why=why, requested_by=who)
-    record = installation.find("environment", environment)
-    if ending := record.get("ending"):
-        raise Failed(f"{environment} was ended already by {ending['by']}: {ending['reason']}")
-    lost = f"{record.get('instances_built', 0)} instances of {record.get('application')} {record.get('version')}"
-    if not yes and not click.confirm(f"End {environment}: {lost}, suite {record.get('suite')}?", err=True):
+    message = EnvironmentTerminationRequested(environment=environment, why=why, requested_by=who, again=again)
+    record = installation.find(Environment, environment)
+    if again and not record.handed_over:
+        raise Failed(f"{environment} was not handed over to a person; without --again it is ended the first time")
+    if (ending := record.ending) and not again:
+        raise Failed(f"{environment} was ended already by {ending.by}: {ending.reason}")
+    lost = f"{show.count(record.instances_built or 0, 'instance')} of {record.application} {record.version}"
+    if not yes and not click.confirm(f"End {environment}: {lost}, suite {record.suite}?", err=True):
         raise Failed("Nothing was ended.")
-    record, line = asked(installation, environment, "Environment Termination Requested", message, who, wait)
-    show.answer(as_json, {"accepted": True, "environment": show.environment(record, now())})
+    record, line = asked(installation, record, message, wait)
+    show.answer(as_json, {"accepted": True, "environment": installation.reading(now()).environment(record)})
+    heed_kill_switch(installation, environment)
     if not as_json:
         click.echo(f"{environment} is being ended" if line else "asked for")
 
 
 @command
 @environment_argument
-@click.argument("outcome", type=click.Choice(["passed", "failed"]))
+@click.argument("outcome", type=click.Choice([*map(str, TestResult)]))
 @click.option("--reason", help="Why; stands in the verdict.")
 @click.option("--report", help="Where the report is.")
+@click.option(
+    "--token", help="The environment's, as Environment Ready announced it: an automated suite passes with it only."
+)
 @wait_option
 def result(
     installation: Installation,
@@ -287,18 +387,103 @@ def result(
     outcome: Any,
     reason: str | None,
     report: str | None,
+    token: str | None,
     wait: bool,
 ) -> None:
-    """Say how the tests in ENVIRONMENT went: the end of a manual suite."""
-    from mayfly.messages import TestFinished
+    """Say how the tests in ENVIRONMENT went."""
+    from mayfly.contract.requests import TestFinished
+    from mayfly.domain.ending import refusal_of
+    from mayfly.domain.records import Environment
     from mayfly_cli import show
 
     who = installation.who
-    message = TestFinished(environment=environment, outcome=outcome, reason=reason, report=report, finished_by=who)
-    record, line = asked(installation, environment, "Test Finished", message, who, wait)
-    show.answer(as_json, {"accepted": True, "environment": show.environment(record, now())})
+    message = TestFinished(
+        environment=environment, outcome=outcome, reason=reason, report=report, finished_by=who, token=token
+    )
+    record = installation.find(Environment, environment)
+    if refusal := refusal_of(record, outcome, token, by_person=True):
+        raise Failed(refusal)
+    record, line = asked(installation, record, message, wait)
+    show.answer(as_json, {"accepted": True, "environment": installation.reading(now()).environment(record)})
+    heed_kill_switch(installation, environment)
     if not as_json:
         click.echo(f"{environment} {outcome}, and is being ended" if line else "asked for")
+
+
+@command
+@environment_argument
+def show_(installation: Installation, as_json: bool, environment: str) -> None:
+    """Show ENVIRONMENT with its outputs, its cost and its history."""
+    from mayfly import views
+    from mayfly.domain.records import Environment
+    from mayfly.prices import list_prices
+    from mayfly_cli import show
+
+    record = installation.find(Environment, environment)
+    at = now()
+    found = views.whole_environment(record, at, list_prices(), installation.settings.environment_machine)
+    show.answer(as_json, found, show.facts(found, at), show.outputs(found["outputs"]), show.history(found["history"]))
+
+
+role_option = click.option(
+    "--role", help="A role in the workload account that you may assume, to look at what is there."
+)
+
+
+@command
+@environment_argument
+@click.option("--instance", help="This one; the first that runs where it is left out.")
+@click.option("--port", help="Forward a port instead of opening a shell: REMOTE, or LOCAL:REMOTE.")
+@role_option
+def open_(
+    installation: Installation,
+    as_json: bool,
+    environment: str,
+    instance: str | None,
+    port: str | None,
+    role: str | None,
+) -> None:
+    """Open a shell on an instance of ENVIRONMENT, or forward a port to it, by a session of Systems Manager.
+
+    Needs the AWS CLI with its session-manager-plugin. With --json, only says what it would run.
+    """
+    from mayfly.domain.records import Environment
+    from mayfly_cli import looking, show
+    from mayfly_cli.doctor import Place
+
+    record = installation.find(Environment, environment)
+    place = Place(installation, record.account, record.region, role)
+    running = looking.instances(place, environment)
+    if not running or (instance and instance not in running):
+        raise NotFound(f"{environment} has no such running instance. Those that run: {', '.join(running) or 'none'}.")
+    line = looking.session(instance or running[0], record.region, ports(port))
+    if as_json:
+        show.answer(True, {"instances": running, "command": line})
+        return
+    looking.become(line, place)
+
+
+def ports(said: str | None) -> tuple[int, int] | None:
+    """The local and the remote port that somebody names."""
+    if said is None:
+        return None
+    local, _, remote = said.partition(":")
+    if not local.isdigit() or (remote and not remote.isdigit()):
+        raise click.UsageError(f"--port: expected REMOTE, or LOCAL:REMOTE, but it is {said!r}")
+    return int(local), int(remote or local)
+
+
+@command
+@click.argument("name", metavar="ENVIRONMENT|BAKE", shell_complete=known("environment", "bake"))
+@role_option
+def logs(installation: Installation, as_json: bool, name: str, role: str | None) -> None:
+    """Print the log of an environment's tests that Mayfly has run, or of a bake."""
+    from mayfly_cli import looking, show
+
+    text = looking.log_of(installation, name, role)
+    show.answer(as_json, {"name": name, "log": text})
+    if not as_json:
+        click.echo(text, nl=False)
 
 
 # ---- images -----------------------------------------------------------------------------------------------------
@@ -307,62 +492,53 @@ def result(
 @command
 @click.argument("family", required=False)
 def images(installation: Installation, as_json: bool, family: str | None) -> None:
-    """Show where channels point, and the bakes of the last 7 days."""
-    from mayfly.aws import channels
-    from mayfly.domain.moment import text
+    """Show where channels point, the bakes of the last 7 days, and how many instances failed in them."""
     from mayfly_cli import show
 
-    at = now()
-    pointing: list[Json] = [
-        {
-            "family": each.family,
-            "channel": each.name,
-            "image": each.image or None,
-            "regions": dict(each.current.regions) if each.current else {},
-            "moved_at": each.moved_at or None,
-            "previous": [one.image for one in each.previous],
-        }
-        for each in channels.every(installation.here.table)
-        if family in (None, each.family)
-    ]
-    kept = ("id", "family", "stage", "why", "requested_by", "reason", "image")
-    bakes = [
-        {key: record[key] for key in kept if key in record} | {"at": record["history"][0]["at"]}
-        for record in installation.records("bake").recent(at, 7)
-        if family in (None, record["family"])
-    ]
-    bakes.sort(key=lambda each: each["at"], reverse=True)
-    show.answer(
-        as_json,
-        {"now": text(at), "channels": pointing, "bakes": bakes},
-        show.table(
-            "Channels",
-            ("family", "channel", "image", "moved", "before"),
-            [(c["family"], c["channel"], c["image"], c["moved_at"], ", ".join(c["previous"])) for c in pointing],
-        ),
-        show.table(
-            "\nBakes",
-            ("bake", "stage", "at", "image", "why"),
-            [(b["id"], b["stage"], b["at"], b.get("image"), b.get("reason") or b["why"]) for b in bakes],
-        ),
-    )
+    found = installation.reading(now()).images(days=7)
+    found["families"] = [each for each in found["families"] if family in (None, each["family"])]
+    if family and not found["families"]:
+        raise NotFound(f"There is no image family {family!r}. See `mayfly images`.")
+    tables = (show.channels(found["families"]), show.bakes(found["families"]), show.failures(found["failures"]))
+    show.answer(as_json, found, *tables)
+
+
+@command
+@click.argument("before")
+@click.argument("after")
+def compare(installation: Installation, as_json: bool, before: str, after: str) -> None:
+    """Show how the image AFTER differs from BEFORE: packages, services, and the files that Puppet manages."""
+    from mayfly.workflows import image_contents
+    from mayfly_cli import show
+
+    try:
+        found = image_contents.differences(installation.settings.reports, before, after)
+    except image_contents.NotRecorded as unknown:
+        raise NotFound(f"{unknown}. See `mayfly images`.") from None
+    show.answer(as_json, found, show.differences(found))
 
 
 @command
 @click.argument("family")
 @why_option
-def bake(installation: Installation, as_json: bool, family: str, why: str) -> None:
+@click.option("--watch/--no-watch", "watched", default=False, help="Follow the bake; ends like `mayfly watch`.")
+def bake(installation: Installation, as_json: bool, family: str, why: str, watched: bool) -> None:
     """Have a new image of FAMILY baked and proven."""
-    from mayfly.aws import catalogue
+    from mayfly.contract.requests import ImageBakeRequested
     from mayfly.domain.bake import bake_id
-    from mayfly.messages import ImageBakeRequested
+    from mayfly.domain.records import Bake
+    from mayfly.workflows import catalogue
     from mayfly_cli import show
-    from mayfly_cli.installation import until
+    from mayfly_cli.installation import note, until
 
     message = ImageBakeRequested(family=family, why=why, requested_by=installation.who)
-    catalogue.family(installation.here.parameters, family)
-    name = bake_id(family, installation.say("Image Bake Requested", message))
-    until(lambda: installation.records("bake").get(name), f"the record of the bake {name}")
+    catalogue.family(installation.settings.parameters, family)
+    name = bake_id(family, installation.say(message))
+    until(lambda: installation.records(Bake).get(name), f"the record of the bake {name}")
+    if watched:
+        note(f"{name} was accepted")
+        end_of(installation, name, as_json, None)
+        return
     show.answer(as_json, {"accepted": True, "bake": name})
     if not as_json:
         click.echo(f"{name} was accepted. To follow it: mayfly watch {name}")
@@ -375,12 +551,12 @@ def bake(installation: Installation, as_json: bool, family: str, why: str) -> No
 @why_option
 def promote(installation: Installation, as_json: bool, family: str, channel: str, image: str, why: str) -> None:
     """Point CHANNEL of FAMILY to IMAGE, as its family's own Region calls it."""
-    from mayfly.messages import ImagePromotionRequested
+    from mayfly.contract.requests import ImagePromotionRequested
 
     message = ImagePromotionRequested(
         family=family, channel=channel, image=image, why=why, requested_by=installation.who
     )
-    move(installation, as_json, family, channel, "Image Promotion Requested", message)
+    move(installation, as_json, message)
 
 
 @command
@@ -390,26 +566,28 @@ def promote(installation: Installation, as_json: bool, family: str, channel: str
 @why_option
 def rollback(installation: Installation, as_json: bool, family: str, channel: str, image: str | None, why: str) -> None:
     """Point CHANNEL of FAMILY back to the image before."""
-    from mayfly.messages import ImageRollbackRequested
+    from mayfly.contract.requests import ImageRollbackRequested
 
     message = ImageRollbackRequested(
         family=family, channel=channel, image=image, why=why, requested_by=installation.who
     )
-    move(installation, as_json, family, channel, "Image Rollback Requested", message)
+    move(installation, as_json, message)
 
 
-def move(installation: Installation, as_json: bool, family: str, channel: str, what: str, message: Message) -> None:
+def move(installation: Installation, as_json: bool, message: ImagePromotionRequested | ImageRollbackRequested) -> None:
     """Asks for a channel's move and waits for it: its execution is named by the event."""
-    from mayfly.aws import catalogue, channels
     from mayfly.aws.clients import controller
+    from mayfly.contract.vocabulary import Event
     from mayfly.domain.channel import move_id
+    from mayfly.workflows import catalogue, channels
     from mayfly_cli import show
     from mayfly_cli.installation import until
 
-    catalogue.family(installation.here.parameters, family)
+    family, channel = message.family, message.channel
+    catalogue.family(installation.settings.parameters, family)
     states = controller("stepfunctions")
-    name = move_id(family, channel, installation.say(what, message))
-    arn = f"{installation.here.promotion_machine.replace(':stateMachine:', ':execution:')}:{name}"
+    name = move_id(family, channel, installation.say(message))
+    arn = f"{installation.settings.promotion_machine.replace(':stateMachine:', ':execution:')}:{name}"
 
     def look() -> Json | None:
         try:
@@ -422,7 +600,12 @@ def move(installation: Installation, as_json: bool, family: str, channel: str, w
     execution = until(look, f"the end of {name}", patience=30 * 60)
     if execution["status"] != "SUCCEEDED":
         raise Failed(f"{channel} of {family} was not moved: {execution.get('cause') or execution['status']}")
-    moved = channels.read(installation.here.table, family, channel)
+    moved = channels.read(installation.settings.table, family, channel)
+    said = json.loads(execution["output"])
+    back = message.event == Event.IMAGE_ROLLBACK_REQUESTED
+    there = message.image not in (None, moved.image) if back else message.image == moved.image
+    if not said["moved"] and not there:
+        raise Failed(f"{channel} of {family} points to {moved.image or 'nothing'} still: {said['reason']}")
     show.answer(as_json, {"accepted": True, "family": family, "channel": channel, "image": moved.image, "move": name})
     if not as_json:
         click.echo(f"{channel} of {family} points to {moved.image}")
@@ -435,21 +618,17 @@ def move(installation: Installation, as_json: bool, family: str, channel: str, w
 @click.argument("service", required=False, shell_complete=known("service"))
 def services(installation: Installation, as_json: bool, service: str | None) -> None:
     """Show permanent environments, and their rollouts of the last 30 days."""
-    from mayfly.domain.moment import text
+    from mayfly.domain.records import Service
     from mayfly_cli import show
 
-    at, rollouts = now(), installation.records("rollout")
-    found = [installation.find("service", service)] if service else list(installation.records("service").live())
-    standing = [show.service(record) for record in sorted(found, key=lambda each: str(each["id"]))]
-    begun = {record["id"]: record for record in (*rollouts.recent(at, 30), *rollouts.live())}
-    newest = sorted(begun.values(), key=lambda each: str(each["planned_at"]), reverse=True)
-    shown = [show.rollout(each) for each in newest if service in (None, each["service"])]
-    show.answer(
-        as_json,
-        {"now": text(at), "services": standing, "rollouts": shown},
-        show.services(standing, at),
-        show.rollouts(shown),
-    )
+    at = now()
+    reading = installation.reading(at)
+    if service:
+        installation.find(Service, service)
+    found = reading.services() | {"rollouts": reading.rollouts(days=30)["rollouts"]}
+    found["services"] = [each for each in found["services"] if service in (None, each["id"])]
+    found["rollouts"] = [each for each in found["rollouts"] if service in (None, each["service"])]
+    show.answer(as_json, found, show.services(found["services"], at), show.rollouts(found["rollouts"]))
 
 
 @command
@@ -457,16 +636,17 @@ def services(installation: Installation, as_json: bool, service: str | None) -> 
 @why_option
 def approve(installation: Installation, as_json: bool, rollout: str, why: str) -> None:
     """Let ROLLOUT begin that waits for a person, or have one tried again that went badly."""
-    from mayfly.messages import RolloutApproved
+    from mayfly.contract.requests import RolloutApproved
+    from mayfly.domain.records import Rollout
 
     message = RolloutApproved(rollout=rollout, why=why, approved_by=installation.who)
-    record = installation.find("rollout", rollout)
-    if record["stage"] not in ("awaiting approval", "awaiting kill switch", "rolled back", "failed"):
+    record = installation.find(Rollout, rollout)
+    if record.stage not in _APPROVABLE:
         raise Failed(
-            f"{rollout} is {record['stage']}: nobody has to approve it. "
-            f"What waits for something else is started by: mayfly roll-out {record['service']}"
+            f"{rollout} is {record.stage}: nobody has to approve it. "
+            f"What waits for something else is started by: mayfly roll-out {record.service}"
         )
-    decided(installation, as_json, record["service"], "Rollout Approved", message, "approved")
+    decided(installation, as_json, record.service, message, "approved")
 
 
 @command
@@ -478,57 +658,201 @@ def roll_out(installation: Installation, as_json: bool, service: str, back: bool
 
     Waits for no approval, window or alarm that fires already; only for the kill switch.
     """
-    from mayfly.messages import RolloutRequested
+    from mayfly.contract.requests import RolloutRequested
 
     to: Any = "previous" if back else "latest"
     message = RolloutRequested(service=service, to=to, why=why, requested_by=installation.who)
-    decided(installation, as_json, service, "Rollout Requested", message, f"asked for {to}")
+    decided(installation, as_json, service, message, f"asked for {to}")
 
 
-def decided(installation: Installation, as_json: bool, service: str, what: str, message: Message, noted: str) -> None:
+@command
+@click.argument("rollout", shell_complete=known("rollout"))
+@why_option
+def abort(installation: Installation, as_json: bool, rollout: str, why: str) -> None:
+    """Stop ROLLOUT that runs: it goes back at once to what was there before.
+
+    Once every instance is replaced, step back instead: `mayfly roll-out --back`.
+    """
+    from mayfly import views
+    from mayfly.contract.requests import RolloutAbortRequested
+    from mayfly.domain.records import Rollout
+    from mayfly.domain.rollout import no_abort
+    from mayfly_cli import show
+
+    message = RolloutAbortRequested(rollout=rollout, why=why, requested_by=installation.who)
+    record = installation.find(Rollout, rollout)
+    if not views.rollout_stage(record)["can_abort"]:
+        step = record.waiting.for_ if record.waiting else None
+        known = "it was stopped already" if record.aborted else None
+        raise Failed(f"{rollout}: {known or no_abort(record.stage or UNKNOWN, step, record.service)}")
+    record, _ = asked(installation, record, message)
+    show.answer(as_json, {"accepted": True, "rollout": views.rollout(record)})
+    if not as_json:
+        click.echo(f"{rollout} goes back. To follow it: mayfly watch {rollout}")
+
+
+def decided(installation: Installation, as_json: bool, service: str, message: Request, noted: str) -> None:
     """Puts a request about a service on the bus, waits until its history tells what was decided, and prints that.
 
     Args:
         noted: what the history calls the request.
 
     Raises:
-        Failed: there is nothing to roll out; the history says why.
+        Failed: there is nothing to roll out; the history says why. NotYet: it waits for something.
     """
+    from mayfly.domain.records import Service
     from mayfly_cli import show
+    from mayfly_cli.errors import NotYet
     from mayfly_cli.installation import until
 
-    who, before = installation.who, len(installation.find("service", service).get("history", []))
-    installation.say(what, message)
+    who, before = installation.who, installation.find(Service, service).lines
+    installation.say(message)
 
     def look() -> tuple[str, str] | None:
-        record = installation.find("service", service)
-        lines = iter(record.get("history", [])[before:])
-        if not any((line["who"], line["what"]) == (who, noted) for line in lines):
+        record = installation.find(Service, service)
+        lines = iter(since(record, before))
+        asked = next((line for line in lines if (line.who, line.what) == (who, noted)), None)
+        if asked is None:
             return None
-        after = (line for line in lines if line["who"] == "plan" and line["what"] != "release passed")
-        return next(((line["what"], line["why"]) for line in after), None) or unchanged(record)
+        if asked.why.startswith("refused: "):
+            raise Failed(f"{service}: {asked.why}")
+        after = (line for line in lines if line.who == "plan" and line.what != "release passed")
+        return next(((line.what, line.why) for line in after), None) or unchanged(record)
 
     stage, said = until(look, f"what was decided about {service}, in its history")
     if stage == "not wanted any more":
         raise Failed(f"{service}: {said}")
     rollout, _, reason = said.partition(": ")
-    stage = "running" if stage == "rollout started" else stage
+    after_another = stage == RolloutStage.RUNNING
+    stage = RolloutStage.RUNNING if stage == "rollout started" else stage
     show.answer(as_json, {"accepted": True, "service": service, "rollout": rollout, "stage": stage, "why": reason})
     if not as_json:
         click.echo(f"{rollout} is {stage}: {reason}\nTo follow it: mayfly watch {rollout}")
+    if stage != RolloutStage.RUNNING or after_another:
+        raise NotYet(f"What was asked for has not begun: {reason}")
 
 
-def unchanged(record: Json) -> tuple[str, str] | None:
+def unchanged(record: Service) -> tuple[str, str] | None:
     """Where a request waits without a line of its own: for the rollout that runs, or with what waits already."""
-    if running := record.get("rollout"):
-        return "running", f"{running}: what was asked for follows it"
-    pending = record.get("pending") or {}
-    if pending.get("stage") == "awaiting kill switch":
-        return pending["stage"], f"{pending['id']}: nothing begins while it is on"
+    if running := record.rollout:
+        return RolloutStage.RUNNING, f"{running}: what was asked for follows it; to stop it now: mayfly abort {running}"
+    pending = record.pending
+    if pending and pending.stage == RolloutStage.AWAITING_KILL_SWITCH:
+        return pending.stage, f"{pending.id}: nothing begins while it is on"
     return None
 
 
 # ---- operations -------------------------------------------------------------------------------------------------
+
+
+@main.group(epilog=EXIT_CODES)
+def dead_letters() -> None:
+    """What could not be followed: messages that were refused, failed or not delivered."""
+
+
+def choosing(function: Command) -> Command:
+    """A command that takes dead letters: by name, or all that fit."""
+    for option in (
+        click.option("--all", "everything", is_flag=True, help="All that wait."),
+        click.option("--reason", help="Those whose reason has this in it."),
+        click.option("--function", "of", help="Those for this function, such as mayfly-accept-code-version."),
+        click.option("--kind", type=click.Choice([*map(str, DeadLetterKind)]), help="Those of this kind."),
+        click.argument("letters", nargs=-1),
+    ):
+        function = option(function)
+    return function
+
+
+@partial(command, group=dead_letters)
+def list_dead_letters(installation: Installation, as_json: bool) -> None:
+    """Count what waits, by kind and reason."""
+    from mayfly_cli import show
+
+    found = installation.reading(now()).dead_letters()
+    show.answer(as_json, found, show.dead_letter_groups(found), show.dead_letters(found["dead_letters"]))
+
+
+@partial(command, group=dead_letters)
+@click.argument("letter", shell_complete=known("dead-letter"))
+def show_dead_letters(installation: Installation, as_json: bool, letter: str) -> None:
+    """Show LETTER with what is in it, and its history."""
+    from mayfly import views
+    from mayfly.aws import reports
+    from mayfly.domain.records import DeadLetter
+    from mayfly.workflows.dead_letters import key_of
+    from mayfly_cli import show
+
+    record = installation.find(DeadLetter, letter)
+    kept = reports.read(installation.settings.reports, key_of(letter)) or {}
+    found = views.whole_dead_letter(record, kept.get("message"))
+    show.answer(as_json, found, show.dead_letter(found), show.history(found["history"]))
+    if not as_json:
+        click.echo("\n" + json.dumps(found["message"], indent=1))
+
+
+@partial(command, group=dead_letters)
+@choosing
+@why_option
+def redrive_dead_letters(installation: Installation, as_json: bool, why: str, **choice: Any) -> None:
+    """Hand LETTERS, or all that fit, once more to the functions that they are for.
+
+    Safe to repeat: what was followed meanwhile changes nothing, and what is refused again waits again.
+    """
+    from mayfly.contract.requests import DeadLettersRedriveRequested
+
+    worked(installation, as_json, DeadLettersRedriveRequested, "redriven", choice | {"why": why})
+
+
+@partial(command, group=dead_letters)
+@choosing
+@why_option
+def discard_dead_letters(installation: Installation, as_json: bool, why: str, **choice: Any) -> None:
+    """Put LETTERS, or all that fit, away: nobody follows them any more."""
+    from mayfly.contract.requests import DeadLettersDiscardRequested
+
+    worked(installation, as_json, DeadLettersDiscardRequested, "discarded", choice | {"why": why})
+
+
+def worked(
+    installation: Installation, as_json: bool, request: type[DeadLetterRequest], done: str, choice: Json
+) -> None:
+    """Asks for dead letters to be worked, and waits until each chosen one's history says so."""
+    from mayfly.domain.records import DeadLetter
+    from mayfly.workflows import dead_letters as workflow
+    from mayfly_cli import show
+    from mayfly_cli.installation import until
+
+    if choice["everything"] is any(choice[name] for name in ("letters", "kind", "of", "reason")):
+        raise click.UsageError("Name letters, or --kind, --function or --reason; or --all, and none of these.")
+    message = request(
+        letters=tuple(choice["letters"]) or None,
+        kind=choice["kind"],
+        function=choice["of"],
+        reason=choice["reason"],
+        why=choice["why"],
+        requested_by=installation.who,
+    )
+    chosen = [one.id for one in workflow.chosen(installation.settings, message, utc_text(now()))]
+    if not chosen:
+        raise NotFound("No dead letter that waits fits. See `mayfly dead-letters list`.")
+    sent = utc_text(now().replace(microsecond=0))  # events tell whole seconds
+    installation.say(message)
+    records = installation.records(DeadLetter)
+
+    def look() -> list[str] | None:
+        told = [
+            [line.what for line in one.history if line.at >= sent and line.who == installation.who]
+            for one in records.many(chosen)
+        ]
+        return [line[-1] for line in told] if all(told) else None
+
+    said = until(look, f"what became of {len(chosen)} dead letters", patience=15 * 60)
+    count = said.count(done)
+    show.answer(as_json, {"accepted": True, done: count, "chosen": len(chosen)})
+    if not as_json:
+        click.echo(f"{count} of {len(chosen)} dead letters were {done}")
+    if count < len(chosen):
+        raise Failed("The history of the others says why not: mayfly dead-letters show LETTER")
 
 
 @command
@@ -537,21 +861,22 @@ def unchanged(record: Json) -> tuple[str, str] | None:
 @why_option
 def sweep(installation: Installation, as_json: bool, dry_run: bool, at_most: int, why: str) -> None:
     """Have a sweep run now, and show its report."""
-    from mayfly.messages import SweepRequested
+    from mayfly import views
+    from mayfly.contract.requests import SweepRequested
     from mayfly_cli import reports, show
     from mayfly_cli.installation import until
 
     who = installation.who
     message = SweepRequested(dry_run=dry_run, at_most=at_most, why=why, requested_by=who)
-    bucket = installation.here.reports
+    bucket = installation.settings.reports
     before = reports.keys(bucket, now())
-    installation.say("Sweep Requested", message)
+    installation.say(message)
     report = until(lambda: reports.fresh(bucket, now(), before, who), "the sweep's report", patience=300)
     rows = [(each["environment"], each["action"], each["reason"]) for each in report["decisions"]]
     counts = ", ".join(f"{count} {action}" for action, count in report["counts"].items() if count) or "nothing"
     title = f"{'What it would do' if dry_run else 'What it did'}: {counts}"
     title += f". It was halted: {report['halted']}" if report["halted"] else ""
-    show.answer(as_json, report, show.table(title, ("environment", "action", "reason"), rows))
+    show.answer(as_json, views.report(report), show.table(title, ("environment", "action", "reason"), rows))
 
 
 @command
@@ -559,43 +884,99 @@ def sweep(installation: Installation, as_json: bool, dry_run: bool, at_most: int
 @click.option("--why", help="Needed to turn it.")
 def kill_switch(installation: Installation, as_json: bool, on: str | None, why: str | None) -> None:
     """Show the kill switch, or turn it: while it is on, nothing is destroyed."""
-    from mayfly.aws import switch
-    from mayfly.messages import KillSwitchSet
+    from mayfly.aws import kill_switch
+    from mayfly.contract.requests import KillSwitchSet
     from mayfly_cli import show
     from mayfly_cli.installation import until
 
     def said() -> str:
-        return switch.read(installation.here.parameters)
+        return kill_switch.read(installation.settings.parameters)
 
     if on:
         if not why:
             raise click.UsageError("--why is needed to turn the kill switch.")
         message = KillSwitchSet(on=on == "on", why=why, set_by=installation.who)
-        installation.say("Kill Switch Set", message)
-        until(lambda: (said() != switch.OFF) == message.on or None, f"the kill switch is {on}")
-    state = said()
-    shown = {"on": state != switch.OFF, "why": None if state == switch.OFF else state}
+        installation.say(message)
+        until(lambda: (said() != kill_switch.OFF) == message.on or None, f"the kill switch is {on}")
+    shown = installation.reading(now()).kill_switch()
     show.answer(as_json, shown)
     if not as_json:
-        click.echo(f"on: {state}" if shown["on"] else "off")
+        click.echo(f"on: {shown['why']}" if shown["on"] else "off")
 
 
 @command
-@click.option("--days", type=click.IntRange(0, 31), default=7, show_default=True, help="Of environments begun since.")
+@click.option("--days", type=click.IntRange(0, 366), default=7, show_default=True, help="Of environments begun since.")
 @click.option("--application", help="Only of this one.")
 def costs(installation: Installation, as_json: bool, days: int, application: str | None) -> None:
     """Say what environments cost, at list prices: instances and their volumes."""
-    from mayfly.domain.cost import by_application, list_prices
-    from mayfly.domain.moment import text
     from mayfly_cli import show
 
-    at, prices = now(), list_prices()
-    records = [
-        record for record in remembered(installation, at, days) if application in (None, record.get("application"))
-    ]
-    bill = by_application(records, at, prices)
-    whose = {"as_of": prices.as_of, "source": prices.source, "currency": prices.currency}
-    show.answer(as_json, {"now": text(at), "prices": whose, **bill}, show.bill(bill, days, prices.as_of))
+    bill = installation.reading(now()).costs(days, application)
+    show.answer(as_json, bill, show.bill(bill, days))
+
+
+@main.group(epilog=EXIT_CODES)
+def blueprint() -> None:
+    """Examine a CloudFormation template, and make it a blueprint."""
+
+
+file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@blueprint.command(epilog=EXIT_CODES)
+@file_argument
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output; messages go to standard error.")
+def check(file: Path, as_json: bool) -> None:
+    """Say what of a template would fail, collide between two environments, or outlive them, and on which line.
+
+    Asks no AWS account. Exits with 1 where an environment of it could not be built or ended; warnings are none.
+    """
+    from mayfly_cli.blueprint import examine
+
+    text = file.read_text()
+    remarks = examine(text)
+    say_remarks(file.name, text, remarks, as_json)
+    raise SystemExit(1 if any(one.level == "error" for one in remarks) else 0)
+
+
+@partial(command, group=blueprint)
+@file_argument
+@click.option("--key", help="What applications call it; the file's name where it is left out.")
+@click.option("--anyway", is_flag=True, help="Also where the check finds an error.")
+def add(installation: Installation, as_json: bool, file: Path, key: str | None, anyway: bool) -> None:
+    """Check a template as `blueprint check` does, and with what applications configure, and upload it.
+
+    Releases that are planned from then on are built from it; what is planned already keeps the version that it has.
+    """
+    from mayfly_cli.blueprint import examine
+
+    text, name = file.read_text(), key or file.name
+    remarks = examine(text)
+    known = {one.said for one in remarks if one.level == "error"}
+    for application, own in installation.users_of(name):
+        remarks += [one.of(application) for one in examine(text, own) if one.level == "error" and one.said not in known]
+    say_remarks(name, text, remarks, as_json)
+    if any(one.level == "error" for one in remarks) and not anyway:
+        raise Failed(f"{name} was not uploaded; --anyway does so all the same.")
+    version = installation.upload_blueprint(name, text)
+    click.echo(f"{name} is uploaded to {installation.settings.blueprints}, as version {version}.", err=True)
+
+
+def say_remarks(name: str, text: str, remarks: list[Remark], as_json: bool) -> None:
+    """Prints what there is to say about a template, and what one environment of it takes of each quota."""
+    from mayfly_cli import blueprint, show
+
+    takes, unknown = blueprint.takes(text)
+    rows = [(one.level, one.line, one.where, one.said) for one in remarks]
+    listed = {"file": name, "remarks": [one.as_json() for one in remarks], "takes": takes, "not_reckoned": unknown}
+    quotas = [(each["quota"], f"{each['takes']:g}", each["default"]) for each in takes]
+    show.answer(
+        as_json,
+        listed,
+        show.table(name, ("", "line", "what", "what was found"), rows),
+        show.table("One environment takes, as its defaults say", ("quota", "takes", "of a new account's"), quotas),
+        *([show.table("Not reckoned", ("why",), [(why,) for why in unknown])] if unknown else []),
+    )
 
 
 @command
@@ -605,7 +986,7 @@ def doctor(installation: Installation, as_json: bool, role: str | None) -> None:
 
     Exits with 1 where a check failed; warnings are none.
     """
-    from mayfly.domain.moment import text
+    from mayfly.domain.timestamp import utc_text
     from mayfly_cli import doctor as examination
     from mayfly_cli import show
 
@@ -615,7 +996,7 @@ def doctor(installation: Installation, as_json: bool, role: str | None) -> None:
     rows = [(each.state, each.check, each.said, each.todo) for each in findings]
     show.answer(
         as_json,
-        {"now": text(at), "ok": not failed, "checks": [each.as_json() for each in findings]},
+        {"now": utc_text(at), "ok": not failed, "checks": [each.as_json() for each in findings]},
         show.table(f"Mayfly {installation.stack}", ("", "check", "what was found", "what to do"), rows),
     )
     raise SystemExit(1 if failed else 0)

@@ -1,36 +1,67 @@
 """What commands print: a table for people, or JSON that stays the same."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from mayfly.domain.cost import cost, list_prices
-from mayfly.domain.moment import text
+from mayfly.contract.vocabulary import UNKNOWN, Tone, tone_of
+from mayfly.domain.timestamp import utc_text
 
 type Json = dict[str, Any]
 
-_ENVIRONMENT = (
-    "id", "application", "version", "suite", "kind", "release", "owner", "account", "region", "stage", "planned_at",
-    "deadline", "ceiling", "image", "channel", "instance_count", "instances_built",
-)  # fmt: skip
-_COLOURS = {
-    "awaiting tests": "green", "ready": "green", "passed": "green", "proven": "green", "ok": "green",
-    "steady": "green", "completed": "green",
-    "creating": "yellow", "planned": "yellow", "running": "yellow", "terminating": "yellow", "warning": "yellow",
-    "rolling out": "yellow", "awaiting approval": "yellow",
-    "failed": "red", "rejected": "red", "broken": "red", "expired": "red", "failure": "red",
-    "rolled back": "red", "needs a person": "red",
-}  # fmt: skip
+_COLOURS = {Tone.GOOD: "green", Tone.BUSY: "yellow", Tone.WARN: "yellow", Tone.BAD: "red"}
+_TONES = {"ok": Tone.GOOD, "warning": Tone.WARN, "failure": Tone.BAD}
+"""The tones of what `mayfly doctor` finds."""
 
 
-def answer(as_json: bool, value: Json, *tables: Group) -> None:
+SENTENCES = ("why", "who", "value", "reason", "what was found", "what to do", "before")
+"""Columns of text that may be broken over lines."""
+LEAST_SENTENCE = 24
+_WITHOUT_FRACTION = re.compile(r"(\d\dT\d\d:\d\d:\d\d)\.\d+Z")
+GAP = 2
+
+
+class Listing:
+    """A table for people, below its title. A name that is broken over two lines cannot be copied: where the terminal is
+    too narrow, the last columns are left out, and that is said."""
+
+    def __init__(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        self.title, self.columns = _WITHOUT_FRACTION.sub(r"\1Z", title), columns
+        self.rows = [["" if cell is None else _WITHOUT_FRACTION.sub(r"\1Z", str(cell)) for cell in row] for row in rows]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = self._fitting(options.max_width)
+        made = Table(box=None, pad_edge=False, header_style="bold")
+        for column in self.columns[:shown]:
+            made.add_column(column, overflow="fold", no_wrap=column not in SENTENCES)
+        for row in self.rows:
+            made.add_row(*(coloured(cell) for cell in row[:shown]))
+        # Not the table's own title, which is no wider than the table.
+        yield Text(self.title, style="italic")
+        yield made
+        if left_out := self.columns[shown:]:
+            yield Text(f"Too narrow for: {', '.join(left_out)}. `--json` has everything.", style="dim")
+
+    def _fitting(self, width: int) -> int:
+        """How many columns fit, beginning with the first."""
+        cells = [max([len(name), *(len(row[n]) for row in self.rows)]) for n, name in enumerate(self.columns)]
+        needed = [
+            min(cell, LEAST_SENTENCE) if name in SENTENCES else cell
+            for name, cell in zip(self.columns, cells, strict=True)
+        ]
+        fits = (n for n in range(len(needed), 1, -1) if sum(needed[:n]) + GAP * (n - 1) <= width)
+        return next(fits, 1)
+
+
+def answer(as_json: bool, value: Json, *tables: Listing) -> None:
     """Prints what was asked for."""
     if as_json:
         click.echo(json.dumps(value, indent=1, sort_keys=True))
@@ -41,77 +72,145 @@ def answer(as_json: bool, value: Json, *tables: Group) -> None:
         console.print(table)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Group:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Listing:
     """A table for people, below its title. What is told of a stage is coloured."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*(coloured(cell) for cell in row))
-    # Not the table's own title, which is no wider than the table.
-    return Group(Text(title, style="italic"), made)
+    return Listing(title, columns, rows)
 
 
-def coloured(cell: object) -> str:
+def coloured(cell: str) -> str:
     """A cell, in the colour of what it says."""
-    said = "" if cell is None else str(cell).replace("[", r"\[")
-    return f"[{_COLOURS[said]}]{said}[/]" if said in _COLOURS else said
+    said = cell.replace("[", r"\[")
+    colour = _COLOURS.get(_TONES.get(said) or tone_of(said))
+    return f"[{colour}]{said}[/]" if colour else said
 
 
-def environment(record: Mapping[str, Any], now: datetime) -> Json:
-    """An environment as JSON, the same as the HTTP API's."""
-    costs = cost(record, now, list_prices())
-    shown = {name: record[name] for name in _ENVIRONMENT if name in record}
-    if "terminated_at" in record:
-        shown["ended_at"] = record["terminated_at"]
-    if ending := record.get("ending"):
-        shown["ending"] = {key: ending[key] for key in ("by", "outcome", "reason")}
-    shown["instance_type"] = ", ".join(sorted(record.get("instance_types", {}))) or None
-    shown["usd"] = None if costs.usd is None else round(costs.usd, 4)
-    return shown | {"usd_per_hour": round(costs.usd_per_hour, 4)}
-
-
-def environments(shown: Sequence[Json], now: datetime) -> Group:
+def environments(shown: Sequence[Json], now: datetime) -> Listing:
     """Environments for people."""
     rows = [
         (
             each["id"],
-            each.get("stage"),
+            each["stage"],
             each.get("ending", {}).get("outcome", ""),
-            f"{each.get('instances_built', 0)}/{each.get('instance_count', '?')}",
+            f"{each.get('instances_built', 0)}/{each['instance_count'] or '?'}",
             each.get("image"),
-            left(each["deadline"], now) if "deadline" in each and "ended_at" not in each else "",
+            left(each["deadline"], now) if "ended_at" not in each else "",
             money(each["usd"]),
         )
         for each in shown
     ]
     return table(
-        f"{len(rows)} environments at {text(now)}",
+        f"{count(len(rows), 'environment')} at {utc_text(now)}",
         ("environment", "stage", "outcome", "instances", "image", "ends", "US$"),
         rows,
     )
 
 
-def service(record: Mapping[str, Any]) -> Json:
-    """A permanent environment as JSON: the HTTP API's, with what its instances differ in and what waits."""
-    names = (
-        "id",
-        "application",
-        "name",
-        "stage",
-        "version",
-        "image",
-        "instance_count",
-        "oldest_instance_at",
-        "rollout",
-    )
-    shown = {name: record[name] for name in names if name in record}
-    if pending := record.get("pending"):
-        shown["pending"] = {"id": pending["id"], "stage": pending["stage"]}
-    return shown | {"drift": record.get("drift", []), "odd": record.get("odd", [])}
+def channels(families: Sequence[Json]) -> Listing:
+    """Where channels point, for people."""
+    rows = [
+        (
+            one["family"],
+            each["name"],
+            each["image"],
+            each["moved_at"],
+            ", ".join(before["image"] for before in each["previous"]),
+        )
+        for one in families
+        for each in one["channels"]
+    ]
+    return table("Channels", ("family", "channel", "image", "moved", "before"), rows)
 
 
-def services(shown: Sequence[Json], now: datetime) -> Group:
+def failures(found: Iterable[Json]) -> Listing:
+    """How many instances failed, by application, image and blueprint."""
+    rows = [
+        (
+            each["of"],
+            each["name"],
+            each["launched"],
+            each["failed"],
+            f"{100 * each['failed'] / each['launched']:.3f} %",
+            ", ".join(f"{count} {cause}" for cause, count in sorted(each["causes"].items())),
+        )
+        for each in found
+    ]
+    return Listing("Instances that failed", ("", "name", "launched", "failed", "rate", "why"), rows)
+
+
+def bakes(families: Sequence[Json]) -> Listing:
+    """Bakes for people, the newest first."""
+    found = sorted((each for one in families for each in one["bakes"]), key=lambda each: str(each["at"]), reverse=True)
+    rows = [
+        (each["id"], each["stage"], each["at"], each.get("image"), each.get("reason") or each["why"]) for each in found
+    ]
+    return table("\nBakes", ("bake", "stage", "at", "image", "why"), rows)
+
+
+def differences(found: Json) -> Listing:
+    """How two images differ, for people."""
+    rows = [
+        (kind.removesuffix("s"), change["name"], change["before"] or "-", change["after"] or "-")
+        for kind in ("packages", "services", "files")
+        for change in found[kind]
+    ]
+    return table(f"{found['before']} → {found['after']}", ("kind", "name", "before", "after"), rows)
+
+
+def facts(shown: Json, now: datetime) -> Listing:
+    """What is known of an environment, for people."""
+    ending = shown.get("ending")
+    cost = f"US$ {money(shown['usd'])} so far, {shown['usd_per_hour']:.2f} an hour"
+    instances = f"{shown.get('instances_built', 0)} of {shown['instance_count']} {shown.get('instance_type', '')}"
+    pairs = {
+        "stage": shown["stage"],
+        "outcome": f"{ending['outcome']}: {ending['reason']}" if ending else "",
+        "version": f"{shown['application']} {shown['version']}",
+        "suite": f"{shown['suite']}, {shown['kind']}",
+        "release": shown["release"],
+        "owner": shown["owner"],
+        "where": f"{shown['account']} {shown['region']}",
+        "instances": instances.strip(),
+        "image": f"{shown['image']} ({shown['channel']})" if shown["image"] else "",
+        "ends": "" if "ended_at" in shown else f"{left(shown['deadline'], now)}, at {shown['deadline']}",
+        "ended": shown.get("ended_at", ""),
+        "costs": cost,
+        "report": shown["report"] or "",
+        **{f"{name} in AWS": link for name, link in shown["links"].items()},
+    }
+    return table(shown["id"], ("", "value"), [(name, value) for name, value in pairs.items() if value])
+
+
+def outputs(shown: Mapping[str, str]) -> Listing:
+    """An environment's outputs, for people: its addresses among them."""
+    return table("\nOutputs", ("output", "value"), sorted(shown.items()))
+
+
+def history(lines: Sequence[Json]) -> Listing:
+    """A history, for people."""
+    rows = [(each["at"][:19] + "Z", each["who"], each["what"], each["why"]) for each in lines]
+    return table("\nHistory", ("at", "who", "what", "why"), rows)
+
+
+def dead_letter_groups(found: Json) -> Listing:
+    """Dead letters, counted, for people."""
+    rows = [(each["count"], each["kind"], each["function"], each["event"], each["reason"]) for each in found["groups"]]
+    title = f"{found['count']} dead letters wait at {found['now']}"
+    return table(title, ("count", "kind", "function", "event", "reason"), rows)
+
+
+def dead_letters(shown: Sequence[Json]) -> Listing:
+    """Dead letters one by one, for people."""
+    rows = [(each["id"], each["at"], each["times"], each["function"], each["event"]) for each in shown]
+    return table("\nOne by one", ("letter", "at", "times", "function", "event"), rows)
+
+
+def dead_letter(shown: Json) -> Listing:
+    """What is known of a dead letter, for people."""
+    names = ("kind", "stage", "function", "event", "reason", "at", "times")
+    return table(shown["id"], ("", "value"), [(name, shown[name]) for name in names])
+
+
+def services(shown: Sequence[Json], now: datetime) -> Listing:
     """Permanent environments for people."""
     rows = [
         (
@@ -122,28 +221,22 @@ def services(shown: Sequence[Json], now: datetime) -> Group:
             each.get("instance_count", 0),
             age(each["oldest_instance_at"], now) if "oldest_instance_at" in each else "",
             len(each["drift"]) + len(each["odd"]) or "",
-            each.get("rollout") or " ".join(each.get("pending", {}).values()),
+            each.get("rollout"),
         )
         for each in shown
     ]
     columns = ("service", "stage", "version", "image", "instances", "oldest", "differ", "rollout")
-    return table(f"{len(rows)} permanent environments at {text(now)}", columns, rows)
+    return table(f"{count(len(rows), 'permanent environment')} at {utc_text(now)}", columns, rows)
 
 
-def rollout(record: Mapping[str, Any]) -> Json:
-    """A rollout as JSON, the same as the HTTP API's without its history."""
-    names = ("id", "service", "application", "stage", "why", "percent", "checkpoints", "from", "to", "planned_at")
-    return {name: record[name] for name in (*names, "started_at", "ended_at", "reason") if name in record}
-
-
-def rollouts(shown: Sequence[Json]) -> Group:
+def rollouts(shown: Sequence[Json]) -> Listing:
     """Rollouts for people."""
     rows = [
         (
             each["id"],
             each["stage"],
-            f"{each.get('percent', 0)} %",
-            each.get("started_at") or each.get("planned_at"),
+            f"{each['percent']} %",
+            each["started_at"],
             " ".join(each["to"].values()) if "to" in each else "",
             each.get("reason") or each.get("why"),
         )
@@ -152,34 +245,43 @@ def rollouts(shown: Sequence[Json]) -> Group:
     return table("\nRollouts", ("rollout", "stage", "done", "at", "to", "why"), rows)
 
 
-def checkpoints(record: Mapping[str, Any]) -> Group:
+def checkpoints(shown: Json) -> Listing:
     """How far a rollout has got, for people."""
-    rows = [(f"{each['percent']} %", each.get("reached_at", "")) for each in record.get("checkpoints", [])]
-    return table(f"{record.get('stage')}: {record.get('why')}", ("instances replaced", "reached"), rows)
+    rows = [(f"{each['percent']} %", each.get("reached_at", "")) for each in shown["checkpoints"]]
+    return table(f"{shown['stage']}: {shown['why']}", ("instances replaced", "reached"), rows)
 
 
-def bill(sums: Json, days: int, as_of: str) -> Group:
-    """What environments cost, for people: `sums` as `mayfly.domain.cost.by_application` makes them."""
+def bill(sums: Json, days: int) -> Listing:
+    """What environments cost, for people: `sums` as the HTTP API has them."""
     rows: list[tuple[object, ...]] = []
     for each in sums["applications"]:
         hours = (f"{each['usd_per_hour']:.2f}", each["instance_hours"])
         rows.append((each["application"], "", money(each["usd"]), *hours))
         rows += [("", suite["suite"], money(suite["usd"]), "", "") for suite in each["suites"]]
     left_out = f", {sums['unpriced']} environments of unknown price not in it" if sums["unpriced"] else ""
-    title = f"US$ {sums['total_usd']:.2f} in {days} days{left_out} (list prices of {as_of})"
+    if sums["permanent_instances"]:
+        rows.append(("permanent environments", f"{sums['permanent_instances']} instances, not in the sums", "", "", ""))
+    title = f"US$ {sums['total_usd']:.2f} in {days} days{left_out} (list prices of {sums['prices']['as_of']})"
     return table(title, ("application", "suite", "US$", "US$/h now", "instance hours"), rows)
 
 
 def left(deadline: str, now: datetime) -> str:
-    """How long until a moment, for people."""
+    """How long until a timestamp, for people."""
+    if deadline == UNKNOWN:
+        return UNKNOWN
     minutes = round((datetime.fromisoformat(deadline) - now).total_seconds() / 60)
     if minutes < 0:
         return f"{-minutes} min ago"
     return f"in {minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"in {minutes} min"
 
 
+def count(number: int, what: str) -> str:
+    """A number of things: 1 instance, 45 instances."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def age(since: str, now: datetime) -> str:
-    """How long ago a moment was, for people."""
+    """How long ago a timestamp was, for people."""
     hours = int((now - datetime.fromisoformat(since)).total_seconds() // 3600)
     return f"{hours // 24} d {hours % 24} h"
 

@@ -1,23 +1,25 @@
 """Following a release, an environment, a bake or a rollout to its end, live where there is a terminal."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 
-from mayfly.aws.records import Kind
+from mayfly import views
+from mayfly.aws import kill_switch
+from mayfly.contract.vocabulary import UNKNOWN, RolloutStage, Tone, tone_of
+from mayfly.domain.records import Bake, Environment, Record, Release, Rollout
 from mayfly_cli import show
 from mayfly_cli.errors import NotFound, TimedOut
 from mayfly_cli.installation import Installation
 
-type Json = dict[str, Any]
+type Watched = Environment | Release | Bake | Rollout
 
-_KINDS: tuple[Literal["environment", "release", "bake", "rollout"], ...] = ("environment", "release", "bake", "rollout")
-_GOOD = ("passed", "proven", "completed")
+_KINDS: tuple[type[Watched], ...] = (Environment, Release, Bake, Rollout)
 
 
 @dataclass
@@ -25,31 +27,46 @@ class Watch:
     """What is watched, and what was told of it already."""
 
     installation: Installation
-    kind: Kind
+    kind: type[Watched]
     identity: str
     told: dict[str, int] = field(default_factory=dict)
+    switch: str = kill_switch.OFF
 
-    def record(self) -> Json:
+    def record(self) -> Watched:
         """The record as it is now."""
         return self.installation.find(self.kind, self.identity)
 
-    def parts(self, record: Json) -> list[Json]:
+    def parts(self, record: Watched) -> list[Environment]:
         """The environments that belong to it, as far as they are there."""
-        if self.kind == "environment":
+        if isinstance(record, Environment):
             return [record]
-        names = [part["environment"] for part in record.get("suites", [])]
-        found = (self.installation.records("environment").get(name) for name in names)
-        return [each for each in found if each]
+        names = [part.environment for part in record.suites] if isinstance(record, Release) else []
+        return list(self.installation.records(Environment).many(names))
 
-    def news(self, records: list[Json]) -> Iterator[str]:
+    def switched(self, records: Sequence[Watched]) -> Iterator[str]:
+        """What is to be said of the kill switch, once each time that it is turned while something waits for it."""
+        if not any(_waits_for_switch(one) for one in records):
+            return
+        said = kill_switch.read(self.installation.settings.parameters)
+        if said != self.switch:
+            off = said == kill_switch.OFF
+            yield "The kill switch is off again." if off else f"The kill switch is on, nothing ends or begins: {said}"
+        self.switch = said
+
+    def news(self, records: Iterable[Record]) -> Iterator[str]:
         """Lines of histories that were not told yet, oldest first."""
         lines = []
         for record in records:
-            history = record.get("history", [])
-            lines += [(line["at"], record["id"], line) for line in history[self.told.get(record["id"], 0) :]]
-            self.told[record["id"]] = len(history)
+            seen = max(0, self.told.get(record.id, 0) - record.folded)  # what was folded is told, or too late to
+            lines += [(line.at, record.id, line) for line in record.history[seen:]]
+            self.told[record.id] = record.lines
         for at, name, line in sorted(lines, key=lambda each: each[:2]):
-            yield f"{at[11:19]}  {name}  {line['what']}  {line['why']}"
+            yield f"{at[11:19]}  {name}  {line.what}  {line.why}"
+
+
+def _waits_for_switch(record: Watched) -> bool:
+    ended = isinstance(record, Environment) and record.ending is not None
+    return ended or record.stage == RolloutStage.AWAITING_KILL_SWITCH
 
 
 def begin(installation: Installation, identity: str) -> Watch:
@@ -67,12 +84,12 @@ def begin(installation: Installation, identity: str) -> Watch:
     )
 
 
-def follow(watch: Watch, now: Any, patience: float | None, every: float = 2.0) -> Json:
+def follow(watch: Watch, now: Any, patience: float | None, every: float = 2.0) -> Watched:
     """Tells what happens until it is over; returns the record as it is then. On standard error: what was asked for is
     the end.
 
     Args:
-        now: gives the moment. patience: seconds after which to give up; None for never.
+        now: gives the time. patience: seconds after which to give up; None for never.
 
     Raises:
         TimedOut: it is not over by then.
@@ -83,39 +100,44 @@ def follow(watch: Watch, now: Any, patience: float | None, every: float = 2.0) -
         while True:
             record = watch.record()
             parts = watch.parts(record)
-            for line in watch.news([record, *(part for part in parts if part["id"] != record["id"])]):
+            for line in watch.news([record, *(part for part in parts if part.id != record.id)]):
                 live.console.print(line, markup=False, soft_wrap=True)
-            if over(watch.kind, record):
+            if over(record):
                 return record
-            if console.is_terminal and (parts or watch.kind == "rollout"):
+            for line in watch.switched([record, *parts]):
+                live.console.print(line, markup=False, soft_wrap=True)
+            if console.is_terminal and (parts or watch.kind is Rollout):
                 live.update(progress(watch, record, parts, now()))
             if give_up is not None and time.monotonic() > give_up:
-                raise TimedOut(f"{watch.identity} is {record.get('stage')} still. It goes on: `mayfly watch` again.")
+                raise TimedOut(f"{watch.identity} is {record.stage} still. It goes on: `mayfly watch` again.")
             time.sleep(every)
 
 
-def progress(watch: Watch, record: Json, parts: list[Json], now: datetime) -> Group:
+def progress(watch: Watch, record: Watched, parts: Iterable[Environment], now: datetime) -> show.Listing:
     """How far it has got, for people."""
-    if watch.kind == "rollout":
-        return show.checkpoints(record)
-    return show.environments([show.environment(part, now) for part in parts], now)
+    if isinstance(record, Rollout):
+        return show.checkpoints(views.rollout(record))
+    reading = watch.installation.reading(now)
+    return show.environments([reading.environment(part) for part in parts], now)
 
 
-def over(kind: Kind, record: Json) -> bool:
+def over(record: Watched) -> bool:
     """Whether its story has ended."""
-    return "live" not in record if kind != "release" else "verdict" in record
+    return record.verdict is not None if isinstance(record, Release) else record.live is None
 
 
-def went_well(kind: Kind, record: Json) -> bool:
+def went_well(record: Watched) -> bool:
     """Whether it ended well: with tests that passed, an image that was proven, or everything on the new one."""
-    outcome = record.get("ending", {}).get("outcome") if kind == "environment" else record.get("stage")
-    return outcome in _GOOD
+    if isinstance(record, Environment):
+        return record.ending is not None and tone_of(record.ending.outcome) is Tone.GOOD
+    return tone_of(record.stage or UNKNOWN) is Tone.GOOD
 
 
-def summary(kind: Kind, record: Json) -> str:
+def summary(record: Watched) -> str:
     """How it ended, for people."""
-    if kind == "environment":
-        ending = record.get("ending", {})
-        return f"{ending.get('outcome', 'unknown')}: {ending.get('reason', 'no reason is known')}"
-    reason = record.get("verdict", {}).get("reason") or record.get("reason", "")
-    return f"{record.get('stage')}: {reason}"
+    if isinstance(record, Environment):
+        ending = record.ending
+        return f"{ending.outcome}: {ending.reason}" if ending else "unknown: no reason is known"
+    if isinstance(record, Release):
+        return f"{record.stage}: {record.verdict.reason if record.verdict else ''}"
+    return f"{record.stage}: {record.reason or ''}"

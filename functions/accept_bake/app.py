@@ -1,82 +1,95 @@
-"""Takes whatever asks for new images (people, pushed Puppet code, publishers of base images, the schedule) and starts a
-bake for each family that is concerned, once."""
+"""Takes whatever asks for new images (people, pushed Puppet code, publishers of base images, a family's configuration,
+the schedule) and starts a bake for each family that is concerned, once."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from mayfly.aws import bakes, catalogue
-from mayfly.aws.bakes import Wish
-from mayfly.aws.letters import door
-from mayfly.domain.bake import concerns
-from mayfly.domain.moment import text
-from mayfly.messages import (
-    BaseImagesPublished,
-    Family,
-    ImageBakeRequested,
-    PuppetCodePushed,
-    Received,
-    Refused,
-    receive,
-)
+from mayfly.aws.dead_letters import message_handler
+from mayfly.contract.aws_events import BaseImagesPublished, ParameterChange
+from mayfly.contract.configuration import Family
+from mayfly.contract.reader import Received, Refused, receive
+from mayfly.contract.requests import ImageBakeRequested, PuppetCodePushed
+from mayfly.contract.vocabulary import AwsEvent
+from mayfly.domain.bake import concerns, recipe
+from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
-from mayfly.settings import Settings, settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import bakes, catalogue
+from mayfly.workflows.bakes import Wish
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-@door
+@message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A bake's name follows from its family and what asked for it: a repetition starts nothing twice."""
-    here = settings()
-    wishes, now = wishes_of(here, event)
-    return {"accepted": True, "bakes": [bakes.ask(here, wish, now) for wish in wishes]}
+    settings = load_settings()
+    wishes, now = wishes_of(settings, event)
+    return {"accepted": True, "bakes": [bakes.ask(settings, wish, now) for wish in wishes]}
 
 
-def wishes_of(here: Settings, event: dict[str, Any]) -> tuple[list[Wish], datetime]:
+def wishes_of(settings: Settings, event: dict[str, Any]) -> tuple[list[Wish], datetime]:
     """Which families are to be baked and why, and when that was said."""
     if "Records" in event:
         published = receive(BaseImagesPublished, event)
-        return list(of_publisher(here, published)), published.at
+        return list(of_publisher(settings, published)), published.at
     if "detail-type" not in event:
-        names = [name for name, _ in catalogue.families(here.parameters)]  # one that is wrong is told so by its bake
+        names = [
+            name for name, _ in catalogue.families(settings.parameters)
+        ]  # one that is wrong is told so by its bake
         wishes = [Wish(name, "schedule", "schedule", f"schedule {event['now']}") for name in names]
         return wishes, datetime.fromisoformat(event["now"])
-    if event["detail-type"] == "Puppet Code Pushed":
+    if event["detail-type"] == AwsEvent.PARAMETER_CHANGED:
+        changed = receive(ParameterChange, event)
+        return list(of_configuration(settings, changed)), changed.at
+    if event["detail-type"] == PuppetCodePushed.event:
         pushed = receive(PuppetCodePushed, event)
-        return list(of_push(here, pushed)), pushed.at
+        return list(of_push(settings, pushed)), pushed.at
     asked = receive(ImageBakeRequested, event)
-    catalogue.family(here.parameters, asked.message.family)
+    catalogue.family(settings.parameters, asked.message.family)
     return [Wish(asked.message.family, asked.message.why, asked.message.requested_by, asked.via)], asked.at
 
 
-def of_publisher(here: Settings, received: Received[BaseImagesPublished]) -> Iterator[Wish]:
+def of_publisher(settings: Settings, received: Received[BaseImagesPublished]) -> Iterator[Wish]:
     """The families whose next base may be among the images that were published for their Region."""
-    for name, family in readable(here):
+    for name, family in readable(settings):
         images = received.message.regions.get(family.region, ())
         if concerns(family.base.name, [image.name for image in images]):
             yield Wish(name, f"new base images, {images[0].name} among them", "publisher", received.via)
 
 
-def of_push(here: Settings, received: Received[PuppetCodePushed]) -> Iterator[Wish]:
+def of_push(settings: Settings, received: Received[PuppetCodePushed]) -> Iterator[Wish]:
     """The families that apply Puppet from an artifact. The code is remembered: whichever bake is next has it."""
     pushed = received.message
-    chosen = [(name, catalogue.family(here.parameters, name)) for name in pushed.families or ()]
+    chosen = [(name, catalogue.family(settings.parameters, name)) for name in pushed.families or ()]
     if other := [name for name, family in chosen if family.puppet.mode != "apply"]:
         raise Refused(
             f"families: expected ones that apply Puppet from an artifact, but {', '.join(other)} asks a server"
         )
-    who = pushed.pushed_by or received.via
-    for name, family in chosen or readable(here):
+    who = pushed.pushed_by or received.source
+    for name, family in chosen or readable(settings):
         if family.puppet.mode == "apply":
             code = pushed.model_dump(include={"version", "artifact", "sha256"}, exclude_none=True)
-            bakes.remember_code(here, name, code, text(received.at), who)
+            bakes.remember_code(settings, name, code, utc_text(received.at), who)
             yield Wish(name, f"Puppet code {pushed.version}", who, f"Puppet code {pushed.version}")
 
 
-def readable(here: Settings) -> Iterator[tuple[str, Family]]:
+def of_configuration(settings: Settings, received: Received[ParameterChange]) -> Iterator[Wish]:
+    """The family whose configuration was changed, where images were made of another recipe. One that was never baked
+    waits for whoever asks for its first bake."""
+    if received.message.operation == "Update":
+        name = received.message.name.rpartition("/")[2]
+        wanted = recipe(catalogue.family(settings.parameters, name).model_dump(mode="json"))
+        if (known := bakes.recipe_of(settings, name)) and known != wanted:
+            yield Wish(
+                name, f"its configuration was changed from recipe {known} to {wanted}", "configuration", received.via
+            )
+
+
+def readable(settings: Settings) -> Iterator[tuple[str, Family]]:
     """The families whose configuration can be read."""
-    for name, family in catalogue.families(here.parameters):
+    for name, family in catalogue.families(settings.parameters):
         if isinstance(family, Family):
             yield name, family
         else:

@@ -4,31 +4,34 @@ from datetime import timedelta
 from typing import Any
 
 from mayfly.aws import executions
-from mayfly.aws.letters import door
-from mayfly.aws.records import Conflict, Entry, Records
+from mayfly.aws.dead_letters import message_handler
+from mayfly.aws.records import Conflict, Records
+from mayfly.contract.reader import receive
+from mayfly.contract.requests import CodeVersionPushed
+from mayfly.contract.vocabulary import ReleaseStage
 from mayfly.domain.identity import release_id
-from mayfly.domain.moment import text
-from mayfly.messages import CodeVersionPushed, receive
+from mayfly.domain.records import Entry, Release, plain
+from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
-from mayfly.settings import settings
+from mayfly.settings import load_settings
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-@door
+@message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The name of a release makes it unique: whatever is repeated, here or by a redelivery, starts nothing twice."""
-    here = settings()
+    settings = load_settings()
     received = receive(CodeVersionPushed, event)
     pushed = received.message
     release = release_id(pushed.application, pushed.version, pushed.attempt)
     logger.append_keys(release=release)
-    records = Records(here.table, "release")
-    facts = {**pushed.model_dump(), "stage": "requested"}
-    entry = Entry(text(received.at), pushed.pushed_by or received.via, "Code Version Pushed", f"by {received.via}")
+    records = Records(settings.table, Release)
+    entry = Entry(utc_text(received.at), pushed.pushed_by or received.source, pushed.event, f"by {received.via}")
     try:
-        record = records.begin(release, facts, entry, received.at + timedelta(days=here.record_days))
-        if not record:
+        until = received.at + timedelta(days=settings.record_days)
+        record = records.begin(release, entry, until, stage=ReleaseStage.REQUESTED, **pushed.model_dump())
+        if record is None:
             raise RuntimeError("the table is lost: nothing is built without a record")  # a failure keeps the message
     except Conflict as conflict:
         record = conflict.found
@@ -36,6 +39,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     # After the record and not instead of it: a death between the two is mended by the redelivery. It starts what the
     # record says, whatever else was pushed under the same name meanwhile.
-    first = {name: record[name] for name in CodeVersionPushed.model_fields.keys() & record.keys()}
-    started = executions.start(here.release_machine, release, {"release": release, "pushed": first})
+    said = plain(record)
+    first = {name: said[name] for name in CodeVersionPushed.model_fields.keys() & said.keys()}
+    started = executions.start(settings.release_machine, release, {"release": release, "pushed": first})
     return {"accepted": True, "release": release, "started": started}

@@ -2,34 +2,39 @@
 
 from typing import Any
 
-from mayfly.aws import catalogue, executions
-from mayfly.aws.letters import door
+from mayfly.aws import executions
+from mayfly.aws.dead_letters import message_handler
+from mayfly.contract.orders import Move
+from mayfly.contract.reader import Received, receive
+from mayfly.contract.requests import ImagePromotionRequested, ImageRollbackRequested
 from mayfly.domain.channel import move_id
-from mayfly.messages import ImagePromotionRequested, ImageRollbackRequested, Move, Received, receive
 from mayfly.observability import logger, metrics
-from mayfly.settings import settings
+from mayfly.settings import load_settings
+from mayfly.workflows import catalogue
 
 type Request = ImagePromotionRequested | ImageRollbackRequested
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-@door
+@message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Its execution is named by the event's identity: a redelivered event starts nothing twice."""
-    here = settings()
+    settings = load_settings()
     received = read(event)
     asked = received.message
-    catalogue.family(here.parameters, asked.family)
+    catalogue.family(settings.parameters, asked.family)
     name = move_id(asked.family, asked.channel, received.via)
     logger.append_keys(move=name)
-    started = executions.start(here.promotion_machine, name, move_of(asked).model_dump(mode="json", exclude_none=True))
+    started = executions.start(
+        settings.promotion_machine, name, move_of(asked).model_dump(mode="json", exclude_none=True)
+    )
     return {"accepted": True, "move": name, "started": started}
 
 
 def read(event: dict[str, Any]) -> Received[Any]:
     """The request, of either kind."""
-    if event.get("detail-type") == "Image Rollback Requested":
+    if event.get("detail-type") == ImageRollbackRequested.event:
         return receive(ImageRollbackRequested, event)
     return receive(ImagePromotionRequested, event)
 

@@ -1,16 +1,18 @@
-"""Takes `Environment Ready` of a proof and has the family's checks run on its instance."""
+"""Takes `Environment Ready` of a proof and runs the family's checks on its instance."""
 
 from typing import Any
 
-from mayfly.aws import clients, commands, stacks
-from mayfly.aws.letters import door
-from mayfly.aws.records import Entry, Records
+from mayfly.aws import clients, commands, instances
+from mayfly.aws.dead_letters import message_handler
+from mayfly.aws.records import Records
+from mayfly.contract.announcements import EnvironmentReady
+from mayfly.contract.reader import receive
 from mayfly.domain.bake import PROOF, pointer_until
 from mayfly.domain.checks import Expected, script
-from mayfly.domain.moment import text
-from mayfly.messages import EnvironmentReady, receive
+from mayfly.domain.records import Bake, Command, Entry
+from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
-from mayfly.settings import settings
+from mayfly.settings import load_settings
 
 
 class NoInstance(Exception):
@@ -19,31 +21,40 @@ class NoInstance(Exception):
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-@door
+@message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Run Command's event brings the answers. Where the agent on the instance is not there yet, the call fails, and
     Lambda repeats it after a minute."""
-    here = settings()
+    settings = load_settings()
     received = receive(EnvironmentReady, event)
     ready = received.message
     logger.append_keys(environment=ready.environment, bake=ready.release)
-    bakes = Records(here.table, "bake")
-    record = bakes.get(ready.release) or {}
-    if ready.environment != f"{ready.release}-{PROOF}" or "checks" not in record:
+    bakes = Records(settings.table, Bake)
+    record = bakes.get(ready.release)
+    if ready.environment != f"{ready.release}-{PROOF}" or record is None or not record.plan:
         return {"environment": ready.environment, "checking": False, "reason": "it proves no image"}
-    if "command" in record:
-        return {"environment": ready.environment, "checking": False, "reason": f"{record['command']} checks it already"}
-    workload = clients.workload(ready.account, ready.region, here.workload_role, ready.environment)
+    if record.command:
+        return {"environment": ready.environment, "checking": False, "reason": f"{record.command} checks it already"}
+    workload = clients.workload(ready.account, ready.region, settings.workload_role, ready.environment)
     running = [
-        one.id for one in stacks.instances(workload, ready.environment, here.controller) if one.state == "running"
+        one.id
+        for one in instances.of_environment(workload, ready.environment, settings.controller)
+        if one.state == "running"
     ]
     if not running:
         raise NoInstance(ready.environment)
-    checks = [Expected(**check) for check in record["checks"]]
-    command = commands.send(workload, running[0], script(checks), f"proof of {record['image']}")
-    until = pointer_until(text(received.at), here.record_days)
-    pointer = {"bake": ready.release, "environment": ready.environment, "instance": running[0], "forget_after": until}
-    Records(here.table, "command").change(command, pointer | {"account": ready.account, "region": ready.region})
-    entry = Entry(text(received.at), context.function_name, "checking", f"{len(checks)} checks on {running[0]}")
-    bakes.change(ready.release, {"command": command}, entry)
+    checks = [Expected(**check) for check in record.checks]
+    command = commands.send(workload, running[0], script(checks), f"proof of {record.image}")
+    until = pointer_until(utc_text(received.at), settings.record_days)
+    Records(settings.table, Command).change(
+        command,
+        bake=ready.release,
+        environment=ready.environment,
+        instance=running[0],
+        account=ready.account,
+        region=ready.region,
+        forget_after=until,
+    )
+    entry = Entry(utc_text(received.at), context.function_name, "checking", f"{len(checks)} checks on {running[0]}")
+    bakes.change(ready.release, entry, command=command)
     return {"environment": ready.environment, "checking": True, "command": command}

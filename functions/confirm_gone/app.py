@@ -1,67 +1,123 @@
 """Confirms that nothing is left of an environment, and closes its record."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from mayfly.aws import clients, remains, stacks, switch
-from mayfly.aws.records import Entry, Records, forget_after
+from mayfly.aws import clients, kill_switch, stacks
+from mayfly.aws.records import Records, forget_after
+from mayfly.contract.orders import Subject
+from mayfly.contract.vocabulary import Begin, EnvironmentStage
 from mayfly.domain.ending import by_failure
 from mayfly.domain.guard import may_terminate
-from mayfly.messages import Subject
+from mayfly.domain.records import Entry, Environment, cut, plain
+from mayfly.domain.teardown import Step
 from mayfly.observability import logger, metrics
-from mayfly.settings import settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import instance_failures, leftovers, pools, releases, teardown
 
 
 class StillThere(Exception):
     """Something of the environment is left; the state machine looks again for a while."""
 
 
+class HandedOver(Exception):
+    """What is left cannot be deleted, or must not be. A person is needed; the message says for what."""
+
+
+LAST_LOOKS = 10
+"""Of fifteen. Before them, what AWS lists by tag may be gone: its list is minutes behind."""
+SHOWN = 10
+
+
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Gone is what AWS says is gone. What outlived its stack is deleted here, where the guard permits."""
-    here, subject = settings(), Subject.model_validate(event["order"])
+    settings, subject = load_settings(), Subject.model_validate(event["order"])
     logger.append_keys(environment=subject.environment)
-    workload = clients.workload(subject.account, subject.region, here.workload_role, subject.environment)
+    workload = clients.workload(subject.account, subject.region, settings.workload_role, subject.environment)
     stack = stacks.describe(workload, event["stack"]) if event["stack"] else None
     if stack and stack.status != "DELETE_COMPLETE":
         raise StillThere(f"the stack {stack.id} is {stack.status}")
-    if left := remains.find(workload, subject.environment, here.controller):
-        ours = [
-            remnant
-            for remnant in left
-            if not remnant.going and may_terminate(subject.environment, here.controller, remnant.labels, False).granted
-        ]
-        refused = {}
-        if ours:
-            switch.check(here.parameters)
-            refused = remains.delete(workload, ours)
-        named = ", ".join(told(remnant, refused) for remnant in left[:10])
-        deleted = len(ours) - len(refused)
-        raise StillThere(f"{len(left)} resources are left of it: {named}; {deleted} of them were deleted just now")
-    unknown = asdict(by_failure("RecordLost", "why it ended is not known any more")) | {"at": event["now"]}
-    until = forget_after(event["now"], here.record_days)
-    record = Records(here.table, "environment").change(
+    resources = stacks.resources(workload, stack.id) if stack else []
+    found = leftovers.listed(workload, subject.environment)
+    others = teardown.unaccounted(leftovers.of_other_kinds(found, settings.controller), resources)
+    if left := leftovers.find(workload, subject.environment, settings.controller, found):
+        said = chase(settings, subject.environment, workload, left)
+        if event.get("looks_left", 1) > 0:
+            raise StillThere(said)
+        # So that no sweep begins it all again: a person removes what is left, and the next sweep closes the record.
+        over_to = Entry(event["now"], "teardown", Step.HAND_OVER.value, said)
+        Records(settings.table, Environment).try_change(subject.environment, over_to, handed_over=cut(said, 4_000))
+        raise HandedOver(said)
+    if others and event.get("looks_left", 1) > LAST_LOOKS:
+        raise StillThere(f"AWS still lists {', '.join(others[:SHOWN])}")
+    kept = [*teardown.kept(resources), *others, *made_by_aws(settings, subject, workload, resources)]
+    return close(settings, subject, kept, event["now"])
+
+
+def made_by_aws(
+    settings: Settings, subject: Subject, workload: clients.Workload, resources: Sequence[stacks.Resource]
+) -> list[str]:
+    """Deletes what AWS made of the stack's resources beside it, as far as that is ours; names the rest."""
+    logs, snapshots = teardown.made_by_aws(workload, resources)
+    if logs:
+        kill_switch.check(settings.parameters)
+    return snapshots + teardown.delete_logs(workload, subject.environment, logs)
+
+
+def chase(settings: Settings, environment: str, workload: clients.Workload, left: Sequence[leftovers.Remnant]) -> str:
+    """Deletes what outlived its stack, as far as the guard permits; returns what is left, and why."""
+    permitted = partial(may_terminate, environment, settings.controller, termination_protection=False)
+    ours = [remnant for remnant in left if not remnant.going and permitted(remnant.labels).granted]
+    refused = {remnant.id: said.reason for remnant in left if not (said := permitted(remnant.labels)).granted}
+    if ours:
+        kill_switch.check(settings.parameters)
+        refused |= leftovers.delete(workload, ours)
+    named = ", ".join(told(remnant, refused) for remnant in left[:SHOWN])
+    deleted = sum(remnant.id not in refused for remnant in ours)
+    return f"{len(left)} resources are left of it: {named}; {deleted} of them were deleted just now"
+
+
+def close(settings: Settings, subject: Subject, kept: list[str], now: str) -> dict[str, Any]:
+    """Closes the record of an environment of which nothing is left but what Mayfly cannot delete (`kept`)."""
+    unknown = replace(by_failure("RecordLost", "why it ended is not known any more"), at=now)
+    gone = "no stack is left, nothing that carries its tags, and nothing that was in the stack"
+    left = f"kept: {'; '.join(kept)}" if kept else gone
+    record = Records(settings.table, Environment).try_change(
         subject.environment,
-        {"stage": "terminated", "terminated_at": event["now"], "instances_left": 0},
-        Entry(event["now"], context.function_name, "terminated", "no stack and nothing that costs is left"),
+        Entry(now, "confirm_gone", EnvironmentStage.TERMINATED, left),
         # Only where the record was lost meanwhile: what is gone is gone, whatever the table remembers.
-        once={"ending": unknown, "id": subject.environment, "forget_after": until},
-        drop=("waiting", "live"),
-    )
-    kept = record.get("kept", [])
+        once={"ending": unknown, "id": subject.environment, "forget_after": forget_after(now, settings.record_days)},
+        drop=(Environment.waiting, Environment.live),
+        stage=EnvironmentStage.TERMINATED,
+        terminated_at=now,
+        instances_left=0,
+        kept=[cut(each, 500) for each in kept[:100]] or None,
+    ) or Environment(id=subject.environment)
+    if record.pool:
+        pools.give_back(settings, record.pool, subject.environment)
+    if subject.begin != Begin.CREATION.value:
+        releases.judge_again(settings, subject.environment, now)
     metrics.add_metric(name="EnvironmentsTerminated", unit="Count", value=1)
+    lost = instance_failures.kept(record)
+    metrics.add_metric(name="InstancesLaunched", unit="Count", value=lost.launched)
+    metrics.add_metric(name="InstancesFailed", unit="Count", value=lost.count)
     metrics.add_metric(name="ResourcesKept", unit="Count", value=len(kept))
     return {
         "environment": subject.environment,
-        "ending": record.get("ending", unknown),
-        "instances_built": record.get("instances_built", 0),
+        "ending": plain(record.ending or unknown),
+        "instances_built": record.instances_built or 0,
         "instances_left": 0,
-        # What the teardown had to leave standing and no tag finds again: people see it in the announcement.
+        "instances_failed": lost.count,
+        "failures": dict(lost.failed),
+        # People see it in the announcement: Mayfly finds no more of it by its tags.
         "kept": kept,
     }
 
 
-def told(remnant: remains.Remnant, refused: dict[str, str]) -> str:
+def told(remnant: leftovers.Remnant, refused: dict[str, str]) -> str:
     """A remnant for people, with why it could not be deleted."""
     return f"{remnant.kind} {remnant.id}" + (f" ({refused[remnant.id]})" if remnant.id in refused else "")

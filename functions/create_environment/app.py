@@ -1,18 +1,21 @@
-"""Has an environment's stack created, and settles the wait at once where nothing is left to wait for."""
+"""Creates an environment's stack; completes the task at once where the stack is there already."""
 
 import hashlib
 from datetime import datetime
 from typing import Any
 
-from mayfly.aws import catalogue, clients, executions, stacks
-from mayfly.aws.records import Conflict, Entry, Records
-from mayfly.domain import tags
+from mayfly.aws import clients, executions, stacks
+from mayfly.aws.records import Conflict, Records
+from mayfly.contract.orders import Order
+from mayfly.contract.vocabulary import EnvironmentStage, Wait
+from mayfly.domain import blueprint, ranges, tags
 from mayfly.domain.guard import is_ours
 from mayfly.domain.identity import stack_name
-from mayfly.domain.stack import Answer, answer
-from mayfly.messages import Order
+from mayfly.domain.records import Entry, Environment, Waiting
+from mayfly.domain.stack import answer
 from mayfly.observability import logger, metrics
-from mayfly.settings import Settings, settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import catalogue, causes, environments, pools, puppet_access
 
 
 class NotOurs(Exception):
@@ -31,71 +34,83 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     The token is stored before the call that causes the event. A repetition finds the stack standing, looks at it
     once, and waits on or answers by itself: the slow reconciler behind the fast path.
     """
-    here, order, token = settings(), Order.model_validate(event["order"]), event["token"]
+    settings, order, token = load_settings(), Order.model_validate(event["order"]), event["token"]
     logger.append_keys(environment=order.environment)
-    records = Records(here.table, "environment")
-    try:
-        record = records.change(
-            order.environment,
-            {"stage": "creating", "waiting": {"for": "creation", "token": token}},
-            Entry(event["now"], context.function_name, "creating", f"stack {stack_name(order.environment)}"),
-            only_if="attribute_exists(pk) AND attribute_not_exists(ending)",
-        )
-    except Conflict as conflict:
-        raise EndedBefore(f"its record says {conflict.found.get('ending', 'nothing: there is none')}") from None
-    if not record:
-        raise EndedBefore("the table is lost: what nobody would remember is not built")
-
-    workload = clients.workload(order.account, order.region, here.workload_role, order.environment)
-    stack_id = stacks.create(
-        workload,
-        stack_name(order.environment),
-        catalogue.template(here.blueprints, order.blueprint),
-        parameters(order, here.controller),
-        tags.of_environment(
-            order.environment, order.application, here.controller, moment(record["deadline"]), moment(record["ceiling"])
-        ),
-        f"arn:aws:iam::{order.account}:role/{here.stack_role}",
+    records = Records(settings.table, Environment)
+    entry = Entry(
+        event["now"], context.function_name, EnvironmentStage.CREATING, f"stack {stack_name(order.environment)}"
+    )
+    record = remember(records, order, token, entry)
+    workload = clients.workload(order.account, order.region, settings.workload_role, order.environment)
+    template = catalogue.template(settings.blueprints, order.blueprint)
+    wanted = stacks.Wanted(
+        template,
+        parameters(order, settings.controller, own(settings, order, template)),
+        f"arn:aws:iam::{order.account}:role/{settings.stack_role}",
         # A task token is longer than CloudFormation's may be.
         request=hashlib.sha256(token.encode()).hexdigest(),
     )
+    until = (timestamp(record.deadline), timestamp(record.ceiling))
+    labels = tags.of_environment(order.environment, order.application, settings.controller, *until)
+    stack_id = stacks.create(workload, stack_name(order.environment), wanted, labels)
     if stack_id is None:
-        stack_id = look_again(here, order, workload, token)
-    records.change(order.environment, {"stack": stack_id})
+        stack_id = look_again(settings, order, workload, token)
+    records.change(order.environment, stack=stack_id)
     return {"environment": order.environment, "stack": stack_id}
 
 
-def moment(written: str) -> datetime:
-    """A moment of the record."""
-    return datetime.fromisoformat(written)
+def remember(records: Records[Environment], order: Order, token: str, entry: Entry) -> Environment:
+    """Writes down that an execution waits for this environment, and what other functions need of its order."""
+    try:
+        record = records.change(
+            order.environment,
+            entry,
+            stage=EnvironmentStage.CREATING,
+            waiting=Waiting(Wait.CREATION, token),
+            replace_failed=replaceable(order.parameters.get("ReplaceFailed", "")),
+            pool=order.pool.name if order.pool else None,
+            only_if=environments.NOT_ENDED,
+        )
+    except Conflict as conflict:
+        ending = conflict.found.ending.reason if conflict.found else "nothing: there is none"
+        raise EndedBefore(f"its record says {ending}") from None
+    if record is None:
+        raise EndedBefore("the table is lost: what nobody would remember is not built")
+    return record
 
 
-def parameters(order: Order, controller: str) -> dict[str, str]:
-    """What every blueprint is told, and what this application adds. The documented ones cannot be overridden."""
-    return {
-        **order.parameters,
-        "EnvironmentId": order.environment,
-        "Application": order.application,
-        "CodeVersion": order.version,
-        "ArtifactLocation": order.artifact,
-        "ImageId": order.image,
-        "InstanceCount": str(order.instance_count),
-        "Controller": controller,
-    }
+def own(settings: Settings, order: Order, template: stacks.Template) -> dict[str, str]:
+    """The parameters that no two environments share: the secret for a Puppet server, and the range of an own VPC."""
+    secret = puppet_access.of_environment(settings, template.text, order.parameters, order.account, order.environment)
+    return secret | (ranges.layout(pools.take(settings, order.pool, order.environment)) if order.pool else {})
 
 
-def look_again(here: Settings, order: Order, workload: clients.Workload, token: str) -> str:
-    """Looks once at the stack that stands under this name, and settles the wait if it is over. Returns its id."""
+def replaceable(given: str) -> int:
+    """How many of its instances may be replaced, as its blueprint is told; CloudFormation refuses what is no number."""
+    return int(given) if given.isdecimal() else 0
+
+
+def timestamp(written: str | None) -> datetime:
+    """A timestamp of the record, which every record has that was planned."""
+    return datetime.fromisoformat(str(written))
+
+
+def parameters(order: Order, controller: str, own: dict[str, str]) -> dict[str, str]:
+    """What every blueprint is told, what this application adds, and what is the environment's own."""
+    facts = order.model_dump(include=set(blueprint.PARAMETERS.values()))
+    return blueprint.parameters(order.parameters | own, order.declared, **facts, controller=controller)
+
+
+def look_again(settings: Settings, order: Order, workload: clients.Workload, token: str) -> str:
+    """Looks once at the stack that stands under this name, and completes the task if it is over. Returns its id."""
     metrics.add_metric(name="StacksLookedAtAgain", unit="Count", value=1)
     stack = stacks.describe(workload, stack_name(order.environment))
     if stack is None:
         raise RuntimeError("the stack vanished between two calls")  # retried by the state machine
-    ours = is_ours(order.environment, here.controller, stack.tags)
+    ours = is_ours(order.environment, settings.controller, stack.tags)
     if not ours.granted:
         raise NotOurs(f"{stack.id} stands already: {ours.reason}")
-    reply = answer("creation", stack.status, stack.status_reason)
-    if reply and reply.error:
-        reply = Answer(reply.error, stacks.why_failed(workload, stack.id, reply))
+    reply = causes.explained(workload, stack.id, answer(Wait.CREATION, stack.status, stack.status_reason))
     if reply:
-        executions.settle(token, reply, {"stack": stack.id})
+        executions.complete_task(token, reply, {"stack": stack.id})
     return stack.id

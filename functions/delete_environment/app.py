@@ -1,18 +1,23 @@
-"""Ends an environment: records why, asks the guard over freshly read tags, and has the stack deleted."""
+"""Ends an environment: records why, asks the guard by freshly read tags, and deletes the stack."""
 
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
-from mayfly.aws import clients, executions, lives, mending, stacks, switch
-from mayfly.aws.records import Conflict, Entry, Records
-from mayfly.domain.ending import Ending, by_deadline, by_failure
+from mayfly.aws import clients, executions, instances, kill_switch, stacks
+from mayfly.aws.records import Conflict, Records, attr
+from mayfly.contract.orders import Subject
+from mayfly.contract.vocabulary import EndingCause, EnvironmentStage, Outcome, Wait
+from mayfly.domain import tags
+from mayfly.domain.ending import by_deadline, by_failure
 from mayfly.domain.guard import may_terminate
 from mayfly.domain.identity import stack_name
-from mayfly.domain.ladder import Rung, chased, rung, told
-from mayfly.domain.stack import answer
-from mayfly.messages import Subject
+from mayfly.domain.records import Ending, Entry, Environment, Waiting, cut
+from mayfly.domain.stack import answer, deletion_refused
+from mayfly.domain.teardown import Step, next_step, refusal, told
+from mayfly.domain.testing import BESIDE
 from mayfly.observability import logger, metrics
-from mayfly.settings import Settings, settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import environments, instance_failures, leftovers, teardown
 
 
 class TerminationRefused(Exception):
@@ -31,80 +36,92 @@ class Extended(Exception):
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Runs at the end of every life, whatever ended it, and again where a deletion failed or its event is late."""
-    here, subject = settings(), Subject.model_validate(event["order"])
+    settings, subject = load_settings(), Subject.model_validate(event["order"])
     logger.append_keys(environment=subject.environment)
-    records = Records(here.table, "environment")
-    record = begin_ending(records, subject, event, context.function_name, here.record_days)
-    workload = clients.workload(subject.account, subject.region, here.workload_role, subject.environment)
-    stack = stacks.describe(workload, record.get("stack", stack_name(subject.environment)))
+    records = Records(settings.table, Environment)
+    record = begin_ending(records, subject, event, context.function_name, settings.record_days)
+    if record.runner in BESIDE and not record.deletions:
+        executions.stop(settings.tests_machine, subject.environment, "its environment ends")
+    workload = clients.workload(subject.account, subject.region, settings.workload_role, subject.environment)
+    stack = stacks.describe(workload, record.stack or stack_name(subject.environment))
     result = {"environment": subject.environment, "stack": stack.id if stack else None}
-    over = answer("deletion", stack.status if stack else "DELETE_COMPLETE")
+    over = answer(Wait.DELETION, stack.status if stack else "DELETE_COMPLETE")
     if over and not over.error:
-        executions.settle(event["token"], over, result)
+        executions.complete_task(event["token"], over, result)
     elif stack and stack.status == "DELETE_IN_PROGRESS":
         metrics.add_metric(name="StacksLookedAtAgain", unit="Count", value=1)
     elif stack:
-        permission = may_terminate(subject.environment, here.controller, stack.tags, stack.termination_protection)
+        permission = may_terminate(subject.environment, settings.controller, stack.tags, stack.termination_protection)
         if not permission.granted:
             raise TerminationRefused(f"{stack.id} is left standing: {permission.reason}")
-        switch.check(here.parameters)
-        # Of a life that was never ready, this is the last moment to see what it costs.
-        known = "instance_types" in record
-        costs = {} if known else stacks.counted(workload, subject.environment, here.controller)
+        seen = [*instances.find(workload, {tags.ENVIRONMENT: subject.environment})]
+        if protected := leftovers.protected(workload, subject.environment, seen):
+            raise TerminationRefused(f"{stack.id} is left standing, because of what is in it: {'; '.join(protected)}")
+        kill_switch.check(settings.parameters)
+        # Of a life that was never ready, this is the last chance to see what it costs.
+        costs = {} if record.instance_types else instances.counted(workload, subject.environment, settings.controller)
+        lost = instance_failures.count(workload, record, seen)
         try:
-            entry, kept = delete(here, subject, workload, stack, record.get("deletions", 0), event["now"])
+            done = delete(settings, subject, workload, stack, record.deletions)
         except HandedOver as handed:
             # So that no sweep begins it all again: a person deletes the stack, and the next sweep closes the record.
-            over_to = Entry(event["now"], "teardown", Rung.HAND_OVER.value, str(handed))
-            records.change(subject.environment, {"handed_over": str(handed)}, over_to)
+            over_to = Entry(event["now"], "teardown", Step.HAND_OVER.value, str(handed))
+            records.try_change(subject.environment, over_to, handed_over=cut(str(handed), 4_000))
             raise
-        facts = {"deletions": record.get("deletions", 0) + 1} | ({"kept": kept} if kept else {}) | costs
-        records.change(subject.environment, facts, entry)
+        entry = Entry(event["now"], "teardown", *done) if done else None
+        records.try_change(subject.environment, entry, deletions=record.deletions + 1, instance_failures=lost, **costs)
     return result
 
 
-def begin_ending(records: Records, subject: Subject, event: dict[str, Any], who: str, days: int) -> dict[str, Any]:
-    """Records the ending and the token, unless the deadline that is said to have passed was moved."""
-    ending = asdict(ending_of(event)) | {"at": event["now"]}
-    why = "its tests are over" if event["ended"]["by"] == "tests" else ending["reason"]
-    late = "attribute_not_exists(deadline) OR attribute_exists(ending) OR deadline <= :now"
-    bounds: dict[str, Any] = {"only_if": late, "bound": {":now": event["now"]}}
+def begin_ending(
+    records: Records[Environment], subject: Subject, event: dict[str, Any], who: str, days: int
+) -> Environment:
+    """Records the ending and the token, unless the deadline that is said to have passed was moved. Where DynamoDB takes
+    no write, the ending goes on all the same: without a token, the state looks again by itself."""
+    now, by = event["now"], event["ended"]["by"]
+    ending = replace(ending_of(event), at=now)
+    why = "it waits for no tests any more" if by == EndingCause.TESTS else ending.reason
+    deadline = attr(Environment.deadline)
+    late = deadline.not_exists() | attr(Environment.ending).exists() | deadline.lte(now)
     try:
-        return records.change(
+        record = records.try_change(
             subject.environment,
-            {"stage": "terminating", "waiting": {"for": "deletion", "token": event["token"]}},
-            Entry(event["now"], who, "terminating", why),
+            Entry(now, who, EnvironmentStage.TERMINATING, why),
+            stage=EnvironmentStage.TERMINATING,
+            waiting=Waiting(Wait.DELETION, event["token"]),
             # All but the ending matters only where the record was lost and begins anew here.
-            once={"ending": ending} | lives.anew(subject, event["deadline"] or event["now"], event["now"], days),
-            **(bounds if event["ended"]["by"] == "deadline" else {}),
-        )
+            once={"ending": ending} | environments.recreated(subject, event["deadline"] or now, now, days),
+            only_if=late if by == EndingCause.DEADLINE else None,
+        ) or Environment(id=subject.environment)
     except Conflict as conflict:
-        raise Extended(conflict.found["deadline"]) from None
+        record = conflict.found
+    if by == EndingCause.DEADLINE and record.ending is None and record.deadline and record.deadline > now:
+        raise Extended(record.deadline)
+    return record
 
 
 def delete(
-    here: Settings, subject: Subject, workload: clients.Workload, stack: stacks.Stack, deletions: int, now: str
-) -> tuple[Entry | None, list[str]]:
-    """Takes the next rung of the teardown ladder.
-
-    Returns:
-        what the record should say of it, and what is kept that no tag finds again: a person has to see to that.
-    """
-    role = f"arn:aws:iam::{subject.account}:role/{here.stack_role}"
-    failed = stack.status == "DELETE_FAILED"
-    blockers = mending.blockers(workload, stack.id) if failed else []
+    settings: Settings, subject: Subject, workload: clients.Workload, stack: stacks.Stack, deletions: int
+) -> tuple[str, str] | None:
+    """Takes the next step of the teardown strategy; returns what the history is to say of it: what, and why."""
+    role = f"arn:aws:iam::{subject.account}:role/{settings.stack_role}"
+    refused = deletion_refused(stack.status, stack.status_reason)
+    failed = refused or stack.status == "DELETE_FAILED"
+    blockers = [refusal(stack.status_reason)] if refused else teardown.blockers(workload, stack.id) if failed else []
     # What has failed has failed once at least, even where a lost record counted nothing.
-    step = rung(max(deletions, 1) if failed else 0)
-    if step is Rung.HAND_OVER:
+    step = next_step(max(deletions, 1) if failed else 0)
+    if step is Step.HAND_OVER:
         raise HandedOver(f"{stack.id} cannot be deleted after {deletions} tries. Blocked by {told(blockers)}")
-    done = mending.mend(workload, subject.environment, here.controller, blockers) if step is not Rung.DELETE else []
-    retained = [blocker.logical_id for blocker in blockers] if step is Rung.RETAIN else []
+    done = (
+        teardown.mend(workload, subject.environment, settings.controller, blockers) if step is not Step.DELETE else []
+    )
+    # CloudFormation retains resources only of a stack whose deletion has failed.
+    retained = teardown.still_held(blockers) if step is Step.RETAIN and not refused else []
     stacks.delete(workload, stack, role, retained)
     if not failed:
-        return None, []
+        return None
     said = f"blocked by {told(blockers)}; {', '.join(done) or 'nothing of it is ours to mend'}"
-    entry = Entry(now, "teardown", step.value, said + (f"; kept {', '.join(retained)}" if retained else ""))
-    return entry, [str(blocker) for blocker in blockers if retained and not chased(blocker.kind)]
+    return step.value, said + (f"; kept {', '.join(retained)}" if retained else "")
 
 
 def ending_of(event: dict[str, Any]) -> Ending:
@@ -114,9 +131,16 @@ def ending_of(event: dict[str, Any]) -> Ending:
             return by_deadline(event["deadline"])
         case {"by": "failure", "error": error}:
             return by_failure(error.get("Error", "Unknown"), error.get("Cause", ""))
+        case {"by": "runner", "error": error}:
+            reason = by_failure(error.get("Error", "Unknown"), error.get("Cause", "")).reason
+            return Ending(EndingCause.TESTS, Outcome.BROKEN, f"its tests were not run: {reason}")
         case {"by": "tests"}:
             # Stands only where the record was lost meanwhile: the result itself ends a life by its record.
-            return Ending("tests", "broken", "its tests are over, and their result is not in its record")
+            return Ending(
+                EndingCause.TESTS, Outcome.BROKEN, "its tests are over, and their result is not in its record"
+            )
+        case {"by": "sweep", "why": why} if event["order"].get("aborted"):
+            return by_failure("Aborted", why)
         case {"by": "sweep", "why": why}:
-            return Ending("deadline", "expired", why)
-    raise ValueError(f"ended: expected by tests, deadline, failure or sweep, but it is {event['ended']}")
+            return Ending(EndingCause.DEADLINE, Outcome.EXPIRED, why)
+    raise ValueError(f"ended: expected by tests, runner, deadline, failure or sweep, but it is {event['ended']}")

@@ -1,16 +1,24 @@
-"""Gives the verdict over a rollout, and gives the service's turn back."""
+"""Decides how a rollout ended, and releases the service's lock for the next one."""
 
 from typing import Any
 
-from mayfly.aws.records import Conflict, Entry, Records
-from mayfly.aws.rollouts import shown
+from mayfly.aws.records import Conflict, Records
+from mayfly.contract.orders import Rollout
+from mayfly.contract.vocabulary import RolloutCause, RolloutStage, ServiceStage
 from mayfly.domain.ending import by_failure
-from mayfly.domain.rollout import Outcome, judge, reached
-from mayfly.messages import Rollout
+from mayfly.domain.records import Entry, Service, cut
+from mayfly.domain.records import Rollout as RolloutRecord
+from mayfly.domain.rollout import judge_rollout, reached
 from mayfly.observability import logger, metrics
-from mayfly.settings import settings
+from mayfly.settings import load_settings
+from mayfly.workflows.rollout_queue import give_turn
+from mayfly.workflows.rollouts import shown
 
-METRICS = {"completed": "RolloutsCompleted", "rolled back": "RolloutsRolledBack", "failed": "RolloutsFailed"}
+METRICS = {
+    RolloutStage.COMPLETED: "RolloutsCompleted",
+    RolloutStage.ROLLED_BACK: "RolloutsRolledBack",
+    RolloutStage.FAILED: "RolloutsFailed",
+}
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -18,26 +26,20 @@ METRICS = {"completed": "RolloutsCompleted", "rolled back": "RolloutsRolledBack"
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Every rollout that began ends here. Its announcement makes the next look at the service, which may start one for
     what was wanted meanwhile."""
-    here, plan, now = settings(), Rollout.model_validate(event["plan"]), event["now"]
+    settings, plan, now = load_settings(), Rollout.model_validate(event["plan"]), event["now"]
     logger.append_keys(rollout=plan.rollout)
-    records = Records(here.table, "rollout")
-    record = records.get(plan.rollout) or {}
-    outcome, reason = judge(said(plan, event["failure"]), plan.before is None, said(plan, event["unverified"]))
+    records = Records(settings.table, RolloutRecord)
+    record = records.get(plan.rollout)
+    outcome, reason = judge_rollout(said(plan, event["failure"]), plan.before is None, said(plan, event["unverified"]))
     entry = Entry(now, context.function_name, outcome, reason)
     facts: dict[str, Any] = {"stage": outcome, "reason": reason, "ended_at": now}
-    if outcome == "completed":
-        facts |= {"percent": 100, "checkpoints": reached(record.get("checkpoints", []), 100, now)}
-    records.change(plan.rollout, facts, entry, drop=("live", "waiting"))
+    if outcome == RolloutStage.COMPLETED:
+        facts |= {"percent": 100, "checkpoints": reached(record.checkpoints if record else (), 100, now)}
+    records.change(plan.rollout, entry, drop=(RolloutRecord.live, RolloutRecord.waiting), **facts)
     service, drop = of_service(plan, outcome, reason, now)
     try:
-        Records(here.table, "service").change(
-            plan.service,
-            service | {"last_rollout": plan.rollout},
-            Entry(now, context.function_name, outcome, f"{plan.rollout}: {reason}"),
-            drop=("rollout", "plan", *drop),
-            only_if="rollout = :rollout",
-            bound={":rollout": plan.rollout},
-        )
+        of_rollout = Entry(now, context.function_name, outcome, f"{plan.rollout}: {reason}")
+        give_turn(settings, plan.service, plan.rollout, of_rollout, drop, **service)
     except Conflict:
         logger.info("its turn was given back already")
     metrics.add_metric(name=METRICS[outcome], unit="Count", value=1)
@@ -51,18 +53,22 @@ def said(plan: Rollout, failure: Any) -> str:
     return by_failure(failure.get("Error", "Unknown"), failure.get("Cause", "")).reason if failure else ""
 
 
-def of_service(plan: Rollout, outcome: Outcome, reason: str, now: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def of_service(plan: Rollout, outcome: RolloutStage, reason: str, now: str) -> tuple[dict[str, Any], tuple[Any, ...]]:
     """What a service's record says from now on, and what it says no longer."""
     changed = plan.before != plan.after
     after = plan.after.model_dump(mode="json")
     before = plan.before.model_dump(mode="json") if plan.before else None
-    if outcome == "completed":
-        facts = {"stage": "steady", "setup": after, "image": plan.after.image, "version": plan.after.version}
-        if plan.cause == "step back":
+    if outcome == RolloutStage.COMPLETED:
+        facts = {"stage": ServiceStage.STEADY, "setup": after, "image": plan.after.image, "version": plan.after.version}
+        if plan.cause == RolloutCause.STEP_BACK:
             # A second step back must not return to what this one has left, nor the next look roll it out again.
-            return facts | {"refused": before}, ("held", "failed_at", "previous")
-        return facts | ({"previous": before} if before and changed else {}), ("held", "failed_at", "refused")
+            return facts | {"refused": before}, (Service.held, Service.failed_at, Service.previous)
+        return facts | ({"previous": before} if before and changed else {}), (
+            Service.held,
+            Service.failed_at,
+            Service.refused,
+        )
     facts = {"failed_at": now} | ({"refused": after} if changed else {})
-    if outcome == "rolled back":
-        return facts | {"stage": "steady"}, ("held",)
-    return facts | {"stage": "needs a person", "held": f"{plan.rollout}: {reason}"[:2000]}, ()
+    if outcome == RolloutStage.ROLLED_BACK:
+        return facts | {"stage": ServiceStage.STEADY}, (Service.held,)
+    return facts | {"stage": ServiceStage.NEEDS_A_PERSON, "held": cut(f"{plan.rollout}: {reason}", 2_000)}, ()

@@ -1,15 +1,19 @@
-"""Has a bake's builder launched, and settles the wait at once where it has stopped already."""
+"""Launches a bake's builder; completes the task at once where the builder has stopped already."""
 
 from pathlib import Path
 from typing import Any
 
-from mayfly.aws import builders, clients, executions
-from mayfly.aws.records import Entry, Records
+from mayfly.aws import builders, clients, executions, instances, keys
+from mayfly.aws.records import Records
+from mayfly.contract.orders import Bake
+from mayfly.contract.vocabulary import BakeStage, Wait
 from mayfly.domain import tags
 from mayfly.domain.bake import builder_answer, pointer_until, user_data
-from mayfly.messages import Bake
+from mayfly.domain.records import Bake as BakeRecord
+from mayfly.domain.records import Builder, Entry, Waiting
 from mayfly.observability import logger
-from mayfly.settings import settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import puppet_access
 
 SCRIPTS = Path(__file__).parent
 
@@ -18,23 +22,32 @@ SCRIPTS = Path(__file__).parent
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The builder stops itself when it is done, and EC2's event ends the wait. One look right after the launch covers a
     repetition, and an event that was faster than the record."""
-    here, plan, token = settings(), Bake.model_validate(event["plan"]), event["token"]
+    settings, plan, token = load_settings(), Bake.model_validate(event["plan"]), event["token"]
     logger.append_keys(bake=plan.bake)
-    records = Records(here.table, "bake")
+    records = Records(settings.table, BakeRecord)
     records.change(
         plan.bake,
-        {"stage": "building", "waiting": {"for": "builder", "token": token}},
-        Entry(event["now"], context.function_name, "building", f"from {plan.builder.base_image}"),
+        Entry(event["now"], context.function_name, BakeStage.BUILDING, f"from {plan.builder.base_image}"),
+        stage=BakeStage.BUILDING,
+        waiting=Waiting(Wait.BUILDER, token),
     )
-    workload = clients.workload(plan.account, plan.region, here.workload_role, plan.bake, tags.BAKE)
-    labels = tags.of_builder(plan.bake, plan.family, here.controller, plan.builder.expires_at)
+    if key := plan.builder.kms_key_id:  # before the proof, which Auto Scaling launches
+        family = clients.workload(
+            plan.account, plan.region, settings.workload_role, plan.bake, (tags.IMAGE_FAMILY, plan.family)
+        )
+        keys.grant_auto_scaling(family, key, plan.account)
+    workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.bake, tags.BAKE)
+    labels = tags.of_builder(plan.bake, plan.family, settings.controller, plan.builder.expires_at)
     script = (SCRIPTS / "bake.sh").read_text()
-    instance = builders.launch(workload, plan.bake, plan.builder, user_data(script, values(plan)), labels)
-    until = pointer_until(event["now"], here.record_days)
-    Records(here.table, "builder").change(instance, {"bake": plan.bake, "forget_after": until})
-    records.change(plan.bake, {"builder": instance})
-    if reply := builder_answer(builders.look(workload, instance).state):
-        executions.settle(token, reply, {"builder": instance})
+    data = user_data(script, values(plan) | access(settings, plan))
+    instance = builders.launch(workload, plan.bake, plan.builder, data, labels)
+    until = pointer_until(event["now"], settings.record_days)
+    Records(settings.table, Builder).change(instance, bake=plan.bake, forget_after=until)
+    records.change(plan.bake, builder=instance)
+    # EC2 may not know yet what it has just launched: that is pending, and not lost.
+    seen = instances.describe(workload, instance)
+    if seen and (reply := builder_answer(seen.state)):
+        executions.complete_task(token, reply, {"builder": instance})
     return {"bake": plan.bake, "builder": instance}
 
 
@@ -55,3 +68,11 @@ def values(plan: Bake) -> dict[str, str]:
         "MAYFLY_CLEANUP": (SCRIPTS / "cleanup.sh").read_text(),
     }
     return {name: value for name, value in given.items() if value}
+
+
+def access(settings: Settings, plan: Bake) -> dict[str, str]:
+    """What it needs so that a Puppet server signs its certificate."""
+    if plan.builder.puppet.mode != "agent":
+        return {}
+    secret = puppet_access.secret(settings, plan.account, plan.bake)
+    return {"MAYFLY_PUPPET_SECRET": secret, "MAYFLY_CONTROLLER": settings.controller} if secret else {}

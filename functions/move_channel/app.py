@@ -3,60 +3,63 @@
 from datetime import datetime
 from typing import Any
 
-from mayfly.aws import catalogue, channels, copies
+from mayfly.aws import images
 from mayfly.aws.clients import controller
-from mayfly.aws.records import Entry
-from mayfly.domain.channel import Action, Channel, Pointed, moved, needed
-from mayfly.messages import Family
+from mayfly.contract.configuration import Family
+from mayfly.domain.channel import Channel, ChannelAction, Pointed, moved, needed
+from mayfly.domain.records import Entry
 from mayfly.observability import logger
-from mayfly.settings import Settings, settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import catalogue, channels
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Planning reads the channel's record, so nobody sees a move half done. What follows can be repeated at will: it
     says what the record says then, whoever moved it."""
-    here, plan, now = settings(), event["plan"], datetime.fromisoformat(event["now"])
+    settings, plan, now = load_settings(), event["plan"], datetime.fromisoformat(event["now"])
     logger.append_keys(family=plan["family"], channel=plan["channel"])
-    before = channels.read(here.table, plan["family"], plan["channel"])
+    before = channels.read(settings.table, plan["family"], plan["channel"])
     if before.version == plan["version"]:
-        after = moved(before, Action(plan["action"]), Pointed(plan["image"], event["regions"]), now)
+        after = moved(before, ChannelAction(plan["action"]), Pointed(plan["image"], event["regions"]), now)
     else:
         # Somebody was faster, or an earlier try of this: the write tells which.
         after = Channel(plan["family"], plan["channel"], plan["version"] + 1)
     what = f"{plan['action']} to {plan['image']}"
     entry = Entry(event["now"], plan["requested_by"], what, f"{plan['why']}: {plan['reason']}")
-    channel = channels.move(here.table, after, event["move"], entry)
-    family = catalogue.family(here.parameters, plan["family"])
+    channel = channels.move(settings.table, after, event["move"], entry)
+    family = catalogue.family(settings.parameters, plan["family"])
     for _ in range(3):
-        publish(here, family, channel)
-        newest = channels.read(here.table, plan["family"], plan["channel"])
+        publish(settings, family, channel)
+        newest = channels.read(settings.table, plan["family"], plan["channel"])
         if newest.version == channel.version:
             break
         channel = newest
-    protect(here, family, before, channel)
+    protect(settings, family, before, channel)
     return {"moved": True, "version": plan["version"] + 1, "reason": plan["reason"]}
 
 
-def publish(here: Settings, family: Family, channel: Channel) -> None:
+def publish(settings: Settings, family: Family, channel: Channel) -> None:
     """Puts the parameters that follow from the channel: in each Region of the family's account, and in the
     controller's own where that can launch the image."""
     regions = channel.current.regions if channel.current else {}
     for region in regions:
-        workload = copies.enter(here, family, channel.family, region, f"move-{channel.family}")
-        channels.put_parameter(workload.ssm, here.parameters, channel, region)
-    account, region, _ = here.controller.split("/", 2)
+        workload = images.enter(settings, family, channel.family, region, f"move-{channel.family}")
+        channels.put_parameter(workload.ssm, settings.parameters, channel, region)
+    account, region, _ = settings.controller.split("/", 2)
     if region in regions and account in (family.account, *family.share_accounts):
-        channels.put_parameter(controller("ssm"), here.parameters, channel, region)
+        channels.put_parameter(controller("ssm"), settings.parameters, channel, region)
 
 
-def protect(here: Settings, family: Family, before: Channel, after: Channel) -> None:
+def protect(settings: Settings, family: Family, before: Channel, after: Channel) -> None:
     """Protects what channels need of the family from deregistration, and not any longer what this one needed before."""
-    others = [each for each in channels.every(here.table) if each.family == after.family and each.name != after.name]
+    others = [
+        each for each in channels.every(settings.table) if each.family == after.family and each.name != after.name
+    ]
     wanted = needed([*others, after])
     by_region: dict[str, tuple[set[str], set[str]]] = {}
     for each in (pointed for channel in (*others, after, before) for pointed in (channel.current, *channel.previous)):
         for region, image in each.regions.items() if each else ():
             by_region.setdefault(region, (set(), set()))[0 if image in wanted else 1].add(image)
     for region, (keep, release) in by_region.items():
-        channels.protect(copies.enter(here, family, after.family, region, f"move-{after.family}"), keep, release)
+        channels.protect(images.enter(settings, family, after.family, region, f"move-{after.family}"), keep, release)

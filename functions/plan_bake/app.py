@@ -3,14 +3,20 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from mayfly.aws import bakes, builders, catalogue, clients
-from mayfly.aws.records import Entry, Records
+from mayfly.aws import clients
+from mayfly.aws.records import Records
+from mayfly.contract.configuration import Family, Puppet
+from mayfly.contract.orders import Bake, Builder
+from mayfly.contract.vocabulary import BakeStage, SuiteKind
 from mayfly.domain import tags
-from mayfly.domain.bake import AFTER_BUILDER, PROOF, PROOF_APPLICATION, SCRIPT_MARGIN, Candidate
-from mayfly.domain.moment import text
-from mayfly.messages import Bake, Builder, Family, Puppet
+from mayfly.domain.bake import AFTER_BUILDER, PROOF, SCRIPT_MARGIN, Candidate, recipe
+from mayfly.domain.identity import PROOF_APPLICATION
+from mayfly.domain.records import Bake as BakeRecord
+from mayfly.domain.records import Entry
+from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
-from mayfly.settings import Settings, settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import bakes, catalogue
 
 
 class Superseded(Exception):
@@ -20,45 +26,58 @@ class Superseded(Exception):
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What the platform team configured wrongly is refused here, before anything is launched."""
-    here, bake, name, now = settings(), event["bake"], event["family"], datetime.fromisoformat(event["now"])
+    settings, bake, name, now = load_settings(), event["bake"], event["family"], datetime.fromisoformat(event["now"])
     logger.append_keys(bake=bake)
-    family = catalogue.family(here.parameters, name)
-    place = catalogue.place(here, family.account, family.region)
+    family = catalogue.family(settings.parameters, name)
+    target = catalogue.target(settings, family.account, family.region)
     builder_until = now + timedelta(minutes=family.bake_minutes) + SCRIPT_MARGIN
     until = builder_until + AFTER_BUILDER + timedelta(minutes=family.prove_minutes)
-    records = Records(here.table, "bake")
-    if running := bakes.take_turn(here, bake, name, now, until):
-        reason = f"{running['bake']} runs until {running['bake_until']} at the latest; one bake follows it"
-        entry = Entry(text(now), context.function_name, "superseded", reason)
-        records.change(bake, {"stage": "superseded"}, entry, drop=("live",))
+    records = Records(settings.table, BakeRecord)
+    if running := bakes.take_turn(settings, bake, name, now, until):
+        reason = f"{running.bake} runs until {running.bake_until} at the latest; one bake follows it"
+        entry = Entry(utc_text(now), context.function_name, BakeStage.SUPERSEDED, reason)
+        records.change(bake, entry, stage=BakeStage.SUPERSEDED, drop=(BakeRecord.live,))
         raise Superseded(reason)
-    base = builders.find_base(clients.workload(*place, here.workload_role, bake, tags.BAKE), family.base)
-    builder = builder_of(here, bake, name, family, base, text(builder_until))
+    made_of = recipe(family.model_dump(mode="json"))
+    bakes.remember_recipe(settings, name, made_of, Entry(utc_text(now), context.function_name, "recipe", made_of))
+    workload = clients.workload(*target, settings.workload_role, bake, tags.BAKE)
+    base = bakes.find_base(workload, family.base, family.instance_type)
+    builder = builder_of(bake, family, base, puppet_of(settings, name, family), utc_text(builder_until))
     planned = Bake(
         bake=bake,
         family=name,
         account=family.account,
         region=family.region,
         builder=builder,
-        proof=proof(here, bake, family),
+        proof=proof(settings, bake, family),
     ).model_dump(mode="json")
-    facts: dict[str, Any] = {"stage": "planned", "base_image": base.id, "log": builder.log, "plan": planned}
-    facts["checks"] = [check.model_dump() for check in family.checks]
     code = builder.puppet.artifact or f"the server {builder.puppet.server}"
-    records.change(bake, facts, Entry(text(now), context.function_name, "planned", f"from {base.name}, with {code}"))
+    records.change(
+        bake,
+        Entry(utc_text(now), context.function_name, BakeStage.PLANNED, f"from {base.name}, with {code}"),
+        stage=BakeStage.PLANNED,
+        base_image=base.id,
+        log=builder.log,
+        plan=planned,
+        checks=[check.model_dump() for check in family.checks],
+    )
     return planned
 
 
-def builder_of(here: Settings, bake: str, name: str, family: Family, base: Candidate, until: str) -> Builder:
-    """What is launched. Pushed Puppet code takes the place of the configured one."""
-    pushed = bakes.code_of(here, name) if family.puppet.mode == "apply" else {}
+def puppet_of(settings: Settings, name: str, family: Family) -> Puppet:
+    """The Puppet code of a family: what was pushed takes the place of what is configured."""
+    pushed = bakes.code_of(settings, name) if family.puppet.mode == "apply" else {}
     # With the location goes its checksum: the configured one belongs to the configured code.
-    puppet = family.puppet.model_dump() | ({"sha256": None} | pushed if pushed else {})
+    return Puppet.model_validate(family.puppet.model_dump() | ({"sha256": None} | pushed if pushed else {}))
+
+
+def builder_of(bake: str, family: Family, base: Candidate, puppet: Puppet, until: str) -> Builder:
+    """The instance that is launched to build an image."""
     return Builder(
         base_image=base.id,
         root_device=base.root_device,
         kms_key_id=family.kms_key_ids.get(family.region),
-        puppet=Puppet.model_validate(puppet),
+        puppet=puppet,
         log=f"{family.logs}/{bake}.log",
         minutes=family.bake_minutes,
         expires_at=until,
@@ -66,7 +85,7 @@ def builder_of(here: Settings, bake: str, name: str, family: Family, base: Candi
     )
 
 
-def proof(here: Settings, bake: str, family: Family) -> dict[str, Any]:
+def proof(settings: Settings, bake: str, family: Family) -> dict[str, Any]:
     """The order of the environment that proves the image, all but the image. The checks are its tests."""
     return {
         "environment": f"{bake}-{PROOF}",
@@ -75,11 +94,10 @@ def proof(here: Settings, bake: str, family: Family) -> dict[str, Any]:
         "version": bake,
         "artifact": "none",
         "suite": PROOF,
-        "kind": "automated",
-        "blueprint": catalogue.pin(here.blueprints, family.blueprint).model_dump(),
-        "instance_count": 1,
+        "kind": SuiteKind.AUTOMATED,
         "lifetime_minutes": family.prove_minutes,
         "ceiling_minutes": family.prove_minutes,
         "warn_minutes_before": [],
+        **catalogue.building(settings.blueprints, family.blueprint, family.parameters, 1),
         **family.model_dump(include={"owner", "account", "region", "parameters"}),
     }

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from mayfly.aws import bakes
-from mayfly.messages import Bake
+from mayfly.contract.orders import Bake
 from mayfly.observability import logger
-from mayfly.settings import settings
+from mayfly.settings import load_settings
+from mayfly.workflows import bakes
 
 
 class RemovalRefused(Exception):
@@ -15,9 +15,9 @@ class RemovalRefused(Exception):
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Found by its tags and not by its record: one that was launched and not written down is found as well."""
-    here, plan = settings(), Bake.model_validate(event["plan"])
+    settings, plan = load_settings(), Bake.model_validate(event["plan"])
     logger.append_keys(bake=plan.bake)
-    done = bakes.clean_up(here, (plan.account, plan.region), plan.bake)
+    done = bakes.clean_up(settings, (plan.account, plan.region), plan.bake)
     if done["refused"]:
         raise RemovalRefused("; ".join(f"{one} is left: {why}" for one, why in done["refused"].items()))
     return {"bake": plan.bake, "removed": done["removed"]}

@@ -1,21 +1,26 @@
-"""Has every instance of a permanent environment replaced by an instance refresh, forward or back."""
+"""Replaces every instance of a permanent environment by an instance refresh, forward or back."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from mayfly.aws import clients, executions, refreshes, services
+from mayfly.aws import clients, executions, launch_templates, refreshes
 from mayfly.aws.clients import Workload
-from mayfly.aws.records import Entry, Records, forget_after
+from mayfly.aws.records import Records, forget_after
 from mayfly.aws.refreshes import Refresh
-from mayfly.aws.services import Seen
+from mayfly.contract.orders import Rollout
+from mayfly.contract.vocabulary import RolloutCause, RolloutStage, Wait
 from mayfly.domain import tags
-from mayfly.domain.rollout import Pace, odd, preferences, preferences_back, refresh_answer
-from mayfly.domain.stack import Answer
-from mayfly.messages import Rollout
+from mayfly.domain.records import Entry, Group, Waiting
+from mayfly.domain.records import Rollout as RolloutRecord
+from mayfly.domain.rollout import Pace, heed_abort, newest, odd, preferences, preferences_back, refresh_answer
+from mayfly.domain.stack import TaskResult
 from mayfly.observability import logger
-from mayfly.settings import Settings, settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import services
+from mayfly.workflows.services import Seen
 
-STAGES = {"replace": "replacing", "return instances": "rolling back"}
+STAGES = {Wait.REPLACE: RolloutStage.REPLACING, Wait.RETURN_INSTANCES: RolloutStage.ROLLING_BACK}
 
 
 class NothingToReplace(Exception):
@@ -25,37 +30,48 @@ class NothingToReplace(Exception):
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Auto Scaling's event ends the wait. Without one this runs again and looks: it asks for one refresh at most."""
-    here, plan, step, token = settings(), Rollout.model_validate(event["plan"]), event["step"], event["token"]
+    settings, plan, step, token = (
+        load_settings(),
+        Rollout.model_validate(event["plan"]),
+        Wait(event["step"]),
+        event["token"],
+    )
     logger.append_keys(rollout=plan.rollout)
-    records = Records(here.table, "rollout")
-    before = (records.get(plan.rollout) or {}).get("waiting") or {}
-    again = before.get("for") == step
+    records = Records(settings.table, RolloutRecord)
+    record = records.get(plan.rollout)
+    before = record.waiting if record and record.waiting and record.waiting.for_ == step else None
+    again = before is not None
     # The same token names the same wait for all the events of a refresh; only its latest one is told.
-    waiting = {"since": event["now"], **(before if again else {}), "for": step, "token": token}
+    waiting = replace(before or Waiting(step, token, event["now"]), token=token)
     entry = None if again else Entry(event["now"], context.function_name, STAGES[step], "")
-    records.change(plan.rollout, {"waiting": waiting, "stage": STAGES[step]}, entry)
-    workload = clients.workload(plan.account, plan.region, here.workload_role, plan.service, tags.SERVICE)
-    seen = group_of(here, workload, plan, event["now"])
-    since = datetime.fromisoformat(waiting["since"])
-    refresh = forward(workload, plan, seen, since) if step == "replace" else back(workload, plan, seen, since)
-    known = {"waiting": waiting | {"refresh": refresh.id if refresh else ""}}
-    records.change(plan.rollout, known | ({"template": aim(plan, seen)} if step == "replace" else {}))
+    record = records.change(plan.rollout, entry, waiting=waiting, stage=STAGES[step])
+    if record and step is Wait.REPLACE:
+        heed_abort(record)
+    workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.service, tags.SERVICE)
+    seen = group_of(settings, workload, plan, event["now"])
+    since = datetime.fromisoformat(waiting.since or event["now"])
+    target, left_out = aim(settings, workload, plan, seen) if step is Wait.REPLACE else (None, [])
+    refresh = forward(workload, plan, seen, target, since) if target else back(workload, plan, seen, since)
+    waiting = replace(waiting, refresh=refresh.id if refresh else "")
+    records.change(plan.rollout, waiting=waiting, template=target)
+    if left_out and not again:
+        records.note(plan.rollout, Entry(event["now"], context.function_name, "left out", "; ".join(left_out)))
     # Looked at once more now that its id is known: it may have ended faster.
     reply = refresh_answer(step, refresh.status, refresh.why) if refresh else None
-    if refresh is None and step == "return instances":
-        reply = Answer(None, "every instance is as it was")
+    if refresh is None and step is Wait.RETURN_INSTANCES:
+        reply = TaskResult(None, "every instance is as it was")
     if reply:
-        executions.settle(token, reply, {})
+        executions.complete_task(token, reply, {})
     return {"rollout": plan.rollout, "step": step, "refresh": refresh.id if refresh else ""}
 
 
-def group_of(here: Settings, workload: Workload, plan: Rollout, now: str) -> Seen:
+def group_of(settings: Settings, workload: Workload, plan: Rollout, now: str) -> Seen:
     """The service with its group, which points to it from now on: Auto Scaling's events name nothing else."""
-    seen = services.look(workload, plan.service, here.controller)
+    seen = services.describe_service(workload, plan.service, settings.controller)
     if seen is None or not seen.group:
         raise NothingToReplace(f"the stack of {plan.service} has no group of instances")
-    facts = {"service": plan.service, "forget_after": forget_after(now, here.record_days)}
-    Records(here.table, "group").change(seen.group, facts)
+    until = forget_after(now, settings.record_days)
+    Records(settings.table, Group).change(seen.group, service=plan.service, forget_after=until)
     return seen
 
 
@@ -64,9 +80,13 @@ def changes(plan: Rollout) -> bool:
     return plan.before != plan.after
 
 
-def aim(plan: Rollout, seen: Seen) -> str:
-    """The version of the launch template that instances are to be of: the one that the update has just made."""
-    return seen.latest if changes(plan) else plan.template_version
+def aim(settings: Settings, workload: Workload, plan: Rollout, seen: Seen) -> tuple[str, list[str]]:
+    """The version of the launch template that instances are to be of: the one that the update has just made, if it made
+    one. What somebody made by hand meanwhile is left out, and named."""
+    if not changes(plan):
+        return plan.template_version, []
+    makers = launch_templates.makers(workload, seen.template_id, plan.template_version)
+    return newest(plan.template_version, makers, settings.stack_role)
 
 
 def pace(plan: Rollout) -> Pace:
@@ -75,18 +95,19 @@ def pace(plan: Rollout) -> Pace:
     return Pace(plan.least_healthy_percent, plan.most_healthy_percent, plan.checkpoints, soak)
 
 
-def forward(workload: Workload, plan: Rollout, seen: Seen, since: datetime) -> Refresh | None:
+def forward(workload: Workload, plan: Rollout, seen: Seen, target: str, since: datetime) -> Refresh | None:
     """The refresh that brings what is new."""
     # Who asks for it in the middle of an incident is not to be stopped by the alarms that tell of it.
-    asked = plan.cause in ("request", "step back")
+    asked = plan.cause in (RolloutCause.REQUEST, RolloutCause.STEP_BACK)
     alarms = [name for name in seen.alarms if not (asked and name in seen.firing)]
     wanted = preferences(plan.cause, pace(plan), changes(plan), alarms)
-    return refreshes.forward(workload, seen.group, (seen.template_id, aim(plan, seen)), wanted, since)
+    aimed = refreshes.Target(seen.group, seen.template_id, target, since)
+    return refreshes.forward(workload, aimed, wanted)
 
 
 def back(workload: Workload, plan: Rollout, seen: Seen, since: datetime) -> Refresh | None:
     """The refresh that brings back what was there before."""
     template = plan.template_version
     needed = bool(odd(seen.members, template, seen.group_template))
-    wanted = preferences_back(pace(plan))
-    return refreshes.back(workload, seen.group, (seen.template_id, template), wanted, since, needed)
+    target = refreshes.Target(seen.group, seen.template_id, template, since)
+    return refreshes.back(workload, target, preferences_back(pace(plan)), needed)

@@ -2,93 +2,101 @@
 
 from typing import Any
 
-from mayfly.aws import clients, executions, refreshes, services
-from mayfly.aws.letters import door
-from mayfly.aws.records import Conflict, Entry, Records
+from mayfly.aws import clients, executions, refreshes
+from mayfly.aws.dead_letters import message_handler
+from mayfly.aws.records import Conflict, Records, attr
+from mayfly.contract.aws_events import RefreshStatus, StackStatus
+from mayfly.contract.reader import Received, receive
+from mayfly.contract.requests import RolloutAbortRequested
+from mayfly.contract.vocabulary import AwsEvent, Event
 from mayfly.domain import tags
 from mayfly.domain.identity import environment_of
-from mayfly.domain.moment import text
-from mayfly.domain.rollout import CHECKPOINT, ENDS, reached, refresh_answer, request, stack_answer
-from mayfly.messages import Received, RefreshStatus, StackStatus, receive
+from mayfly.domain.records import Entry, Group, Rollout, Service, plain
+from mayfly.domain.rollout import ENDS, reached, refresh_answer, request, stack_answer
+from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
-from mayfly.settings import Settings, settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import causes, rollout_requests
 
 NOBODY = "nobody waits for this"
 
 
 class ReachedMeanwhile(Exception):
-    """Another event changed the checkpoints in the same moment. Repeating it writes down this one too."""
+    """Another event changed the checkpoints at the same time. Repeating it writes down this one too."""
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-@door
+@message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An event that nobody waits for, of another update or refresh, or a second time, changes nothing."""
-    here, what = settings(), event.get("detail-type")
-    if what == "CloudFormation Stack Status Change":
-        return of_stack(here, receive(StackStatus, event).message)
+    settings, what = load_settings(), event.get("detail-type")
+    if what == AwsEvent.STACK_STATUS:
+        return of_stack(settings, receive(StackStatus, event).message)
+    if what == Event.ROLLOUT_ABORT_REQUESTED:
+        asked = receive(RolloutAbortRequested, event)
+        return rollout_requests.abort(settings, asked.message, asked.at)
     received = receive(RefreshStatus, event)
-    return of_refresh(here, str(what), received)
+    return of_refresh(settings, str(what), received)
 
 
-def waiting_for(here: Settings, service: str | None) -> dict[str, Any]:
-    """The record of the rollout that has a service's turn, {} where there is none."""
-    known = Records(here.table, "service").get(service) if service else None
-    rollout = (known or {}).get("rollout")
-    return (Records(here.table, "rollout").get(rollout) or {}) if rollout else {}
+def waiting_for(settings: Settings, service: str | None) -> Rollout | None:
+    """The record of the rollout that has a service's turn, None where there is none."""
+    known = Records(settings.table, Service).get(service) if service else None
+    return Records(settings.table, Rollout).get(known.rollout) if known and known.rollout else None
 
 
-def of_stack(here: Settings, said: StackStatus) -> dict[str, Any]:
+def of_stack(settings: Settings, said: StackStatus) -> dict[str, Any]:
     """A stack was made or updated, or could not be."""
-    record = waiting_for(here, environment_of(said.stack_id))
-    waiting = record.get("waiting") or {}
-    mine = waiting and said.request == request(record["id"], waiting["for"])
+    record = waiting_for(settings, environment_of(said.stack_id))
+    waiting = record.waiting if record else None
+    mine = record and waiting and said.request == request(record.id, waiting.for_)
     reply = stack_answer(said.details.status, said.details.reason) if mine else None
-    if reply is None:
+    if record is None or waiting is None or reply is None:
         return {"stack": said.stack_id, "resumed": False, "reason": NOBODY}
     if reply.error:
-        reply = services.explained(enter(here, record), said.stack_id, reply) or reply
-    resumed = executions.settle(waiting["token"], reply, {})
-    return {"rollout": record["id"], "resumed": resumed, "reason": reply.reason}
+        reply = causes.explained(enter(settings, record), said.stack_id, reply) or reply
+    resumed = executions.complete_task(waiting.token, reply, {})
+    return {"rollout": record.id, "resumed": resumed, "reason": reply.reason}
 
 
-def of_refresh(here: Settings, what: str, received: Received[RefreshStatus]) -> dict[str, Any]:
+def of_refresh(settings: Settings, what: str, received: Received[RefreshStatus]) -> dict[str, Any]:
     """A refresh reached a checkpoint, or ended."""
     said = received.message
-    record = waiting_for(here, (Records(here.table, "group").get(said.group) or {}).get("service"))
-    waiting = record.get("waiting") or {}
-    if waiting.get("refresh") != said.refresh:
+    group = Records(settings.table, Group).get(said.group)
+    record = waiting_for(settings, group.service if group else None)
+    waiting = record.waiting if record else None
+    if record is None or waiting is None or waiting.refresh != said.refresh:
         return {"group": said.group, "resumed": False, "reason": NOBODY}
-    if what == CHECKPOINT:
-        return note(here, record, said.percent, text(received.at))
-    status = ENDS[what]
-    reply = refresh_answer(waiting["for"], status)
+    if what == AwsEvent.REFRESH_CHECKPOINT:
+        return note(settings, record, said.percent, utc_text(received.at))
+    status = ENDS[AwsEvent(what)]
+    reply = refresh_answer(waiting.for_, status)
     if reply and reply.error:
         # The event says that it failed; why, only Auto Scaling's description does.
-        found = refreshes.latest(enter(here, record), said.group)
-        reply = refresh_answer(waiting["for"], status, found.why if found else "")
+        found = refreshes.latest(enter(settings, record), said.group)
+        reply = refresh_answer(waiting.for_, status, found.why if found else "")
     if reply is None:
-        return {"rollout": record["id"], "resumed": False, "reason": f"{status} ends no wait"}
-    resumed = executions.settle(waiting["token"], reply, {})
-    return {"rollout": record["id"], "resumed": resumed, "reason": reply.reason}
+        return {"rollout": record.id, "resumed": False, "reason": f"{status} ends no wait"}
+    resumed = executions.complete_task(waiting.token, reply, {})
+    return {"rollout": record.id, "resumed": resumed, "reason": reply.reason}
 
 
-def note(here: Settings, record: dict[str, Any], percent: int, at: str) -> dict[str, Any]:
+def note(settings: Settings, record: Rollout, percent: int, at: str) -> dict[str, Any]:
     """Writes down that a checkpoint was reached. The alarms are watched by Auto Scaling itself."""
-    seen = record["checkpoints"]
-    facts = {"checkpoints": reached(seen, percent, at), "percent": max(percent, record.get("percent", 0))}
+    seen = record.checkpoints
+    now_reached = reached(seen, percent, at)
     entry = Entry(at, "resume", "checkpoint", f"{percent} % of the instances are replaced")
-    if facts["checkpoints"] != seen:
+    if now_reached != seen:
+        facts: dict[str, Any] = {"checkpoints": now_reached, "percent": max(percent, record.percent)}
         try:
-            Records(here.table, "rollout").change(
-                record["id"], facts, entry, only_if="checkpoints = :seen", bound={":seen": seen}
-            )
+            as_seen = attr(Rollout.checkpoints).eq(plain(seen))
+            Records(settings.table, Rollout).change(record.id, entry, only_if=as_seen, **facts)
         except Conflict:
-            raise ReachedMeanwhile(record["id"]) from None
-    return {"rollout": record["id"], "resumed": False, "reason": entry.why}
+            raise ReachedMeanwhile(record.id) from None
+    return {"rollout": record.id, "resumed": False, "reason": entry.why}
 
 
-def enter(here: Settings, record: dict[str, Any]) -> clients.Workload:
+def enter(settings: Settings, record: Rollout) -> clients.Workload:
     """The service's account, to look."""
-    return clients.workload(record["account"], record["region"], here.workload_role, record["service"], tags.SERVICE)
+    return clients.workload(record.account, record.region, settings.workload_role, record.service, tags.SERVICE)

@@ -4,31 +4,33 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from mayfly.aws import inventory, retiring, switch
+from mayfly.aws import kill_switch
 from mayfly.aws.events import announce
 from mayfly.aws.reports import keep
+from mayfly.contract.announcements import ImageRestored, ImageRetired
+from mayfly.contract.configuration import Family
 from mayfly.domain import retirement
-from mayfly.domain.retirement import Decision, Step
-from mayfly.messages import Family
+from mayfly.domain.retirement import RetirementDecision, Step
 from mayfly.observability import logger, metrics
-from mayfly.settings import Settings, settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import inventory, retiring
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A dry run and a real one take the same way and give the same report; only the last step is left out."""
-    here, now, dry = settings(), datetime.fromisoformat(event["now"]), bool(event.get("dry_run", False))
-    families, wrong = inventory.families(here)
-    seen = inventory.take(here, families, now)
-    decisions, asking = seen.decide(now, here.most_retired)
-    steps, later = retirement.limit(retirement.steps(decisions), here.most_retired)
+    settings, now, dry = load_settings(), datetime.fromisoformat(event["now"]), bool(event.get("dry_run", False))
+    families, wrong = inventory.families(settings)
+    seen = inventory.take(settings, families, now)
+    decisions, asking = seen.decide(now, settings.most_retired)
+    steps, later = retirement.limit(retirement.steps(decisions), settings.most_retired)
     back = [each for each in decisions if each.step is Step.RESTORE]
-    said = switch.read(here.parameters)
+    said = kill_switch.read(settings.parameters)
     report = {
         "at": event["now"],
         "counts": retirement.counts(decisions),
-        "halted": f"the kill switch is on: {said}" if said != switch.OFF else "",
+        "halted": f"the kill switch is on: {said}" if said != kill_switch.OFF else "",
         "restored": [shown(each) for each in back],
         "steps": [shown(each) for each in steps],
         "later": [shown(each) for each in later],
@@ -36,31 +38,31 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "left_alone": [*wrong, *seen.unseen],
     }
     kept = [shown(each) for each in decisions if each.step is Step.KEEP]
-    report["key"] = keep(here.reports, now, context.aws_request_id, report | {"kept": kept}, "retirements")
+    report["key"] = keep(settings.reports, now, context.aws_request_id, report | {"kept": kept}, "retirements")
     if dry:
         return report | {"dry_run": True, "failed": []}
     taken = [*back, *([] if report["halted"] else steps)]
-    failed = act(here, families, taken, now, context.function_name)
-    inventory.ask(here, families, asking)
+    failed = act(settings, families, taken, now, context.function_name)
+    inventory.ask(settings, families, asking)
     metrics.add_metric(name="RetirementStepsFailed", unit="Count", value=len(failed))
     return report | {"dry_run": False, "failed": failed}
 
 
 def act(
-    here: Settings, families: Mapping[str, Family], taken: Iterable[Decision], now: datetime, who: str
+    settings: Settings, families: Mapping[str, Family], taken: Iterable[RetirementDecision], now: datetime, who: str
 ) -> list[dict[str, str]]:
     """Takes the steps, and announces each. Returns those that failed, which stop none of the others."""
     failed = []
     for each in taken:
-        if error := retiring.attempt(here, families[each.family], each, now, who):
+        if error := retiring.attempt(settings, families[each.family], each, now, who):
             failed.append(shown(each) | {"error": error})
             continue
-        what = "Image Restored" if each.step is Step.RESTORE else "Image Retired"
-        announce(here.bus, what, shown(each) | {"stage": retiring.DONE[each.step]})
+        said = ImageRestored if each.step is Step.RESTORE else ImageRetired
+        announce(settings.facts, said.model_validate(shown(each) | {"stage": retiring.DONE[each.step]}))
     return failed
 
 
-def shown(decision: Decision) -> dict[str, str]:
+def shown(decision: RetirementDecision) -> dict[str, str]:
     """A decision for people."""
     return {
         "family": decision.family,

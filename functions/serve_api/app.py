@@ -15,7 +15,7 @@ from aws_lambda_powertools.event_handler.exceptions import ServiceError
 
 from mayfly import __version__
 from mayfly.observability import logger
-from mayfly.settings import sign_in
+from mayfly.settings import load_sign_in
 
 SCOPES = "openid email profile"
 
@@ -32,6 +32,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         if needs_token:
             app.context.update(caller=asking.admit(event), now=asking.asked_at(event))
+            asking.check_depth(event)
         answer = app.resolve(event, context)
     except ServiceError as refusal:
         answer = refusals.plain(refusal.status_code, str(refusal.msg))
@@ -41,7 +42,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def security() -> dict[str, str]:
     """Headers that keep a browser from doing with an answer what it is not meant for."""
-    issuer = sign_in().sign_in or "/".join(sign_in().issuer.split("/")[:3])
+    issuer = load_sign_in().sign_in or "/".join(load_sign_in().issuer.split("/")[:3])
     policy = {
         "default-src": "'self'",
         "connect-src": f"'self' {issuer}",
@@ -71,10 +72,10 @@ def console() -> Response[bytes]:
 @app.get("/config.json", include_in_schema=False, enable_validation=False)
 def config() -> Response[str]:
     """What the console has to know before anybody signs in."""
-    here = sign_in()
-    said = here.model_dump(include={"issuer", "client_id", "sign_in"}) | {"scopes": SCOPES, "version": __version__}
+    settings = load_sign_in()
+    said = settings.model_dump(include={"issuer", "client_id", "sign_in"}) | {"scopes": SCOPES, "version": __version__}
     # Cognito's access tokens name groups and client; what another issuer's are for, is its own business.
-    said["token"] = "access_token" if here.sign_in else "id_token"
+    said["token"] = "access_token" if settings.sign_in else "id_token"
     return Response(200, content_types.APPLICATION_JSON, json.dumps(said), {"Cache-Control": "no-cache"})
 
 

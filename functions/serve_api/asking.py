@@ -3,17 +3,32 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from aws_lambda_powertools.event_handler.api_gateway import Router
-from aws_lambda_powertools.event_handler.exceptions import ForbiddenError, UnauthorizedError
+from aws_lambda_powertools.event_handler.exceptions import BadRequestError, ForbiddenError, UnauthorizedError
 
+from mayfly.contract.configuration import Application
 from mayfly.domain import access
-from mayfly.domain.access import Action, Caller
+from mayfly.domain.access import ApiAction, Caller
 from mayfly.observability import logger
-from mayfly.settings import sign_in
+from mayfly.settings import load_settings, load_sign_in
+from mayfly.workflows import catalogue
+
+_BEARER = re.compile(r"Bearer +[A-Za-z0-9_-]+\.(?P<payload>[A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+", re.IGNORECASE)
+"""Exactly one token: which of several the gateway has looked at, nobody says."""
+_MATTER = (
+    *("iss", "sub", "aud", "client_id", "exp", "iat", "nbf", "token_use"),
+    *("email", "email_verified", "username", "cognito:username"),
+)
+"""Claims by which anything is decided or written down."""
+_TEXTS, _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"'), re.compile(r"[\[\]{}]")
+_DEEPEST = 20
+_LIST = re.compile(r"[\[\]\"',]")
 
 
 def admit(event: Mapping[str, Any]) -> Caller:
@@ -22,14 +37,25 @@ def admit(event: Mapping[str, Any]) -> Caller:
     Raises:
         UnauthorizedError: no token that the gateway has verified. ForbiddenError: says which group is missing.
     """
-    caller = access.caller(claims_of(event), sign_in().groups_claim)
+    claims, claim = claims_of(event), load_sign_in().groups_claim
+    # Most groups are Mayfly's own, and say by themselves what they mean.
+    foreign = not all(map(access.is_ours, access.groups_of(claims, claim)))
+    minute = event["requestContext"]["timeEpoch"] // 60_000
+    caller = access.caller(claims, claim, teams(minute) if foreign else {})
     http = event["requestContext"]["http"]
     logger.append_keys(who=caller.who)
     permit(caller, access.action_of(http["method"], event["rawPath"]))
     return caller
 
 
-def permit(caller: Caller, action: Action, application: str | None = None) -> None:
+@lru_cache(maxsize=1)
+def teams(minute: int) -> dict[str, tuple[str, ...]]:
+    """Of each application, the groups whose members are its developers; looked up once a minute."""
+    found = catalogue.applications(load_settings().parameters)
+    return {name: one.developers for name, one in found if isinstance(one, Application)}
+
+
+def permit(caller: Caller, action: ApiAction, application: str | None = None) -> None:
     """Lets pass who may.
 
     Raises:
@@ -51,16 +77,43 @@ def claims_of(event: Mapping[str, Any]) -> dict[str, Any]:
         UnauthorizedError: there is no verified token. Whatever route of the gateway led here, nobody gets in without.
     """
     verified = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims", {})
-    words = event.get("headers", {}).get("authorization", "").split()
+    token = _BEARER.fullmatch(event.get("headers", {}).get("authorization", ""))
     try:
-        payload = words[-1].split(".")[1]
+        payload = token["payload"] if token else ""
         claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        same = all(str(claims[name]) == verified[name] for name in ("iss", "sub"))
-    except (IndexError, KeyError, ValueError, TypeError, binascii.Error):
+        names = {*_MATTER, load_sign_in().groups_claim} & claims.keys()
+        same = all(name in verified and _is(claims[name], verified[name]) for name in names)
+    except (AttributeError, ValueError, TypeError, RecursionError, binascii.Error):
         same = False
-    if not same:
+    if not same or not {"iss", "sub"} <= claims.keys():
         raise UnauthorizedError("no valid token: sign in, and send it as `Authorization: Bearer <token>`")
     return claims
+
+
+def _is(said: object, shown: object) -> bool:
+    """Whether a claim is what the gateway shows of it: text as it is, lists in brackets, all else as JSON writes it."""
+    if isinstance(said, str):
+        return said == shown
+    if isinstance(said, list):
+        return _LIST.sub(" ", str(shown)).split() == " ".join(_LIST.sub(" ", str(one)) for one in said).split()
+    return str(shown).lower() == str(said).lower()
+
+
+def check_depth(event: Mapping[str, Any]) -> None:
+    """Lets pass what can be read: a parser goes as deep as what it reads.
+
+    Raises:
+        BadRequestError: the body is nested deeper than anything that can be asked for.
+    """
+    depth = deepest = 0
+    body = event.get("body") or ""
+    if event.get("isBase64Encoded"):
+        body = base64.b64decode(body).decode(errors="replace")
+    for bracket in _BRACKETS.findall(_TEXTS.sub("", body)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > _DEEPEST:
+        raise BadRequestError(f"body: expected JSON that is nested {_DEEPEST} deep at most, but it is {deepest}")
 
 
 def asked_at(event: Mapping[str, Any]) -> datetime:

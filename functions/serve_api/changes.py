@@ -7,11 +7,12 @@ from asking import caller_of, permit
 from aws_lambda_powertools.event_handler.api_gateway import Router
 from aws_lambda_powertools.event_handler.exceptions import ServiceError
 from aws_lambda_powertools.event_handler.openapi.params import Path
-from reads import records, the
+from reads import reading, the
 from shapes import (
     Accepted,
     AcceptedRelease,
     BakeWish,
+    DeadLetterWish,
     Extension,
     Promotion,
     Push,
@@ -20,42 +21,46 @@ from shapes import (
     RolloutWish,
     SweepWish,
     Switch,
+    Termination,
     Why,
 )
 
-from mayfly.aws.events import announce
-from mayfly.domain.access import Action
-from mayfly.domain.identity import release_id
-from mayfly.messages import (
-    ChannelName,
+from mayfly.aws import events
+from mayfly.contract.fields import ChannelName, FamilyName, Identity, Request
+from mayfly.contract.requests import (
     CodeVersionPushed,
+    DeadLettersDiscardRequested,
+    DeadLettersRedriveRequested,
     EnvironmentExtensionRequested,
     EnvironmentTerminationRequested,
-    FamilyName,
-    Identity,
     ImageBakeRequested,
     ImagePromotionRequested,
     ImageRollbackRequested,
     KillSwitchSet,
-    Message,
+    RolloutAbortRequested,
     RolloutApproved,
     RolloutRequested,
     SweepRequested,
     TestFinished,
 )
+from mayfly.contract.vocabulary import Source
+from mayfly.domain.access import ApiAction
+from mayfly.domain.ending import refusal_of
+from mayfly.domain.identity import release_id
+from mayfly.domain.records import Environment, Release, Rollout, Service
 from mayfly.observability import logger
-from mayfly.settings import settings
+from mayfly.settings import load_settings
 
 router = Router()
 
-SOURCE = "mayfly.api"
 
-
-def ask(what: str, message: Message, watch: str) -> Accepted:
+def ask(message: Request, watch: str) -> Accepted:
     """Puts a message on the bus as everybody else does."""
-    detail = message.model_dump(mode="json", exclude_none=True)
-    event = announce(settings().bus, what, detail, SOURCE)
-    logger.info("asked for", extra={"what": what, "detail": detail, "event": event})
+    event = events.ask(load_settings().bus, message, Source.API)
+    logger.info(
+        "asked for",
+        extra={"what": message.event, "detail": message.model_dump(mode="json", exclude_none=True), "event": event},
+    )
     return {"accepted": True, "event": event, "watch": watch}
 
 
@@ -65,7 +70,7 @@ def of_own_application(environment: str) -> None:
     Raises:
         NotFoundError: there is none. ForbiddenError: it is another application's.
     """
-    permit(caller_of(router), Action.CHANGE, str(the("environment", environment).get("application")))
+    permit(caller_of(router), ApiAction.CHANGE, the(Environment, environment).application)
 
 
 def who() -> str:
@@ -76,16 +81,16 @@ def who() -> str:
 @router.post("/api/releases", status_code=202, summary="Deploy: build and test a version")
 def push(asked: Push) -> AcceptedRelease:
     """An environment is built for each suite of the application's test plan."""
-    permit(caller_of(router), Action.CHANGE, asked.application)
+    permit(caller_of(router), ApiAction.CHANGE, asked.application)
     release = release_id(asked.application, asked.version, asked.attempt)
-    if records("release").get(release):
+    if reading().records(Release).get(release):
         raise ServiceError(
             409,
             f"attempt: {asked.application} {asked.version} is released already as attempt {asked.attempt} ({release}); "
             f"to run it again, send attempt {asked.attempt + 1}",
         )
     message = CodeVersionPushed(**asked.model_dump(), pushed_by=who())
-    return {**ask("Code Version Pushed", message, f"/api/releases/{release}"), "release": release}
+    return {**ask(message, f"/api/releases/{release}"), "release": release}
 
 
 @router.post("/api/environments/<id>/extension", status_code=202, summary="Keep an environment for longer")
@@ -93,29 +98,31 @@ def extend(id: Annotated[Identity, Path()], asked: Extension) -> Accepted:  # no
     """Moves its deadline, up to its ceiling."""
     of_own_application(id)
     message = EnvironmentExtensionRequested(environment=id, **asked.model_dump(), requested_by=who())
-    return ask("Environment Extension Requested", message, f"/api/environments/{id}")
+    return ask(message, f"/api/environments/{id}")
 
 
 @router.post("/api/environments/<id>/termination", status_code=202, summary="End an environment now")
-def terminate(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
-    """Whatever it waits for."""
+def terminate(id: Annotated[Identity, Path()], asked: Termination) -> Accepted:  # noqa: A002
+    """Whatever it waits for; or once more, where its teardown was handed over to a person."""
     of_own_application(id)
-    message = EnvironmentTerminationRequested(environment=id, why=asked.why, requested_by=who())
-    return ask("Environment Termination Requested", message, f"/api/environments/{id}")
+    message = EnvironmentTerminationRequested(environment=id, **asked.model_dump(), requested_by=who())
+    return ask(message, f"/api/environments/{id}")
 
 
 @router.post("/api/environments/<id>/result", status_code=202, summary="A suite's verdict")
 def finish(id: Annotated[Identity, Path()], asked: Result) -> Accepted:  # noqa: A002
     """Ends the environment: its tests are over."""
     of_own_application(id)
+    if refusal := refusal_of(the(Environment, id), asked.outcome, asked.token, by_person=True):
+        raise ServiceError(409, refusal)
     message = TestFinished(environment=id, **asked.model_dump(), finished_by=who())
-    return ask("Test Finished", message, f"/api/environments/{id}")
+    return ask(message, f"/api/environments/{id}")
 
 
 @router.post("/api/bakes", status_code=202, summary="Bake an image")
 def bake(asked: BakeWish) -> Accepted:
     """A new image of a family, now."""
-    return ask("Image Bake Requested", ImageBakeRequested(**asked.model_dump(), requested_by=who()), "/api/images")
+    return ask(ImageBakeRequested(**asked.model_dump(), requested_by=who()), "/api/images")
 
 
 @router.post("/api/channels/<family>/<channel>/promotion", status_code=202, summary="Point a channel to an image")
@@ -123,9 +130,9 @@ def promote(
     family: Annotated[FamilyName, Path()], channel: Annotated[ChannelName, Path()], asked: Promotion
 ) -> Accepted:
     """In all Regions at once."""
-    place = {"family": family, "channel": channel}
-    message = ImagePromotionRequested(**place, **asked.model_dump(), requested_by=who())
-    return ask("Image Promotion Requested", message, "/api/images")
+    target = {"family": family, "channel": channel}
+    message = ImagePromotionRequested(**target, **asked.model_dump(), requested_by=who())
+    return ask(message, "/api/images")
 
 
 @router.post(
@@ -135,34 +142,54 @@ def roll_back(
     family: Annotated[FamilyName, Path()], channel: Annotated[ChannelName, Path()], asked: Rollback
 ) -> Accepted:
     """Name the image to get away from: the same request a second time then goes no further back."""
-    place = {"family": family, "channel": channel}
-    message = ImageRollbackRequested(**place, **asked.model_dump(), requested_by=who())
-    return ask("Image Rollback Requested", message, "/api/images")
+    target = {"family": family, "channel": channel}
+    message = ImageRollbackRequested(**target, **asked.model_dump(), requested_by=who())
+    return ask(message, "/api/images")
 
 
 @router.post("/api/rollouts/<id>/approval", status_code=202, summary="Let a rollout begin")
 def approve(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
     """One that waits for a person."""
-    the("rollout", id)
+    the(Rollout, id)
     message = RolloutApproved(rollout=id, why=asked.why, approved_by=who())
-    return ask("Rollout Approved", message, f"/api/rollouts/{id}")
+    return ask(message, f"/api/rollouts/{id}")
+
+
+@router.post("/api/rollouts/<id>/abort", status_code=202, summary="Stop a rollout that runs")
+def abort(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
+    """It goes back at once, from whatever checkpoint it is at, to exactly what was there before."""
+    the(Rollout, id)
+    message = RolloutAbortRequested(rollout=id, why=asked.why, requested_by=who())
+    return ask(message, f"/api/rollouts/{id}")
 
 
 @router.post("/api/services/<id>/rollout", status_code=202, summary="Roll a permanent environment out, or step it back")
 def roll_out(id: Annotated[Identity, Path()], asked: RolloutWish) -> Accepted:  # noqa: A002
     """Now: it waits for no approval and no window, only for the kill switch."""
-    the("service", id)
+    the(Service, id)
     message = RolloutRequested(service=id, **asked.model_dump(), requested_by=who())
-    return ask("Rollout Requested", message, "/api/services")
+    return ask(message, "/api/services")
 
 
 @router.post("/api/sweeps", status_code=202, summary="Sweep now")
 def sweep(asked: SweepWish) -> Accepted:
     """As a dry run, or letting through what the caps of an earlier one stopped."""
-    return ask("Sweep Requested", SweepRequested(**asked.model_dump(), requested_by=who()), "/api/sweeps")
+    return ask(SweepRequested(**asked.model_dump(), requested_by=who()), "/api/sweeps")
+
+
+@router.post("/api/dead-letters/redrive", status_code=202, summary="Redrive dead letters")
+def redrive(asked: DeadLetterWish) -> Accepted:
+    """Each is handed once more to its function. What was followed meanwhile changes nothing."""
+    return ask(DeadLettersRedriveRequested(**asked.model_dump(), requested_by=who()), "/api/dead-letters")
+
+
+@router.post("/api/dead-letters/discard", status_code=202, summary="Discard dead letters")
+def discard(asked: DeadLetterWish) -> Accepted:
+    """Nobody follows them any more."""
+    return ask(DeadLettersDiscardRequested(**asked.model_dump(), requested_by=who()), "/api/dead-letters")
 
 
 @router.put("/api/kill-switch", status_code=202, summary="Turn the kill switch")
 def turn(asked: Switch) -> Accepted:
     """While it is on, nothing is destroyed."""
-    return ask("Kill Switch Set", KillSwitchSet(**asked.model_dump(), set_by=who()), "/api/kill-switch")
+    return ask(KillSwitchSet(**asked.model_dump(), set_by=who()), "/api/kill-switch")

@@ -61,7 +61,7 @@ def joined(entry: str) -> str:
     """A module and all that it imports as one, each in a scope of its own and after those that it needs.
 
     It knows what the console's modules are made of: imports by name, and declarations that are exported. Any other form
-    stays as it is, in a place where no browser takes it.
+    becomes a syntax error.
     """
     scopes: dict[str, str] = {}
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import BeforeValidator, Field, StrictBool
 
-from mayfly.messages import (
+from mayfly.contract.fields import (
     ApplicationName,
     Attempt,
     FamilyName,
@@ -13,11 +13,14 @@ from mayfly.messages import (
     Line,
     Message,
     Minutes,
+    ReportToken,
     Terminations,
     Version,
 )
+from mayfly.contract.requests import DeadLetterChoice
+from mayfly.contract.vocabulary import TestResult, Tone
 
-Days = Annotated[int, Field(ge=0, le=31)]
+Days = Annotated[int, Field(ge=0, le=366)]
 """How many days to look back."""
 
 
@@ -39,6 +42,12 @@ class Why(Message):
     why: Line
 
 
+class Termination(Why):
+    """Whether to begin anew with an environment whose ending was handed over to a person."""
+
+    again: StrictBool = False
+
+
 class Push(Message):
     """A version to build environments for. Who pushes it, the token says."""
 
@@ -58,9 +67,11 @@ class Extension(Why):
 class Result(Message):
     """A person's verdict over a suite."""
 
-    outcome: Literal["passed", "failed"]
+    outcome: TestResult
     reason: Line | None = None
     report: Line | None = None
+    token: ReportToken | None = None
+    """The environment's, as Environment Ready announced it: without it, no automated suite passes."""
 
 
 class BakeWish(Why):
@@ -92,6 +103,10 @@ class SweepWish(Why):
 
     dry_run: StrictBool
     at_most: Annotated[Terminations, Number] = 0
+
+
+class DeadLetterWish(DeadLetterChoice, Why):
+    """Which dead letters."""
 
 
 class Switch(Why):
@@ -155,6 +170,7 @@ class Ending(TypedDict):
 
     by: str
     outcome: str
+    tone: Tone
     reason: str
 
 
@@ -171,6 +187,9 @@ class Environment(TypedDict):
     account: str
     region: str
     stage: str
+    tone: Tone
+    ready: bool
+    over: bool
     planned_at: str
     deadline: str
     ceiling: str
@@ -183,6 +202,7 @@ class Environment(TypedDict):
     instance_type: NotRequired[str]
     usd: float | None
     usd_per_hour: float
+    hourly_rate: NotRequired[float]
 
 
 class Environments(TypedDict):
@@ -199,13 +219,26 @@ class Links(TypedDict):
     execution: str
 
 
+class Tests(TypedDict):
+    """What a report of tests says."""
+
+    tests: int
+    failures: int
+    skipped: int
+    failed: list[str]
+
+
 class WholeEnvironment(Environment):
     """An environment with all that is known of it."""
 
     history: list[Entry]
     outputs: dict[str, str]
     report: str | None
+    log: str | None
+    tests: Tests | None
     kept: list[str]
+    handed_over: str
+    """Why its teardown was given up, and what a person has to see to; "" where it was not."""
     links: Links
 
 
@@ -215,6 +248,7 @@ class SuiteOutcome(TypedDict):
     suite: str
     environment: str
     outcome: NotRequired[str]
+    tone: NotRequired[Tone]
 
 
 class Verdict(TypedDict):
@@ -236,6 +270,7 @@ class Release(TypedDict):
     pushed_by: NotRequired[str]
     pushed_at: str
     stage: str
+    tone: Tone
     image: NotRequired[str]
     suites: list[SuiteOutcome]
     verdict: NotRequired[Verdict]
@@ -323,6 +358,8 @@ class Image(TypedDict):
 
     image: str
     stage: str
+    tone: Tone
+    promotable: bool
     created_at: str
     region: str
     bake: NotRequired[str]
@@ -335,7 +372,10 @@ class Bake(TypedDict):
     """A bake."""
 
     id: str
+    family: str
     stage: str
+    tone: Tone
+    over: bool
     why: str
     requested_by: str
     at: str
@@ -353,11 +393,40 @@ class Family(TypedDict):
     problem: NotRequired[str]
 
 
+class Failures(TypedDict):
+    """How many instances failed in environments of the last days: they never signalled, or were lost while tested."""
+
+    of: Literal["application", "image", "blueprint"]
+    name: str
+    launched: int
+    failed: int
+    causes: dict[str, int]
+
+
 class Images(TypedDict):
-    """All image families, by name."""
+    """All image families, by name, and how many instances of late failed."""
 
     now: str
     families: list[Family]
+    failures: list[Failures]
+
+
+class Change(TypedDict):
+    """A part of an image that differs from another image's: `before` is null where it came, `after` where it went."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class Differences(TypedDict):
+    """How two images differ, by what their proofs recorded. Files are those that Puppet manages, versions checksums."""
+
+    before: str
+    after: str
+    packages: list[Change]
+    services: list[Change]
+    files: list[Change]
 
 
 class Pinned(TypedDict):
@@ -374,11 +443,15 @@ class Service(TypedDict):
     application: str
     name: str
     stage: str
+    tone: Tone
+    rolling_out: bool
+    can_roll_out: bool
     version: NotRequired[str]
     image: NotRequired[str]
     instance_count: NotRequired[int]
     oldest_instance_at: NotRequired[str]
     drift: list[Any]
+    odd: list[Any]
     rollout: NotRequired[str]
     previous: NotRequired[Pinned]
 
@@ -404,6 +477,10 @@ Rollout = TypedDict(
         "service": str,
         "application": str,
         "stage": str,
+        "tone": Tone,
+        "waits": bool,
+        "awaits_approval": bool,
+        "can_abort": bool,
         "why": str,
         "from": NotRequired[Pinned],
         "to": NotRequired[Pinned],
@@ -447,6 +524,7 @@ class Decision(TypedDict):
 
     environment: str
     action: str
+    tone: Tone
     reason: str
 
 
@@ -461,6 +539,48 @@ class Report(TypedDict):
     unseen: dict[str, str]
     decisions: list[Decision]
     kept: list[Decision]
+
+
+class DeadLetterGroup(TypedDict):
+    """Dead letters of one kind, function and reason."""
+
+    kind: str
+    function: str
+    event: str
+    reason: str
+    count: int
+    oldest: str
+    newest: str
+
+
+class DeadLetterShown(TypedDict):
+    """A dead letter in a list."""
+
+    id: str
+    kind: str
+    function: str
+    event: str
+    reason: str
+    at: str
+    stage: str
+    tone: Tone
+    times: int
+
+
+class DeadLetters(TypedDict):
+    """Dead letters that wait for a person."""
+
+    now: str
+    count: int
+    groups: list[DeadLetterGroup]
+    dead_letters: list[DeadLetterShown]
+
+
+class WholeDeadLetter(DeadLetterShown):
+    """A dead letter with all that is known of it."""
+
+    message: Any
+    history: list[Entry]
 
 
 class SwitchState(TypedDict):
@@ -503,4 +623,5 @@ class Costs(TypedDict):
     total_usd: float
     usd_per_hour: float
     unpriced: int
+    permanent_instances: int
     applications: list[ApplicationCosts]

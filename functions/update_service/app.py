@@ -1,14 +1,18 @@
-"""Has a permanent environment's stack made, or updated to what a step of its rollout needs."""
+"""Creates a permanent environment's stack, or updates it to what a step of its rollout needs."""
 
 from typing import Any
 
-from mayfly.aws import catalogue, clients, executions, services
-from mayfly.aws.records import Entry, Records
+from mayfly.aws import clients, executions, stacks
+from mayfly.aws.records import Records
+from mayfly.contract.orders import Rollout, Setup
+from mayfly.contract.vocabulary import Wait
 from mayfly.domain import tags
-from mayfly.domain.rollout import Step, request
-from mayfly.messages import Rollout, Setup
+from mayfly.domain.records import Entry, Waiting
+from mayfly.domain.records import Rollout as RolloutRecord
+from mayfly.domain.rollout import heed_abort, request
 from mayfly.observability import logger
-from mayfly.settings import Settings, settings
+from mayfly.settings import Settings, load_settings
+from mayfly.workflows import catalogue, puppet_access, services
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -18,32 +22,42 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     An update makes a new version of the launch template, and leaves the group on the version that it pins: no instance
     starts with anything new before the instance refresh brings it, and going back finds the old version in place.
     """
-    here, plan, step, token = settings(), Rollout.model_validate(event["plan"]), event["step"], event["token"]
+    settings, plan, step, token = (
+        load_settings(),
+        Rollout.model_validate(event["plan"]),
+        Wait(event["step"]),
+        event["token"],
+    )
     logger.append_keys(rollout=plan.rollout)
-    records = Records(here.table, "rollout")
-    before = records.get(plan.rollout) or {}
-    again = (before.get("waiting") or {}).get("for") == step
+    records = Records(settings.table, RolloutRecord)
+    before = records.get(plan.rollout)
+    again = before is not None and before.waiting is not None and before.waiting.for_ == step
     entry = None if again else Entry(event["now"], context.function_name, step, "")
-    records.change(plan.rollout, {"waiting": {"for": step, "token": token}}, entry)
-    workload = clients.workload(plan.account, plan.region, here.workload_role, plan.service, tags.SERVICE)
-    reply = services.bring(workload, wish(here, plan, step, before), again)
+    record = records.change(plan.rollout, entry, waiting=Waiting(step, token))
+    if record and step is Wait.SETTLE:
+        heed_abort(record)
+    workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.service, tags.SERVICE)
+    reply = services.bring(workload, wish(settings, plan, step, before), again)
     if reply:
-        executions.settle(token, reply, {})
+        executions.complete_task(token, reply, {})
     return {"rollout": plan.rollout, "step": step, "reason": reply.reason if reply else "CloudFormation works on it"}
 
 
-def wish(here: Settings, plan: Rollout, step: Step, record: dict[str, Any]) -> services.Wish:
+def wish(settings: Settings, plan: Rollout, step: Wait, record: RolloutRecord | None) -> services.Wish:
     """What the stack is to be like at this step."""
-    back = step == "return stack"
+    back = step is Wait.RETURN_STACK
     setup: Setup = plan.before if back and plan.before else plan.after
-    template = record.get("template", plan.template_version) if step == "settle" else plan.template_version
+    template = (record.template if record and step is Wait.SETTLE else None) or plan.template_version
+    body = catalogue.template(settings.blueprints, setup.blueprint) if setup.blueprint else None
     own = setup.model_dump(mode="json")
-    return services.Wish(
-        plan.service,
-        plan.application,
-        here.controller,
-        catalogue.template(here.blueprints, setup.blueprint) if setup.blueprint else None,
-        services.parameters(own, plan.service, plan.application, here.controller, template),
-        f"arn:aws:iam::{plan.account}:role/{here.stack_role}",
+    parameters = services.parameters(own, plan.service, plan.application, settings.controller, template)
+    wanted = stacks.Wanted(
+        body,
+        parameters
+        | puppet_access.of_environment(
+            settings, body.text if body else "", setup.parameters, plan.account, plan.service
+        ),
+        f"arn:aws:iam::{plan.account}:role/{settings.stack_role}",
         request(plan.rollout, step),
     )
+    return services.Wish(plan.service, plan.application, settings.controller, wanted)

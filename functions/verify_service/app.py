@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from mayfly.aws import clients, services, stacks
+from mayfly.aws import clients, stacks
 from mayfly.aws.records import Records
+from mayfly.contract.orders import Rollout
 from mayfly.domain import tags
+from mayfly.domain.records import Rollout as RolloutRecord
 from mayfly.domain.rollout import unsettled
-from mayfly.messages import Rollout
 from mayfly.observability import logger
-from mayfly.settings import settings
+from mayfly.settings import load_settings
+from mayfly.workflows import services
 
 GROUP = "Fleet"
 """The group's logical id in a blueprint."""
@@ -21,13 +23,13 @@ class NotSettled(Exception):
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Auto Scaling and CloudFormation have said that they are done. What runs, only the instances themselves say."""
-    here, plan, failed = settings(), Rollout.model_validate(event["plan"]), bool(event["failure"])
+    settings, plan, failed = load_settings(), Rollout.model_validate(event["plan"]), bool(event["failure"])
     logger.append_keys(rollout=plan.rollout)
-    record = Records(here.table, "rollout").get(plan.rollout) or {}
+    record = Records(settings.table, RolloutRecord).get(plan.rollout)
     setup = plan.before if failed and plan.before else plan.after
-    template = plan.template_version if failed else record.get("template", plan.template_version)
-    workload = clients.workload(plan.account, plan.region, here.workload_role, plan.service, tags.SERVICE)
-    seen = services.look(workload, plan.service, here.controller)
+    template = (record.template if record and not failed else None) or plan.template_version
+    workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.service, tags.SERVICE)
+    seen = services.describe_service(workload, plan.service, settings.controller)
     if seen is None or not seen.group:
         raise NotSettled(f"the stack of {plan.service} has no group of instances")
     wrong = unsettled(seen.members, setup.instance_count, setup.image, template, seen.group_template)

@@ -23,7 +23,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import ValidationError
 
+from mayfly import views
+from mayfly.contract.vocabulary import tone_of
 from mayfly.domain import access
+from mayfly.domain.records import Bake, Environment, Image, Rollout, Service, read
 from tests.console.made_up import WHO, Json, World, line, text
 
 sys.path.append(str(Path(__file__).parents[2] / "functions" / "serve_api"))  # the real one: what is no fake of it
@@ -148,13 +151,37 @@ class Fake:
         for wanted, pattern, asked, answer in ROUTES:
             if wanted == method and (found := re.fullmatch(pattern, path)):
                 if asked is None:
-                    return 200, answer(self, *found.groups(), query=query)
+                    return 200, _staged(answer(self, *found.groups(), query=query))
                 return 202, answer(self, *found.groups(), body=_checked(asked, body))
         raise Answer(404, {"error": f"there is no {method} /api/{path}; /api/openapi.json says what there is"})
 
     def who(self) -> str:
         """Who is signed in."""
         return WHO.get(self.role, "nobody@example.com")
+
+
+def _staged(shown: Any) -> Any:
+    """An answer with what the real API says of each stage and outcome: in tests, they change at any time."""
+    if isinstance(shown, list):
+        return [_staged(one) for one in shown]
+    if not isinstance(shown, dict):
+        return shown
+    said = {key: _staged(one) for key, one in shown.items()}
+    if word := said.get("outcome") or said.get("action"):
+        return said | {"tone": tone_of(word)}
+    if "stage" not in said:
+        return said
+    marks = {
+        "suite": (views.environment_stage, Environment),
+        "checkpoints": (views.rollout_stage, Rollout),
+        "drift": (views.service_stage, Service),
+        "created_at": (views.image_stage, Image),
+        "requested_by": (views.bake_stage, Bake),
+    }
+    for mark, (staged, kind) in marks.items():
+        if mark in said:
+            return said | staged(read(kind, {"id": ""} | said))
+    return said | views.staged(said["stage"])
 
 
 def _me(fake: Fake, query: Json) -> Json:
@@ -169,7 +196,7 @@ def _environments(fake: Fake, query: Json) -> Json:
 
 
 def _short(fake: Fake, one: Json) -> Json:
-    whole = ("history", "outputs", "links", "kept", "report")
+    whole = ("history", "outputs", "links", "kept", "report", "log", "tests", "handed_over")
     return {**{key: value for key, value in one.items() if key not in whole}, "usd": fake.world.usd(one)}
 
 
@@ -256,12 +283,26 @@ def _push(fake: Fake, body: Json) -> Json:
 
 
 def _images(fake: Fake, query: Json) -> Json:
-    return {"now": text(fake.world.now), "families": fake.world.families}
+    lost = {"of": "application", "name": "webshop", "launched": 1350, "failed": 1}
+    failures = [lost | {"causes": {"failed a status check": 1}}]
+    return {"now": text(fake.world.now), "families": fake.world.families, "failures": failures}
+
+
+def _differences(fake: Fake, image: str, before: str, query: Json) -> Json:
+    if image not in fake.world.contents:
+        raise Answer(404, {"error": f"nothing is recorded of what {image} consists of"})
+    return {"before": before, "after": image, **fake.world.contents[image]}
 
 
 def _bake(fake: Fake, body: Json) -> Json:
     family = next(one for one in fake.world.families if one["family"] == body["family"])
-    facts = {"id": f"base-{secrets.token_hex(4)}", "stage": "requested", "why": body["why"], "requested_by": fake.who()}
+    facts = {
+        "id": f"base-{secrets.token_hex(4)}",
+        "family": "base",
+        "stage": "requested",
+        "why": body["why"],
+        "requested_by": fake.who(),
+    }
     fake.later(lambda: family["bakes"].insert(0, {**facts, "at": text(fake.world.now)}))
     return _accepted("images")
 
@@ -315,6 +356,32 @@ def _sweep(fake: Fake, body: Json) -> Json:
     return _accepted("sweeps")
 
 
+def _dead_letters(fake: Fake, query: Json) -> Json:
+    waiting = [one for one in fake.world.dead_letters if one["stage"] == "waiting for a person"]
+    shown = [{key: value for key, value in one.items() if key not in ("message", "history")} for one in waiting]
+    return {
+        "now": text(fake.world.now),
+        "count": len(shown),
+        "groups": views.dead_letter_groups(shown),
+        "dead_letters": shown,
+    }
+
+
+def _dead_letter(fake: Fake, name: str, query: Json) -> Json:
+    return _of({one["id"]: one for one in fake.world.dead_letters}, name)
+
+
+def _work(fake: Fake, what: str, body: Json) -> Json:
+    def effect() -> None:
+        for one in fake.world.dead_letters:
+            named = one["id"] in body.get("letters", [one["id"]]) and body.get("reason", "") in one["reason"]
+            if named:
+                one.update(stage="redriven" if what == "redrive" else "discarded", tone="neutral")
+
+    fake.later(effect)
+    return _accepted("dead-letters")
+
+
 def _switch(fake: Fake, body: Json) -> Json:
     said = f"{fake.who()} at {text(fake.world.now)}: {body['why']}" if body["on"] else ""
     fake.later(lambda: fake.world.kill_switch.update(on=body["on"], why=said))
@@ -352,13 +419,14 @@ ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]],
     ("GET", "environments", None, _environments),
     ("GET", f"environments/{_NAME}", None, _environment),
     ("POST", f"environments/{_NAME}/extension", shapes.Extension, _extend),
-    ("POST", f"environments/{_NAME}/termination", shapes.Why, _end),
+    ("POST", f"environments/{_NAME}/termination", shapes.Termination, _end),
     ("POST", f"environments/{_NAME}/result", shapes.Result, _result),
     ("GET", "releases", None, _releases),
     ("GET", f"releases/{_NAME}", None, _one_release),
     ("POST", "releases", shapes.Push, _push),
     ("GET", "applications", None, _applications),
     ("GET", "images", None, _images),
+    ("GET", f"images/{_NAME}/since/{_NAME}", None, _differences),
     ("POST", "bakes", shapes.BakeWish, _bake),
     ("POST", f"channels/{_NAME}/{_NAME}/(promotion)", shapes.Promotion, _move),
     ("POST", f"channels/{_NAME}/{_NAME}/(rollback)", shapes.Rollback, _move),
@@ -370,6 +438,9 @@ ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]],
     ("GET", "sweeps", None, _sweeps),
     ("GET", "sweeps/(.+)", None, _one_sweep),
     ("POST", "sweeps", shapes.SweepWish, _sweep),
+    ("GET", "dead-letters", None, _dead_letters),
+    ("GET", f"dead-letters/{_NAME}", None, _dead_letter),
+    ("POST", "dead-letters/(redrive|discard)", shapes.DeadLetterWish, _work),
     ("GET", "kill-switch", None, _kill_switch),
     ("PUT", "kill-switch", shapes.Switch, _switch),
     ("GET", "costs", None, _costs),

@@ -52,7 +52,9 @@ class World:
         for extra in list(self.environments)[environments:]:
             del self.environments[extra]
         self.families = [self._family()]
+        self.contents = _contents()
         self.services, self.rollouts = self._services()
+        self.dead_letters = [self._dead_letter(number) for number in range(7)]
         self.sweeps = [self._sweep(minutes) for minutes in range(5, 125, 5)]
 
     @property
@@ -148,6 +150,7 @@ class World:
             "instances_built": built,
             "instance_type": "t3.small",
             "usd_per_hour": round(HOURLY * wanted, 4),
+            "hourly_rate": round(HOURLY * wanted, 4),
             "history": history,
             "outputs": {
                 "LoadBalancer": f"http://{suite['name']}.internal.example.com/",
@@ -158,7 +161,10 @@ class World:
                 "execution": "https://us-east-1.console.aws.amazon.com/states/home",
             },
             "kept": [],
+            "handed_over": "",
             "report": None,
+            "log": None,
+            "tests": None,
         }
         if outcome:
             ending = {"by": "tests", "outcome": outcome, "reason": f"the tests {outcome}"}
@@ -185,7 +191,7 @@ class World:
             image(1, "ami-0b2c4d6e8f0a1b2c3", "proven"),
             image(2, "ami-0a1b2c3d4e5f60718", "proven"),
             image(3, "ami-0f1e2d3c4b5a69788", "rejected"),
-            image(4, "ami-01234567890abcdef", "deprecated"),
+            image(4, "ami-01234567890abcdef", "proven") | {"retirement": "deprecated"},
         ]
         moves = [
             line(self.now - timedelta(days=2), "policy", "promoted", "3 releases passed on ami-0a1b2c3d4e5f60718"),
@@ -227,6 +233,7 @@ class World:
             "bakes": [
                 {
                     "id": name,
+                    "family": "base",
                     "stage": stage,
                     "why": why,
                     "requested_by": by,
@@ -282,6 +289,7 @@ class World:
                 "instance_count": count,
                 "oldest_instance_at": text(self.now - timedelta(days=days)),
                 "drift": [],
+                "odd": [],
                 **more,
             }
 
@@ -331,6 +339,24 @@ class World:
             "kept": [one for one in decisions if one["action"] == "keep"],
         }
 
+    def _dead_letter(self, number: int) -> Json:
+        expected = ("application: expected one that is configured", "version: expected no blank")[number % 2]
+        reason = f"{expected}, but it is 'made up {number}'"
+        at = text(self.now - timedelta(minutes=7 * number))
+        return {
+            "id": f"dl-{number:016x}",
+            "kind": "refused",
+            "function": "mayfly-accept-code-version",
+            "event": "Code Version Pushed",
+            "reason": reason,
+            "at": at,
+            "stage": "waiting for a person",
+            "tone": "warn",
+            "times": 1 + number % 2,
+            "message": {"detail-type": "Code Version Pushed", "detail": {"version": f"1.{number}"}},
+            "history": [{"at": at, "who": "mayfly-accept-code-version", "what": "refused", "why": reason}],
+        }
+
     def costs(self, days: int) -> Json:
         """What GET /api/costs says."""
         applications = []
@@ -357,8 +383,17 @@ class World:
             "total_usd": round(sum(one["usd"] for one in applications), 2),
             "usd_per_hour": round(sum(one["usd_per_hour"] for one in applications), 2),
             "unpriced": 0,
+            "permanent_instances": sum(one["instance_count"] for one in self.services),
             "applications": applications,
         }
 
 
 CHECKS = ("puppet converges", "service enabled", "service port", "no credentials")
+
+
+def _contents() -> dict[str, Json]:
+    """How the newest image differs from the one that `stable` points to."""
+    openssl = {"name": "openssl-libs:x86_64", "before": "3.0.8-1.amzn2023.0.12", "after": "3.0.8-1.amzn2023.0.14"}
+    added = {"name": "chrony:x86_64", "before": None, "after": "4.3-1.amzn2023.0.4"}
+    file = {"name": "/opt/mayfly/boot.pp", "before": "0f343b0931126a20", "after": "9c1185a5c5e9fc54"}
+    return {"ami-0c9e8d7f6a5b4c3d2": {"packages": [added, openssl], "services": [], "files": [file]}}

@@ -81,7 +81,7 @@ def test_what_outlives_its_deadline_cannot_be_missed(frozen, fake):
     before = page.locator(".figure", has_text="past deadline").locator("strong").inner_text()
     fake.world.advance(timedelta(minutes=5))
     page.clock.run_for(6_000)
-    expect(life).to_have_class("life awaiting-tests late")
+    expect(life).to_have_class("life late")
     expect(life.locator(".left")).to_contain_text("past its deadline")
     expect(life.locator(".overdue")).to_be_visible()
     expect(page.locator(".figure", has_text="past deadline").locator("strong")).to_have_text(str(int(before) + 1))
@@ -198,12 +198,13 @@ class TestFiveHundredEnvironments:
         gone = first(fake, stage="terminating")["id"]
         del fake.world.environments[gone]
         page.evaluate(COUNT_MUTATIONS)
+        page.wait_for_load_state("networkidle")  # the page sets its next look only when the first one is over
         page.clock.run_for(6_000)
         expect(page.locator(".row")).to_have_count(499)
         expect(row(page, one["id"])).to_contain_text("31/")
         seen = page.evaluate("window.seen")
         assert seen["nodes"] < 20, seen
-        assert seen["texts"] < 600, seen
+        assert seen["texts"] < 6 * 500, seen  # each second a row's time at most
 
     def test_a_second_writes_only_what_is_to_be_seen(self, frozen, fake):
         page = frozen()

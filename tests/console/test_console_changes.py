@@ -184,6 +184,17 @@ class TestImages:
         sent = {"image": "ami-0c9e8d7f6a5b4c3d2", "why": "openssl"}
         assert fake.asked == [("POST", "channels/base/stable/promotion", sent)]
 
+    def test_what_a_promotion_would_change_stands_beside_it(self, console, fake):
+        page = console("images")
+        page.locator(".channel", has_text="stable").get_by_role("button", name="Promote…").click()
+        asked = page.locator("#ask")
+        asked.get_by_label("Image").select_option("ami-0c9e8d7f6a5b4c3d2")
+        expect(asked.get_by_text("2 packages would change")).to_be_visible()
+        row = asked.get_by_role("row", name="openssl-libs:x86_64")
+        expect(row).to_contain_text("3.0.8-1.amzn2023.0.14")
+        asked.get_by_label("Image").select_option("ami-0a1b2c3d4e5f60718")
+        expect(asked).to_contain_text("nothing is recorded of what ami-0a1b2c3d4e5f60718 consists of")
+
     def test_a_rollback_names_the_image_to_get_away_from(self, console, fake):
         page = console("images")
         page.locator(".channel", has_text="stable").get_by_role("button", name="Roll back…").click()
@@ -207,7 +218,7 @@ def test_a_rollout_is_approved(console, fake):
     page = console("rollouts")
     waiting = page.locator(".rollout", has_text="awaiting approval")
     expect(waiting).to_contain_text("2.14.3")
-    expect(page.locator(".card", has_text="staging")).to_contain_text("1 drift from its blueprint")
+    expect(page.locator(".card", has_text="staging")).to_contain_text("1 difference from what it should be")
     waiting.get_by_role("button", name="Approve…").click()
     expect(page.locator("#ask")).to_contain_text("checkpoints at 10 %, 50 %, 100 %")
     page.locator("#ask").get_by_label("Why").fill("release notes read")
@@ -246,6 +257,33 @@ def test_a_dry_run_is_asked_for_and_its_report_read(console, fake):
     drawer(page).get_by_label("Filter decisions").fill("webshop")
     webshop = [name for name in fake.world.environments if name.startswith("webshop")]
     expect(drawer(page).locator(".decisions li")).to_have_count(len(webshop))
+
+
+def test_dead_letters_of_one_reason_are_redriven_together(console, fake):
+    page = console("dead-letters")
+    row = page.locator("tbody tr", has_text="expected one that is configured").first
+    expect(row).to_contain_text("4")
+    row.get_by_role("button", name="Redrive…").click()
+    expect(page.locator("#ask")).to_contain_text("4 dead letters go once more to their functions")
+    page.locator("#ask").get_by_label("Why").fill("it is configured now")
+    page.locator("#ask").get_by_role("button", name="Redrive").click()
+    expect(toast(page)).to_contain_text("4 dead letters: redriven.")
+    expect(page.locator("main")).to_contain_text("3 messages could not be followed")
+    reason = "application: expected one that is configured"
+    choice = {"kind": "refused", "function": "mayfly-accept-code-version", "reason": reason}
+    assert fake.asked == [("POST", "dead-letters/redrive", choice | {"why": "it is configured now"})]
+
+
+def test_a_dead_letter_is_read_whole_and_discarded(console, fake):
+    page = console("dead-letters")
+    page.get_by_role("link", name="dl-0000000000000001").click()
+    expect(drawer(page).locator("pre")).to_contain_text('"version": "1.1"')
+    drawer(page).get_by_role("button", name="Discard…").click()
+    page.locator("#ask").get_by_label("Why").fill("nobody needs it")
+    page.locator("#ask").get_by_role("button", name="Discard").click()
+    expect(toast(page)).to_contain_text("1 dead letter: discarded.")
+    choice = {"letters": ["dl-0000000000000001"], "why": "nobody needs it"}
+    assert fake.asked == [("POST", "dead-letters/discard", choice)]
 
 
 def test_the_kill_switch_asks_why_and_cannot_be_overlooked(console, fake):

@@ -65,6 +65,37 @@ def test_a_sign_in_that_is_over_says_so_and_goes_on_where_one_was(console, fake)
     expect(page.locator(".costs")).to_be_visible()
 
 
+def test_what_was_typed_when_a_sign_in_ends_is_there_and_sent_after_the_next(console, fake):
+    one = next(one for one in fake.world.environments.values() if one["stage"] == "awaiting tests")
+    page = console(f"environments/{one['id']}")
+    page.locator("#drawer").get_by_role("button", name="End now…").click()
+    page.locator("#ask").get_by_label("Why").fill("nobody needs it")
+    fake.tokens.clear()
+    fake.fail("/oauth2/token", 400, "invalid_grant")
+    page.locator("#ask button[type=submit]").click()
+    expect(page.locator("#ask").get_by_role("alert")).to_contain_text("Your sign-in is over")
+    assert not fake.asked
+    fake.mend()
+    with page.context.expect_page():
+        page.locator("#ask").get_by_role("button", name="Sign in").click()
+    expect(page.locator("#ask").get_by_role("alert")).to_have_count(0)
+    expect(page.locator("#ask").get_by_label("Why")).to_have_value("nobody needs it")
+    page.locator("#ask button[type=submit]").click()
+    expect(page.locator(".toast").last).to_contain_text("is being ended")
+    assert fake.asked == [("POST", f"environments/{one['id']}/termination", {"why": "nobody needs it"})]
+
+
+def test_one_sign_in_is_for_all_tabs_and_so_is_signing_out(console, fake):
+    page = console()
+    other = page.context.new_page()
+    other.goto(f"{fake.url}/#/costs")
+    expect(other.locator(".costs")).to_be_visible()
+    assert len(fake.sign_ins) == 1
+    page.locator("details.who summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(other.get_by_role("button", name="Sign in")).to_be_visible()
+
+
 def test_signing_out_forgets_the_tokens(console, fake):
     page = console()
     page.locator("details.who summary").click()
@@ -80,7 +111,7 @@ def test_who_is_in_no_group_is_told_so(console, fake):
 
 
 class TestAViewer:
-    @pytest.mark.parametrize("route", ["", "images", "rollouts", "sweeps", "costs"])
+    @pytest.mark.parametrize("route", ["", "images", "rollouts", "sweeps", "dead-letters", "costs"])
     def test_is_offered_no_change_anywhere(self, console, fake, route):
         page = console(route, role="viewer")
         expect(page.locator(".view:not(:has(.skeleton))")).to_be_visible()

@@ -10,31 +10,38 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from local import costs
+from bench import costs
 from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
-from local.install import configure
+from local.facts import Facts
+from local.install import application_topic, configure
+from local.records import read_record
 from mayfly.domain.identity import environment_id, release_id, stack_name
 
 type Json = dict[str, Any]
 type Way = Literal["bus", "topic"]
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 600.0
+"""Until what has not happened is given up: on a busy machine everything takes its time."""
 LOOK_SECONDS = 0.1
 
 
 class Driver:
     """One test's view of an installed Mayfly. Applications are the test's own; the cloud is everybody's."""
 
-    def __init__(self, cloud: LocalCloud, outputs: dict[str, str], heard: str, names: Iterator[str]) -> None:
+    def __init__(self, cloud: LocalCloud, outputs: dict[str, str], heard: Facts, names: Iterator[str]) -> None:
         self.cloud, self.outputs = cloud, outputs
         self._heard, self._names = heard, names
-        self._letters: list[Json] = []
-        self._announcements: list[Json] = []
+        self._before = len(heard.heard())
 
     # ---- what people and CI servers do --------------------------------------------------------------------
 
     def application(
-        self, suites: Sequence[str] = ("smoke",), instances: int = 1, blueprint: str = "single.yaml", **more: Any
+        self,
+        suites: Sequence[str | Json] = ("smoke",),
+        instances: int = 1,
+        blueprint: str = "single.yaml",
+        kind: str = "automated",
+        **more: Any,
     ) -> str:
         """Configures an application under a name of its own and returns the name."""
         name = next(self._names)
@@ -44,7 +51,7 @@ class Driver:
             "instance_count": instances,
             "image": {"family": "base"},
             "account": WORKLOAD_ACCOUNT,
-            "suites": [{"name": suite} for suite in suites],
+            "suites": [{"name": suite, "kind": kind} if isinstance(suite, str) else suite for suite in suites],
         }
         configure(self.cloud, name, configuration | more)
         return name
@@ -60,17 +67,39 @@ class Driver:
         self.say("Test Finished", [{"environment": environment, "outcome": outcome, **more}], by)
 
     def say(self, detail_type: str, details: Sequence[Json], by: Way = "bus") -> None:
-        """Puts all details in one call on the bus, or publishes each on the topic for it."""
+        """Puts all details in one call on the bus, or publishes each on the topic for it. Who says that tests passed
+        has heard before that they may begin."""
+        details = [self._with_token(detail) if detail_type == "Test Finished" else detail for detail in details]
         if by == "bus":
             self.put([{"DetailType": detail_type, "Detail": json.dumps(detail)} for detail in details])
             return
         topic = {"Code Version Pushed": "CodeVersionsTopic", "Test Finished": "TestResultsTopic"}[detail_type]
         for detail in details:
-            self.publish(topic, json.dumps(detail))
+            application = detail.get("application") or self._application(detail.get("environment", ""))
+            self.cloud.client("sns").publish(
+                TopicArn=application_topic(self.cloud, application, topic), Message=json.dumps(detail)
+            )
+
+    def _with_token(self, detail: Json) -> Json:
+        if detail.get("outcome") != "passed" or "token" in detail:
+            return detail
+        named = environment_id(str(detail.get("release")), str(detail.get("suite")))
+        environment = str(detail.get("environment") or named)
+        if self.record(environment).get("report_token") is None:
+            return detail
+        return detail | {"token": self.token(environment)}
+
+    def hear(self, bus: str) -> None:
+        """Listens to another bus as well."""
+        self._heard.listen(bus)
+
+    def token(self, environment: str) -> str:
+        """What Environment Ready said to whoever runs the tests of an environment."""
+        return self._heard.token(environment)
 
     def put(self, entries: Sequence[Json]) -> None:
         """Puts entries on the bus, ten a call as EventBridge takes them."""
-        ours = [{"Source": "ci.example", "EventBusName": self.outputs["BusName"], **entry} for entry in entries]
+        ours = [{"Source": "mayfly.operator", "EventBusName": self.outputs["BusName"], **entry} for entry in entries]
         for start in range(0, len(ours), 10):
             answer = self.cloud.client("events").put_events(Entries=ours[start : start + 10])
             assert not answer["FailedEntryCount"], answer
@@ -78,6 +107,9 @@ class Driver:
     def publish(self, topic: str, message: str) -> None:
         """Publishes a text on one of the installation's topics."""
         self.cloud.client("sns").publish(TopicArn=self.outputs[topic], Message=message)
+
+    def _application(self, environment: str) -> str:
+        return str(self.record(environment).get("application", "webshop"))
 
     # ---- what they wait for ---------------------------------------------------------------------------------
 
@@ -106,52 +138,51 @@ class Driver:
 
         return self.until(look, f"{environment} is {stage}", lambda: self.record(environment))
 
-    def end(self, environment: str, patience: float = PATIENCE_SECONDS) -> Json:
+    def end(self, environment: str) -> Json:
         """Waits until an environment's execution is over; returns its description."""
 
         def look() -> Json | None:
             execution = self.execution(environment)
             return execution if execution.get("status", "RUNNING") != "RUNNING" else None
 
-        return self.until(look, f"{environment} has ended", lambda: self.record(environment), patience)
+        return self.until(look, f"{environment} has ended", lambda: self.record(environment))
 
-    def verdict(self, release: str, patience: float = PATIENCE_SECONDS) -> Json:
+    def verdict(self, release: str) -> Json:
         """Waits for the verdict over a release and its announcement; returns the announcement."""
 
         def look() -> Json | None:
             said = [one for one in self.announcements() if one["detail"].get("release") == release]
             return next((one for one in said if one["detail-type"] in ("Release Passed", "Release Failed")), None)
 
-        return self.until(look, f"the verdict on {release}", lambda: self.release(release), patience)
+        return self.until(look, f"the verdict on {release}", lambda: self.release(release))
 
     def until[T](
         self,
         look: Callable[[], T | None],
         what: str,
         otherwise: Callable[[], object] = lambda: "",
-        patience: float = PATIENCE_SECONDS,
     ) -> T:
         """Looks until there is something to see.
 
         Raises:
-            AssertionError: there is not within `patience` seconds; `otherwise` says how things stand instead.
+            AssertionError: there is not for long; `otherwise` says how things stand instead.
         """
-        give_up = time.monotonic() + patience
+        give_up = time.monotonic() + PATIENCE_SECONDS
         while True:
             if found := look():
                 return found
-            assert time.monotonic() < give_up, f"not within {patience:.0f} s: {what}\n{_shown(otherwise())}"
+            assert time.monotonic() < give_up, f"not within {PATIENCE_SECONDS:.0f} s: {what}\n{_shown(otherwise())}"
             time.sleep(LOOK_SECONDS)
 
     # ---- what they see --------------------------------------------------------------------------------------
 
     def record(self, environment: str) -> Json:
         """An environment's record, {} where there is none."""
-        return costs.read_record(self.cloud, self.outputs["TableName"], f"environment#{environment}")
+        return read_record(self.cloud, self.outputs["TableName"], f"environment#{environment}")
 
     def release(self, release: str) -> Json:
         """A release's record, {} where there is none."""
-        return costs.read_record(self.cloud, self.outputs["TableName"], f"release#{release}")
+        return read_record(self.cloud, self.outputs["TableName"], f"release#{release}")
 
     def execution(self, environment: str) -> Json:
         """The execution that is an environment's life, {} where there is none yet."""
@@ -192,10 +223,14 @@ class Driver:
         """Whether it had one stack at most, and neither this nor any instance remains."""
         return self.stacks(environment) in ([], ["DELETE_COMPLETE"]) and not self.instances_left(environment)
 
+    def left(self, location: str) -> str:
+        """What stands at a location of S3."""
+        bucket, _, key = location.removeprefix("s3://").partition("/")
+        return str(self.cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode())
+
     def announcements(self) -> list[Json]:
         """All that Mayfly announced since this test began, in order."""
-        self._announcements += self._receive(self._heard)
-        return self._announcements
+        return self._heard.heard()[self._before :]
 
     def announced(self, environment: str) -> list[str]:
         """The detail types that were announced of an environment, in order."""
@@ -216,10 +251,9 @@ class Driver:
         """The one dead letter that has this text in it; waits for it."""
 
         def look() -> list[Json]:
-            self._letters += self._receive(self.outputs["DeadLettersUrl"])
-            return [letter for letter in self._letters if mark in json.dumps(letter)]
+            return [letter for letter in dead_letters(self.cloud, self.outputs) if mark in json.dumps(letter)]
 
-        found = self.until(look, f"a dead letter with {mark!r}", lambda: self._letters)
+        found = self.until(look, f"a dead letter with {mark!r}", lambda: [*dead_letters(self.cloud, self.outputs)])
         assert len(found) == 1, found
         return found[0]
 
@@ -239,25 +273,13 @@ class Driver:
             if row["function"] == f"mayfly-{function}" and environment in (None, row["environment"])
         ]
 
-    def _receive(self, url: str) -> list[Json]:
-        sqs, received = self.cloud.client("sqs"), list[Json]()
-        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-            received += [json.loads(message["Body"]) for message in messages]
-            sqs.delete_message_batch(
-                QueueUrl=url,
-                Entries=[{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(messages)],
-            )
-        return received
 
-
-def listen(cloud: LocalCloud, bus: str) -> str:
-    """Has all that Mayfly says delivered to a queue, as a chat bot or CI server would; returns its URL."""
-    sqs, events = cloud.client("sqs"), cloud.client("events")
-    url: str = sqs.create_queue(QueueName="heard")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    events.put_rule(Name="heard", EventBusName=bus, EventPattern=json.dumps({"source": ["mayfly"]}))
-    events.put_targets(Rule="heard", EventBusName=bus, Targets=[{"Id": "heard", "Arn": arn}])
-    return url
+def dead_letters(cloud: LocalCloud, outputs: dict[str, str]) -> Iterator[Json]:
+    """What could not be followed, as it is kept."""
+    s3, bucket = cloud.client("s3"), outputs["ReportsBucket"]
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="dead-letters/"):
+        for one in page.get("Contents", []):
+            yield json.loads(s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read())
 
 
 def _shown(value: object) -> str:

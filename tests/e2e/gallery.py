@@ -9,10 +9,10 @@ from functools import cache, cached_property
 from itertools import count
 from typing import Any
 
-from local import costs
 from local.cloud import CONTROLLER_ACCOUNT, REGION, WORKLOAD_ACCOUNT, LocalCloud
-from local.install import ROOT
-from mayfly.domain.moment import text
+from local.install import ROOT, let_in
+from local.records import read_record
+from mayfly.domain.timestamp import utc_text
 from tests.e2e.driver import Driver
 
 type Json = dict[str, Any]
@@ -29,6 +29,7 @@ class Gallery:
     def __init__(self, mayfly: Driver, family: str, **configuration: Any) -> None:
         self.mayfly, self.cloud, self.family = mayfly, mayfly.cloud, family
         self.configure(**configuration)
+        let_in(self.cloud, CONTROLLER, "workload-region.yaml", *REGIONS)
 
     # ---- what a platform engineer does --------------------------------------------------------------------
 
@@ -57,7 +58,7 @@ class Gallery:
         self.mayfly.until(lambda: self.shown(made)["State"] == "available", f"{made} is available")
         item = {"id": made, "family": self.family, "bake": bake, "stage": stage, "live": "image"}
         item |= {"account": WORKLOAD_ACCOUNT, "region": REGION}
-        line = {"at": text(self.cloud.now()), "who": "mayfly-judge-bake", "what": stage, "why": "a test"}
+        line = {"at": utc_text(self.cloud.now()), "who": "mayfly-judge-bake", "what": stage, "why": "a test"}
         record: Json = {"pk": {"S": f"image#{made}"}} | {key: {"S": value} for key, value in item.items()}
         record["history"] = {"L": [{"M": {key: {"S": value} for key, value in line.items()}}]}
         self.cloud.client("dynamodb").put_item(TableName=self.mayfly.outputs["TableName"], Item=record)
@@ -116,7 +117,7 @@ class Gallery:
 
     def channel(self, name: str = "candidate") -> Json:
         """A channel's record, {} where there is none."""
-        return costs.read_record(self.cloud, self.mayfly.outputs["TableName"], f"channel#{self.family}/{name}")
+        return read_record(self.cloud, self.mayfly.outputs["TableName"], f"channel#{self.family}/{name}")
 
     def ec2(self, region: str = REGION) -> Any:
         """EC2 of the family's account."""
@@ -145,7 +146,7 @@ class Gallery:
 
     def record(self, image: str) -> Json:
         """An image's record."""
-        return costs.read_record(self.cloud, self.mayfly.outputs["TableName"], f"image#{image}")
+        return read_record(self.cloud, self.mayfly.outputs["TableName"], f"image#{image}")
 
     def heard(self, detail_type: str, **facts: Any) -> list[Json]:
         """The details of this family's announcements of a type with these facts; waits for the first."""
@@ -185,7 +186,7 @@ class Gallery:
         return self.mayfly.until(look, f"{moves} moves are over", self.moves)
 
     def _invoke(self, function: str, **more: Any) -> Json:
-        event = {"now": text(self.cloud.now())} | more
+        event = {"now": utc_text(self.cloud.now())} | more
         reply = self.cloud.client("lambda").invoke(
             FunctionName=f"mayfly-{function}", Payload=json.dumps(event).encode()
         )
@@ -200,7 +201,7 @@ class Gallery:
         mine = [{"Name": "tag:Name", "Values": ["gallery"]}, {"Name": "instance-state-name", "Values": ["running"]}]
         for reservation in ec2.describe_instances(Filters=mine)["Reservations"]:
             return str(reservation["Instances"][0]["InstanceId"])
-        image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+        image = ec2.describe_images(Owners=["amazon"], MaxResults=5)["Images"][0]["ImageId"]
         named = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "gallery"}]}]
         started = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=named)
         return str(started["Instances"][0]["InstanceId"])
@@ -216,12 +217,10 @@ def _ec2(cloud: LocalCloud, region: str) -> Any:
     return cloud.workload_client("ec2", region_name=region)
 
 
-def stop_schedules(driver: Driver) -> None:
+def stop_schedules(cloud: LocalCloud) -> None:
     """From now on nothing is baked, measured or retired because time passes: tests move it by months."""
-    scheduler = driver.cloud.client("scheduler")
-    for listed in scheduler.list_schedules()["Schedules"]:
-        if not any(part in listed["Name"] for part in ("AcceptBake", "MeasureReach", "RetireImages")):
-            continue
-        found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
+    scheduler = cloud.client("scheduler")
+    for function in ("accept-bake", "measure-reach", "retire-images"):
+        found = scheduler.get_schedule(Name=f"mayfly-{function}")
         kept = ("Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "Target", "FlexibleTimeWindow")
         scheduler.update_schedule(**{key: found[key] for key in kept if key in found}, State="DISABLED")

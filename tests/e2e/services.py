@@ -4,10 +4,10 @@ import json
 from functools import cached_property
 from typing import Any
 
-from local import costs
 from local.client import Client
 from local.cloud import WORKLOAD_ACCOUNT
 from local.install import network
+from local.records import read_record, remember_release
 from tests.e2e.driver import Driver
 from tests.e2e.gallery import Gallery
 
@@ -15,7 +15,6 @@ type Json = dict[str, Any]
 
 FASTER = 60
 """How many times as fast time runs while a rollout is watched: its soaks and health checks are minutes."""
-PATIENCE = 120.0
 
 
 class Service:
@@ -65,10 +64,12 @@ class Service:
 
     def passes(self, version: str, times: int = 1) -> None:
         """A release of this version has passed, as its execution announces it."""
-        detail = {"release": f"{self.application}-{version.replace('.', '-')}-0a1b2c3d", "passed": True}
+        detail = {"release": f"{self.application}-{version.replace('.', '-')}-0a1b2c3d"}
+        detail |= {"passed": True, "reason": "every suite passed", "suites": []}
         detail |= {"application": self.application, "version": version, "artifact": f"s3://artifacts/{version}"}
-        entry = {"Source": "mayfly", "DetailType": "Release Passed", "Detail": json.dumps(detail)}
-        self.mayfly.put([entry] * times)
+        remember_release(self.mayfly.cloud, self.mayfly.outputs["TableName"], detail)
+        for _ in range(times):
+            self.mayfly.cloud.announce(self.mayfly.outputs["FactsBusName"], "Release Passed", detail)
 
     def made(self, version: str = "1.0.0") -> Json:
         """Has it made, on a first image and version; returns the announcement."""
@@ -147,7 +148,7 @@ class Service:
 
     def read(self, kind: str, identity: str) -> Json:
         """A record, {} where there is none."""
-        return costs.read_record(self.cloud, self.mayfly.outputs["TableName"], f"{kind}#{identity}")
+        return read_record(self.cloud, self.mayfly.outputs["TableName"], f"{kind}#{identity}")
 
     def announced(self) -> list[Json]:
         """All that was announced of its rollouts, in order."""
@@ -169,7 +170,7 @@ class Service:
             return next((one for one in mine if one["detail-type"] in ends), None)
 
         with self.cloud.hurry(FASTER):
-            return self.mayfly.until(look, f"{rollout} has ended", lambda: self.stands(number), PATIENCE)
+            return self.mayfly.until(look, f"{rollout} has ended", lambda: self.stands(number))
 
     def used(self, rate: float) -> Client:
         """Its users, while this is entered: so many requests in a real second."""

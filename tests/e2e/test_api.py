@@ -22,8 +22,10 @@ type Json = dict[str, Any]
 
 NOBODY = "webshop-0-0-1-5e57c22e-smoke"
 WHY = {"why": "a test"}
+LETTER = "dl-9f86d081884c7d65"
 NAMES = {
-    "id": NOBODY,
+    "image": "ami-0123456789abcdef0",
+    "before": "ami-0123456789abcdef1",
     "family": "base",
     "channel": "stable",
     "year": "2026",
@@ -42,6 +44,9 @@ ROUTES: dict[str, tuple[str, object]] = {
     "GET /api/releases/{id}": (READER, None),
     "GET /api/applications": (READER, None),
     "GET /api/images": (READER, None),
+    "GET /api/images/{image}/since/{before}": (READER, None),
+    "GET /api/dead-letters": (READER, None),
+    "GET /api/dead-letters/{id}": (READER, None),
     "GET /api/services": (READER, None),
     "GET /api/rollouts": (READER, None),
     "GET /api/rollouts/{id}": (READER, None),
@@ -57,8 +62,11 @@ ROUTES: dict[str, tuple[str, object]] = {
     "POST /api/channels/{family}/{channel}/promotion": (OPERATOR, {"image": "ami-0123456789abcdef0", **WHY}),
     "POST /api/channels/{family}/{channel}/rollback": (OPERATOR, WHY),
     "POST /api/rollouts/{id}/approval": (OPERATOR, WHY),
+    "POST /api/rollouts/{id}/abort": (OPERATOR, WHY),
     "POST /api/services/{id}/rollout": (OPERATOR, {"to": "latest", **WHY}),
     "POST /api/sweeps": (OPERATOR, {"dry_run": True, **WHY}),
+    "POST /api/dead-letters/redrive": (OPERATOR, WHY),
+    "POST /api/dead-letters/discard": (OPERATOR, WHY),
     "PUT /api/kill-switch": (OPERATOR, {"on": True, **WHY}),
 }
 
@@ -82,10 +90,15 @@ def bad(cloud: LocalCloud, heard: str) -> dict[str, str | None]:
     }
 
 
+def named(path: str) -> str:
+    """Fills an API route with names of things that do not exist."""
+    return path.format(**NAMES, id=LETTER if "/dead-letters/" in path else NOBODY)
+
+
 def asked(caller: Caller, route: str) -> requests.Response:
     """A request that is right but for who sends it."""
     method, path = route.split()
-    return caller.ask(method, path.format(**NAMES), ROUTES[route][1])
+    return caller.ask(method, named(path), ROUTES[route][1])
 
 
 def test_every_documented_route_is_tried(who: Callable[[str], Caller]) -> None:
@@ -101,7 +114,7 @@ class TestAToken:
         method, path = route.split()
         before = len(mayfly.invocations("serve-api"))
         for what, token in bad.items():
-            answer = with_token(mayfly, token).ask(method, path.format(**NAMES), ROUTES.get(route, ("", None))[1])
+            answer = with_token(mayfly, token).ask(method, named(path), ROUTES.get(route, ("", None))[1])
             assert answer.status_code == 401, what
         # The gateway refuses: nothing of ours is even asked.
         assert len(mayfly.invocations("serve-api")) == before
@@ -180,7 +193,7 @@ class TestADeveloper:
         assert mayfly.nothing_is_left(environment)
 
     def test_gives_the_verdict_over_a_manual_suite(self, mayfly: Driver) -> None:
-        application = mayfly.application(suites=("look",))
+        application = mayfly.application(suites=("look",), kind="manual")
         bob = member(mayfly, "bob", f"developer:{application}")
         release = bob.want(
             "POST", "/api/releases", {"application": application, "version": "1", "artifact": "s3://a/b"}

@@ -14,8 +14,10 @@ import pytest
 
 from local.cloud import REGION, WORKLOAD_ACCOUNT, LocalCloud
 from local.install import ROOT, configure
-from mayfly.domain.cost import cost, list_prices
+from mayfly.domain.cost import cost
 from mayfly.domain.identity import environment_id, release_id
+from mayfly.domain.records import Environment, read
+from mayfly.prices import list_prices
 from tests.e2e.driver import Driver
 from tests.e2e.services import Service
 
@@ -95,14 +97,16 @@ class TestALife:
         (shown,) = script.asked("list", "--application", application)["environments"]
         assert (shown["id"], shown["stage"], shown["instances_built"]) == (environment, "awaiting tests", 1)
         # The script reads this machine's clock. Where the local cloud's is ahead, nothing has cost anything yet.
-        spent = cost(mayfly.record(environment), mayfly.cloud.now(), list_prices())
+        spent = cost(read(Environment, mayfly.record(environment)), mayfly.cloud.now(), list_prices())
         assert (shown["instance_type"], spent.usd_per_hour) == ("t3.micro", pytest.approx(0.0104, rel=0.2))
         assert shown["usd_per_hour"] in (0.0, round(spent.usd_per_hour, 4))
 
         extended = script.asked("extend", environment, "60", "--why", "a bug")["environment"]
         assert extended["deadline"] == mayfly.record(environment)["deadline"] > shown["deadline"]
 
-        script.asked("result", environment, "passed", "--report", "https://ci.example/7")
+        script.asked(
+            "result", environment, "passed", "--report", "https://ci.example/7", "--token", mayfly.token(environment)
+        )
         printed, told = watched.communicate(timeout=60)
         assert watched.returncode == 0, told
         said = json.loads(printed)
@@ -134,7 +138,7 @@ class TestALife:
         environment = mayfly.begin(mayfly.application())
         code, told = script.refused("end", environment, "--why", "over")  # nobody is there to confirm it
         assert code == 1
-        assert f"End {environment}: 1 instances" in told
+        assert f"End {environment}: 1 instance of" in told
         assert "ending" not in mayfly.record(environment)
         script.asked("end", environment, "--why", "over", "--yes")
         mayfly.end(environment)
@@ -168,7 +172,7 @@ class TestAPermanentEnvironment:
 
         def waits() -> bool:
             shown = {each["id"]: each for each in script.asked("services")["services"]}
-            return shown.get(service.id, {}).get("pending") == {"id": rollout, "stage": "awaiting approval"}
+            return shown.get(service.id, {}).get("rollout") == rollout
 
         mayfly.until(waits, f"{rollout} awaits approval")
         said = script.asked("approve", rollout, "--why", "looks good")
@@ -225,10 +229,10 @@ class TestOperations:
             assert who in shown["why"]
             assert "an incident" in shown["why"]
         finally:
-            assert script.asked("kill-switch", "off", "--why", "over") == {"on": False, "why": None}
+            assert script.asked("kill-switch", "off", "--why", "over") == {"on": False, "why": ""}
 
     def test_images_are_shown(self, script: Script) -> None:
-        assert script.asked("images").keys() == {"now", "channels", "bakes"}
+        assert script.asked("images").keys() == {"now", "families", "failures"}
         assert script.refused("bake", "unheard-of", "--why", "x")[0] == 1
 
 

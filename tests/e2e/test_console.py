@@ -14,7 +14,7 @@ from tests.e2e.driver import Driver, Json
 from tests.e2e.gallery import Gallery, family_document
 from tests.e2e.services import Service
 
-PATIENT = 60_000
+PATIENT = 600_000
 """Milliseconds for what waits for a state machine."""
 
 
@@ -83,7 +83,7 @@ def test_a_version_is_deployed_its_environment_extended_and_ended(mayfly: Driver
     environment = environment_id(release, "smoke")
     sign_in(page, "operator")
 
-    page.get_by_role("link", name="Deploy").click()
+    page.get_by_role("link", name="Deploy", exact=True).click()
     form = page.locator("form.deploy")
     form.get_by_label("Application").select_option(application)
     expect(form).to_contain_text("1 environment of 1 instance")
@@ -122,7 +122,7 @@ def test_a_viewer_sees_what_lives_and_is_offered_no_change(mayfly: Driver, page:
     sign_in(page, "viewer")
     row(page, environment).locator(".name").click()
     expect(page.locator("#drawer .note")).to_contain_text("You may look at this environment")
-    expect(page.get_by_role("link", name="Deploy")).to_have_count(0)
+    expect(page.get_by_role("link", name="Deploy", exact=True)).to_have_count(0)
     mayfly.finish(environment)
     mayfly.end(environment)
 
@@ -262,14 +262,14 @@ def test_a_dry_run_tells_what_it_would_do_and_why(mayfly: Driver, desk: Page, ke
     latest.get_by_role("link").click()
     decision = desk.locator("#drawer .decisions li").filter(has_text=environment)
     expect(decision.locator(".chip")).to_have_text("refuse")
-    expect(decision).to_contain_text("no execution waits for its deadline")
+    expect(decision).to_contain_text("its execution may not be listed yet")
     expect(decision).to_contain_text("termination protection is on")
     expect(desk.locator("#drawer .note")).to_contain_text("asked by operator, a dry run")
     permanent = desk.locator("#drawer .decisions li").filter(has_text=kept["service"].id)
     expect(permanent).to_contain_text("it is permanent: it has no deadline")
     desk.keyboard.press("Escape")
     assert mayfly.instances_left(environment) == 1
-    assert "taken up" not in dict(mayfly.history(mayfly.record(environment)))
+    assert "adopted" not in dict(mayfly.history(mayfly.record(environment)))
 
 
 def protect(mayfly: Driver, environment: str, on: bool) -> None:

@@ -85,7 +85,7 @@ class TestAFunctionThatDies:
     def test_without_ever_answering_is_called_again(self, mayfly: Driver, function: str) -> None:
         application = mayfly.application()
         environment = environment_id(release_id(application, "1.0.0", 1), "smoke")
-        hang = {"environment": environment, "effect": "hang", "seconds": 30, "times": 1}
+        hang = {"environment": environment, "effect": "hang", "times": 1}
         mayfly.cloud.fault("controller", function=f"mayfly-{function}", **hang)
         mayfly.push(application)
         if function == "confirm-gone":
@@ -214,6 +214,26 @@ class TestALostRecord:
         assert mayfly.record(environment)["ending"]["by"] == "deadline"
 
 
+class TestTheControllerAccount:
+    def test_that_is_away_for_a_while_goes_on_with_every_life_where_it_was(self, mayfly: Driver) -> None:
+        """AWS's services keep what they know; what of Mayfly is in memory is gone."""
+        application = mayfly.application(suites=("built", "tested"))
+        release = release_id(application, "1.0.0", 1)
+        built, tested = (environment_id(release, suite) for suite in ("built", "tested"))
+        mayfly.cloud.fault("workload", stack="create", environment=built, effect="slow", times=1)
+        mayfly.push(application)
+        mayfly.life(tested, "awaiting tests")
+        mayfly.life(built, "creating")
+        mayfly.cloud.kill_controller()
+        mayfly.cloud.start_controller()
+        mayfly.cloud.clear_faults()
+        mayfly.life(built, "awaiting tests")
+        for environment in (built, tested):
+            mayfly.finish(environment)
+        for environment in (built, tested):
+            _ended_well(mayfly, environment)
+
+
 class TestABadDay:
     def test_leaves_no_life_without_an_end_and_nothing_behind(self, mayfly: Driver) -> None:
         """A fifth of everything goes wrong; nobody knows what, but everything must be over in the end."""
@@ -242,7 +262,7 @@ class TestABadDay:
                 cloud.advance(RECONCILED)
             return all(mayfly.execution(one).get("status", "RUNNING") != "RUNNING" for one in environments)
 
-        mayfly.until(over, "every life is over", lambda: [mayfly.record(one) for one in environments], patience=120)
+        mayfly.until(over, "every life is over", lambda: [mayfly.record(one) for one in environments])
         for environment in environments:
             assert mayfly.nothing_is_left(environment), mayfly.record(environment)
             execution = mayfly.execution(environment)

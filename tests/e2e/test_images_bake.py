@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-from local import costs
+from bench import costs
 from local.cloud import LocalCloud
 from local.install import configure_family
+from local.records import all_records, read_record
 from mayfly.domain.bake import bake_id
 from tests.e2e.driver import Driver, Json
 from tests.e2e.gallery import family_document
 
+# Near two at night the schedule would bake, too, what a test bakes.
+pytestmark = pytest.mark.usefixtures("no_images")
+
 MARGIN_MINUTES = 15
 """What Mayfly waits for a builder, besides the minutes of its family."""
-PATIENCE_SECONDS = 90.0
 """A bake has the life of an environment in it, and machines that boot twice."""
 CHECKS = ["puppet converges", "service runs"]
 
@@ -51,12 +54,12 @@ class Bakes:
 
     def of(self, family: str) -> list[str]:
         """The bakes of a family, from the records."""
-        records = costs.all_records(self.cloud, self.mayfly.outputs["TableName"])
+        records = all_records(self.cloud, self.mayfly.outputs["TableName"])
         return [one["id"] for one in records if one["pk"].startswith("bake#") and one["family"] == family]
 
     def record(self, bake: str, kind: str = "bake") -> Json:
         """A record of a bake, an image or a family, {} where there is none."""
-        return costs.read_record(self.cloud, self.mayfly.outputs["TableName"], f"{kind}#{bake}")
+        return read_record(self.cloud, self.mayfly.outputs["TableName"], f"{kind}#{bake}")
 
     def execution(self, bake: str) -> Json:
         """The execution that is a bake, {} where there is none yet."""
@@ -75,7 +78,7 @@ class Bakes:
             execution = self.execution(bake)
             return execution if execution.get("status", "RUNNING") != "RUNNING" else None
 
-        return self.mayfly.until(look, f"{bake} has ended", lambda: self.record(bake), PATIENCE_SECONDS)
+        return self.mayfly.until(look, f"{bake} has ended", lambda: self.record(bake))
 
     def stage(self, bake: str, stage: str) -> Json:
         """Waits until a bake has come to a stage; returns its record then."""
@@ -230,7 +233,10 @@ class TestABakeThatFails:
         builder = bakes.mayfly.until(lambda: bakes.record(bake).get("builder"), "a builder")
         bakes.mayfly.until(lambda: bakes.machines(bake) == {"running": 1}, "the builder runs")
         bakes.cloud.workload_client("ec2").terminate_instances(InstanceIds=[builder])
-        bakes.rejected(bake, "the builder is terminated")
+        bakes.mayfly.until(lambda: bakes.machines(bake) == {"terminated": 1}, "the builder is terminated")
+        # Terminations are not forwarded, of which each environment has as many as instances: the look finds it.
+        bakes.cloud.advance((5 + MARGIN_MINUTES) * 60 + 1)
+        bakes.rejected(bake, "it is terminated")
 
     def test_in_making_the_image_is_rejected_with_ec2_s_reason(self, bakes: Bakes) -> None:
         family = bakes.family()
@@ -278,11 +284,12 @@ class TestABakeThatFails:
 class TestTwoBakesAtOnce:
     def test_of_one_family_run_one_after_the_other_and_the_second_s_wish_is_kept(self, bakes: Bakes) -> None:
         family = bakes.family()
-        bakes.cloud.fault("workload", bake=f"{family}-*", effect="slow", seconds=3, times=1)
+        bakes.cloud.fault("workload", bake=f"{family}-*", effect="slow", times=1)
         first = bakes.ask(family)
         bakes.stage(first, "building")
         second = bakes.ask(family, "not less important")
         execution = bakes.end(second)
+        bakes.cloud.clear_faults()
         assert execution["status"] == "SUCCEEDED"
         assert first in json.loads(execution["output"])["superseded"]
         assert bakes.record(second)["stage"] == "superseded"
@@ -381,7 +388,7 @@ class TestWhatStartsABake:
     ) -> None:
         bakes.mayfly.say(detail_type, [detail])
         letter = bakes.mayfly.letter(named)
-        assert letter["door"] == "mayfly-accept-bake"
+        assert letter["function"] == "mayfly-accept-bake"
         assert letter["message"]["detail"] == detail
 
     def test_a_publisher_s_prose_lies_among_the_dead_letters(self, bakes: Bakes) -> None:
@@ -408,12 +415,13 @@ class TestWhatADeadBakeLeaves:
 
     def test_is_left_alone_where_it_is_protected(self, bakes: Bakes) -> None:
         family = bakes.family()
-        bakes.cloud.fault("workload", bake=f"{family}-*", effect="slow", seconds=2, times=1)
+        bakes.cloud.fault("workload", bake=f"{family}-*", effect="slow", times=1)
         bake = bakes.ask(family)
         builder = bakes.mayfly.until(lambda: bakes.record(bake).get("builder"), "a builder")
         protected = [{"Key": "mayfly:protected", "Value": "true"}]
         ec2 = bakes.cloud.workload_client("ec2")
         ec2.create_tags(Resources=[builder], Tags=protected)
+        bakes.cloud.clear_faults()
         execution = bakes.end(bake)
         assert execution["status"] == "FAILED"
         assert f"{builder} is left: it is protected" in execution["cause"]

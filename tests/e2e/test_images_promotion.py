@@ -14,14 +14,14 @@ from tests.e2e.gallery import ANOTHER_ACCOUNT, REGIONS, Gallery, stop_schedules
 @pytest.fixture
 def gallery(mayfly: Driver, names: Iterator[str]) -> Gallery:
     """A family whose images go to four Regions, and nothing that happens by itself."""
-    stop_schedules(mayfly)
+    stop_schedules(mayfly.cloud)
     return Gallery(mayfly, next(names).replace("shop", "image"), regions=REGIONS)
 
 
 @pytest.fixture
 def alone(mayfly: Driver, names: Iterator[str]) -> Gallery:
     """A family in one Region, of which only the newest image is kept for its own sake."""
-    stop_schedules(mayfly)
+    stop_schedules(mayfly.cloud)
     return Gallery(mayfly, next(names).replace("shop", "image"), keep_newest=1)
 
 
@@ -65,7 +65,7 @@ class TestAPromotion:
         old, new = gallery.image(), gallery.image()
         gallery.promoted(old, "stable")
         application = gallery.mayfly.application(image={"family": gallery.family})
-        gallery.cloud.fault("workload", image="copy", region="us-west-2", effect="slow", seconds=10, times=1)
+        gallery.cloud.fault("workload", image="copy", region="us-west-2", effect="slow", times=1)
         gallery.promote(new, "stable")
         ec2 = gallery.ec2("eu-west-1")
         wanted = [{"Name": "tag:mayfly:source-image", "Values": [new]}, {"Name": "state", "Values": ["available"]}]
@@ -77,6 +77,7 @@ class TestAPromotion:
         assert {region: gallery.parameter("stable", region) for region in REGIONS} == gallery.channel("stable")[
             "regions"
         ]
+        gallery.cloud.clear_faults()
         gallery.heard("Image Promoted", image=new)
         after = gallery.mayfly.begin(application, version="1.0.1")
         assert gallery.mayfly.record(after)["image"] == new
@@ -188,11 +189,12 @@ class TestARollback:
         gallery.promoted(first)
         gallery.promoted(second)
         # The promotion plans first, and is overtaken while it copies.
-        gallery.cloud.fault("workload", image="copy", region="us-west-2", effect="slow", seconds=3, times=1)
+        gallery.cloud.fault("workload", image="copy", region="us-west-2", effect="slow", times=1)
         gallery.promote(third)
         gallery.mayfly.until(lambda: "wanted_until" in gallery.record(third), "the promotion is planned")
         gallery.roll_back()
         gallery.heard("Image Rolled Back", image=first)
+        gallery.cloud.clear_faults()
         (refusal,) = gallery.heard("Image Promotion Refused", image=third)
         assert refusal["error"] == "Overtaken"
         channel = gallery.channel()
@@ -286,7 +288,8 @@ class TestRetirement:
         # The newest, and what the channel could be rolled back to.
         assert all(alone.shown(image)["State"] == "available" for image in images[2:])
         assert alone.record(old)["stage"] == "retired"
-        stages = [one["stage"] for one in alone.heard("Image Retired", ami=old)]
+        retired = alone.heard("Image Retired", ami=old)
+        stages = [one["stage"] for one in retired]
         assert stages == ["deprecated", "disabled", "deregistered"]
 
     def test_brings_back_what_is_used_after_all_for_everybody_it_was_shared_with(self, alone: Gallery) -> None:

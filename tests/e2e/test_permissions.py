@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud import CONTROLLER_ACCOUNT, REGION, LocalCloud
+from local.facts import Facts
 from tests.e2e.driver import Driver
 
 FUNCTIONS = frozenset(
@@ -35,6 +36,7 @@ FUNCTIONS = frozenset(
         "resume-image",
         "check-image",
         "judge-checks",
+        "judge-instance",
         "judge-bake",
         "accept-promotion",
         "plan-promotion",
@@ -44,13 +46,20 @@ FUNCTIONS = frozenset(
         "count-release",
         "measure-reach",
         "retire-images",
-        "tell-people",
+        "notify-people",
         "plan-rollouts",
         "update-service",
         "replace-instances",
         "resume-rollout",
         "verify-service",
         "judge-rollout",
+        "start-command",
+        "judge-command",
+        "plan-tests",
+        "judge-tests",
+        "tell-forge",
+        "keep-dead-letters",
+        "work-dead-letters",
     }
 )
 REFUSALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
@@ -80,10 +89,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("ec2").terminate_instances(InstanceIds=["i-0123456789abcdef0"]),
     ),
     "read a record": (
-        {"plan-release", "judge-release", "resume-environment", "accept-extension"}
-        | {"plan-bake", "resume-image", "check-image", "judge-checks", "judge-bake"}
-        | {"plan-promotion", "move-channel", "count-release", "retire-images", "serve-api", "tell-people"}
-        | {"plan-rollouts", "update-service", "replace-instances", "resume-rollout", "verify-service", "judge-rollout"},
+        FUNCTIONS - {"accept-promotion", "remove-builder", "set-kill-switch", "share-image", "plan-tests"},
         lambda its, at: its("dynamodb").get_item(TableName=at["TableName"], Key=KEY),
     ),
     "delete a record": (
@@ -92,7 +98,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "list records": (
         {"sweep-environments", "move-channel", "count-release", "measure-reach", "retire-images", "serve-api"}
-        | {"plan-rollouts"},
+        | {"plan-rollouts", "work-dead-letters"},
         lambda its, at: its("dynamodb").query(
             TableName=at["TableName"],
             IndexName="live",
@@ -106,14 +112,15 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "write a dead letter": (
         {"accept-code-version", "accept-test-result", "accept-termination", "accept-extension"}
-        | {"resume-environment", "set-kill-switch", "sweep-environments", "tell-people"}
-        | {"plan-rollouts", "resume-rollout"}
+        | {"resume-environment", "set-kill-switch", "sweep-environments", "notify-people"}
+        | {"plan-rollouts", "resume-rollout", "judge-instance"}
         | {"accept-bake", "accept-promotion", "resume-image", "check-image", "judge-checks", "count-release"}
+        | {"work-dead-letters", "judge-command", "tell-forge"}
         | {"measure-reach", "retire-images"},  # scheduled: where their invocations go that failed
         lambda its, at: its("sqs").send_message(QueueUrl=at["DeadLettersUrl"], MessageBody='{"mark": "permissions"}'),
     ),
     "read dead letters": (
-        set(),
+        {"keep-dead-letters"},
         lambda its, at: its("sqs").receive_message(QueueUrl=at["DeadLettersUrl"]),
     ),
     "write to another queue": (
@@ -121,7 +128,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("sqs").send_message(QueueUrl=at["OtherQueueUrl"], MessageBody="{}"),
     ),
     "start a life past its release": (
-        {"sweep-environments"},
+        {"sweep-environments", "accept-termination"},
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["EnvironmentMachine"], input="{}"),
     ),
     "start a bake": (
@@ -145,7 +152,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("s3").put_object(Bucket=at["BlueprintsBucket"], Key="single.yaml", Body=b""),
     ),
     "read an application's configuration": (
-        {"plan-release", "plan-rollouts"},
+        {"plan-release", "plan-rollouts", "tell-forge"},
         lambda its, _: its("ssm").get_parameter(Name="/mayfly/applications/webshop"),
     ),
     "change an application's configuration": (
@@ -172,21 +179,27 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("ssm").put_parameter(Name="/mayfly/kill-switch", Value="off", Type="String", Overwrite=True),
     ),
     "announce anything": (
-        {"accept-extension", "set-kill-switch", "sweep-environments", "judge-checks", "measure-reach", "retire-images"}
-        | {"plan-rollouts"},
+        {"accept-extension", "set-kill-switch", "sweep-environments", "measure-reach", "retire-images"}
+        | {"plan-rollouts", "confirm-gone"},
         lambda its, at: its("events").put_events(
-            Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
+            Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["FactsBusName"]}]
         ),
     ),
     "say what a person asked for": (
-        {"accept-extension", "set-kill-switch", "sweep-environments", "judge-checks", "measure-reach", "retire-images"}
-        | {"serve-api", "plan-rollouts"},
+        {"serve-api"},
         lambda its, at: its("events").put_events(
             Entries=[{"Source": "mayfly.api", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
         ),
     ),
+    "ask in somebody else's name": (
+        set(),
+        lambda its, at: its("events").put_events(
+            Entries=[{"Source": "mayfly.operator", "DetailType": "x", "Detail": "{}", "EventBusName": at["BusName"]}]
+        ),
+    ),
     "list reports": (
-        {"serve-api"},
+        # Besides who shows them: who reads one, so that S3 says of what is not there that it is not there.
+        {"serve-api", "start-command", "judge-command", "judge-tests", "accept-test-result", "work-dead-letters"},
         lambda its, at: its("s3").list_objects_v2(Bucket=at["ReportsBucket"]),
     ),
     "become someone else": (
@@ -203,7 +216,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
 
 
 @pytest.fixture(scope="module")
-def roles(cloud: LocalCloud, heard: str) -> dict[str, boto3.Session]:
+def roles(cloud: LocalCloud, heard: Facts) -> dict[str, boto3.Session]:
     """A session of each function's role, by the function's name."""
     found = cloud.client("lambda").list_functions()["Functions"]
     return {one["FunctionName"].removeprefix("mayfly-"): _session(cloud, one["Role"]) for one in found}
@@ -231,8 +244,8 @@ def test_every_function_is_here(roles: dict[str, boto3.Session]) -> None:
 
 @pytest.mark.parametrize("what", ATTEMPTS)
 def test_only_those_functions_that_must_can(
-    mayfly: Driver, heard: str, roles: dict[str, boto3.Session], what: str
+    mayfly: Driver, heard: Facts, roles: dict[str, boto3.Session], what: str
 ) -> None:
     may, attempt = ATTEMPTS[what]
-    at = mayfly.outputs | {"OtherQueueUrl": heard}
+    at = mayfly.outputs | {"OtherQueueUrl": heard.url}
     assert {name for name, role in roles.items() if _permitted(role, mayfly.cloud, attempt, at)} == may

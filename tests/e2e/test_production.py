@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.driver import Driver
-from tests.e2e.services import Service
+from tests.e2e.services import FASTER, Service
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,27 @@ def test_a_bad_image_is_rolled_back_at_the_first_checkpoint(mayfly: Driver, kept
     assert service.runs() == before
     assert service.members() == members, "not one good instance has gone for it"
     assert not any("reached_at" in point for point in service.rollout(number)["checkpoints"])
+    assert service.drift() == "IN_SYNC"
+    assert service.look()["action"] == "nothing"
+
+
+def test_a_person_stops_one_that_runs_and_everything_is_as_it_was(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    service.quiet()
+    before, number = service.runs(), service.next
+    service.cloud.watch_fewest()
+    unwanted = service.gets_image()
+    rollout = f"{service.id}-{number}"
+    with service.cloud.hurry(FASTER):
+        mayfly.until(lambda: (service.rollout(number) or {}).get("percent", 0) >= 10, "the first checkpoint")
+    detail = {"rollout": rollout, "why": "logins fail", "requested_by": "ann@example.com"}
+    mayfly.say("Rollout Abort Requested", [detail])
+    said = service.ended("Rollout Rolled Back", number)
+    assert "ann@example.com stopped it: logins fail" in said["reason"]
+    assert service.runs() == before
+    assert service.refreshed("RollbackSuccessful")
+    assert service.balancer["fewest_healthy"] >= service.instances
+    assert service.launched(unwanted) < service.instances, "it never went on to all of them"
     assert service.drift() == "IN_SYNC"
     assert service.look()["action"] == "nothing"
 

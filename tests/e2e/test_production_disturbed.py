@@ -8,6 +8,8 @@ import pytest
 from tests.e2e.driver import Driver
 from tests.e2e.services import FASTER, Service
 
+pytestmark = pytest.mark.usefixtures("no_images")
+
 LOAD = 200
 """Requests in a real second: three in a virtual one."""
 

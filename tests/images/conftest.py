@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from .builder import Bake, bake, packed, sample_code
-from .debian import DebianMissingError, debian, obstacle
+from .builder import IMAGES, Bake, bake, packed, sample_code
+from .debian import PUPPET_SERVER, DebianMissingError, debian, obstacle
 from .machine import Machine, Machines, machines
+from .premises import PuppetServer, puppet_server
 
 CACHE = Path(__file__).parents[2] / "build"
 
@@ -25,16 +27,32 @@ end
 """
 
 
-@pytest.fixture(scope="session")
-def throw_away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    """Where machines come from; without them the tests are skipped, except in CI where they are expected."""
+@contextmanager
+def skipped_where_there_is_none() -> Iterator[None]:
+    """Without a throw-away Debian tests are skipped, except in CI where it is expected."""
     try:
-        with machines(debian(CACHE), tmp_path_factory.mktemp("machines")) as found:
-            yield found
+        yield
     except DebianMissingError as missing:
         if os.environ.get("CI") == "true" and obstacle() is None:
             pytest.fail(str(missing))
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def throw_away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """Where machines come from."""
+    with skipped_where_there_is_none(), machines(debian(CACHE), tmp_path_factory.mktemp("machines")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PuppetServer]:
+    """The Puppet server, running; it compiles the sample for everybody."""
+    folder = tmp_path_factory.mktemp("premises")
+    with skipped_where_there_is_none(), machines(debian(CACHE, PUPPET_SERVER), folder) as found, found.new() as made:
+        site = (IMAGES / "puppet/manifests/site.pp").read_text()
+        with puppet_server(made, folder.parent, site) as running:
+            yield running
 
 
 @pytest.fixture

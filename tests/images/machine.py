@@ -5,6 +5,7 @@ namespace of one holding process: when it is killed, or the test run that starte
 What a machine calls outside of itself (AWS CLI, shutdown, systemctl) are recording stand-ins, found first in PATH.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -12,14 +13,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .debian import DebianMissingError
+from .metadata import INSTANCE, REGION
 
 HERE = Path(__file__).parent
 STAND_INS = HERE / "stand_ins"
 HOST_NAME = "webshop-1-4-2-smoke-89abcdef"
+
+_PATH = "/stand-ins:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What a machine does when it starts, before the command: its file systems and network, then the command as an
 # ordinary process. It is not the first one, which the kernel keeps from signals.
@@ -28,6 +32,7 @@ set -e
 root=$1 artifacts=$2 python=$3 server=$4
 shift 4
 mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys" 2>/dev/null || true
 mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/dev"
 for device in null zero random urandom; do
@@ -57,6 +62,10 @@ class Result:
     """Standard output and error, as they came."""
 
 
+def _metadata() -> dict[str, str]:
+    return {"meta-data/instance-id": INSTANCE, "meta-data/placement/region": REGION}
+
+
 @dataclass
 class Machine:
     """One throw-away machine. Its files stay from command to command; its processes do not."""
@@ -69,19 +78,47 @@ class Machine:
     _folder: Path
     _lower: str
     """The read-only layers under its own files, topmost first."""
+    metadata: dict[str, str] = field(default_factory=_metadata)
+    """What EC2 tells it about itself, by path."""
+    network: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What of its network it offers to others, and what of theirs it reaches; see metadata.py."""
 
     def run(self, *command: str, metadata: bool = False, timeout: float = 120) -> Result:
         """Runs a command as root, in a network in which nobody else is, or with metadata and artifacts."""
+        done = self.start(*command, metadata=metadata)
+        try:
+            output, _ = done.communicate(timeout=timeout)
+        finally:
+            done.kill()
+        return Result(done.returncode, output)
+
+    def start(self, *command: str, metadata: bool = False) -> "subprocess.Popen[str]":
+        """Starts a command as `run` does, without waiting. Killing what is returned ends all that it started."""
         machine = [
             "setpriv", "--pdeathsig", "KILL", "nsenter", "--target", str(self._holder), "--mount",
             "unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",
             "sh", "-c", _START, "sh", f"{self._folder}/root", f"{self._folder}/artifacts" if metadata else "",
             sys.executable, str(HERE / "metadata.py"), *command,
         ]  # fmt: skip
-        environ = {"PATH": "/stand-ins:/usr/sbin:/usr/bin:/sbin:/bin", "HOST_NAME": HOST_NAME}
-        done = subprocess.run(
+        environ = {
+            "PATH": _PATH,
+            "HOST_NAME": HOST_NAME,
+            "METADATA": json.dumps(self.metadata),
+            "NETWORK": json.dumps(self.network),
+        }
+        return subprocess.Popen(
             machine, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace", timeout=timeout,
+            text=True, errors="replace",
+        )  # fmt: skip
+
+    def beside(self, running: "subprocess.Popen[str]", script: str) -> Result:
+        """Runs a shell script in the network of what `start` has started."""
+        [first] = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        enter = ["nsenter", "--target", first, "--mount", "--net", "--uts", "--ipc", "--pid"]
+        done = subprocess.run(
+            [*enter, "chroot", f"{self._folder}/root", "sh", "-c", script],
+            env={"PATH": _PATH}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", timeout=120,
         )  # fmt: skip
         return Result(done.returncode, done.stdout)
 

@@ -20,6 +20,17 @@ sleep 60
 """
 
 
+FIRST_BOOT = """#!/usr/bin/perl
+use Fcntl;
+open(my $lock, '>>', '/var/lib/dpkg/lock-frontend') or die;
+my $whole = pack('s s x4 q q i', F_WRLCK, 0, 0, 0, 0);
+fcntl($lock, F_SETLK, $whole) or die;
+open(my $held, '>', '/run/first-boot');
+sleep 4;
+open(my $released, '>', '/stand-ins/released');
+"""
+
+
 def publish(machine: Machine, manifest: str) -> None:
     (machine.artifacts / "puppet.tar.gz").write_bytes(packed(manifests__site_pp=manifest))
 
@@ -113,7 +124,9 @@ def test_a_failure_of_puppet_is_told_with_its_exit_code(machine: Machine, manife
         pytest.param({"cleanup": ""}, "failed: configuration exit 64", id="no cleanup"),
         pytest.param({"time_limit": "0"}, "failed: configuration exit 64", id="no time"),
         pytest.param({"cleanup": "exit 7"}, "failed: cleanup exit 7", id="cleanup fails"),
-        pytest.param({"mode": "agent", "puppet_server": "127.0.0.1"}, "failed: puppet exit 1", id="server is down"),
+        pytest.param(
+            {"mode": "agent", "puppet_server": "127.0.0.1"}, "failed: certificate exit 1", id="server is down"
+        ),
     ],
 )
 def test_what_fails_is_named(machine: Machine, variables: dict[str, str], result: str) -> None:
@@ -141,13 +154,27 @@ def test_a_value_stays_a_value(machine: Machine) -> None:
 
 
 def test_the_agent_is_asked_once_for_a_fresh_catalog(machine: Machine) -> None:
-    machine.write("/stand-ins/puppet", '#!/bin/sh\necho "asked: $*"\nexit 2\n', 0o755)
+    machine.write("/stand-ins/puppet", '#!/bin/sh\necho "asked: $*"\n[ "$1" = ssl ] || exit 2\n', 0o755)
     done = bake(machine, mode="agent", puppet_server="puppet.example.com", puppet_environment="next")
     assert done.result == "ok", done.log
-    assert (
-        "asked: agent --onetime --no-daemonize --verbose --no-usecacheonfailure --waitforcert 60 "
-        "--certname base-0a1b2c3d --server puppet.example.com --environment next --detailed-exitcodes"
-    ) in done.log
+    to = f"--certname base-0a1b2c3d-{INSTANCE[2:]} --server puppet.example.com --color=false --waitforcert 0"
+    assert f"asked: ssl bootstrap {to} --csr_attributes /run/mayfly/request.yaml\n" in done.log
+    once = "--onetime --no-daemonize --verbose --no-usecacheonfailure"
+    assert f"asked: agent {once} {to} --environment next --detailed-exitcodes" in done.log
+
+
+def test_packages_that_something_else_installs_are_waited_for(machine: Machine) -> None:
+    """As some images do at their first boot: the lock is of the kind that dpkg takes."""
+    skip_puppet(machine)
+    machine.write("/stand-ins/first-boot", FIRST_BOOT, 0o755)
+    held = "[ -e /run/first-boot ]"
+    begin = f"{held} || {{ first-boot >/dev/null 2>&1 & until {held}; do /usr/bin/sleep 0.1; done; }}"
+    machine.write("/stand-ins/curl", f'#!/bin/sh\n{begin}\nexec /usr/bin/curl "$@"\n', 0o755)
+    done = bake(machine)
+    assert done.result == "ok", done.log
+    before, _, _ = done.log.partition("mayfly: puppet installation")
+    assert before.endswith("mayfly: package lock\nmayfly: it is held\n")
+    assert machine.path("/stand-ins/released").exists(), "it went on before the lock was free"
 
 
 def test_a_base_image_without_puppet_gets_it(machine: Machine) -> None:

@@ -1,11 +1,13 @@
 """An instance of the sample image boots and deploys as fleet.yaml has it do."""
 
+import hashlib
+import json
 import re
 
 import pytest
 
 from .builder import packed
-from .machine import HOST_NAME, Machine
+from .machine import HOST_NAME, Machine, Result
 
 LOCATION = "http://127.0.0.1:8000/webshop.tar.gz"
 GREETING = "curl -sS http://127.0.0.1:8080/"
@@ -66,6 +68,59 @@ def test_what_cannot_be_deployed_changes_nothing(instance: Machine, words: str, 
     assert says in failed.output
     assert [entry.name for entry in instance.path("/opt/mayfly/releases").iterdir()] == ["1"]
     assert instance.must("readlink /opt/mayfly/current") == "releases/1\n"
+
+
+class TestTheBox:
+    """The one on the premises: it wants a token, and is not always well."""
+
+    def deploy(self, instance: Machine, artifact: str = LOCATION, token: str = "T0KEN", **box: object) -> Result:
+        (instance.artifacts / "box.json").write_text(json.dumps({"token": "T0KEN"} | box))
+        return instance.shell(f"MAYFLY_ARTIFACT_TOKEN={token} /opt/mayfly/deploy webshop 2 {artifact}", metadata=True)
+
+    def test_is_told_the_token(self, instance: Machine) -> None:
+        done = self.deploy(instance)
+        assert done.code == 0, done.output
+
+    def test_that_is_busy_or_slow_is_waited_for(self, instance: Machine) -> None:
+        assert self.deploy(instance, busy=1, stalls=0.5).code == 0
+
+    @pytest.mark.parametrize(
+        ("box", "code", "says"),
+        [
+            pytest.param({"token": "another"}, 1, "cannot be fetched (curl 22, status 401)", id="another token"),
+            pytest.param({"busy": 9}, 75, "cannot be fetched now (curl 22, status 503)", id="busy for long"),
+            pytest.param({"cut": True}, 75, "cannot be fetched now (curl 18, status 200)", id="loses connections"),
+        ],
+    )
+    def test_that_does_not_deliver_is_named_and_what_may_pass_is_told(
+        self, instance: Machine, box: dict[str, object], code: int, says: str
+    ) -> None:
+        done = self.deploy(instance, **box)
+        assert (done.code, says in done.output) == (code, True), done.output
+
+    def test_that_nobody_answers_at_may_be_reached_later(self, instance: Machine) -> None:
+        done = self.deploy(instance, "http://127.0.0.1:9/webshop.tar.gz")
+        assert done.code == 75, done.output
+
+    def test_that_serves_something_else_deploys_nothing(self, instance: Machine) -> None:
+        right = hashlib.sha256((instance.artifacts / "webshop.tar.gz").read_bytes()).hexdigest()
+        assert self.deploy(instance, f"{LOCATION}#sha256={right}").code == 0
+        (instance.artifacts / "webshop.tar.gz").write_bytes(packed(start="#!/bin/sh\n# another\n"))
+        done = self.deploy(instance, f"{LOCATION}#sha256={right}")
+        assert done.code == 1
+        assert f"expected the sha256 {right}, but it is" in done.output
+        assert "another" not in instance.must("cat /opt/mayfly/current/start")
+
+    def test_a_checksum_is_whole(self, instance: Machine) -> None:
+        done = self.deploy(instance, f"{LOCATION}#sha256=0123")
+        assert "not sha256= and 64 hexadecimal digits: sha256=0123" in done.output
+
+
+def test_the_version_is_what_the_process_of_the_service_was_started_with(instance: Machine) -> None:
+    deploy = f"/opt/mayfly/deploy webshop 1.4.2 {LOCATION}"
+    lies = "echo VERSION=9 >/opt/mayfly/current/release.env"
+    assert instance.must(f"{deploy} && {lies} && /opt/mayfly/version", metadata=True) == "1.4.2\n"
+    assert instance.shell("/opt/mayfly/version").code != 0
 
 
 def test_systemd_understands_the_unit(deployed: Machine) -> None:

@@ -1,12 +1,21 @@
 """Each sample check passes on an instance of the sample image, and fails on one that is bad in its way."""
 
 import re
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
 
+from mayfly.domain.checks import script
+from mayfly.domain.contents import compare, read_contents
+
 from .builder import CHECKS
+from .conftest import CACHE
+from .debian import PUPPET_SERVER, debian
 from .machine import Machine, Machines, Result
+
+BASE64 = "head -c 300 /dev/urandom | base64"
 
 # What is wrong with the image, by the check that finds it.
 BAD: dict[str, list[str]] = {
@@ -25,9 +34,14 @@ BAD: dict[str, list[str]] = {
     "service port": ["sed -i s/8080/8081/ /opt/mayfly/current/start"],
     "no other port": ["sed -i s/8080/8081/ /opt/mayfly/current/start"],
     "no private keys": [
-        "mkdir -p /root/.ssh && echo '-----BEGIN OPENSSH PRIVATE KEY-----' >/root/.ssh/id_ed25519",
-        "mkdir -p /var/lib/puppet/ssl && echo '-----BEGIN RSA PRIVATE KEY-----' >/var/lib/puppet/ssl/builder.pem",
-        "echo '-----BEGIN PRIVATE KEY-----' >'/etc/a name with blanks'",
+        "openssl genpkey -algorithm ed25519 -out /opt/key.pem",
+        "openssl genrsa -traditional -aes128 -passout pass:secret 2048 >/etc/encrypted.pem",
+        "mkdir -p /var/lib/puppet/ssl && openssl genrsa -traditional 2048 >/var/lib/puppet/ssl/builder.pem",
+        "openssl ecparam -genkey -name prime256v1 -noout >'/etc/a name with blanks'",
+        # As OpenSSH writes it; as a service account has it in JSON; as hiera has it in YAML.
+        f"mkdir -p /root/.ssh && {{ echo '-----BEGIN OPENSSH PRIVATE KEY-----'; {BASE64}; }} >/root/.ssh/id_ed25519",
+        f'printf \'{{"key": "-----BEGIN PRIVATE KEY-----\\\\n%s"}}\' "$({BASE64} -w 0)" >/srv/account.json',
+        f"{{ echo 'key: |'; echo '  -----BEGIN RSA PRIVATE KEY-----'; {BASE64} | sed 's/^/  /'; }} >/etc/common.yaml",
     ],
     "no credentials": [
         "mkdir -p /root/.aws && touch /root/.aws/credentials",
@@ -64,7 +78,7 @@ def good(deployed: Machine) -> Machine:
     """An instance that came up in 40 seconds and made its own identity when it did."""
     deployed.write("/stand-ins/boot-finished", "40000000\n")
     deployed.must("echo 0123456789abcdef0123456789abcdef >/etc/machine-id; mkdir -p /etc/ssh")
-    deployed.write("/etc/ssh/ssh_host_rsa_key", "-----BEGIN OPENSSH PRIVATE KEY-----\n", 0o600)
+    deployed.must("openssl genrsa -traditional 2048 >/etc/ssh/ssh_host_rsa_key")
     return deployed
 
 
@@ -89,10 +103,42 @@ def test_it_fails_on_a_bad_image(throw_away: Machines, good: Machine, name: str,
 
 def test_a_finding_is_in_the_output(throw_away: Machines, good: Machine) -> None:
     with throw_away.new(like=good) as bad:
-        result = look(bad, named("no private keys"), "echo '-----BEGIN PRIVATE KEY-----' >/etc/left.pem")
+        result = look(bad, named("no private keys"), "openssl genpkey -algorithm ed25519 -out /etc/left.pem")
     assert result.output == "/etc/left.pem\n"
+
+
+def test_what_puppet_changed_is_what_differs_between_two_images(throw_away: Machines, good: Machine) -> None:
+    with throw_away.new(like=good) as changed:
+        converge = named("puppet converges")["command"]
+        sample, ask = changed.shell(converge), "\n".join(script([]))
+        before = read_contents(changed.shell(ask).output)
+        changed.must(
+            'echo \'file { "/etc/motd.mayfly": content => "hello" }\' >>/opt/mayfly/puppet/production/manifests/site.pp'
+        )
+        changed.shell(converge)
+        changed.must("sed -i '0,/^Version: /s/^Version: .*/Version: 99/' /var/lib/dpkg/status")
+        after = read_contents(changed.shell(ask).output)
+    assert sample.code == 0
+    assert before
+    assert after
+    assert before.parts["service"]["mayfly-application.service"] == "enabled"
+    assert "/opt/mayfly/deploy" in before.parts["file"]
+    found = compare(before, after)
+    assert [change.name for change in found["file"] if change.before is None] == ["/etc/motd.mayfly"]
+    assert [change.after for change in found["package"]] == ["99"]
 
 
 def test_keys_before_the_first_boot_are_baked_in_wherever_the_clock_stands(baked: tuple[Machine, object]) -> None:
     for name in ("machine id not baked in", "host keys not baked in"):
         assert passes(named(name), baked[0].shell(named(name)["command"]))
+
+
+def test_the_source_of_a_library_that_reads_keys_is_no_key(throw_away: Machines, good: Machine) -> None:
+    """net-ssh, which the packages of Puppet's and OpenVox's agent bring below /opt, here as Debian packages it."""
+    library = debian(CACHE, PUPPET_SERVER) / "usr/share/rubygems-integration/all/gems"
+    source = subprocess.run(["grep", "-rl", "BEGIN OPENSSH PRIVATE KEY", library], capture_output=True, text=True)
+    assert len(source.stdout.splitlines()) >= 2
+    with throw_away.new(like=good) as copy:
+        shutil.copytree(library, copy.path("/opt/puppetlabs/puppet/lib/ruby/gems/3.2.0/gems"))
+        result = look(copy, named("no private keys"))
+    assert passes(named("no private keys"), result), result

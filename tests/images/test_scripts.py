@@ -12,7 +12,7 @@ from .builder import CHECKS, IMAGES, user_data
 from .machine import STAND_INS, Machine
 
 FILES = IMAGES / "puppet/modules/mayfly/files"
-SCRIPTS = [IMAGES / "bake.sh", IMAGES / "cleanup.sh", FILES / "deploy", *sorted(STAND_INS.iterdir())]
+SCRIPTS = [IMAGES / "bake.sh", IMAGES / "cleanup.sh", FILES / "deploy", FILES / "version", *sorted(STAND_INS.iterdir())]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -2,17 +2,24 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from moto.dynamodb.exceptions import ItemSizeTooLarge
+from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict, bytesize
 from moto.iam.models import iam_backends
 from pytest_socket import disable_socket, enable_socket
 
-from mayfly.aws import clients
-from mayfly.aws.records import Entry
+from local.workload import answers, commands, deletions, versions
+from mayfly.aws import attempts, clients
+from mayfly.domain.contents import Contents
+from mayfly.domain.records import Entry
 from mayfly.observability import logger
-from mayfly.settings import settings, sign_in
+from mayfly.settings import load_settings, load_sign_in
+from mayfly.workflows import image_contents
+from tests.inline import Inline
 from tests.integration.api import Api
 from tests.integration.world import (
     BLUEPRINT,
@@ -38,6 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:No application metrics to publish:UserWarning")
 
 
+answers.install()
+versions.install()
+
+
 @pytest.fixture(scope="session")
 def functions() -> tuple[Clients, Wire]:
     """The clients that the functions get, and the wire that hears them: made once, that takes longer than most
@@ -54,9 +65,13 @@ def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[Clients, Wire]) -> I
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # over a thousand, for every test, and nobody looks
     own, wire = functions
+    deletions.install_resource_lists()
+    commands.install_lists()
     disable_socket(allow_unix_socket=True)
     with mock_aws():
         monkeypatch.setattr(boto3, "client", own.client)
+        monkeypatch.setattr(attempts, "threads", Inline)
+        monkeypatch.setattr(LimitedSizeDict, "__setitem__", _replace_within_limits)
         for account, key in KEYS.items():
             backend = iam_backends[account]["aws"]
             backend.access_keys[key] = backend.create_temp_access_key()
@@ -73,7 +88,7 @@ def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[Clients, Wire]) -> I
 @pytest.fixture
 def api(world: World) -> Api:
     """An installation where a little has happened, and an operator who asks of its HTTP API."""
-    world.upload("{}")
+    world.upload(BLUEPRINT.read_text())
     world.call("accept_code_version", on_the_bus("Code Version Pushed", PUSHED))
     world.call("plan_release", {"release": RELEASE, "pushed": PUSHED, "now": NOW})
     world.planned(channel="base/stable")
@@ -82,6 +97,9 @@ def api(world: World) -> Api:
     world.records("rollout").begin("webshop-production-1", of_it, began, until)
     facts = {"application": "webshop", "name": "production", "stage": "steady", "version": "1", "instance_count": 6}
     world.records("service").begin("webshop-production", facts | {"drift": []}, began, until)
+    letter = {"kind": "refused", "function": "mayfly-accept-code-version", "stage": "waiting for a person", "at": NOW}
+    world.records("dead-letter").begin("dl-9f86d081884c7d65", letter, began, until)
+    image_contents.keep(world.reports, "ami-0123456789abcdef0", Contents({"package": {"openssl": "3.0.1"}}))
     asked = {"dry_run": True, "requested_by": "ops", "why": "because"}
     world.call("sweep_environments", on_the_bus("Sweep Requested", asked))
     world.wire.forget()
@@ -91,8 +109,8 @@ def api(world: World) -> Api:
 def _forget() -> None:
     """What a process keeps between invocations, and a test must not find."""
     clients.controller.cache_clear()
-    settings.cache_clear()
-    sign_in.cache_clear()
+    load_settings.cache_clear()
+    load_sign_in.cache_clear()
     logger.clear_state()
 
 
@@ -118,7 +136,8 @@ def _install(world: World) -> None:
     world.own("s3").create_bucket(Bucket=world.bucket)
     world.own("s3").put_bucket_versioning(Bucket=world.bucket, VersioningConfiguration={"Status": "Enabled"})
     world.own("s3").create_bucket(Bucket=world.reports)
-    world.own("events").create_event_bus(Name=world.bus)
+    for bus in (world.bus, world.facts):
+        world.own("events").create_event_bus(Name=bus)
     world.topic = world.own("sns").create_topic(Name="mayfly-team-shop")["TopicArn"]
     names = (
         "mayfly-run-release",
@@ -145,10 +164,13 @@ def _configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "MAYFLY_RELEASE_MACHINE_ARN": world.machine,
         "MAYFLY_ENVIRONMENT_MACHINE_ARN": world.environment_machine,
         "MAYFLY_PROMOTION_MACHINE_ARN": world.promotion_machine,
+        "MAYFLY_SHOW_MACHINE_ARN": f"arn:aws:states:{REGION}:{CONTROLLER_ACCOUNT}:stateMachine:mayfly-show-release",
         "MAYFLY_BAKE_MACHINE_ARN": world.bake_machine,
+        "MAYFLY_TESTS_MACHINE_ARN": f"arn:aws:states:{REGION}:{CONTROLLER_ACCOUNT}:stateMachine:mayfly-run-tests",
         "MAYFLY_ROLLOUT_MACHINE_ARN": world.rollout_machine,
         "MAYFLY_RETIRE_MOST": "100",
         "MAYFLY_BUS": world.bus,
+        "MAYFLY_FACTS": world.facts,
         "MAYFLY_REPORTS_BUCKET": world.reports,
         "MAYFLY_ACCOUNTS": f"{CONTROLLER_ACCOUNT},{WORKLOAD_ACCOUNT}",
         "MAYFLY_REGIONS": "",
@@ -171,3 +193,13 @@ def _configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.configure()
     world.put("/mayfly/images/base/stable", "ami-12c6146b")
     world.upload(BLUEPRINT.read_text())
+
+
+def _replace_within_limits(item: LimitedSizeDict, key: str, value: Any) -> None:
+    """Moto counts an attribute that is replaced as well as the one that takes its place; DynamoDB counts what is there
+    then: names and values, 400 KB."""
+    then = dict(item) | {key: value}
+    names, values = map(bytesize, then), (each.size() for each in then.values() if isinstance(each, DynamoType))
+    if sum(names) + sum(values) > 409_600:
+        raise ItemSizeTooLarge
+    dict.__setitem__(item, key, value)

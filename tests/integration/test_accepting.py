@@ -17,7 +17,7 @@ def pushed(**change: Any) -> Json:
 
 
 def announced(text: str) -> Json:
-    return on_the_topic("mayfly-code-versions", text)
+    return on_the_topic("mayfly_webshop_code-versions", text)
 
 
 def started_with(world: World) -> list[Json]:
@@ -49,9 +49,9 @@ class TestAPush:
         world.call(DOOR, pushed())
         assert world.record(RELEASE, "release")["forget_after"] == 1_795_502_853 + 90 * 86_400
 
-    def test_without_a_name_was_done_by_the_message(self, world: World) -> None:
+    def test_without_a_name_was_done_by_whoever_aws_says_has_sent_it(self, world: World) -> None:
         world.call(DOOR, announced(json.dumps(PUSHED | {"pushed_by": None})))
-        assert world.record(RELEASE, "release")["history"][0]["who"] == "SNS 95df01b4-ee98-5cb9-9903-4c221d41eb5e"
+        assert world.record(RELEASE, "release")["history"][0]["who"] == "mayfly.app.webshop"
 
     def test_is_recorded_before_it_is_started(self, world: World) -> None:
         world.call(DOOR, pushed())
@@ -125,7 +125,7 @@ class TestWhatCannotBeUnderstood:
         answer = world.call(DOOR, event)
         assert not answer["accepted"]
         assert expected in answer["reason"]
-        assert world.dead_letters() == [{"door": DOOR, "reason": answer["reason"], "message": event}]
+        assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
 
     def test_starts_and_records_nothing(self, world: World) -> None:
         world.call(DOOR, pushed(version=""))

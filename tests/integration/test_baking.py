@@ -1,16 +1,22 @@
 """Bakes, function by function: asked for once, one at a time for each family, and nothing of a builder left."""
 
 import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import AmiBackend
 from moto.ec2.responses.instances import InstanceResponse
 
 from mayfly.domain.bake import bake_id
+from mayfly.domain.contents import Contents
+from mayfly.domain.puppet_secret import derive
+from mayfly.workflows import image_contents
+from tests.integration.api import Api
 from tests.integration.world import (
     AFTER,
     CONTROLLER,
@@ -23,6 +29,7 @@ from tests.integration.world import (
     WORKLOAD_ACCOUNT,
     Json,
     World,
+    announced,
     function,
     on_the_bus,
     on_the_topic,
@@ -181,7 +188,7 @@ class TestAskingForABake:
         answer = line.ask(**change)
         assert not answer["accepted"]
         assert expected in answer["reason"]
-        assert [letter["door"] for letter in line.world.dead_letters()] == ["accept_bake"]
+        assert [letter["function"] for letter in line.world.dead_letters()] == ["accept_bake"]
         assert line.started() == {}
 
     def test_of_a_family_that_is_configured_wrongly_names_the_fields(self, line: Line) -> None:
@@ -207,7 +214,7 @@ class TestTheSchedule:
 class TestPuppetCode:
     def push(self, line: Line, at: str = "2026-11-24T06:47:33Z", **change: Any) -> Json:
         detail = {"version": "7", "artifact": "s3://code/7.tar.gz", "pushed_by": "ci"} | change
-        return line.world.call("accept_bake", on_the_bus("Puppet Code Pushed", detail) | {"time": at})
+        return line.world.call("accept_bake", on_the_bus("Puppet Code Pushed", detail) | {"time": at, "sent": at})
 
     def test_bakes_every_family_that_applies_it(self, line: Line) -> None:
         line.configure("asked", puppet={"mode": "agent", "server": "puppet.example"})
@@ -290,12 +297,59 @@ class TestPublishersOfBaseImages:
         assert [bake["family"] for bake in self.publish(line, AMAZON_LINUX)["bakes"]] == ["base"]
 
 
+class TestAConfigurationThatIsChanged:
+    def changed(self, line: Line, operation: str = "Update", **change: Any) -> list[str]:
+        line.configure(**change)
+        detail = {"name": f"/mayfly/families/{FAMILY}", "operation": operation, "type": "String"}
+        event = on_the_bus("Parameter Store Change", detail, "aws.ssm")
+        return [bake["family"] for bake in line.world.call("accept_bake", event)["bakes"]]
+
+    def test_bakes_the_family_where_its_images_would_become_others(self, line: Line) -> None:
+        line.begun()
+        assert self.changed(line, checks=CHECKS[:1]) == [FAMILY]
+        [started] = line.started().values()
+        assert started["requested_by"] == "configuration"
+
+    @pytest.mark.parametrize("change", [{}, {"keep_newest": 9}, {"owner": "another@example.com"}])
+    def test_bakes_nothing_where_they_would_stay_the_same(self, line: Line, change: Json) -> None:
+        line.begun()
+        assert self.changed(line, **change) == []
+
+    def test_bakes_nothing_before_the_first_bake_was_asked_for(self, line: Line) -> None:
+        assert self.changed(line, checks=CHECKS[:1]) == []
+
+    def test_is_heard_of_no_more_when_it_is_removed(self, line: Line) -> None:
+        line.begun()
+        assert self.changed(line, operation="Delete", checks=CHECKS[:1]) == []
+
+
 class TestPlanning:
     def test_finds_the_newest_base_image_of_the_owner(self, line: Line) -> None:
         newer = line.image("al2023-ami-2023.13-x86_64")
         line.image("al2023-ami-2023.14-arm64")
         older, _ = line.base, line.world.there("ec2")
         assert line.plan()["builder"]["base_image"] in (newer, older)
+
+    @pytest.mark.parametrize(("kind", "expected"), [("t3.medium", "rock-1-x86_64"), ("t4g.medium", "rock-2-arm64")])
+    def test_leaves_out_base_images_of_another_architecture(self, line: Line, kind: str, expected: str) -> None:
+        made = {name: line.image(name) for name in ("rock-1-x86_64", "rock-2-arm64")}
+        newer = ec2_backends[WORKLOAD_ACCOUNT][REGION].amis[made["rock-2-arm64"]]
+        newer.architecture = "arm64"
+        line.configure(base={"owner": WORKLOAD_ACCOUNT, "name": "rock-*"}, instance_type=kind)
+        assert line.plan()["builder"]["base_image"] == made[expected]
+
+    @pytest.mark.parametrize(
+        ("kind", "expected"),
+        [
+            ("t4g.medium", "instance_type: expected one for x86_64, as .* is, but t4g.medium is for arm64"),
+            ("t3.huge", "instance_type: expected one that EC2 has in us-east-1, but it is 't3.huge'"),
+        ],
+    )
+    def test_refuses_an_instance_type_that_boots_none_of_them(self, line: Line, kind: str, expected: str) -> None:
+        line.world.there("ssm").put_parameter(Name="/mayfly/images/rock/stable", Value=line.base, Type="String")
+        line.configure(base={"parameter": "/mayfly/images/rock/stable"}, instance_type=kind)
+        with pytest.raises(Exception, match=expected):
+            line.plan()
 
     def test_finds_the_base_image_that_a_parameter_names(self, line: Line) -> None:
         line.world.there("ssm").put_parameter(Name="/mayfly/images/rock/stable", Value=line.base, Type="String")
@@ -412,6 +466,23 @@ class TestTurns:
 
 
 class TestLaunching:
+    def test_lets_auto_scaling_use_the_key_before_the_proof_launches_with_it(self, line: Line) -> None:
+        key = line.world.there("kms").create_key()["KeyMetadata"]["Arn"]
+        line.configure(kms_key_ids={REGION: key})
+        line.launch(line.begun())
+        (granted,) = line.world.there("kms").list_grants(KeyId=key)["Grants"]
+        assert granted["GranteePrincipal"].endswith("/AWSServiceRoleForAutoScaling")
+        assert "CreateGrant" in granted["Operations"]
+        (asked,) = line.world.wire.heard("RunInstances")
+        assert asked["BlockDeviceMappings"][0]["Ebs"]["KmsKeyId"] == key
+
+    def test_what_ec2_does_not_show_yet_is_pending_and_not_lost(self, line: Line) -> None:
+        plan = line.begun()
+        line.world.wire.answer("DescribeInstances", "InvalidInstanceID.NotFound")
+        assert line.launch(plan)
+        assert line.world.wire.heard("SendTaskFailure") == []
+        assert line.world.wire.heard("SendTaskSuccess") == []
+
     def test_starts_one_closed_and_tagged_machine_that_stops_itself(self, line: Line) -> None:
         plan = line.begun()
         line.world.wire.forget()
@@ -439,6 +510,21 @@ class TestLaunching:
         assert f"MAYFLY_PUPPET_CODE={CONFIGURATION['puppet']['artifact']}\n" in data
         assert "MAYFLY_TIME_LIMIT=3600\n" in data
         assert data.endswith((Path(ROOT) / "images" / "bake.sh").read_text())
+
+    def test_gives_it_what_proves_to_a_puppet_server_whose_it_is(self, line: Line) -> None:
+        line.configure(puppet={"mode": "agent", "server": "puppet.example.com"})
+        plan = line.begun()
+        line.world.own("ssm").put_parameter(Name="/mayfly/puppet/key", Value="the-shared-key", Type="SecureString")
+        line.launch(plan)
+        data = base64.b64decode(line.world.wire.heard("RunInstances")[0]["UserData"]).decode()
+        assert f"\nMAYFLY_PUPPET_SECRET={derive('the-shared-key', CONTROLLER, WORKLOAD_ACCOUNT, BAKE)}\n" in data
+        assert f"\nMAYFLY_CONTROLLER={CONTROLLER}\n" in data
+
+    def test_without_a_key_a_puppet_server_has_to_know_it_otherwise(self, line: Line) -> None:
+        line.configure(puppet={"mode": "agent", "server": "puppet.example.com"})
+        line.launch(line.begun())
+        data = base64.b64decode(line.world.wire.heard("RunInstances")[0]["UserData"]).decode()
+        assert "\nMAYFLY_PUPPET_SECRET=" not in data
 
     def test_enters_the_account_in_a_session_of_the_bake(self, line: Line) -> None:
         line.launch(line.begun())
@@ -652,19 +738,25 @@ class TestJudging:
 
 class TestChecking:
     def ready(self, line: Line) -> str:
-        """The proof's environment has an instance of the image."""
+        """The proof's environment has an instance of the image, and waits for its checks."""
         line.made()
+        proof = {"id": f"{BAKE}-proof", "stage": "awaiting tests", "waiting": {"for": "tests", "token": TOKEN}}
+        line.world.records("environment").change(f"{BAKE}-proof", proof)
         [instance] = line.world.launch({"mayfly:environment": f"{BAKE}-proof", "mayfly:controller": CONTROLLER})
         return instance
 
     def check(self, line: Line, environment: str = f"{BAKE}-proof") -> Json:
-        detail = {"environment": environment, "release": BAKE, "account": WORKLOAD_ACCOUNT, "region": REGION}
-        return line.world.call("check_image", on_the_bus("Environment Ready", detail | {"suite": "proof"}, "mayfly"))
+        facts = {"environment": environment, "release": BAKE, "account": WORKLOAD_ACCOUNT, "region": REGION}
+        return line.world.call("check_image", announced("Environment Ready", **facts, suite="proof"))
 
     def answered(self, line: Line, command: str, status: str = "Success", printed: str = "") -> Json:
         line.world.wire.answer("GetCommandInvocation", Status=status, StandardOutputContent=printed)
-        detail = {"command-id": command, "instance-id": "i-1", "status": status, "document-name": "AWS-RunShellScript"}
-        event = on_the_bus("EC2 Command Invocation Status-change Notification", detail, "aws.ssm", WORKLOAD_ACCOUNT)
+        detail = {
+            "command-id": command,
+            "status": status,
+            "document-name": "AWS-RunShellScript",
+        }
+        event = on_the_bus("EC2 Command Status-change Notification", detail, "aws.ssm", WORKLOAD_ACCOUNT)
         return line.world.call("judge_checks", event)
 
     def test_runs_the_family_s_checks_on_the_instance(self, line: Line) -> None:
@@ -674,7 +766,8 @@ class TestChecking:
         assert sent["InstanceIds"] == [instance]
         commands = sent["Parameters"]["commands"]
         assert commands[0] == '# checks: ["service runs", "port"]'
-        assert commands[-2:] == ["check 'service runs' 'systemctl is-active it'", "check port ss"]
+        checks = [one for one in commands if one.startswith("check ")]
+        assert checks == ["check 'service runs' 'systemctl is-active it'", "check port ss"]
 
     def test_runs_them_once(self, line: Line) -> None:
         self.ready(line)
@@ -714,20 +807,40 @@ class TestChecking:
         self, line: Line, printed: str, outcome: str, reason: str
     ) -> None:
         self.ready(line)
-        self.answered(line, self.check(line)["command"], printed=printed)
-        [(what, said)] = line.world.said
-        assert what == "Test Finished"
-        assert said == {
-            "environment": f"{BAKE}-proof",
+        answer = self.answered(line, self.check(line)["command"], printed=printed)
+        assert (answer["recorded"], answer["resumed"]) == (True, True)
+        record = line.record(f"{BAKE}-proof", "environment")
+        assert record["ending"] == {
+            "by": "tests",
             "outcome": outcome,
-            "reason": reason,
-            "finished_by": "judge_checks",
+            "reason": f"the tests {outcome}: {reason}",
+            "at": "2026-11-24T06:47:33.000Z",
         }
+        assert (record["history"][-1]["who"], record["history"][-1]["what"]) == ("judge_checks", "checked")
+        assert [one["told"] for one in line.world.settled] == ["Success"]
+        assert line.world.said == []
 
     def test_a_command_that_did_not_run_through_fails_them(self, line: Line) -> None:
         self.ready(line)
         judged = self.answered(line, self.check(line)["command"], status="TimedOut")
         assert judged["reason"].startswith("2 of 2 checks failed (Run Command: TimedOut)")
+
+    def test_what_two_images_consist_of_is_compared_for_whoever_promotes_one(self, line: Line) -> None:
+        self.ready(line)
+        said = base64.b64encode(gzip.compress(b"package\topenssl\t3.0.2\n")).decode()
+        self.answered(line, self.check(line)["command"], printed=json.dumps({"contents": said}))
+        before, after = "ami-0a1b2c3d4e5f60718", line.record()["image"]
+        image_contents.keep(line.world.reports, before, Contents({"package": {"openssl": "3.0.1"}}))
+        found = Api(line.world).get(f"/api/images/{after}/since/{before}")
+        changed = [{"name": "openssl", "before": "3.0.1", "after": "3.0.2"}]
+        assert found.json == {"before": before, "after": after, "packages": changed, "services": [], "files": []}
+
+    def test_of_an_image_that_never_said_what_it_consists_of_nothing_is_compared(self, line: Line) -> None:
+        found = Api(line.world).get("/api/images/ami-0a1b2c3d4e5f60718/since/ami-0a1b2c3d4e5f60719")
+        assert (found.status, found.json["error"]) == (
+            404,
+            "nothing is recorded of what ami-0a1b2c3d4e5f60719 consists of: expected an image that proved itself",
+        )
 
     def test_commands_of_others_say_nothing(self, line: Line) -> None:
         assert not self.answered(line, "e8d3c0e4-71f7-4491-898f-c9b35bee5f3b")["judged"]
@@ -736,7 +849,7 @@ class TestChecking:
     @pytest.mark.parametrize("name", ["check_image", "judge_checks"])
     def test_an_event_that_cannot_be_understood_lands_among_the_dead_letters(self, line: Line, name: str) -> None:
         assert not line.world.call(name, on_the_bus("Environment Ready", {}))["accepted"]
-        assert [letter["door"] for letter in line.world.dead_letters()] == [name]
+        assert [letter["function"] for letter in line.world.dead_letters()] == [name]
 
 
 class TestSweeping:

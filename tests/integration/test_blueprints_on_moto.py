@@ -13,11 +13,12 @@ from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
-from local import deletions
+from local.workload import deletions
 
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "blueprints/fleet.yaml"
 ACCOUNT = ROOT / "blueprints/workload-account.yaml"
+IN_REGION = ROOT / "blueprints/workload-region.yaml"
 SINGLE = ROOT / "tests/blueprints/single.yaml"
 REGION = "us-east-1"
 ENVIRONMENT = "webshop-1-4-2-smoke-0a1b2c3d"
@@ -130,7 +131,7 @@ def test_a_fleet_in_a_vpc_of_its_own_comes_and_goes(nat: str) -> None:
         assert "PublicIpAddress" not in instance
     built = left_behind()
     assert built["nat gateways"] == (1 if nat == "single" else 0)
-    assert built["endpoints"] == (1 if nat == "single" else 4)
+    assert built["endpoints"] == (1 if nat == "single" else 5)
 
     stack.delete()
     assert stack.status == "DELETE_COMPLETE"
@@ -188,45 +189,64 @@ def test_another_blueprint_takes_the_same_parameters_and_tags() -> None:
     assert left_behind() == before
 
 
-@pytest.mark.parametrize("controller", ["111111111111", DEFAULT_ACCOUNT_ID], ids=["another", "itself"])
-def test_a_workload_account_lets_its_controller_in_and_forwards_events(controller: str) -> None:
-    cloudformation, iam = boto3.client("cloudformation"), boto3.client("iam")
-    events = boto3.client("events")
-    stack = cloudformation.create_stack(
-        StackName="mayfly-workload-account",
-        TemplateBody=ACCOUNT.read_text(),
-        Parameters=[{"ParameterKey": "ControllerAccountId", "ParameterValue": controller}],
+def deploy(template: Path, controller: str, region: str = REGION) -> str:
+    return boto3.client("cloudformation", region_name=region).create_stack(
+        StackName=f"{template.stem}-of-{controller.rpartition('/')[2]}",
+        TemplateBody=template.read_text(),
+        Parameters=[{"ParameterKey": "Controller", "ParameterValue": controller}],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )["StackId"]
 
-    trust: Any = iam.get_role(RoleName="mayfly-workload")["Role"]["AssumeRolePolicyDocument"]
-    assert trust["Statement"][0]["Principal"]["AWS"] == f"arn:aws:iam::{controller}:root"
-    policy = str(iam.get_role_policy(RoleName="mayfly-workload", PolicyName="environments")["PolicyDocument"])
-    assert f"{controller}/{REGION}/mayfly" in policy
+
+@pytest.mark.parametrize("account", ["111111111111", DEFAULT_ACCOUNT_ID], ids=["another", "itself"])
+@pytest.mark.parametrize("name", ["mayfly", "second"])
+def test_a_workload_account_lets_its_controller_in_and_nobody_else(account: str, name: str) -> None:
+    iam: Any = boto3.client("iam")
+    stack = deploy(ACCOUNT, f"{account}/{REGION}/{name}")
+
+    (trust,) = iam.get_role(RoleName=f"{name}-workload")["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"]["AWS"] == f"arn:aws:iam::{account}:root"
+    assert trust["Condition"]["ArnLike"] == {"aws:PrincipalArn": f"arn:aws:iam::{account}:role/{name}-*"}
+    policy = str(iam.get_role_policy(RoleName=f"{name}-workload", PolicyName="environments")["PolicyDocument"])
+    assert f"{account}/{REGION}/{name}" in policy
     assert "${aws:PrincipalTag/mayfly:environment}" in policy  # IAM's variable, left alone by Fn::Sub
 
-    patterns = {}
-    for rule in events.list_rules()["Rules"]:
-        (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-        assert target["Arn"] == f"arn:aws:events:{REGION}:{controller}:event-bus/mayfly"
-        pattern = json.loads(rule["EventPattern"])
-        patterns[pattern["detail-type"][0]] = pattern
-    prefix = f"arn:aws:cloudformation:{REGION}:{DEFAULT_ACCOUNT_ID}:stack/mayfly-"
-    assert patterns["CloudFormation Stack Status Change"]["detail"]["stack-id"] == [{"prefix": prefix}]
-    assert patterns["EC2 Instance State-change Notification"]["detail"] == {"state": ["stopped", "terminated"]}
-    assert patterns["EC2 AMI State Change"]["source"] == ["aws.ec2"]
-    refreshes = patterns["EC2 Auto Scaling Instance Refresh Checkpoint Reached"]
-    assert refreshes["detail"] == {"AutoScalingGroupName": [{"prefix": "mayfly-"}]}
-    assert patterns["EC2 Command Invocation Status-change Notification"]["source"] == ["aws.ssm"]
-
-    expected = {"mayfly-workload": {"mayfly-images", "mayfly-rollouts"}}
-    expected |= {"mayfly-cloudformation": {"mayfly-cloudformation-services"}}
+    expected = {f"{name}-workload": {f"{name}-images", f"{name}-rollouts"}}
+    expected |= {f"{name}-cloudformation": {f"{name}-cloudformation-services"}}
     for role, names in expected.items():
         attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
         assert {policy["PolicyName"] for policy in attached} == names
         for policy in attached:
             # CloudFormation detaches a policy that it deletes; moto does not.
             iam.detach_role_policy(RoleName=role, PolicyArn=policy["PolicyArn"])
-    cloudformation.delete_stack(StackName=stack)
+    boto3.client("cloudformation").delete_stack(StackName=stack)
     assert iam.list_roles()["Roles"] == []
-    assert events.list_rules()["Rules"] == []
+
+
+def test_each_region_of_it_forwards_its_events() -> None:
+    controller = f"111111111111/{REGION}/mayfly"
+    deploy(ACCOUNT, controller)
+    role = boto3.client("iam").get_role(RoleName="mayfly-events")["Role"]["Arn"]
+    for region in (REGION, "eu-west-1"):
+        deploy(IN_REGION, controller, region)
+        events = boto3.client("events", region_name=region)
+        patterns = {}
+        for rule in events.list_rules()["Rules"]:
+            (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+            assert target["Arn"] == f"arn:aws:events:{REGION}:111111111111:event-bus/mayfly"
+            assert target["RoleArn"] == role
+            pattern = json.loads(rule["EventPattern"])
+            patterns[pattern["detail-type"][0]] = pattern
+        prefix = f"arn:aws:cloudformation:{region}:{DEFAULT_ACCOUNT_ID}:stack/mayfly-"
+        assert patterns["CloudFormation Stack Status Change"]["detail"]["stack-id"] == [{"prefix": prefix}]
+        # Not of instances that are terminated: 45 a life would come in vain.
+        assert patterns["EC2 Instance State-change Notification"]["detail"] == {"state": ["stopped"]}
+        assert patterns["EC2 AMI State Change"]["source"] == ["aws.ec2"]
+        refreshes = patterns["EC2 Auto Scaling Instance Refresh Checkpoint Reached"]
+        assert refreshes["detail"] == {"AutoScalingGroupName": [{"prefix": "mayfly-"}]}
+        assert patterns["EC2 Command Status-change Notification"]["source"] == ["aws.ssm"]
+    buckets = {bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]}
+    names = ("bakes-of", "code-of")
+    assert buckets == {
+        f"{name}-mayfly-{DEFAULT_ACCOUNT_ID}-{region}" for name in names for region in (REGION, "eu-west-1")
+    }

@@ -1,14 +1,17 @@
 """An environment is built: its stack is asked for once, looked at again where no event comes, and confirmed by EC2."""
 
+import hashlib
 import json
 import sys
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.autoscaling.models import autoscaling_backends
 
 from mayfly.domain import stack
-from mayfly.domain.moment import text
+from mayfly.domain.puppet_secret import derive
+from mayfly.domain.timestamp import utc_text
 from tests.integration.world import (
     BLUEPRINT,
     CONTROLLER,
@@ -17,6 +20,7 @@ from tests.integration.world import (
     NEXT_TOKEN,
     NOW,
     OURS,
+    REGION,
     STACK,
     TOKEN,
     WORKLOAD_ACCOUNT,
@@ -32,6 +36,24 @@ from tests.integration.world import (
 IN_PROGRESS = sorted(status for status, phase in stack.PHASES.items() if phase is stack.Phase.CREATING)
 AGAIN = creation(token=NEXT_TOKEN, now=LATER)
 """What the state machine says when it has waited for an event in vain."""
+
+
+A_GROUP_OF_TWO = f"""
+Resources:
+  Template:
+    Type: AWS::EC2::LaunchTemplate
+    Properties: {{LaunchTemplateData: {{ImageId: ami-12c6146b, InstanceType: t3.micro}}}}
+  Group:
+    Type: AWS::AutoScaling::AutoScalingGroup
+    Properties:
+      MinSize: 2
+      MaxSize: 4
+      AvailabilityZones: [us-east-1a]
+      LaunchTemplate: {{LaunchTemplateId: !Ref Template, Version: !GetAtt Template.LatestVersionNumber}}
+      Tags:
+        - {{Key: 'mayfly:environment', Value: {ENVIRONMENT}, PropagateAtLaunch: true}}
+        - {{Key: 'mayfly:controller', Value: {CONTROLLER}, PropagateAtLaunch: true}}
+"""
 
 
 def error(name: str, function_name: str) -> type[Exception]:
@@ -60,6 +82,23 @@ class TestTheStackIsAskedFor:
             "Controller": CONTROLLER,
         }
 
+    def test_with_those_only_that_its_blueprint_declares(self, world: World) -> None:
+        world.upload("{Parameters: {EnvironmentId: {Type: String}}, Resources: {Jobs: {Type: 'AWS::SQS::Queue'}}}")
+        world.planned()
+        world.call("create_environment", creation(order=an_order(declared=["EnvironmentId"])))
+        (call,) = world.wire.heard("CreateStack")
+        assert [one["ParameterKey"] for one in call["Parameters"]] == ["EnvironmentId"]
+
+    def test_from_a_template_that_is_too_large_for_the_call(self, world: World) -> None:
+        text = BLUEPRINT.read_text()
+        version = world.upload(text + "#" * (51_201 - len(text.encode())))
+        world.planned()
+        order = an_order(blueprint={"key": "single.yaml", "version_id": version})
+        world.call("create_environment", creation(order=order))
+        (call,) = world.wire.heard("CreateStack")
+        assert "TemplateBody" not in call
+        assert call["TemplateURL"] == f"https://mayfly-blueprints.s3.amazonaws.com/single.yaml?versionId={version}"
+
     def test_with_what_the_application_adds_but_cannot_override(self, world: World) -> None:
         world.planned()
         own = {"SubnetId": "", "Controller": "somebody else", "EnvironmentId": "another"}
@@ -69,6 +108,24 @@ class TestTheStackIsAskedFor:
         assert parameters["SubnetId"] == ""
         assert (parameters["Controller"], parameters["EnvironmentId"]) == (CONTROLLER, ENVIRONMENT)
 
+    def test_with_the_secret_by_which_a_puppet_server_knows_its_instances(self, world: World) -> None:
+        world.planned()
+        world.own("ssm").put_parameter(Name="/mayfly/puppet/key", Value="the-shared-key", Type="SecureString")
+        world.upload(
+            BLUEPRINT.read_text().replace(
+                "Parameters:",
+                "Parameters:\n  PuppetServer: {Type: String}\n  PuppetSecret: {Type: String, NoEcho: true}",
+                1,
+            )
+        )
+        asking = {"PuppetServer": "puppet.example.com"}
+        world.call("create_environment", creation(order=an_order(parameters=asking)))
+        (call,) = world.wire.heard("CreateStack")
+        parameters = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in call["Parameters"]}
+        expected = derive("the-shared-key", CONTROLLER, WORKLOAD_ACCOUNT, ENVIRONMENT)
+        assert parameters["PuppetSecret"] == expected
+        assert expected not in json.dumps(world.record(ENVIRONMENT), default=str)
+
     def test_as_agreed_with_the_workload_account_s_roles(self, world: World) -> None:
         world.created()
         (call,) = world.wire.heard("CreateStack")
@@ -76,7 +133,7 @@ class TestTheStackIsAskedFor:
         assert call["TemplateBody"] == BLUEPRINT.read_text()
         assert call["RoleARN"] == f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/mayfly-cloudformation"
         assert call["OnFailure"] == "DO_NOTHING"
-        assert call["Capabilities"] == ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+        assert call["Capabilities"] == ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
     def test_by_a_session_that_is_the_environment_s_own(self, world: World) -> None:
         world.created()
@@ -228,7 +285,9 @@ class TestAnEnvironmentIsReady:
         built = world.created()
         answer = confirm(world, built)
         (instance,) = world.states()
+        token = answer.pop("token")
         assert answer == {"environment": ENVIRONMENT, "instances": 1, "outputs": {"InstanceId": instance}}
+        assert world.record()["report_token"] == hashlib.sha256(token.encode()).hexdigest()
 
     def test_and_its_record_keeps_what_was_built(self, world: World) -> None:
         built = world.created()
@@ -247,6 +306,44 @@ class TestAnEnvironmentIsReady:
         world.launch(OURS | {"mayfly:environment": f"{ENVIRONMENT}-2"})
         world.launch({"Name": "somebody's"})
         assert confirm(world, built)["instances"] == 1
+
+
+class TestABlueprintThatCountsForItself:
+    """Its order asks for no number of instances."""
+
+    def built(self, world: World, text: str) -> str:
+        world.upload(text)
+        world.planned(instance_count=None)
+        order = an_order(instance_count=None, declared=[])
+        return str(world.call("create_environment", creation(order=order))["stack"])
+
+    def test_is_ready_at_once_where_it_has_no_instances(self, world: World) -> None:
+        built = self.built(world, "Resources: {Jobs: {Type: 'AWS::SQS::Queue'}}")
+        assert confirm(world, built, instance_count=None)["instances"] == 0
+        assert world.record()["history"][-1]["why"] == "0 of 0 instances run"
+
+    def test_is_ready_with_as_many_as_its_group_wants(self, world: World) -> None:
+        built = self.built(world, A_GROUP_OF_TWO)
+        assert confirm(world, built, instance_count=None)["instances"] == 2
+        assert world.record()["instance_count"] == 2
+
+    def test_is_not_ready_while_one_does_not_run(self, world: World) -> None:
+        built = self.built(world, A_GROUP_OF_TWO)
+        first = next(iter(world.states()))
+        world.there("ec2").stop_instances(InstanceIds=[first])
+        with pytest.raises(error("NotReady", "confirm_ready"), match=f"{first} is stopped"):
+            confirm(world, built, instance_count=None)
+
+    def test_is_not_ready_while_its_group_wants_more(self, world: World) -> None:
+        built = self.built(world, A_GROUP_OF_TWO)
+        (group,) = world.there("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        autoscaling_backends[WORKLOAD_ACCOUNT][REGION].autoscaling_groups[
+            group["AutoScalingGroupName"]
+        ].desired_capacity = 3
+        with pytest.raises(
+            error("NotReady", "confirm_ready"), match=r"2 of 3 instances of the group .* are in service"
+        ):
+            confirm(world, built, instance_count=None)
 
 
 class TestAnEnvironmentIsNotReady:
@@ -297,7 +394,7 @@ class TestWhatItCosts:
         (instance,) = world.states()
         assert (found["instance_types"], found["volume_gb"]) == ({"t3.micro": 1}, 20)
         reservations = world.there("ec2").describe_instances(InstanceIds=[instance])["Reservations"]
-        assert found["launched_at"] == text(reservations[0]["Instances"][0]["LaunchTime"])
+        assert found["launched_at"] == utc_text(reservations[0]["Instances"][0]["LaunchTime"])
 
     def test_fails_no_life_where_it_cannot_be_seen(self, world: World) -> None:
         stack = world.created()

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from mayfly.aws.records import Entry
 from mayfly.domain.identity import release_id
-from mayfly.domain.moment import text
+from mayfly.domain.records import Entry
+from mayfly.domain.timestamp import utc_text
 from mayfly_cli import installation as installations
 from mayfly_cli import watching
 from mayfly_cli.main import main
+from tests.integration.test_dead_letters import BAD, kept, queued, refused, waiting
 from tests.integration.test_moving_channels import FAMILY
 from tests.integration.test_rolling_out import FIRST, IMAGE, SECOND, SERVICE, configure, declare, passed, step
 from tests.integration.world import (
@@ -42,12 +43,15 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
         "TableName": world.table,
         "Controller": CONTROLLER,
         "BusName": world.bus,
+        "FactsBusName": world.facts,
         "BusArn": f"arn:aws:events:{REGION}:{CONTROLLER_ACCOUNT}:event-bus/{world.bus}",
         "ReportsBucket": world.reports,
         "DeadLettersUrl": world.queue,
         "BlueprintsBucket": world.bucket,
         "ReleaseMachine": world.machine,
         "EnvironmentMachine": world.environment_machine,
+        "TestsMachine": f"{world.machine}-run-tests",
+        "ShowMachine": f"{world.machine}-show-release",
         "BakeMachine": world.bake_machine,
         "PromotionMachine": world.promotion_machine,
         "RolloutMachine": f"{world.machine}-roll-out",
@@ -98,19 +102,75 @@ def follows(world: World, function: str, what: str, detail: Json) -> None:
 def called(world: World, function: str, event: Json) -> None:
     """Calls a function with an event of this moment."""
     with redirect_stdout(StringIO()):  # its metrics
-        world.call(function, event | {"time": text(datetime.now(UTC))})
+        now = utc_text(datetime.now(UTC))
+        world.call(function, event | {"time": now, "sent": now})
 
 
 def begun(world: World, **facts: Any) -> None:
     """An environment that waits for its tests, and whose deadline is yet to come."""
     now = datetime.now(UTC)
     world.ready()
-    world.change(deadline=text(now + timedelta(hours=1)), ceiling=text(now + timedelta(hours=9)), **facts)
+    world.change(deadline=utc_text(now + timedelta(hours=1)), ceiling=utc_text(now + timedelta(hours=9)), **facts)
+
+
+class TestDeadLetters:
+    @pytest.fixture
+    def letters(self, world: World, run: Run) -> World:
+        """Three that wait: two of one reason."""
+        events = [BAD | {"id": f"6a7e8feb-b491-4cf7-a9f1-{number:012}"} for number in range(2)]
+        with redirect_stdout(StringIO()):
+            kept(world, *(queued(refused(event)) for event in events), queued("no JSON"))
+        world.wire.reset()
+        world.wire.answer("Invoke")
+        return world
+
+    def test_are_counted_by_kind_and_reason(self, letters: World, run: Run) -> None:
+        listed = run("dead-letters", "list")
+        assert listed.exit_code == 0, listed.stderr
+        assert "3 dead letters wait" in listed.stdout
+        assert "application: expected one that is configured" in listed.stdout
+
+    def test_are_shown_whole(self, letters: World, run: Run) -> None:
+        (name,) = (one["id"] for one in waiting(letters) if one["kind"] == "unreadable")
+        shown = run("dead-letters", "show", name, "--json")
+        assert json.loads(shown.stdout)["message"] == "no JSON"
+        assert run("dead-letters", "show", "dl-0000000000000000").exit_code == 3
+
+    def test_are_redriven_together_and_that_is_seen(self, letters: World, run: Run) -> None:
+        detail = {"kind": "refused", "why": "mended", "requested_by": WHO}
+        follows(letters, "work_dead_letters", "Dead Letters Redrive Requested", detail)
+        done = run("dead-letters", "redrive", "--kind", "refused", "--why", "mended")
+        assert (done.exit_code, done.stdout) == (0, "2 of 2 dead letters were redriven\n"), done.stderr
+        assert put(letters) == ("mayfly.operator", "Dead Letters Redrive Requested", detail)
+        assert len(letters.wire.heard("Invoke")) == 2
+
+    def test_that_could_not_be_redriven_are_told_of(self, letters: World, run: Run) -> None:
+        detail = {"why": "mended", "requested_by": WHO}
+        follows(letters, "work_dead_letters", "Dead Letters Redrive Requested", detail)
+        done = run("dead-letters", "redrive", "--all", "--why", "mended")
+        assert (done.exit_code, done.stdout) == (1, "2 of 3 dead letters were redriven\n")
+
+    def test_are_discarded_by_name(self, letters: World, run: Run) -> None:
+        name = waiting(letters)[0]["id"]
+        detail = {"letters": [name], "why": "old", "requested_by": WHO}
+        follows(letters, "work_dead_letters", "Dead Letters Discard Requested", detail)
+        assert run("dead-letters", "discard", name, "--why", "old").exit_code == 0
+        assert len(waiting(letters)) == 2
+
+    @pytest.mark.parametrize("words", [(), ("--all", "--kind", "failed")])
+    def test_that_are_not_chosen_are_left_alone(self, letters: World, run: Run, words: tuple[str, ...]) -> None:
+        done = run("dead-letters", "discard", *words, "--why", "old")
+        assert done.exit_code == 2
+        assert "Name letters" in done.stderr
+
+    def test_none_of_which_fits_is_said(self, letters: World, run: Run) -> None:
+        assert run("dead-letters", "discard", "--reason", "nothing such", "--why", "old").exit_code == 3
 
 
 class TestFindingTheInstallation:
-    def test_that_is_not_there_is_said_with_what_to_do(self, run: Run) -> None:
-        found = run("list", "--stack", "other")
+    @pytest.mark.parametrize("words", [("list", "--stack", "other"), ("--stack", "other", "list")], ids=str)
+    def test_that_is_not_there_is_said_with_what_to_do(self, run: Run, words: tuple[str, ...]) -> None:
+        found = run(*words)
         assert found.exit_code == 3
         assert "There is no stack 'other' in us-east-1" in found.stderr
         assert "--stack" in found.stderr
@@ -146,7 +206,7 @@ class TestPush:
         found = run("push", "webshop", "2.0.0", "s3://a/2", "--commit", "9fceb02", "--json")
         assert (found.exit_code, json.loads(found.stdout)) == (0, {"accepted": True, "release": release})
         source, what, detail = put(world)
-        assert (source, what) == ("mayfly.cli", "Code Version Pushed")
+        assert (source, what) == ("mayfly.app.webshop", "Code Version Pushed")
         assert detail == {
             "application": "webshop",
             "version": "2.0.0",
@@ -155,6 +215,12 @@ class TestPush:
             "attempt": 1,
             "pushed_by": WHO,
         }
+
+    def test_of_what_cannot_be_planned_uses_no_version_up(self, world: World, run: Run) -> None:
+        world.configure(blueprint="not-there.yaml")
+        found = run("push", "webshop", "2.0.0", "s3://a/2")
+        assert (found.exit_code, "there is no blueprint not-there.yaml" in found.stderr) == (1, True)
+        assert not world.wire.heard("PutEvents")
 
     def test_of_a_version_that_was_pushed_already_says_how_to_repeat_it(self, world: World, run: Run) -> None:
         entry = Entry("2026-11-24T06:47:33Z", "ci", "Code Version Pushed", "")
@@ -183,7 +249,7 @@ class TestPush:
 
 class TestList:
     def test_shows_what_lives_with_its_cost(self, world: World, run: Run) -> None:
-        begun(world, launched_at=text(datetime.now(UTC) - timedelta(hours=10)), instance_types={"t3.small": 10})
+        begun(world, launched_at=utc_text(datetime.now(UTC) - timedelta(hours=10)), instance_types={"t3.small": 10})
         found = json.loads(run("list", "--json").stdout)
         (shown,) = found["environments"]
         assert (shown["id"], shown["stage"], shown["suite"]) == (ENVIRONMENT, "awaiting tests", "smoke")
@@ -193,7 +259,7 @@ class TestList:
     def test_is_a_table_for_people(self, world: World, run: Run) -> None:
         begun(world)
         found = run("list")
-        assert "1 environments" in found.stdout
+        assert "1 environment at" in found.stdout
         assert "awaiting tests" in found.stdout
 
     def test_leaves_out_other_applications_and_what_has_ended(self, world: World, run: Run) -> None:
@@ -203,11 +269,22 @@ class TestList:
         assert json.loads(run("list", "--json").stdout)["environments"] == []
 
     def test_shows_what_has_ended_where_it_is_asked_for(self, world: World, run: Run) -> None:
-        entry = Entry(text(datetime.now(UTC)), "plan", "planned", "")
+        entry = Entry(utc_text(datetime.now(UTC)), "plan", "planned", "")
         world.records().begin("gone-1-smoke", {"region": REGION, "deadline": entry.at}, entry, datetime.now(UTC))
         world.records().change("gone-1-smoke", {"stage": "terminated", "terminated_at": entry.at}, drop=("live",))
         shown = json.loads(run("list", "--json", "--days", "1").stdout)["environments"]
         assert [(each["id"], each["ended_at"]) for each in shown] == [("gone-1-smoke", entry.at)]
+
+
+class TestShow:
+    def test_has_outputs_cost_and_history_as_the_api_answers(self, world: World, run: Run) -> None:
+        begun(world, outputs={"Url": "http://shop.internal/"})
+        found = json.loads(run("show", ENVIRONMENT, "--json").stdout)
+        assert (found["id"], found["outputs"], found["tone"]) == (ENVIRONMENT, {"Url": "http://shop.internal/"}, "good")
+        assert found["history"] == world.record()["history"]
+        said = run("show", ENVIRONMENT).stdout
+        assert "http://shop.internal/" in said
+        assert "awaiting tests" in said
 
 
 class TestExtend:
@@ -221,7 +298,7 @@ class TestExtend:
         moved = json.loads(found.stdout)["environment"]["deadline"]
         assert datetime.fromisoformat(moved) - datetime.fromisoformat(before) == timedelta(hours=1)
         events = [call["Entries"][0] for call in world.wire.heard("PutEvents")]
-        asked = next(event for event in events if event["Source"] == "mayfly.cli")
+        asked = next(event for event in events if event["Source"].startswith(("mayfly.operator", "mayfly.app.")))
         assert (asked["DetailType"], json.loads(asked["Detail"])) == ("Environment Extension Requested", detail)
 
     def test_that_is_refused_ends_with_the_reason(self, world: World, run: Run) -> None:
@@ -237,6 +314,31 @@ class TestExtend:
         found = run("extend", ENVIRONMENT, "60", "--why", "a bug")
         assert (found.exit_code, "mayfly doctor" in found.stderr) == (5, True)
 
+    @pytest.mark.parametrize(("said", "minutes"), [("2h", 120), ("90m", 90), ("1d", 1440), ("1h30m", 90), ("45", 45)])
+    def test_takes_durations_as_people_write_them(self, world: World, run: Run, said: str, minutes: int) -> None:
+        begun(world)
+        assert run("extend", ENVIRONMENT, said, "--why", "a bug", "--no-wait").exit_code == 0
+        assert put(world)[2]["minutes"] == minutes
+
+    @pytest.mark.parametrize("said", ["2 hours", "soon", "", "h"])
+    def test_of_no_duration_says_what_is_expected(self, world: World, run: Run, said: str) -> None:
+        begun(world)
+        found = run("extend", ENVIRONMENT, said, "--why", "a bug")
+        assert (found.exit_code, "such as 90m, 2h, 1d" in found.stderr) == (2, True), found.stderr
+        assert not world.wire.heard("PutEvents")
+
+    def test_of_a_misspelt_name_says_what_may_be_meant(self, world: World, run: Run) -> None:
+        begun(world)
+        found = run("extend", ENVIRONMENT[:-1], "60", "--why", "a bug")
+        assert (found.exit_code, f"Did you mean {ENVIRONMENT}?" in found.stderr) == (3, True)
+
+    def test_of_a_release_names_its_environments(self, world: World, run: Run) -> None:
+        facts = {"suites": [{"suite": "smoke", "environment": ENVIRONMENT}]}
+        now = datetime.now(UTC)
+        world.records("release").begin(RELEASE, facts, Entry(utc_text(now), "ci", "pushed", ""), now)
+        found = run("end", RELEASE, "--why", "over", "--yes")
+        assert (found.exit_code, f"its environments are: {ENVIRONMENT}" in found.stderr) == (3, True)
+
     def test_of_nothing_is_not_found(self, world: World, run: Run) -> None:
         found = run("extend", "nobody", "60", "--why", "a bug")
         assert (found.exit_code, "There is no environment 'nobody'" in found.stderr) == (3, True)
@@ -248,7 +350,7 @@ class TestEnd:
         begun(world)
         found = CliRunner(mix_stderr=False).invoke(main, ["end", ENVIRONMENT, "--why", "over"], input="n\n")
         assert found.exit_code == 1
-        assert f"End {ENVIRONMENT}: 1 instances of webshop 0.0.1, suite smoke?" in found.stderr
+        assert f"End {ENVIRONMENT}: 1 instance of webshop 0.0.1, suite smoke?" in found.stderr
         assert not world.wire.heard("PutEvents")
 
     def test_ends_it_without_asking_where_that_is_said(self, world: World, run: Run) -> None:
@@ -258,7 +360,16 @@ class TestEnd:
         found = run("end", ENVIRONMENT, "--why", "over", "--yes")
         assert (found.exit_code, found.stdout) == (0, f"{ENVIRONMENT} is being ended\n")
         assert world.record()["ending"]["reason"] == f"{WHO}: over"
-        assert put(world)[2] == detail
+        assert put(world)[2] == detail | {"again": False}
+
+    def test_while_the_kill_switch_is_on_says_that_nothing_ends_yet(self, world: World, run: Run) -> None:
+        begun(world)
+        world.switch("ops: an incident")
+        detail = {"environment": ENVIRONMENT, "why": "over", "requested_by": WHO}
+        follows(world, "accept_termination", "Environment Termination Requested", detail)
+        found = run("end", ENVIRONMENT, "--why", "over", "--yes")
+        assert (found.exit_code, found.stdout) == (5, "")
+        assert f"{ENVIRONMENT} is to be ended, but the kill switch is on: ops: an incident" in found.stderr
 
     def test_of_what_was_ended_already_says_by_whom(self, world: World, run: Run) -> None:
         begun(world, ending={"by": "tests", "outcome": "passed", "reason": "the tests passed"})
@@ -281,10 +392,28 @@ class TestWatch:
         follow = watching.follow
         monkeypatch.setattr(watching, "follow", lambda *words: follow(*words, every=0))
 
+    def test_names_the_kill_switch_where_an_ending_waits_for_it(self, world: World, run: Run) -> None:
+        begun(world, ending={"by": "tests", "outcome": "passed", "reason": "the tests passed"})
+        world.switch("ops: an incident")
+        found = run("watch", ENVIRONMENT, "--timeout", "0")
+        assert found.exit_code == 5
+        assert "The kill switch is on, nothing ends or begins: ops: an incident" in found.stderr
+
+    def test_that_somebody_leaves_by_ctrl_c_has_not_failed(
+        self, world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def pressed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        begun(world)
+        monkeypatch.setattr(watching, "follow", pressed)
+        found = run("watch", ENVIRONMENT)
+        assert (found.exit_code, "goes on" in found.stderr) == (130, True)
+
     @pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
     def test_of_a_release_ends_as_the_release_did(self, world: World, run: Run, passed: bool, code: int) -> None:
         begun(world)
-        stage, now = "passed" if passed else "failed", text(datetime.now(UTC))
+        stage, now = "passed" if passed else "failed", utc_text(datetime.now(UTC))
         facts = {"stage": stage, "suites": [{"suite": "smoke", "environment": ENVIRONMENT}]}
         facts["verdict"] = {"passed": passed, "reason": "all said"}
         world.records("release").begin(RELEASE, facts, Entry(now, "judge", stage, "all said"), datetime.now(UTC))
@@ -315,7 +444,7 @@ class TestWatch:
 
 class TestImages:
     def test_are_shown_with_their_bakes(self, world: World, run: Run) -> None:
-        entry = Entry(text(datetime.now(UTC)), "alice", "requested", "a fix")
+        entry = Entry(utc_text(datetime.now(UTC)), "alice", "requested", "a fix")
         world.records("bake").begin(
             "base-1",
             {"family": "base", "stage": "requested", "why": "a fix", "requested_by": "alice"},
@@ -327,11 +456,12 @@ class TestImages:
         result = run("images", "--json")
         assert result.exit_code == 0, result.stderr
         found = json.loads(result.stdout)
-        assert [(each["family"], each["channel"], each["image"]) for each in found["channels"]] == [
-            ("base", "stable", "ami-1")
-        ]
-        assert [(each["id"], each["stage"]) for each in found["bakes"]] == [("base-1", "requested")]
-        assert json.loads(run("images", "other", "--json").stdout)["channels"] == []
+        (base,) = found["families"]
+        assert [(each["name"], each["image"]) for each in base["channels"]] == [("stable", "ami-1")]
+        assert [(each["id"], each["stage"]) for each in base["bakes"]] == [("base-1", "requested")]
+        told = run("images").stdout
+        assert "base-1  requested" in told
+        assert (run("images", "other").exit_code, run("images", "base").stdout) == (3, told)
 
     def test_a_bake_of_an_unknown_family_is_refused_at_once(self, world: World, run: Run) -> None:
         found = run("bake", "unheard", "--why", "a fix")
@@ -342,7 +472,8 @@ class TestImages:
     @pytest.mark.parametrize("way", ["promote", "rollback"])
     def test_a_move_waits_for_its_end(self, world: World, run: Run, way: str, status: str, code: int) -> None:
         world.put("/mayfly/families/base", json.dumps(FAMILY))
-        world.wire.answer("DescribeExecution", status=status, cause="the image is not proven")
+        output = json.dumps({"moved": True, "reason": "because"})
+        world.wire.answer("DescribeExecution", status=status, cause="the image is not proven", output=output)
         words = (
             ["promote", "base", "stable", "ami-0123456789abcdef0"]
             if way == "promote"
@@ -355,13 +486,37 @@ class TestImages:
         assert what == ("Image Promotion Requested" if way == "promote" else "Image Rollback Requested")
         assert (detail["family"], detail["channel"], detail["requested_by"]) == ("base", "stable", WHO)
 
+    @pytest.mark.parametrize(
+        "words", [("promote", "base", "stable", "ami-0123456789abcdef0"), ("rollback", "base", "stable")]
+    )
+    def test_a_move_that_was_refused_ends_so_and_says_why(self, world: World, run: Run, words: tuple[str, ...]) -> None:
+        world.put("/mayfly/families/base", json.dumps(FAMILY))
+        output = json.dumps({"moved": False, "reason": "expected a proven one"})
+        world.wire.answer("DescribeExecution", status="SUCCEEDED", output=output)
+        found = run(*words, "--why", "good")
+        assert (found.exit_code, found.stdout) == (1, "")
+        assert "stable of base points to nothing still: expected a proven one" in found.stderr
+
+    def test_a_move_to_where_the_channel_points_already_is_done(self, world: World, run: Run) -> None:
+        world.put("/mayfly/families/base", json.dumps(FAMILY))
+        image = "ami-0123456789abcdef0"
+        facts = {"family": "base", "channel": "stable", "image": image, "regions": {REGION: image}, "version": 1}
+        entry = Entry(utc_text(datetime.now(UTC)), "alice", "promoted", "")
+        world.records("channel").begin("base/stable", facts, entry, datetime.now(UTC))
+        world.wire.answer(
+            "DescribeExecution", status="SUCCEEDED", output=json.dumps({"moved": False, "reason": "there"})
+        )
+        assert run("promote", "base", "stable", image, "--why", "good").exit_code == 0
+        assert run("rollback", "base", "stable", "--image", "ami-0fedcba9876543210", "--why", "bad").exit_code == 0
+        assert run("rollback", "base", "stable", "--image", image, "--why", "bad").exit_code == 1
+
 
 class TestServices:
     @pytest.fixture
     def waiting(self, world: World, run: Run) -> World:
         """A service whose first rollout waits for a person."""
         declare(world, when="approved")
-        called(world, "plan_rollouts", passed("1.0.0"))
+        called(world, "plan_rollouts", passed(world, "1.0.0"))
         world.wire.forget()
         return world
 
@@ -379,20 +534,20 @@ class TestServices:
         plan = world.record(SERVICE, "service")["plan"]
         with redirect_stdout(StringIO()):
             world.call("update_service", step(plan, "prepare"))
-            verdict = {"plan": plan, "failure": failure, "unverified": False, "now": text(datetime.now(UTC))}
+            verdict = {"plan": plan, "failure": failure, "unverified": False, "now": utc_text(datetime.now(UTC))}
             world.call("judge_rollout", verdict)
 
     def test_are_shown_with_what_waits(self, waiting: World, run: Run) -> None:
         found = json.loads(run("services", "--json").stdout)
         (service,), (rollout,) = found["services"], found["rollouts"]
         assert (service["id"], service["stage"], service["instance_count"]) == (SERVICE, "planned", 0)
-        assert service["pending"] == {"id": FIRST, "stage": "awaiting approval"}
+        assert service["rollout"] == FIRST
         assert (rollout["id"], rollout["stage"], rollout["percent"]) == (FIRST, "awaiting approval", 0)
         assert rollout["to"] == {"image": IMAGE, "version": "1.0.0"}
         assert f"{SERVICE}  planned" in run("services").stdout
 
     def test_are_shown_with_what_runs_and_what_has_been(self, standing: World, run: Run) -> None:
-        called(standing, "plan_rollouts", passed("2.0.0"))
+        called(standing, "plan_rollouts", passed(standing, "2.0.0"))
         found = json.loads(run("services", SERVICE, "--json").stdout)
         (service,) = found["services"]
         assert (service["version"], service["image"], service["rollout"]) == ("1.0.0", IMAGE, SECOND)
@@ -415,10 +570,10 @@ class TestServices:
         assert found.exit_code == 0, found.stderr
         said = json.loads(found.stdout)
         assert (said["service"], said["rollout"], said["stage"]) == (SERVICE, FIRST, "running")
-        assert put(waiting) == ("mayfly.cli", "Rollout Approved", detail)
+        assert put(waiting) == ("mayfly.operator", "Rollout Approved", detail)
 
     def test_one_that_went_badly_is_tried_again_under_a_new_number(self, standing: World, run: Run) -> None:
-        called(standing, "plan_rollouts", passed("2.0.0"))
+        called(standing, "plan_rollouts", passed(standing, "2.0.0"))
         self.ends(standing, {"Error": "RolledBack", "Cause": "an alarm"})
         detail = {"rollout": SECOND, "why": "mended", "approved_by": WHO}
         follows(standing, "plan_rollouts", "Rollout Approved", detail)
@@ -432,7 +587,7 @@ class TestServices:
 
     def test_is_rolled_out_at_once_whatever_its_policy_says(self, standing: World, run: Run) -> None:
         configure(standing, when="approved")
-        called(standing, "plan_rollouts", passed("2.0.0"))
+        called(standing, "plan_rollouts", passed(standing, "2.0.0"))
         asked = {"service": SERVICE, "to": "latest", "why": "an incident", "requested_by": WHO}
         standing.wire.forget()
         follows(standing, "plan_rollouts", "Rollout Requested", asked)
@@ -446,26 +601,45 @@ class TestServices:
         follows(standing, "plan_rollouts", "Rollout Requested", asked)
         found = run("roll-out", SERVICE, "--back", "--why", "an incident")
         assert (found.exit_code, "there is no step before to go back to" in found.stderr) == (1, True)
-        called(standing, "plan_rollouts", passed("2.0.0"))
+        called(standing, "plan_rollouts", passed(standing, "2.0.0"))
         self.ends(standing)
         follows(standing, "plan_rollouts", "Rollout Requested", asked)
         found = run("roll-out", SERVICE, "--back", "--why", "an incident")
         assert (found.exit_code, "version from 2.0.0 to 1.0.0" in found.stdout) == (0, True), found.stderr
 
     def test_what_is_asked_for_while_one_runs_follows_it(self, standing: World, run: Run) -> None:
-        called(standing, "plan_rollouts", passed("2.0.0"))
+        called(standing, "plan_rollouts", passed(standing, "2.0.0"))
         asked = {"service": SERVICE, "to": "latest", "why": "new ones", "requested_by": WHO}
         follows(standing, "plan_rollouts", "Rollout Requested", asked)
         found = run("roll-out", SERVICE, "--why", "new ones")
-        assert (found.exit_code, "what was asked for follows it" in found.stdout) == (0, True), found.stderr
+        assert (found.exit_code, "what was asked for follows it" in found.stdout) == (5, True), found.stderr
+        assert f"mayfly abort {SECOND}" in found.stderr
 
     def test_while_the_kill_switch_is_on_nothing_begins(self, standing: World, run: Run) -> None:
         standing.switch("ops: an incident")
         asked = {"service": SERVICE, "to": "latest", "why": "new ones", "requested_by": WHO}
         for _ in range(2):
             follows(standing, "plan_rollouts", "Rollout Requested", asked)
-            said = json.loads(run("roll-out", SERVICE, "--why", "new ones", "--json").stdout)
-            assert (said["rollout"], said["stage"]) == (SECOND, "awaiting kill switch")
+            found = run("roll-out", SERVICE, "--why", "new ones", "--json")
+            said = json.loads(found.stdout)
+            assert (said["rollout"], said["stage"], found.exit_code) == (SECOND, "awaiting kill switch", 5)
+            assert "the kill switch is on" in found.stderr or "nothing begins while it is on" in found.stderr
+
+    def test_one_that_runs_is_stopped(self, standing: World, run: Run) -> None:
+        called(standing, "plan_rollouts", passed(standing, "2.0.0"))
+        asked = {"rollout": SECOND, "why": "logins fail", "requested_by": WHO}
+        follows(standing, "resume_rollout", "Rollout Abort Requested", asked)
+        found = run("abort", SECOND, "--why", "logins fail")
+        assert (found.exit_code, f"{SECOND} goes back" in found.stdout) == (0, True), found.stderr
+        assert put(standing)[1:] == ("Rollout Abort Requested", asked)
+        assert standing.record(SECOND, "rollout")["aborted"] == f"{WHO} stopped it: logins fail"
+        again = run("abort", SECOND, "--why", "logins fail")
+        assert (again.exit_code, "it was stopped already" in again.stderr) == (1, True)
+
+    def test_one_that_is_over_is_not_stopped(self, standing: World, run: Run) -> None:
+        found = run("abort", FIRST, "--why", "late")
+        assert (found.exit_code, "it is completed, and replaces nothing" in found.stderr) == (1, True)
+        assert not standing.wire.heard("PutEvents")
 
     @pytest.mark.parametrize(
         ("failure", "code", "stage"),
@@ -474,7 +648,7 @@ class TestServices:
     def test_a_rollout_is_followed_to_its_end(
         self, standing: World, run: Run, failure: Json | bool, code: int, stage: str
     ) -> None:
-        called(standing, "plan_rollouts", passed("2.0.0"))
+        called(standing, "plan_rollouts", passed(standing, "2.0.0"))
         assert run("watch", SECOND, "--timeout", "0").exit_code == 5
         self.ends(standing, failure)
         found = run("watch", SECOND, "--json")
@@ -520,7 +694,7 @@ class TestTheKillSwitch:
 
 
 def test_costs_are_shown_by_application_and_suite(world: World, run: Run) -> None:
-    begun(world, launched_at=text(datetime.now(UTC) - timedelta(hours=10)), instance_types={"m5.large": 10})
+    begun(world, launched_at=utc_text(datetime.now(UTC) - timedelta(hours=10)), instance_types={"m5.large": 10})
     bill = json.loads(run("costs", "--json").stdout)
     assert bill["applications"][0]["application"] == "webshop"
     assert bill["total_usd"] == pytest.approx(9.6, rel=0.01)
@@ -543,7 +717,7 @@ class TestDoctor:
     def swept(self, world: World, unseen: dict[str, str]) -> None:
         """The last sweep's report says that it could not look at these places."""
         now = datetime.now(UTC)
-        report = {"at": text(now), "asked_by": "schedule", "unseen": unseen}
+        report = {"at": utc_text(now), "asked_by": "schedule", "unseen": unseen}
         key = f"sweeps/{now:%Y/%m/%d/%H%M%S}-52fdfc07.json"
         world.own("s3").put_object(Bucket=world.reports, Key=key, Body=json.dumps(report).encode())
 
@@ -556,7 +730,7 @@ class TestDoctor:
     def test_finds_all_well(self, run: Run) -> None:
         checks = self.found(run, 0)
         assert {each["check"] for each in checks.values() if each["state"] == "failure"} == set()
-        well = ("stack", "bus", "rules", "application webshop", "dead letters", "kill switch")
+        well = ("stack", "bus", "bus of facts", "rules", "application webshop", "dead letters", "kill switch")
         well += (f"workload role in {WORKLOAD_ACCOUNT}/{REGION}", f"forwarding in {WORKLOAD_ACCOUNT}/{REGION}")
         assert {checks[name]["state"] for name in well} == {"ok"}
 

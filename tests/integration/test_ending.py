@@ -1,6 +1,7 @@
 """An environment ends: why is recorded, the guard is asked, the stack goes, EC2 confirms; its release is judged."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.integration.world import (
     ENVIRONMENT,
     LATER,
     NEXT_TOKEN,
+    NOW,
     OURS,
     PUSHED,
     RELEASE,
@@ -21,6 +23,7 @@ from tests.integration.world import (
     World,
     an_order,
     deletion,
+    finished,
     function,
     on_the_bus,
 )
@@ -78,6 +81,8 @@ class TestALifeEnds:
             "UpdateItem",
             "AssumeRole",
             "DescribeStacks",
+            "DescribeInstances",
+            "GetResources",  # what is protected in it
             "GetParameter",  # the kill switch
             "DeleteStack",
             "UpdateItem",  # how often it was tried
@@ -102,10 +107,13 @@ class TestALifeEnds:
 
     def test_after_its_tests_as_they_said(self, world: World) -> None:
         world.ready()
-        world.call("accept_test_result", on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": "passed"}))
+        world.call("accept_test_result", finished())
         end(world)
         assert world.record()["ending"]["outcome"] == "passed"
-        assert [entry["why"] for entry in world.record()["history"][-2:]] == ["the tests passed", "its tests are over"]
+        assert [entry["why"] for entry in world.record()["history"][-2:]] == [
+            "the tests passed",
+            "it waits for no tests any more",
+        ]
 
     @pytest.mark.parametrize("ended", [{"by": "deadline"}, FAILED], ids=["deadline", "failure"])
     def test_as_was_recorded_first_whatever_comes_after(self, world: World, ended: Json) -> None:
@@ -117,7 +125,7 @@ class TestALifeEnds:
 
     def test_for_a_reason_that_is_known_and_no_other(self, world: World) -> None:
         world.ready()
-        with pytest.raises(ValueError, match="expected by tests, deadline, failure or sweep"):
+        with pytest.raises(ValueError, match="expected by tests, runner, deadline, failure or sweep"):
             end(world, "boredom")
         assert world.stack()
 
@@ -141,6 +149,42 @@ class TestALifeEnds:
         world.planned()
         assert end(world, ended=FAILED)["stack"] == stack
         assert world.stack() is None
+
+
+class TestNoWriteIsNeededToEnd:
+    """DynamoDB throttles, or refuses: what is to go goes all the same, and the next sweep closes the record."""
+
+    REFUSAL = "ProvisionedThroughputExceededException"
+
+    def test_what_its_record_can_still_say(self, world: World) -> None:
+        stack = world.ready()
+        world.wire.answer("UpdateItem", error=self.REFUSAL)
+        end(world)
+        assert deleted(world) == [stack]
+        assert confirm_gone(world, stack)["instances_left"] == 0
+        assert world.record()["stage"] == "awaiting tests"
+
+    def test_even_where_nothing_can_be_read(self, world: World) -> None:
+        stack = world.ready()
+        for operation in ("UpdateItem", "GetItem"):
+            world.wire.answer(operation, error=self.REFUSAL)
+        end(world)
+        assert deleted(world) == [stack]
+        assert confirm_gone(world, stack)["ending"]["reason"].startswith("RecordLost")
+
+    def test_but_what_was_extended_lives_on(self, world: World) -> None:
+        world.ready()
+        world.change(deadline="2026-11-24T09:00:00.000Z")
+        world.wire.answer("UpdateItem", error=self.REFUSAL)
+        with pytest.raises(error("Extended", "delete_environment"), match=r"^2026-11-24T09:00"):
+            end(world, "deadline")
+        assert deleted(world) == []
+
+    def test_and_a_sweep_ends_what_it_adopted(self, world: World) -> None:
+        world.ready()
+        world.wire.answer("UpdateItem", error=self.REFUSAL)
+        order = an_order() | {"begin": "termination", "deadline": DEADLINE, "why": "sweep: past its deadline"}
+        assert world.call("plan_environment", {"order": order, "now": LATER})["deadline"] == DEADLINE
 
 
 class TestALostRecord:
@@ -221,6 +265,16 @@ class TestTheGuardRefuses:
         assert deleted(world) == []
 
 
+@pytest.mark.parametrize("said", ["true", "True", "yes"])
+def test_a_stack_with_a_protected_instance_in_it_is_left_standing(world: World, said: str) -> None:
+    world.ready()
+    (inside,) = world.launch(OURS | {"mayfly:protected": said})
+    with pytest.raises(REFUSED, match=f"because of what is in it: .*{inside}: it is protected"):
+        end(world)
+    assert deleted(world) == []
+    assert set(world.states().values()) == {"running"}
+
+
 def confirm_gone(world: World, stack: str | None) -> Json:
     return world.call("confirm_gone", {"order": an_order(), "stack": stack, "now": LATER})
 
@@ -235,6 +289,8 @@ class TestAllIsGone:
             "ending": world.record()["ending"],
             "instances_built": 1,
             "instances_left": 0,
+            "instances_failed": 0,
+            "failures": {},
             "kept": [],
         }
 
@@ -243,8 +299,18 @@ class TestAllIsGone:
     ) -> None:
         stack = world.ready()
         end(world)
-        world.records().change(ENVIRONMENT, {"kept": ["Vpc (AWS::EC2::VPC vpc-1): dependencies"]})
-        assert confirm_gone(world, stack)["kept"] == ["Vpc (AWS::EC2::VPC vpc-1): dependencies"]
+        kept = ["Database (AWS::RDS::DBInstance orders): its stack retained it"]
+        database = {
+            "LogicalResourceId": "Database",
+            "PhysicalResourceId": "orders",
+            "ResourceType": "AWS::RDS::DBInstance",
+            "ResourceStatus": "DELETE_SKIPPED",
+        }
+        group = database | {"ResourceType": "AWS::AutoScaling::AutoScalingGroup"}  # found by its tags, and ended
+        world.wire.answer("ListStackResources", StackResourceSummaries=[database, group])
+        assert confirm_gone(world, stack)["kept"] == kept
+        assert world.record()["kept"] == kept
+        assert world.record()["history"][-1]["why"] == f"kept: {kept[0]}"
         assert "ResourcesKept" in capsys.readouterr().out
 
     def test_and_the_record_is_closed(self, world: World) -> None:
@@ -255,7 +321,10 @@ class TestAllIsGone:
         assert (record["stage"], record["terminated_at"], record["instances_left"]) == ("terminated", LATER, 0)
         assert "waiting" not in record
         assert "live" not in record
-        assert record["history"][-1]["why"] == "no stack and nothing that costs is left"
+        assert (
+            record["history"][-1]["why"]
+            == "no stack is left, nothing that carries its tags, and nothing that was in the stack"
+        )
 
     def test_also_where_there_never_was_a_stack(self, world: World) -> None:
         world.planned()
@@ -267,6 +336,59 @@ class TestAllIsGone:
         end(world)
         confirm_gone(world, stack)
         assert "EnvironmentsTerminated" in capsys.readouterr().out
+
+
+class TestInstancesThatFailed:
+    STATUS_CHECK = "an instance was taken out of service in response to an EC2 instance status checks failure."
+
+    def replaced(self, world: World) -> str:
+        """Its instance was ended, and Auto Scaling has launched another one since. Returns the stack's id."""
+        stack = world.ready()
+        world.change(ready_at=NOW)  # EC2 tells launches in whole seconds
+        world.there("ec2").terminate_instances(InstanceIds=list(world.states()))
+        world.launch()
+        found = {"AutoScalingGroupName": "g", "DesiredCapacity": 1, "Instances": [], "Tags": []}
+        world.wire.answer("DescribeAutoScalingGroups", AutoScalingGroups=[found])
+        ended = {"Description": "Terminating EC2 instance: i-1", "StartTime": datetime(2099, 1, 1, tzinfo=UTC)}
+        world.wire.answer("DescribeScalingActivities", Activities=[ended | {"Cause": self.STATUS_CHECK}])
+        return stack
+
+    def test_are_counted_with_their_cause_before_the_stack_goes(self, world: World) -> None:
+        self.replaced(world)
+        end(world)
+        assert world.record()["instance_failures"]["failed"] == {"failed a status check": 1}
+        assert deleted(world)
+
+    def test_are_told_when_the_environment_is_gone(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        stack = self.replaced(world)
+        end(world)
+        for operation in ("DescribeAutoScalingGroups", "DescribeScalingActivities"):
+            world.wire.recover(operation)
+        with pytest.raises(function("confirm_gone").StillThere):  # the one that was launched by nobody's stack
+            confirm_gone(world, stack)
+        answer = confirm_gone(world, stack)
+        assert (answer["instances_failed"], answer["failures"]) == (1, {"failed a status check": 1})
+        assert "InstancesFailed" in capsys.readouterr().out
+
+    def test_are_none_where_all_run_and_nobody_is_asked_why(self, world: World) -> None:
+        world.ready()
+        world.wire.forget()
+        end(world)
+        assert world.record()["instance_failures"] == {"launched": 1, "failed": {}}
+        assert not world.wire.heard("DescribeScalingActivities")
+
+    def test_keep_nothing_standing_where_they_cannot_be_counted(self, world: World) -> None:
+        self.replaced(world)
+        world.wire.answer("DescribeScalingActivities", error="AccessDenied")
+        end(world)
+        assert "instance_failures" not in world.record()
+        assert deleted(world)
+
+    def test_are_those_that_never_signalled_where_it_never_was_ready(self, world: World) -> None:
+        world.created()
+        cause = "Fleet: Received 43 SUCCESS signal(s) out of 45."
+        end(world, ended={"by": "failure", "error": {"Error": "CreationFailed", "Cause": cause}})
+        assert world.record()["instance_failures"] == {"launched": 45, "failed": {"never signalled": 2}}
 
 
 class TestSomethingIsLeft:
@@ -306,7 +428,7 @@ class TestSomethingIsLeft:
         with pytest.raises(STILL_THERE, match=r"2 resources are left of it: .*; 1 of them were deleted just now"):
             confirm_gone(world, stack)
         assert (world.states()[foreign], world.states()[ours]) == ("running", "terminated")
-        with pytest.raises(STILL_THERE, match=f"1 resources are left of it: instance {foreign}; 0 of them were"):
+        with pytest.raises(STILL_THERE, match=rf"instance {foreign} \(it .*\); 0 of them were"):
             confirm_gone(world, stack)
 
     def test_also_where_it_is_stopped(self, world: World) -> None:
@@ -355,6 +477,17 @@ def judge(world: World, **more: Any) -> Json:
 
 
 class TestAReleaseIsJudged:
+    def test_with_the_instances_that_failed_in_its_environments(self, world: World) -> None:
+        planned_release(world)
+        for suite, failed in (("smoke", {"never signalled": 1}), ("look", {})):
+            suite_ended(world, suite, "passed")
+            world.change(f"{RELEASE}-{suite}", instance_failures={"launched": 45, "failed": failed})
+        assert judge(world)["reason"] == "all 2 suites passed"
+        record = world.record(RELEASE, "release")
+        assert record["instance_failures"] == {"launched": 90, "failed": {"never signalled": 1}}
+        said = "all 2 suites passed; 1 of 90 instances failed: 1 never signalled"
+        assert record["history"][-1]["why"] == said
+
     def test_as_passed_when_every_suite_passed(self, world: World) -> None:
         planned_release(world)
         suite_ended(world, "smoke", "passed", report="https://ci.example.com/4711")
@@ -405,3 +538,45 @@ class TestAReleaseIsJudged:
         assert record["stage"] == stage
         assert record["verdict"] == {name: verdict[name] for name in ("passed", "reason", "suites")}
         assert record["history"][-1]["why"] == verdict["reason"]
+
+
+class TestALateEnding:
+    """An execution was aborted, so its release failed at once. A sweep adopted the environment; its tests passed."""
+
+    def over(self, world: World, begin: str = "tests") -> None:
+        order = an_order() | {"begin": begin, "deadline": DEADLINE, "why": "sweep: nobody waits for it"}
+        world.call("confirm_gone", {"order": order, "stack": None, "now": LATER})
+
+    @pytest.fixture
+    def aborted(self, world: World) -> World:
+        planned_release(world)
+        world.planned()
+        suite_ended(world, "look", "passed")
+        assert judge(world)["passed"] is False
+        suite_ended(world, "smoke", "passed")
+        world.wire.forget()
+        return world
+
+    def test_judges_its_release_again(self, aborted: World) -> None:
+        self.over(aborted)
+        record = aborted.record(RELEASE, "release")
+        assert (record["stage"], record["verdict"]["passed"]) == ("passed", True)
+        ((what, detail),) = aborted.said
+        assert (what, detail["release"], detail["application"]) == ("Release Passed", RELEASE, "webshop")
+        assert {suite["outcome"] for suite in detail["suites"]} == {"passed"}
+
+    def test_does_so_once(self, aborted: World) -> None:
+        self.over(aborted)
+        self.over(aborted)
+        assert len(aborted.said) == 1
+
+    def test_that_is_none_of_an_adopted_life_changes_nothing(self, aborted: World) -> None:
+        self.over(aborted, "creation")
+        assert aborted.record(RELEASE, "release")["stage"] == "failed"
+
+    def test_that_failed_is_written_down_and_not_announced(self, aborted: World) -> None:
+        suite_ended(aborted, "smoke", "failed")
+        self.over(aborted)
+        assert aborted.said == []
+        outcomes = {each["suite"]: each["outcome"] for each in aborted.record(RELEASE, "release")["verdict"]["suites"]}
+        assert outcomes == {"look": "passed", "smoke": "failed"}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from mayfly.aws.switch import KillSwitchOn
+from mayfly.aws.kill_switch import KillSwitchOn, read
 from tests.integration.world import (
     AFTER,
     ENVIRONMENT,
@@ -21,11 +21,17 @@ from tests.integration.world import (
 )
 
 DOOR = "set_kill_switch"
+PARAMETERS = "/mayfly"
 ON = "the kill switch is on: ops at noon: an incident"
 
 
 def asked(on: Any = True, **more: Any) -> Json:
     return on_the_bus("Kill Switch Set", {"on": on, "why": "an incident", "set_by": "ops"} | more)
+
+
+def later(seconds: int) -> Json:
+    at = f"2026-11-24T06:47:{seconds}Z"
+    return {"time": at, "sent": at}
 
 
 def value(world: World) -> str:
@@ -39,12 +45,49 @@ class TestItIsSet:
     def test_on_and_says_who_when_and_why(self, world: World) -> None:
         answer = world.call(DOOR, asked())
         assert answer == {"accepted": True, "on": True, "said": "ops at 2026-11-24T06:47:33.000Z: an incident"}
-        assert value(world) == answer["said"]
+        turned = {"on": True, "at": "2026-11-24T06:47:33.000Z", "by": "ops", "why": "an incident"}
+        assert json.loads(value(world)) == turned
 
     def test_off_again(self, world: World) -> None:
         world.call(DOOR, asked())
         assert world.call(DOOR, asked(False, why="it is over"))["on"] is False
-        assert value(world) == "off"
+        assert read(PARAMETERS) == "off"
+
+    @pytest.mark.parametrize("on", [True, False])
+    def test_not_by_a_repetition_that_is_older_than_what_was_done_since(self, world: World, on: bool) -> None:
+        world.call(DOOR, asked(on) | later(10))
+        world.call(DOOR, asked(not on) | later(20))
+        before, said = value(world), world.said
+        answer = world.call(DOOR, asked(on) | later(10))
+        state = "off" if on else "on"
+        assert answer["reason"] == (
+            f"time: expected after 2026-11-24T06:47:20.000Z, when ops turned it {state}, but it is "
+            "2026-11-24T06:47:10.000Z"
+        )
+        assert len(world.dead_letters()) == 1
+        assert (value(world), world.said) == (before, said)
+
+    @pytest.mark.parametrize("on", [True, False])
+    def test_the_same_again_where_somebody_died_before_it_was_announced(self, world: World, on: bool) -> None:
+        world.wire.answer("PutEvents", error="ThrottlingException", message="slow down")
+        with pytest.raises(ClientError):
+            world.call(DOOR, asked(on))
+        world.wire.recover("PutEvents")
+        world.wire.forget()
+        assert world.call(DOOR, asked(on))["accepted"]
+        assert [what for what, _ in world.said] == ["Kill Switch Turned"]
+
+    @pytest.mark.parametrize("why", ["eve at 2199-01-01T00:00:00Z: x", '{"on": false, "at": "2199-01-01T00:00:00Z"}'])
+    def test_and_no_reason_is_read_as_a_time(self, world: World, why: str) -> None:
+        world.call(DOOR, asked(why=why, set_by=why) | later(10))
+        assert read(PARAMETERS) == f"{why} at 2026-11-24T06:47:10.000Z: {why}"
+        assert world.call(DOOR, asked(False) | later(20))["accepted"]
+        assert read(PARAMETERS) == "off"
+
+    def test_however_long_the_reason_is(self, world: World) -> None:
+        world.call(DOOR, asked(why="\U0001f98b" * 1024, set_by='"' * 1024))
+        assert len(value(world).encode()) <= 4096
+        assert read(PARAMETERS) != "off"
 
     def test_and_announced(self, world: World) -> None:
         world.call(DOOR, asked())
@@ -78,7 +121,7 @@ class TestItIsSet:
         answer = world.call(DOOR, event)
         assert not answer["accepted"]
         assert expected in answer["reason"]
-        assert world.dead_letters() == [{"door": DOOR, "reason": answer["reason"], "message": event}]
+        assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
         assert value(world) == "ops at noon: an incident"
         assert world.said == []
 
@@ -165,7 +208,10 @@ class TestWhileItIsOn:
         assert world.stack() is None
 
 
-@pytest.mark.parametrize("said", ["OFF", "Off", "", "0", "false", "off "], ids=repr)
+NOT_OFF = ["OFF", "Off", "", "0", "false", "off ", "null", "[]", "{}", '{"on": false}', '{"on": 0, "at": "x"}']
+
+
+@pytest.mark.parametrize("said", NOT_OFF, ids=repr)
 def test_anything_but_exactly_off_is_on(world: World, said: str) -> None:
     world.ready()
     world.wire.answer("GetParameter", Parameter={"Name": "/mayfly/kill-switch", "Value": said})

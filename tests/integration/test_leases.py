@@ -12,10 +12,13 @@ from tests.integration.world import (
     ENVIRONMENT,
     LATER,
     NEXT_TOKEN,
+    NOW,
     TOKEN,
     Json,
     World,
+    an_order,
     deletion,
+    finished,
     function,
     on_the_bus,
 )
@@ -32,7 +35,7 @@ def asked(minutes: Any = 60, **more: Any) -> Json:
 
 def at(time: str, event: Json, identity: str = "a0a7c1b2-0000-4000-8000-000000000001") -> Json:
     """The event as sent at another time, and so as another message."""
-    return event | {"time": time, "id": identity}
+    return event | {"time": time, "sent": time, "id": identity}
 
 
 def told(world: World) -> list[tuple[str, str]]:
@@ -137,6 +140,13 @@ class TestAnExtensionIsRefused:
         world.change(deadline=CEILING)
         assert "at most" in self.refused(world, asked())
 
+    def test_more_often_than_its_application_permits(self, world: World) -> None:
+        world.planned(most_extensions=2)
+        identities = [f"a0a7c1b2-0000-4000-8000-00000000000{number}" for number in range(3)]
+        granted = [world.call(DOOR, at("2026-11-24T06:50:00Z", asked(1), each))["accepted"] for each in identities[:2]]
+        assert granted == [True, True]
+        assert "most_extensions" in self.refused(world, at("2026-11-24T06:50:00Z", asked(1), identities[2]))
+
     @pytest.mark.parametrize("by", ["tests", "request", "failure"])
     def test_after_an_ending(self, world: World, by: str) -> None:
         world.ready()
@@ -150,14 +160,69 @@ class TestAnExtensionIsRefused:
         assert "it was ended by tests" in self.refused(world, asked())
 
 
+class TestNobodyLivesForEver:
+    """102 extensions of a minute each, with long reasons, once filled a record: then no ending could be written."""
+
+    WHY = "é" * 1_024
+
+    def test_by_extensions_with_long_reasons(self, world: World) -> None:
+        world.planned(most_extensions=500)
+        line = {"at": NOW, "who": "ada", "what": "Environment Extension Requested", "why": self.WHY}
+        world.change(history=[line] * 140, report_token="its digest")  # 300 KB, and it was ready
+        answers = [
+            world.call(DOOR, at("2026-11-24T06:50:00Z", asked(1, why=self.WHY), f"{number:036}"))
+            for number in range(60)
+        ]
+        assert all(answer["accepted"] for answer in answers)
+        assert world.call("accept_test_result", finished("failed", reason=self.WHY))["recorded"]
+        world.call("delete_environment", deletion("tests"))
+        assert (world.record()["stage"], world.record()["ending"]["outcome"]) == ("terminating", "failed")
+        assert world.call("confirm_gone", {"order": an_order(), "stack": None, "now": LATER})["ending"]["by"] == "tests"
+        assert world.record()["stage"] == "terminated"
+
+    def test_by_a_record_that_an_earlier_version_filled(self, world: World) -> None:
+        world.planned()
+        line = {"at": NOW, "who": "ada", "what": "Environment Extension Requested", "why": "x" * 3_900}
+        world.change(history=[line] * 100)
+        with pytest.raises(ClientError, match="maximum allowed size"):
+            world.own("dynamodb").update_item(
+                TableName=world.table,
+                Key={"pk": {"S": f"environment#{ENVIRONMENT}"}},
+                UpdateExpression="SET filler = :filler",
+                ExpressionAttributeValues={":filler": {"S": "x" * 16_000}},
+            )
+        ended = on_the_bus(
+            "Environment Termination Requested", {"environment": ENVIRONMENT, "why": "x" * 1_024, "requested_by": "ops"}
+        )
+        assert world.call("accept_termination", ended)["recorded"]
+        world.call("delete_environment", deletion("tests"))
+        assert (world.record()["stage"], world.record()["ending"]["by"]) == ("terminating", "request")
+
+
+class TestARequestIsGrantedOnce:
+    def test_however_late_it_is_delivered_again(self, world: World) -> None:
+        world.ready()
+        first, second = (at("2026-11-24T06:50:00Z", asked(10), f"{number:036}") for number in (1, 2))
+        for event in (first, second, first):
+            assert world.call(DOOR, event)["accepted"]
+        assert world.record()["deadline"] == "2026-11-24T08:07:34.120Z"
+
+    def test_also_where_an_earlier_version_granted_it(self, world: World) -> None:
+        world.ready()
+        event = at("2026-11-24T06:50:00Z", asked(10))
+        world.change(extended_by=f"EventBridge {event['id']}")
+        assert world.call(DOOR, event)["reason"] == "granted already"
+        assert world.record()["deadline"] == DEADLINE
+
+
 class TestInTheSameSecond:
     def test_an_ending_wins_that_comes_first(self, world: World) -> None:
         world.ready()
-        finished = on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": "passed"})
-        world.wire.before("UpdateItem", lambda: world.call("accept_test_result", finished))
+        result = finished()
+        world.wire.before("UpdateItem", lambda: world.call("accept_test_result", result))
         answer = world.call(DOOR, asked())
         assert not answer["accepted"]
-        assert "in the same moment" in answer["reason"]
+        assert "at the same time" in answer["reason"]
         assert (world.record()["deadline"], world.record()["ending"]["outcome"]) == (DEADLINE, "passed")
         assert [each["told"] for each in world.settled] == ["Success"]
         assert world.said == []
@@ -238,7 +303,7 @@ def test_what_cannot_be_followed_lands_among_the_dead_letters(world: World, even
     answer = world.call(DOOR, event)
     assert not answer["accepted"]
     assert expected in answer["reason"]
-    assert world.dead_letters() == [{"door": DOOR, "reason": answer["reason"], "message": event}]
+    assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
     assert world.record() == before
     assert world.records().get("webshop-9-smoke") is None
     assert world.said == []

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from mayfly.aws import clients, usage
+from mayfly.aws import clients
 from mayfly.domain.retirement import Usage
+from mayfly.workflows import image_usage
 from tests.integration.world import REGION, WORKLOAD_ACCOUNT, World
 
 IMAGE, OTHER = "ami-0123456789abcdef0", "ami-0fedcba9876543210"
@@ -22,8 +23,8 @@ def _no_image_builder(world: World) -> None:
     world.wire.answer("ListContainerRecipes", containerRecipeSummaryList=[])
 
 
-def look(world: World) -> usage.Look:
-    return usage.look(clients.workload(WORKLOAD_ACCOUNT, REGION, "mayfly-workload", None))
+def look(world: World) -> image_usage.Look:
+    return image_usage.find_usage(clients.workload(WORKLOAD_ACCOUNT, REGION, "mayfly-workload", None))
 
 
 def template(world: World, *images: str) -> None:
@@ -68,6 +69,30 @@ def instance(world: World) -> None:
     world.there("ec2").run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1)
 
 
+def spot_fleet(world: World) -> None:
+    """One that wants nothing now, and would launch again."""
+    world.there("ec2").request_spot_fleet(
+        SpotFleetRequestConfig={
+            "IamFleetRole": f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/fleet",
+            "TargetCapacity": 0,
+            "AllocationStrategy": "lowestPrice",
+            "LaunchSpecifications": [{"ImageId": IMAGE, "InstanceType": "t3.small", "SubnetId": "subnet-1"}],
+        }
+    )
+
+
+def fleet(world: World) -> None:
+    overrides = [{"ImageId": IMAGE, "InstanceType": "t3.small"}]
+    configs = [{"LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1"}, "Overrides": overrides}]
+    one = {"FleetId": "fleet-1", "FleetState": "active", "LaunchTemplateConfigs": configs}
+    world.wire.answer("DescribeFleets", Fleets=[one, one | {"FleetId": "fleet-2", "FleetState": "deleted"}])
+
+
+def spot_request(world: World) -> None:
+    one = {"SpotInstanceRequestId": "sir-1", "State": "open", "LaunchSpecification": {"ImageId": IMAGE}}
+    world.wire.answer("DescribeSpotInstanceRequests", SpotInstanceRequests=[one, one | {"State": "cancelled"}])
+
+
 KINDS: dict[str, Callable[[World], None]] = {
     "instance i-": instance,
     "launch template web:1": lambda world: template(world, IMAGE, *[OTHER] * 15),
@@ -75,6 +100,9 @@ KINDS: dict[str, Callable[[World], None]] = {
     "stack web": stack,
     "parameter /web/image": parameter,
     "recipe web": recipe,
+    "Spot Fleet sfr-": spot_fleet,
+    "EC2 Fleet fleet-1": fleet,
+    "Spot request sir-1": spot_request,
 }
 
 
@@ -110,6 +138,9 @@ def test_more_launch_templates_than_a_page_are_seen(world: World) -> None:
         ("DescribeStacks", "stack parameters"),
         ("GetParametersByPath", "parameters"),
         ("ListContainerRecipes", "recipes"),
+        ("DescribeSpotFleetRequests", "Spot Fleets"),
+        ("DescribeFleets", "EC2 Fleets"),
+        ("DescribeSpotInstanceRequests", "Spot requests"),
     ],
 )
 def test_what_is_denied_is_unknown_and_the_rest_is_seen(world: World, operation: str, kind: str) -> None:
@@ -118,9 +149,9 @@ def test_what_is_denied_is_unknown_and_the_rest_is_seen(world: World, operation:
 
 
 class TestWhatEc2Knows:
-    def references(self, world: World, seen: usage.Look) -> Usage:
+    def references(self, world: World, seen: image_usage.Look) -> Usage:
         workload = clients.workload(WORKLOAD_ACCOUNT, REGION, "mayfly-workload", None)
-        return usage.references(workload, [IMAGE], seen)[IMAGE]
+        return image_usage.references(workload, [IMAGE], seen)[IMAGE]
 
     def test_answers_for_recipes_where_those_cannot_be_listed(self, world: World) -> None:
         world.wire.answer("ListImageRecipes", "AccessDenied")
@@ -132,15 +163,27 @@ class TestWhatEc2Knows:
         world.wire.answer("DescribeImageReferences", ImageReferences=[])
         assert self.references(world, look(world)) == Usage(unknown=("stack parameters: AccessDenied",))
 
-    def test_where_it_cannot_be_asked_the_direct_look_stands(self, world: World) -> None:
-        world.wire.answer("DescribeImageReferences", "InvalidAction")
-        assert self.references(world, look(world)) == Usage()
-        world.wire.answer("ListImageRecipes", "AccessDenied")
-        assert self.references(world, look(world)) == Usage(unknown=("recipes: AccessDenied",))
+    @pytest.mark.parametrize("why", ["UnauthorizedOperation", "InvalidAction"])
+    def test_where_it_cannot_be_asked_any_image_may_be_in_use(self, world: World, why: str) -> None:
+        world.wire.answer("DescribeImageReferences", why)
+        assert self.references(world, look(world)) == Usage(unknown=(f"references: {why}",))
+
+    @pytest.mark.parametrize("operation", ["describe_image_references", "describe_image_usage_reports"])
+    def test_an_sdk_that_does_not_know_an_operation_leaves_it_unknown(
+        self, world: World, operation: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workload = clients.workload(WORKLOAD_ACCOUNT, REGION, "mayfly-workload", None)
+        monkeypatch.delattr(type(workload.ec2), operation)
+        asked: Any = {
+            "describe_image_references": lambda: image_usage.references(workload, [IMAGE], look(world)),
+            "describe_image_usage_reports": lambda: image_usage.elsewhere(workload, [IMAGE], NOW),
+        }[operation]
+        (unknown,) = asked()[IMAGE].unknown
+        assert unknown.endswith("SdkTooOld")
 
     def test_looks_at_all_versions_of_a_launch_template(self, world: World) -> None:
         world.wire.answer("DescribeImageReferences", ImageReferences=[])
-        self.references(world, usage.Look())
+        self.references(world, image_usage.Look())
         (asked,) = world.wire.heard("DescribeImageReferences")
         depth = {"OptionName": "version-depth", "OptionValues": ["10000"]}
         assert {"ResourceType": "ec2:LaunchTemplate", "ResourceTypeOptions": [depth]} in asked["ResourceTypes"]
@@ -159,7 +202,9 @@ class TestOtherAccounts:
     def elsewhere(self, world: World, *entries: Any, **change: Any) -> Usage:
         world.wire.answer("DescribeImageUsageReports", ImageUsageReports=[REPORT | change])
         world.wire.answer("DescribeImageUsageReportEntries", ImageUsageReportEntries=list(entries))
-        return usage.elsewhere(clients.workload(WORKLOAD_ACCOUNT, REGION, "mayfly-workload", None), [IMAGE], NOW)[IMAGE]
+        return image_usage.elsewhere(clients.workload(WORKLOAD_ACCOUNT, REGION, "mayfly-workload", None), [IMAGE], NOW)[
+            IMAGE
+        ]
 
     def test_that_use_it_are_named(self, world: World) -> None:
         entry = {"ReportId": "amiur-1", "AccountId": "333333333333", "ResourceType": "ec2:Instance", "UsageCount": 2}
@@ -180,7 +225,7 @@ class TestOtherAccounts:
         ids=["old", "of some accounts", "of some types", "of another image"],
     )
     def test_are_unknown_by_a_report_that_does_not_say_it_all(self, world: World, change: dict[str, Any]) -> None:
-        assert self.elsewhere(world, **change) == Usage(unknown=(usage.NO_REPORT,))
+        assert self.elsewhere(world, **change) == Usage(unknown=(image_usage.NO_REPORT,))
 
     @pytest.mark.parametrize("state", ["pending", "error"])
     def test_are_unknown_while_the_report_is_not_there(self, world: World, state: str) -> None:
@@ -190,4 +235,4 @@ class TestOtherAccounts:
         self.elsewhere(world)
         world.wire.answer("DescribeImageUsageReports", "InvalidAction")
         workload = clients.workload(WORKLOAD_ACCOUNT, REGION, "mayfly-workload", None)
-        assert usage.elsewhere(workload, [IMAGE], NOW)[IMAGE] == Usage(unknown=("other accounts: InvalidAction",))
+        assert image_usage.elsewhere(workload, [IMAGE], NOW)[IMAGE] == Usage(unknown=("other accounts: InvalidAction",))

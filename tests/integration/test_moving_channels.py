@@ -15,6 +15,7 @@ from tests.integration.world import (
     TOKEN,
     WORKLOAD_ACCOUNT,
     World,
+    announced,
     on_the_bus,
     session,
 )
@@ -225,8 +226,13 @@ class TestSharing:
         planned = plan(world, image(world))
         world.call("share_image", {"plan": planned, "copies": [], "now": NOW})
         world.call("share_image", {"plan": planned, "copies": [], "now": NOW})
-        (grant,) = world.there("kms").list_grants(KeyId=key)["Grants"]
-        assert grant["GranteePrincipal"] == "arn:aws:iam::333333333333:root"
+        granted = [each["GranteePrincipal"] for each in world.there("kms").list_grants(KeyId=key)["Grants"]]
+        # Auto Scaling's own role has no permission on a key of one's own, and launches what a channel points to.
+        auto_scaling = "role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+        assert sorted(granted) == [
+            f"arn:aws:iam::{WORKLOAD_ACCOUNT}:{auto_scaling}",
+            "arn:aws:iam::333333333333:root",
+        ]
 
 
 class TestMoving:
@@ -306,11 +312,10 @@ class TestPlanningAReleaseReads:
 
 class TestCounting:
     def passed(self, world: World, release: str) -> Json:
-        detail = {"release": release, "application": "webshop", "passed": True}
-        return world.call("count_release", on_the_bus("Release Passed", detail, source="mayfly"))
+        return world.call("count_release", announced("Release Passed", release=release))
 
     def ran(self, world: World, release: str, made: str) -> None:
-        world.records("release").change(release, {"image": made})
+        world.records("release").change(release, {"image": made, "stage": "passed"})
 
     def test_promotes_to_stable_after_so_many_and_counts_each_once(self, world: World) -> None:
         configure(world, stable={"after_releases": 2})
@@ -326,10 +331,29 @@ class TestCounting:
         said = json.loads(call["input"])
         assert (said["channel"], said["image"], said["by_policy"]) == ("stable", made, True)
 
+    @pytest.mark.parametrize(("failed", "promoted"), [(3, False), (2, True)])
+    def test_leaves_an_image_to_a_person_whose_instances_fail_more_often(
+        self, world: World, failed: int, promoted: bool
+    ) -> None:
+        configure(world, stable={"after_releases": 1})
+        before, made = image(world), image(world)
+        move(world, plan(world, before, channel="stable"), by="1")
+        move(world, plan(world, made))
+        for release, ran_on, launched, lost in (("webshop-1", before, 1000, 3), ("webshop-2", made, 100, failed)):
+            self.ran(world, release, ran_on)
+            failures = {"launched": launched, "failed": {"failed a status check": lost}}
+            world.records("release").change(release, {"id": release, "instance_failures": failures})
+        world.records("image").change(before, {"releases_passed": ["webshop-1"]})
+        answer = self.passed(world, "webshop-2")
+        assert ("move" in answer) is promoted
+        if not promoted:
+            assert f"{made} is left to a person: 3 of 100 instances failed" in answer["reason"]
+            assert f"on {before}, 3 of 1000 instances failed" in answer["reason"]
+
     def test_counts_nothing_for_an_image_that_no_candidate_points_to(self, world: World) -> None:
         self.ran(world, "webshop-1", "ami-12c6146b")
         assert not self.passed(world, "webshop-1")["counted"]
-        assert not self.passed(world, "webshop-unknown")["counted"]
+        assert not self.passed(world, "webshop-unknown")["accepted"]
 
     def test_leaves_stable_to_people_where_there_is_no_policy(self, world: World) -> None:
         made = image(world)

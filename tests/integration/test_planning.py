@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mayfly.messages import Refused
+from mayfly.contract.reader import Refused
+from mayfly.contract.template import read
 from tests.integration.world import (
     APPLICATION,
     BLUEPRINT,
@@ -26,6 +27,8 @@ from tests.integration.world import (
     deletion,
     on_the_bus,
 )
+
+A_QUEUE = "Resources: {Jobs: {Type: 'AWS::SQS::Queue'}}"
 
 
 def plan(world: World, **change: Any) -> list[Json]:
@@ -77,6 +80,35 @@ class TestAReleaseIsPlanned:
         ]
         assert record["history"][-1]["why"] == "2 suites on ami-12c6146b from single.yaml"
 
+    def test_with_what_its_blueprint_wants_to_be_told(self, world: World) -> None:
+        assert plan(world)[0]["declared"] == list(read(BLUEPRINT.read_text())["Parameters"])
+
+    def test_without_a_count_where_its_blueprint_takes_none(self, world: World) -> None:
+        world.upload(A_QUEUE)
+        world.configure(parameters={})
+        order = plan(world)[0]
+        assert (order["declared"], order["instance_count"]) == ([], None)
+        world.call("plan_environment", {"order": order, "now": NOW})
+        assert world.record()["instance_count"] == 0
+
+    def test_without_an_image_where_its_blueprint_takes_none(self, world: World) -> None:
+        world.upload(A_QUEUE)
+        world.configure(parameters={}, image=None)
+        order = plan(world)[0]
+        assert (order["image"], order["channel"]) == (None, None)
+        assert world.record(RELEASE, "release")["history"][-1]["why"] == "2 suites from single.yaml"
+        world.call("plan_environment", {"order": order, "now": NOW})
+        world.call("create_environment", creation(order=order))
+        (call,) = world.wire.heard("CreateStack")
+        assert call["Parameters"] == []
+
+    def test_not_at_all_where_its_blueprint_boots_an_image_and_none_is_configured(self, world: World) -> None:
+        world.configure(image=None)
+        with pytest.raises(
+            Refused, match=r"image: expected a family and a channel, because the blueprint single\.yaml"
+        ):
+            plan(world)
+
     def test_into_the_same_orders_when_it_is_repeated(self, world: World) -> None:
         assert plan(world) == plan(world)
 
@@ -94,7 +126,7 @@ class TestAReleaseIsRefused:
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            ({"instance_count": 0}, "instance_count: Input should be greater than or equal to 1, but it is 0"),
+            ({"instance_count": -1}, "instance_count: Input should be greater than or equal to 0, but it is -1"),
             ({"suites": []}, "suites: "),
             ({"image": {"family": "base", "chanel": "x"}}, "image.chanel: Extra inputs are not permitted"),
             ({"owner": None}, "owner: "),
@@ -125,13 +157,32 @@ class TestAReleaseIsRefused:
             plan(world)
 
     def test_where_the_blueprint_is_one_byte_too_large(self, world: World) -> None:
-        world.upload("x" * 51_201)
-        with pytest.raises(Refused, match=r"single\.yaml has 51201 bytes; CloudFormation takes 51200"):
+        world.upload("x" * 1_000_001)
+        with pytest.raises(Refused, match=r"single\.yaml has 1000001 bytes; CloudFormation takes 1000000 at most"):
             plan(world)
 
     def test_but_not_where_it_just_fits(self, world: World) -> None:
-        world.upload("x" * 51_200)
+        text = BLUEPRINT.read_text()
+        world.upload(text + "#" * (1_000_000 - len(text.encode())))
         assert plan(world)
+
+    def test_where_the_blueprint_does_not_know_what_its_application_configures(self, world: World) -> None:
+        world.upload(A_QUEUE)
+        with pytest.raises(Refused, match=r"parameters: .* single\.yaml declares \(none\), but .* SubnetId"):
+            plan(world)
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("Resources:\n  Queue: {Type: 'AWS::SQS::Queue'\n", r"line 3: did not find expected"),
+            ("{Parameters: {}}", "expected a CloudFormation template with Resources"),
+            ("{Resources: {}, Parameters: [Size]}", "Parameters: expected a name and a definition for each"),
+        ],
+    )
+    def test_where_the_blueprint_is_no_template(self, world: World, text: str, said: str) -> None:
+        world.upload(text)
+        with pytest.raises(Refused, match=f"the blueprint single.yaml cannot be read: {said}"):
+            plan(world)
 
     def test_before_its_record_says_that_it_runs(self, world: World) -> None:
         with pytest.raises(Refused):
@@ -177,8 +228,8 @@ class TestAnEnvironmentIsPlanned:
     def test_never_from_an_order_that_is_none(self, world: World) -> None:
         """Step Functions knows this error by its name and does not try again."""
         order = json.loads(json.dumps(an_order()))
-        del order["image"]
-        with pytest.raises(ValidationError, match="image"):
+        del order["artifact"]
+        with pytest.raises(ValidationError, match="artifact"):
             world.call("plan_environment", {"order": order, "now": NOW})
         assert world.wire.calls == []
 
@@ -219,7 +270,7 @@ class TestALifeIsTakenUp:
             {
                 "at": LATER,
                 "who": "plan_environment",
-                "what": "taken up",
+                "what": "adopted",
                 "why": "sweep: no execution waits for it",
             },
         ]
@@ -227,7 +278,7 @@ class TestALifeIsTakenUp:
     def test_without_a_record_one_is_begun_from_its_tags(self, world: World, begin: str) -> None:
         assert self.take_up(world, begin)["deadline"] == DEADLINE
         record = world.record()
-        assert (record["stage"], record["planned_at"], record["live"]) == ("taken up", LATER, "environment")
+        assert (record["stage"], record["planned_at"], record["live"]) == ("adopted", LATER, "environment")
         assert (record["application"], record["account"], record["release"]) == ("webshop", WORKLOAD_ACCOUNT, "unknown")
         assert record["forget_after"] == 1_795_506_454 + 90 * 86_400
 

@@ -1,8 +1,10 @@
 """The reach of a channel, measured from instances and records, and the end of a replaced image."""
 
+import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.integration.test_moving_channels import configure, image, move, plan
 from tests.integration.world import CONTROLLER, ENVIRONMENT, World
@@ -82,3 +84,21 @@ def test_an_environment_that_is_planned_holds_it_back_too(world: World, images: 
     world.planned(image=images[0], channel="base/stable")
     measured(world)
     assert replaced(world) == []
+
+
+def test_publishes_which_instances_live_for_who_removes_certificates_of_the_others(
+    world: World, images: tuple[str, str]
+) -> None:
+    lives, ends = (runs(world, images[1]) for _ in range(2))
+    world.launch({"mayfly:controller": "333333333333/us-east-1/mayfly"})
+    world.there("ec2").terminate_instances(InstanceIds=[ends])
+    measured(world)
+    found = world.own("s3").get_object(Bucket=world.reports, Key="living-instances.json")["Body"].read()
+    assert json.loads(found) == {"controller": CONTROLLER, "at": HOUR_LATER, "instances": [lives]}
+
+
+def test_publishes_no_list_where_a_place_could_not_be_looked_at(world: World, images: tuple[str, str]) -> None:
+    world.wire.answer("DescribeInstances", "UnauthorizedOperation")
+    with pytest.raises(ClientError):
+        measured(world)
+    assert "Contents" not in world.own("s3").list_objects_v2(Bucket=world.reports, Prefix="living")

@@ -15,6 +15,7 @@ from tests.integration.world import (
     an_order,
     creation,
     deletion,
+    finished,
     function,
     on_the_bus,
 )
@@ -65,7 +66,7 @@ class TestWhileItIsTested:
         world.ready()
         world.wire.forget()
         world.call(DOOR, asked())
-        assert world.wire.names() == ["UpdateItem", "SendTaskSuccess"]
+        assert world.wire.names() == ["GetItem", "UpdateItem", "SendTaskSuccess"]
 
 
 class TestWhileItIsBuilt:
@@ -113,14 +114,14 @@ class TestWhenItEndsAlready:
 
     def test_after_a_result_that_result_stands(self, world: World) -> None:
         world.ready()
-        world.call("accept_test_result", on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": "passed"}))
+        world.call("accept_test_result", finished())
         assert not world.call(DOOR, asked())["recorded"]
         assert (world.record()["ending"]["by"], world.record()["ending"]["outcome"]) == ("tests", "passed")
 
     def test_a_result_after_the_request_changes_nothing(self, world: World) -> None:
         world.ready()
         world.call(DOOR, asked())
-        world.call("accept_test_result", on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": "passed"}))
+        world.call("accept_test_result", finished())
         assert world.record()["ending"] == ENDING
 
     def test_twice_the_first_stands_and_the_second_is_noted(self, world: World) -> None:
@@ -168,7 +169,7 @@ def test_what_cannot_be_followed_lands_among_the_dead_letters(world: World, even
     answer = world.call(DOOR, event)
     assert not answer["accepted"]
     assert expected in answer["reason"]
-    assert world.dead_letters() == [{"door": DOOR, "reason": answer["reason"], "message": event}]
+    assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
     assert world.record() == before
     assert world.settled == []
 
@@ -179,7 +180,55 @@ def test_where_the_table_is_lost_the_message_is_not(world: World, door: str) -> 
     world.own("dynamodb").delete_table(TableName=world.table)
     events = {
         DOOR: asked(),
-        "accept_test_result": on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": "passed"}),
+        "accept_test_result": finished(),
     }
-    with pytest.raises(RuntimeError, match="the table is lost"):
+    with pytest.raises(ClientError, match="resource not found"):
         world.call(door, events[door])
+
+
+class TestWhatWasHandedOverToAPerson:
+    def handed_over(self, world: World) -> str:
+        """Its deletion failed four times, and nobody waits any more. Returns the stack's id."""
+        stack = world.ready()
+        world.call("delete_environment", deletion())
+        world.change(handed_over="Blocked by Subnet", deletions=4)
+        world.wire.forget()
+        return stack
+
+    def test_is_begun_again_with_all_steps(self, world: World) -> None:
+        self.handed_over(world)
+        answer = world.call(DOOR, asked(again=True, why="mended"))
+        assert answer == {"accepted": True, "environment": ENVIRONMENT, "begun_again": True}
+        ((name, order),) = world.started().items()
+        assert name.startswith(f"{ENVIRONMENT}__again-")
+        assert (order["environment"], order["begin"], order["why"]) == (ENVIRONMENT, "termination", "again: mended")
+        record = world.record()
+        assert ("handed_over" in record, record["deletions"]) == (False, 0)
+        assert record["history"][-1]["why"] == "again: mended"
+        assert record["ending"]["by"] == "tests"  # why its life ended does not change
+
+    def test_is_planned_by_the_machine_as_what_a_sweep_adopts(self, world: World) -> None:
+        self.handed_over(world)
+        world.call(DOOR, asked(again=True))
+        ((_, order),) = world.started().items()
+        planned = world.call("plan_environment", {"order": order, "now": LATER})
+        assert planned["begin"] == "termination"
+
+    def test_is_not_begun_again_by_a_request_that_does_not_say_so(self, world: World) -> None:
+        self.handed_over(world)
+        world.call(DOOR, asked())
+        assert world.started() == {}
+        assert world.record()["handed_over"] == "Blocked by Subnet"
+
+    def test_is_begun_again_once_by_a_request_that_comes_twice(self, world: World) -> None:
+        self.handed_over(world)
+        world.call(DOOR, asked(again=True))
+        world.call(DOOR, asked(again=True))
+        assert len(world.wire.heard("StartExecution")) == 1
+
+    def test_is_all_that_can_be_begun_again(self, world: World) -> None:
+        world.ready()
+        world.call(DOOR, asked(again=True))
+        (letter,) = world.dead_letters()
+        assert "expected one that was handed over to a person" in str(letter)
+        assert world.started() == {}

@@ -11,11 +11,15 @@ from tests.integration.world import (
     ENVIRONMENT,
     LATER,
     NEXT_TOKEN,
+    NOW,
     RELEASE,
+    REPORT_TOKEN,
     TOKEN,
     Json,
     World,
+    an_order,
     deletion,
+    finished,
     on_the_bus,
     on_the_topic,
 )
@@ -28,12 +32,8 @@ NOT_RESUMED = RESUMED | {"resumed": False}
 TOO_LATE = RESUMED | {"recorded": False, "resumed": False}
 
 
-def finished(outcome: str = "passed", **more: Any) -> Json:
-    return on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": outcome} | more)
-
-
 def announced(detail: Json) -> Json:
-    return on_the_topic("mayfly-test-results", json.dumps(detail))
+    return on_the_topic("mayfly_webshop_test-results", json.dumps(detail))
 
 
 def told_once(world: World) -> bool:
@@ -47,7 +47,7 @@ class TestWhileTheEnvironmentWaits:
     )
     def test_a_result_resumes_it(self, world: World, way: Any, named: Json) -> None:
         world.ready()
-        assert world.call(DOOR, way(named | {"outcome": "passed"})) == RESUMED
+        assert world.call(DOOR, way(named | {"outcome": "passed", "token": REPORT_TOKEN})) == RESUMED
         assert told_once(world)
 
     def test_a_result_is_its_ending(self, world: World) -> None:
@@ -76,20 +76,95 @@ class TestWhileTheEnvironmentWaits:
         world.ready()
         world.wire.forget()
         world.call(DOOR, finished())
-        assert world.wire.names() == ["UpdateItem", "SendTaskSuccess"]
+        assert world.wire.names() == ["GetItem", "UpdateItem", "SendTaskSuccess"]
 
 
 class TestBeforeTheEnvironmentWaits:
-    def test_a_result_is_kept_for_it(self, world: World) -> None:
+    def test_a_failure_is_kept_for_it(self, world: World) -> None:
         world.created()
-        assert world.call(DOOR, finished()) == NOT_RESUMED
-        assert world.record()["ending"]["outcome"] == "passed"
+        assert world.call(DOOR, finished("failed")) == NOT_RESUMED
+        assert world.record()["ending"]["outcome"] == "failed"
+
+    def test_nothing_has_passed_yet(self, world: World) -> None:
+        world.created()
+        assert "after Environment Ready only" in world.call(DOOR, finished())["reason"]
+        assert "ending" not in world.record()
+        assert world.dead_letters()[0]["message"]["detail"]["outcome"] == "passed"
 
     def test_a_result_does_not_end_another_wait(self, world: World) -> None:
         world.created()
         world.call(DOOR, finished())
         assert world.settled == []
         assert world.record()["waiting"] == {"for": "creation", "token": TOKEN}
+
+
+class TestWhoseItIs:
+    def test_another_application_s_ci_server_ends_nothing(self, world: World) -> None:
+        world.ready()
+        for outcome in ("passed", "failed"):
+            said = world.call(DOOR, finished(outcome) | {"source": "mayfly.app.billing"})
+            assert said["reason"] == "source: expected mayfly.app.webshop, but it is mayfly.app.billing"
+        assert "ending" not in world.record()
+
+    def test_an_application_of_that_name_has_no_environment_whose_record_was_lost(self, world: World) -> None:
+        world.ready()
+        world.records().change(ENVIRONMENT, {}, drop=("application",))
+        said = world.call(DOOR, finished("failed") | {"source": "mayfly.app.unknown"})
+        assert said["reason"] == "source: expected mayfly.api or mayfly.operator, but it is mayfly.app.unknown"
+        assert "ending" not in world.record()
+
+    def test_another_environment_s_token_passes_nothing(self, world: World) -> None:
+        world.ready()
+        assert "it is another one" in world.call(DOOR, finished(token="x" * 43))["reason"]
+        assert "ending" not in world.record()
+
+    def test_the_token_that_was_announced_passes_its_environment(self, world: World) -> None:
+        stack = world.created()
+        token = world.call("confirm_ready", {"order": an_order(), "stack": stack, "now": NOW})["token"]
+        assert token not in json.dumps(world.record())
+        assert world.call(DOOR, finished(token=token))["recorded"]
+
+    @pytest.mark.parametrize("source", ["mayfly.app.webshop", "mayfly.api", "mayfly.operator"])
+    def test_nobody_passes_an_automated_suite_without_it(self, world: World, source: str) -> None:
+        world.ready()
+        said = world.call(DOOR, finished(token=None) | {"source": source})
+        assert said["reason"] == (
+            f"token: expected the one that Environment Ready announced of '{ENVIRONMENT}', but there is none"
+        )
+        assert world.call(DOOR, finished("failed") | {"source": source})["recorded"]
+
+    def test_what_was_ready_before_an_upgrade_passes_as_it_did_then(self, world: World) -> None:
+        """The version before announced no token. Of this one, whatever is ready has one: both are one write."""
+        world.ready()
+        world.records().change(ENVIRONMENT, {}, drop=("report_token",))
+        assert world.call(DOOR, finished(token=None))["recorded"]
+
+    def test_a_token_passes_once(self, world: World) -> None:
+        world.ready()
+        assert world.call(DOOR, finished())["recorded"]
+        assert not world.call(DOOR, finished())["recorded"]
+
+    def test_a_token_of_before_a_repetition_passes_nothing(self, world: World) -> None:
+        """Who has heard the first announcement hears the second one, too."""
+        stack = world.created()
+        ready = {"order": an_order(), "stack": stack, "now": NOW}
+        first, second = (world.call("confirm_ready", ready)["token"] for _ in range(2))
+        assert "it is another one" in world.call(DOOR, finished(token=first))["reason"]
+        assert world.call(DOOR, finished(token=second))["recorded"]
+
+    def test_a_program_passes_no_manual_suite(self, world: World) -> None:
+        world.ready()
+        world.change(kind="manual")
+        said = world.call(DOOR, finished() | {"source": "mayfly.app.webshop"})
+        assert "a person" in said["reason"]
+        assert world.call(DOOR, finished(token=None) | {"source": "mayfly.api"})["recorded"]
+
+    @pytest.mark.parametrize("outcome", ["passed", "failed"])
+    def test_nobody_but_its_checks_decides_a_proof(self, world: World, outcome: str) -> None:
+        world.ready()
+        world.change(application="image-proof")
+        assert "its checks decide" in world.call(DOOR, finished(outcome) | {"source": "mayfly.api"})["reason"]
+        assert "ending" not in world.record()
 
 
 class TestAfterTheEnvironmentWaited:
@@ -159,7 +234,7 @@ WRONG: dict[str, tuple[Json, str]] = {
     "an unknown outcome": (finished("maybe"), "outcome: Input should be 'passed' or 'failed', but it is 'maybe'"),
     "an unknown field": (finished(verdict="ok"), "verdict: Extra inputs are not permitted"),
     "nobody named": (on_the_bus("Test Finished", {"outcome": "passed"}), "either environment, or release and suite"),
-    "no JSON": (on_the_topic("mayfly-test-results", "all green"), "Invalid JSON"),
+    "no JSON": (on_the_topic("mayfly_webshop_test-results", "all green"), "Invalid JSON"),
     "an unknown environment": (
         finished(environment="webshop-9-smoke"),
         "environment: expected one that Mayfly built, but it is 'webshop-9-smoke'",
@@ -173,7 +248,7 @@ class TestWhatCannotBeFollowed:
         answer = world.call(DOOR, event)
         assert not answer["accepted"]
         assert expected in answer["reason"]
-        assert world.dead_letters() == [{"door": DOOR, "reason": answer["reason"], "message": event}]
+        assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
 
     def test_leaves_no_record_behind(self, world: World, event: Json, expected: str) -> None:
         world.call(DOOR, event)

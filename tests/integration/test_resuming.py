@@ -114,19 +114,22 @@ def test_an_event_is_not_lost_where_step_functions_throttles(world: World) -> No
         world.call("resume_environment", of_the_stack(stack, "CREATE_COMPLETE"))
 
 
-def test_a_status_that_nobody_documented_is_an_error_and_no_silence(world: World) -> None:
+def test_a_status_that_nobody_knows_counts_as_going_on_and_an_alarm_tells(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     event = of_the_stack(waiting_for(world, "creation"), "CREATE_ODDLY")
     answer = world.call("resume_environment", event)
-    assert "expected a stack status that CloudFormation documents, but it is 'CREATE_ODDLY'" in answer["reason"]
-    assert world.dead_letters() == [{"door": "resume_environment", "reason": answer["reason"], "message": event}]
+    assert answer["reason"] == "CREATE_ODDLY ends no wait"
+    assert world.dead_letters() == []
     assert world.settled == []
+    assert '"UnknownStackStatuses":[1.0]' in capsys.readouterr().out
 
 
 def test_an_event_that_cannot_be_understood_lands_among_the_dead_letters(world: World) -> None:
     event = on_the_bus("CloudFormation Stack Status Change", {"stack-id": EARLIER}, "aws.cloudformation")
     answer = world.call("resume_environment", event)
     assert answer == {"accepted": False, "reason": answer["reason"]}
-    assert world.dead_letters() == [{"door": "resume_environment", "reason": answer["reason"], "message": event}]
+    assert world.dead_letters() == [{"function": "resume_environment", "reason": answer["reason"], "message": event}]
     assert "status-details: Field required" in answer["reason"]
 
 

@@ -1,12 +1,16 @@
 """Rollouts function by function: what is planned, asked of AWS, heard from it, and remembered."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+from mayfly.aws.records import Records
+from mayfly.domain.records import Rollout
 from mayfly.domain.rollout import request
+from tests.contract import example
 from tests.integration.world import (
     CONTROLLER,
     LATER,
@@ -32,19 +36,27 @@ def configure(world: World, instances: int = 3, **rollout: Any) -> None:
     world.configure(permanent=[own])
 
 
-def passed(version: str, release: str | None = None, source: str = "mayfly") -> Json:
-    detail = {"release": release or f"webshop-{version}-0a1b2c3d".replace(".", "-"), "passed": True}
-    detail |= {"application": "webshop", "version": version, "artifact": f"s3://artifacts/{version}"}
+def passed(world: World, version: str, release: str | None = None, source: str = "mayfly") -> Json:
+    """The announcement of a release that passed, by its record too."""
+    release = release or f"webshop-{version}-0a1b2c3d".replace(".", "-")
+    detail = example("Release Passed", release=release, version=version, artifact=f"s3://artifacts/{version}")
+    facts = {name: detail[name] for name in ("application", "version", "artifact")}
+    world.records("release").change(release, {"stage": "passed", "pushed_by": "bob", **facts})
     return on_the_bus("Release Passed", detail, source)
 
 
-def approved(rollout: str) -> Json:
-    return on_the_bus("Rollout Approved", {"rollout": rollout, "why": "looks good", "approved_by": "ada"})
+def approved(rollout: str, by: str = "ada") -> Json:
+    return on_the_bus("Rollout Approved", {"rollout": rollout, "why": "looks good", "approved_by": by})
 
 
-def wanted(to: str) -> Json:
-    asked = {"service": SERVICE, "to": to, "why": "an incident", "requested_by": "ada"}
+def wanted(to: str, by: str = "ada") -> Json:
+    asked = {"service": SERVICE, "to": to, "why": "an incident", "requested_by": by}
     return on_the_bus("Rollout Requested", asked)
+
+
+def sent(at: str, to: str, identity: str) -> Json:
+    """A request for a rollout as it was sent at a time, and so as a message of its own."""
+    return wanted(to) | {"time": at, "sent": at, "id": identity}
 
 
 def plans(world: World) -> list[Json]:
@@ -84,7 +96,7 @@ def production(world: World) -> World:
 def standing(production: World) -> World:
     """The same after its creation: a stack with three instances on the first image and version."""
     world = production
-    world.call("plan_rollouts", passed("1.0.0"))
+    world.call("plan_rollouts", passed(world, "1.0.0"))
     (plan,) = plans(world)
     world.call("update_service", step(plan, "prepare"))
     world.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": NOW})
@@ -96,9 +108,58 @@ def step(plan: Json, name: str, token: str = TOKEN, now: str = NOW) -> Json:
     return {"plan": plan, "step": name, "token": token, "now": now}
 
 
+class TestARequestIsDoneOnce:
+    FIRST_ID, SECOND_ID = "6a7e8feb-0000-4cf7-a9f1-000000000001", "6a7e8feb-0000-4cf7-a9f1-000000000002"
+
+    def over(self, world: World, at: str) -> None:
+        """The rollout that runs is completed."""
+        plan = plans(world)[-1]
+        world.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": at})
+
+    def test_where_the_function_dies_after_its_work(self, standing: World) -> None:
+        event = sent("2026-11-24T07:00:00Z", "latest", self.FIRST_ID)
+        standing.call("plan_rollouts", event)
+        self.over(standing, "2026-11-24T07:10:00.000Z")
+        assert len(plans(standing)) == 1
+        standing.call("plan_rollouts", event)
+        assert len(plans(standing)) == 1
+        assert "asked" not in standing.record(SERVICE, "service")
+
+    def test_and_never_for_another_state_than_it_was_asked_in(self, standing: World) -> None:
+        """A step back that is delivered again after a later rollout does not take production further back."""
+        standing.call("plan_rollouts", passed(standing, "1.1.0") | {"time": "2026-11-24T07:00:00Z"})
+        self.over(standing, "2026-11-24T07:10:00.000Z")
+        back = sent("2026-11-24T07:20:00Z", "previous", self.FIRST_ID)
+        standing.call("plan_rollouts", back)
+        self.over(standing, "2026-11-24T07:30:00.000Z")
+        assert standing.record(SERVICE, "service")["version"] == "1.0.0"
+        for minute, version in (("40", "1.2.0"), ("50", "1.3.0")):
+            event = passed(standing, version) | {"time": f"2026-11-24T07:{minute}:00Z"}
+            standing.record(SERVICE, "service")
+            standing.call("plan_rollouts", event)
+            self.over(standing, f"2026-11-24T07:{minute}:30.000Z")
+        assert standing.record(SERVICE, "service")["version"] == "1.3.0"
+        standing.wire.forget()
+        standing.call("plan_rollouts", back)
+        assert plans(standing) == []
+        assert standing.dead_letters() == []
+
+    def test_and_is_refused_where_it_comes_only_after_a_rollout_began(self, standing: World) -> None:
+        standing.call("plan_rollouts", passed(standing, "1.1.0") | {"time": "2026-11-24T07:00:00Z"})
+        self.over(standing, "2026-11-24T07:10:00.000Z")
+        standing.call("plan_rollouts", sent("2026-11-24T06:59:00Z", "previous", self.FIRST_ID))
+        (letter,) = standing.dead_letters()
+        assert "sent at 2026-11-24T06:59:00.000Z, before the last rollout began" in letter["reason"]
+
+    def test_two_of_the_same_second_are_two(self, standing: World) -> None:
+        for identity, to in ((self.FIRST_ID, "previous"), (self.SECOND_ID, "latest")):
+            standing.call("plan_rollouts", sent("2026-11-24T07:00:00Z", to, identity))
+        assert [plan["cause"] for plan in plans(standing)] == ["request"]
+
+
 class TestPlanning:
     def test_a_release_that_passed_makes_the_service(self, production: World) -> None:
-        production.call("plan_rollouts", passed("1.0.0"))
+        production.call("plan_rollouts", passed(production, "1.0.0"))
         (plan,) = plans(production)
         assert (plan["rollout"], plan["cause"], plan["before"]) == (FIRST, "creation", None)
         assert (plan["after"]["image"], plan["after"]["version"]) == (IMAGE, "1.0.0")
@@ -111,13 +172,13 @@ class TestPlanning:
 
     def test_the_same_event_again_starts_nothing_twice(self, production: World) -> None:
         for _ in range(3):
-            production.call("plan_rollouts", passed("1.0.0"))
+            production.call("plan_rollouts", passed(production, "1.0.0"))
         assert {call["name"] for call in production.wire.heard("StartExecution")} == {FIRST}
         assert production.record(SERVICE, "service")["serial"] == 1
 
     def test_who_dies_between_its_turn_and_the_start_is_made_up_for_by_the_next_look(self, production: World) -> None:
         production.wire.answer("StartExecution", error="ThrottlingException", message="slow down")
-        production.call("plan_rollouts", passed("1.0.0"))
+        production.call("plan_rollouts", passed(production, "1.0.0"))
         assert production.record(SERVICE, "service")["rollout"] == FIRST
         production.wire.recover("StartExecution")
         production.wire.forget()
@@ -128,13 +189,13 @@ class TestPlanning:
         releases = production.records("release")
         for release, at in (("webshop-old", NOW), ("webshop-new", LATER)):
             releases.change(release, {"history": [{"at": at, "who": "-", "what": "-", "why": "-"}]})
-        production.call("plan_rollouts", passed("2.0.0", "webshop-new"))
-        production.call("plan_rollouts", passed("1.0.0", "webshop-old"))
+        production.call("plan_rollouts", passed(production, "2.0.0", "webshop-new"))
+        production.call("plan_rollouts", passed(production, "1.0.0", "webshop-old"))
         assert production.record(SERVICE, "service")["passed"]["version"] == "2.0.0"
 
     def test_a_wrong_configuration_is_named_and_hides_no_other(self, production: World) -> None:
         production.put("/mayfly/applications/broken", '{"owner": "x"}')
-        said = production.call("plan_rollouts", passed("1.0.0") | {"detail-type": "Image Promoted"})
+        said = production.call("plan_rollouts", passed(production, "1.0.0") | {"detail-type": "Image Promoted"})
         assert "suites" in said["wrong"]["broken"]
         assert [one["service"] for one in said["services"]] == [SERVICE]
 
@@ -151,7 +212,7 @@ class TestPlanning:
 
 class TestTheNextOne:
     def test_what_comes_while_one_runs_follows_it_and_only_the_last(self, standing: World) -> None:
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         standing.put("/mayfly/images/base/stable", NEWER)
         look(standing)
         standing.put("/mayfly/images/base/stable", "ami-0ff8a91507f77f867")
@@ -164,11 +225,11 @@ class TestTheNextOne:
         assert [plan["after"]["image"] for plan in plans(standing)] == [IMAGE, "ami-0ff8a91507f77f867"]
 
     def test_one_that_has_ended_is_found_by_the_day_on_which_it_began(self, standing: World) -> None:
-        (found,) = standing.records("rollout").recent(datetime.fromisoformat(LATER), 1)
-        assert (found["id"], found["stage"], "live" in found) == (FIRST, "completed", False)
+        (found,) = Records(standing.table, Rollout).recent(datetime.fromisoformat(LATER), 1)
+        assert (found.id, found.stage, found.live) == (FIRST, "completed", None)
 
     def test_one_that_was_rolled_back_is_not_started_again_until_a_person_approves(self, standing: World) -> None:
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)
         failure = {"Error": "RolledBack", "Cause": "an alarm"}
         said = standing.call("judge_rollout", {"plan": plan, "failure": failure, "unverified": False, "now": LATER})
@@ -179,7 +240,7 @@ class TestTheNextOne:
 
     def test_one_step_back_goes_to_exactly_what_was_before_and_stays_there(self, standing: World) -> None:
         first = standing.record(SERVICE, "service")["setup"]
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)
         standing.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": LATER})
         standing.call("plan_rollouts", wanted("previous"))
@@ -190,16 +251,16 @@ class TestTheNextOne:
         assert "previous" not in standing.record(SERVICE, "service")
 
     def test_what_could_not_be_brought_back_holds_everything_for_a_person(self, standing: World) -> None:
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)
         verdict = {"failure": {"Error": "RolledBack"}, "unverified": {"Error": "NotSettled", "Cause": "i-1 runs ami-2"}}
         standing.call("judge_rollout", {"plan": plan, "now": LATER} | verdict)
         assert standing.record(SERVICE, "service")["stage"] == "needs a person"
-        said = standing.call("plan_rollouts", passed("3.0.0"))["services"][0]
+        said = standing.call("plan_rollouts", passed(standing, "3.0.0"))["services"][0]
         assert said["action"] == "awaiting approval"
 
     def test_an_execution_that_ended_without_a_verdict_gives_its_turn_up(self, standing: World) -> None:
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         is_over(standing)
         look(standing)
         record = standing.record(SERVICE, "service")
@@ -215,7 +276,7 @@ class TestTheNextOne:
 
     def test_without_its_record_it_is_known_by_its_stack(self, standing: World) -> None:
         standing.own("dynamodb").delete_item(TableName=standing.table, Key={"pk": {"S": f"service#{SERVICE}"}})
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)
         assert (plan["cause"], plan["before"]["version"], plan["before"]["image"]) == ("change", "1.0.0", IMAGE)
         assert plan["before"]["blueprint"] is None
@@ -232,7 +293,7 @@ class TestApproval:
     @pytest.fixture
     def waiting(self, standing: World) -> World:
         configure(standing, when="approved")
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         return standing
 
     def test_people_are_told_once(self, waiting: World) -> None:
@@ -245,7 +306,7 @@ class TestApproval:
     def test_who_dies_before_people_are_told_is_made_up_for_by_the_next_look(self, standing: World) -> None:
         configure(standing, when="approved")
         standing.wire.answer("PutEvents", error="ThrottlingException", message="slow down")
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         assert not standing.record(SECOND, "rollout")
         standing.wire.recover("PutEvents")
         standing.wire.forget()
@@ -260,7 +321,7 @@ class TestApproval:
         assert "approved" in waiting.history(SECOND, "rollout")
 
     def test_a_newer_one_takes_its_place_and_its_approval_is_no_use_any_more(self, waiting: World) -> None:
-        waiting.call("plan_rollouts", passed("3.0.0"))
+        waiting.call("plan_rollouts", passed(waiting, "3.0.0"))
         assert waiting.record(SECOND, "rollout")["stage"] == "superseded"
         assert [what for what, _ in waiting.said] == [
             "Rollout Awaiting Approval",
@@ -286,23 +347,60 @@ class TestApproval:
 
     def test_while_an_alarm_fires_nothing_begins_by_itself(self, standing: World) -> None:
         standing.wire.answer("DescribeAlarms", MetricAlarms=[{"AlarmName": "errors", "StateValue": "ALARM"}])
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         assert standing.record(SECOND, "rollout")["stage"] == "awaiting alarms"
         standing.wire.answer("DescribeAlarms", MetricAlarms=[])
         assert look(standing)["action"] == "start"
 
     def test_the_kill_switch_stops_the_start_and_lets_it_go_on_later(self, standing: World) -> None:
         standing.switch()
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         assert standing.record(SECOND, "rollout")["stage"] == "awaiting kill switch"
         standing.switch("off")
         assert look(standing)["action"] == "start"
         assert [plan["rollout"] for plan in plans(standing)] == [SECOND]
 
 
+class TestTwoPeople:
+    """Who pushed a version does not let it into production alone."""
+
+    @pytest.fixture
+    def waiting(self, standing: World) -> World:
+        configure(standing, when="approved", two_people=True)
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
+        return standing
+
+    @pytest.mark.parametrize("by", ["bob", " BOB "])
+    @pytest.mark.parametrize("asked", [lambda by: approved(SECOND, by), lambda by: wanted("latest", by)])
+    def test_who_pushed_is_refused(self, waiting: World, asked: Callable[[str], Json], by: str) -> None:
+        said = waiting.call("plan_rollouts", asked(by) | {"source": "mayfly.api"})
+        assert "expected another person than bob" in said["reason"]
+        assert waiting.record(SERVICE, "service")["history"][-1]["why"].startswith("refused: ")
+        assert look(waiting)["action"] == "awaiting approval"
+
+    @pytest.mark.parametrize("asked", [approved(SECOND), wanted("latest")])
+    def test_a_name_that_nobody_has_verified_is_refused(self, waiting: World, asked: Json) -> None:
+        assert "expected mayfly.api" in waiting.call("plan_rollouts", asked)["reason"]
+        assert look(waiting)["action"] == "awaiting approval"
+
+    def test_nobody_approves_what_nobody_is_known_to_have_pushed(self, waiting: World) -> None:
+        waiting.records("service").change(SERVICE, {"pushed_by": ""})
+        said = waiting.call("plan_rollouts", approved(SECOND) | {"source": "mayfly.api"})
+        assert "nobody said it" in said["reason"]
+
+    @pytest.mark.parametrize("asked", [approved(SECOND), wanted("latest")])
+    def test_another_person_lets_it_through(self, waiting: World, asked: Json) -> None:
+        (said,) = waiting.call("plan_rollouts", asked | {"source": "mayfly.api"})["services"]
+        assert said["action"] == "start"
+
+    def test_nobody_has_to_be_found_for_a_step_back(self, waiting: World) -> None:
+        waiting.records("service").change(SERVICE, {"previous": waiting.record(SERVICE, "service")["setup"]})
+        assert "services" in waiting.call("plan_rollouts", wanted("previous", "bob"))
+
+
 class TestTheStack:
     def test_is_made_protected_marked_and_with_the_token_stored_before(self, production: World) -> None:
-        production.call("plan_rollouts", passed("1.0.0"))
+        production.call("plan_rollouts", passed(production, "1.0.0"))
         (plan,) = plans(production)
         production.wire.forget()
         production.call("update_service", step(plan, "prepare"))
@@ -324,7 +422,7 @@ class TestTheStack:
 
     def prepared(self, world: World, name: str = "prepare", **answer: Any) -> Json:
         """The one UpdateStack call of a step of the second rollout."""
-        world.call("plan_rollouts", passed("2.0.0"))
+        world.call("plan_rollouts", passed(world, "2.0.0"))
         (plan,) = plans(world)
         world.wire.answer("UpdateStack", **answer or {"StackId": "-"})
         world.call("update_service", step(plan, name))
@@ -345,7 +443,7 @@ class TestTheStack:
         assert (given["CodeVersion"], given["LaunchTemplateVersion"]) == ("1.0.0", "1")
 
     def test_settling_pins_what_the_group_has(self, standing: World) -> None:
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)
         standing.records("rollout").change(SECOND, {"template": "2"})
         standing.wire.answer("UpdateStack", StackId="-")
@@ -364,7 +462,7 @@ class TestTheStack:
         assert not standing.settled
 
     def test_what_a_person_has_to_mend_is_not_touched(self, standing: World) -> None:
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)
         stack = standing.stack(f"mayfly-{SERVICE}")
         assert stack
@@ -375,7 +473,7 @@ class TestTheStack:
         assert (told["told"], told["error"]) == ("Failure", "UpdateFailed")
 
     def test_somebody_else_s_stack_of_this_name_is_not_touched(self, production: World) -> None:
-        production.call("plan_rollouts", passed("1.0.0"))
+        production.call("plan_rollouts", passed(production, "1.0.0"))
         (plan,) = plans(production)
         production.stand(f"mayfly-{SERVICE}", {"mayfly:controller": CONTROLLER})
         with pytest.raises(Exception, match="stands already") as refused:
@@ -392,7 +490,7 @@ class TestTheStack:
         assert [(one["told"], one["taskToken"]) for one in standing.settled] == [("Success", NEXT_TOKEN)]
 
     def test_who_died_before_the_call_makes_it_when_run_again(self, standing: World) -> None:
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)
         standing.records("rollout").change(SECOND, {"waiting": {"for": "prepare", "token": TOKEN}})
         standing.wire.answer("DescribeStackEvents", StackEvents=[{"ClientRequestToken": "somebody else's"}])
@@ -409,7 +507,7 @@ def a_refresh(status: str = "InProgress", template: str = "1", **more: Any) -> J
 class TestTheInstances:
     @pytest.fixture
     def plan(self, standing: World) -> Json:
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)
         self.there(standing)
         standing.wire.answer("StartInstanceRefresh", InstanceRefreshId="r-1")
@@ -428,6 +526,36 @@ class TestTheInstances:
         assert (said["CheckpointPercentages"], said["AutoRollback"]) == ([10, 50, 100], True)
         assert said["AlarmSpecification"] == {"Alarms": ["errors", "unhealthy"]}
         assert not standing.settled
+
+    def by_hand(self, world: World) -> str:
+        """Somebody makes a version of the launch template with another instance type. Returns its number."""
+        stack = world.stack(f"mayfly-{SERVICE}")
+        assert stack
+        (template,) = [one["OutputValue"] for one in stack["Outputs"] if one["OutputKey"] == "LaunchTemplateId"]
+        made = world.there("ec2").create_launch_template_version(
+            LaunchTemplateId=template, SourceVersion="1", LaunchTemplateData={"InstanceType": "t3.large"}
+        )
+        return str(made["LaunchTemplateVersion"]["VersionNumber"])
+
+    def test_never_get_a_version_that_was_made_by_hand_and_that_is_said(self, standing: World, plan: Json) -> None:
+        assert self.by_hand(standing) == "2"
+        standing.call("replace_instances", step(plan, "replace"))
+        (call,) = standing.wire.heard("StartInstanceRefresh")
+        assert call["DesiredConfiguration"]["LaunchTemplate"]["Version"] == "1"
+        record = standing.record(SECOND, "rollout")
+        (said,) = [one["why"] for one in record["history"] if one["what"] == "left out"]
+        assert said == f"version 2 of the launch template is left out: arn:aws:iam::{WORKLOAD_ACCOUNT}:root made it"
+        assert record["template"] == "1"
+
+    def test_get_what_the_stack_has_made_after_one_made_by_hand(self, standing: World, plan: Json) -> None:
+        made = f"arn:aws:sts::{WORKLOAD_ACCOUNT}:assumed-role/mayfly-cloudformation/AWSCloudFormation"
+        makers = {1: made, 2: f"arn:aws:iam::{WORKLOAD_ACCOUNT}:user/ada", 3: made}
+        versions = [{"VersionNumber": number, "CreatedBy": who} for number, who in makers.items()]
+        standing.wire.answer("DescribeLaunchTemplateVersions", LaunchTemplateVersions=versions)
+        standing.call("replace_instances", step(plan, "replace"))
+        (call,) = standing.wire.heard("StartInstanceRefresh")
+        assert call["DesiredConfiguration"]["LaunchTemplate"]["Version"] == "3"
+        assert standing.record(SECOND, "rollout")["template"] == "3"
 
     @pytest.mark.parametrize(("cause", "watched"), [("change", ["errors", "unhealthy"]), ("step back", ["unhealthy"])])
     def test_what_fires_already_stops_nobody_who_asks(
@@ -499,7 +627,7 @@ class TestHearing:
     @pytest.fixture
     def waiting(self, standing: World) -> World:
         """The second rollout waits for its instance refresh."""
-        standing.call("plan_rollouts", passed("2.0.0"))
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
         standing.records("group").change("mayfly-group", {"service": SERVICE})
         facts = {"for": "replace", "token": TOKEN, "refresh": "r-1", "since": NOW}
         standing.records("rollout").change(SECOND, {"waiting": facts})
@@ -570,6 +698,91 @@ class TestHearing:
         assert len(waiting.dead_letters()) == 1
 
 
+class TestAborting:
+    """A person stops a rollout that runs."""
+
+    @pytest.fixture
+    def plan(self, standing: World) -> Json:
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
+        (plan,) = plans(standing)
+        standing.wire.answer("DescribeInstanceRefreshes", InstanceRefreshes=[])
+        standing.wire.answer("StartInstanceRefresh", InstanceRefreshId="r-1")
+        standing.wire.answer("RollbackInstanceRefresh", InstanceRefreshId="r-1")
+        standing.call("update_service", step(plan, "prepare"))
+        return plan
+
+    @pytest.fixture
+    def replacing(self, standing: World, plan: Json) -> World:
+        standing.call("replace_instances", step(plan, "replace"))
+        standing.wire.answer("DescribeInstanceRefreshes", InstanceRefreshes=[a_refresh()])
+        standing.wire.forget()
+        return standing
+
+    @staticmethod
+    def asked(rollout: str = SECOND) -> Json:
+        detail = {"rollout": rollout, "why": "logins fail", "requested_by": "ada"}
+        return on_the_bus("Rollout Abort Requested", detail)
+
+    def test_has_the_execution_go_back_at_once_and_says_who_and_why(self, replacing: World) -> None:
+        assert replacing.call("resume_rollout", self.asked())["resumed"]
+        (told,) = replacing.wire.heard("SendTaskFailure")
+        assert (told["error"], told["cause"]) == ("Aborted", "ada stopped it: logins fail")
+        line = replacing.record(SECOND, "rollout")["history"][-1]
+        assert (line["who"], line["what"], line["why"]) == ("ada", "Rollout Abort Requested", "logins fail")
+
+    def test_twice_is_the_same_as_once(self, replacing: World) -> None:
+        for _ in range(2):
+            replacing.call("resume_rollout", self.asked())
+        assert len(replacing.wire.heard("SendTaskFailure")) == 1
+        assert len(replacing.wire.heard("UpdateItem")) == 1
+
+    def test_before_an_instance_is_replaced_replaces_none(self, standing: World, plan: Json) -> None:
+        assert not standing.call("resume_rollout", self.asked())["resumed"]
+        standing.wire.forget()
+        with pytest.raises(Exception, match="ada stopped it: logins fail") as error:
+            standing.call("replace_instances", step(plan, "replace"))
+        assert type(error.value).__name__ == "Aborted"
+        assert not standing.wire.heard("StartInstanceRefresh")
+
+    def test_that_meets_the_end_of_the_refresh_settles_nothing(self, replacing: World, plan: Json) -> None:
+        replacing.call("resume_rollout", self.asked())
+        replacing.wire.forget()
+        with pytest.raises(Exception, match="ada stopped it"):
+            replacing.call("update_service", step(plan, "settle"))
+        assert not replacing.wire.heard("UpdateStack")
+
+    @pytest.mark.parametrize(
+        ("steps", "said"),
+        [
+            ([("update_service", "settle")], "every instance is replaced; to step back: mayfly roll-out"),
+            ([("replace_instances", "return instances")], "it goes back already"),
+        ],
+    )
+    def test_too_late_is_refused_with_what_to_do(
+        self, replacing: World, plan: Json, steps: list[tuple[str, str]], said: str
+    ) -> None:
+        for function, name in steps:
+            replacing.call(function, step(plan, name))
+        replacing.wire.forget()
+        refused = replacing.call("resume_rollout", self.asked())
+        assert (refused["accepted"], said in refused["reason"]) == (False, True)
+        assert said in replacing.record(SECOND, "rollout")["history"][-1]["why"]
+        assert not replacing.wire.heard("SendTaskFailure")
+
+    @pytest.mark.parametrize("rollout", [FIRST, "nobody-production-1"])
+    def test_of_what_does_not_run_is_refused(self, replacing: World, rollout: str) -> None:
+        assert not replacing.call("resume_rollout", self.asked(rollout))["accepted"]
+
+    def test_that_another_write_overtakes_is_tried_again(self, replacing: World) -> None:
+        def goes_on() -> None:
+            replacing.records("rollout").change(SECOND, {"waiting": {"for": "settle", "token": NEXT_TOKEN}})
+
+        replacing.wire.before("UpdateItem", goes_on)
+        with pytest.raises(Exception, match=SECOND):
+            replacing.call("resume_rollout", self.asked())
+        assert not replacing.wire.heard("SendTaskFailure")
+
+
 class TestVerifying:
     def verify(self, world: World, failure: Json | None = None, **change: Any) -> Json:
         (plan,) = plans(world)
@@ -578,7 +791,7 @@ class TestVerifying:
     @pytest.fixture
     def made(self, production: World) -> World:
         """Created, and not yet judged."""
-        production.call("plan_rollouts", passed("1.0.0"))
+        production.call("plan_rollouts", passed(production, "1.0.0"))
         (plan,) = plans(production)
         production.call("update_service", step(plan, "prepare"))
         return production
@@ -660,11 +873,11 @@ class TestNothingEndsAService:
         assert standing.stack(f"mayfly-{SERVICE}")
 
     def test_its_images_are_needed(self, standing: World) -> None:
-        from mayfly.aws import inventory
-        from mayfly.settings import settings
+        from mayfly.settings import load_settings
+        from mayfly.workflows import inventory
 
         look(standing)
-        assert inventory._named(settings())[IMAGE] == [
+        assert inventory._named(load_settings())[IMAGE] == [
             f"service {SERVICE} (setup)",
             "parameter /mayfly/images/base/stable",
         ]

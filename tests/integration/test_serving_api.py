@@ -1,5 +1,6 @@
 """The HTTP API: what each role reads and asks for, and how a request that cannot be followed is answered."""
 
+import base64
 import gzip
 import json
 import re
@@ -8,10 +9,21 @@ from typing import Any
 
 import pytest
 
-from mayfly.aws.records import Entry
 from mayfly.domain.identity import release_id
+from mayfly.domain.records import Entry
 from tests.integration.api import Api, Json
-from tests.integration.world import ENVIRONMENT, LATER, NOW, PUSHED, RELEASE, ROOT, an_order, on_the_bus
+from tests.integration.world import (
+    ENVIRONMENT,
+    LATER,
+    NOW,
+    PUSHED,
+    RELEASE,
+    ROOT,
+    World,
+    an_order,
+    function,
+    on_the_bus,
+)
 
 UNTIL = datetime(2027, 2, 22, tzinfo=UTC)
 WHY = {"why": "because"}
@@ -40,7 +52,7 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         f"/api/environments/{ENVIRONMENT}/termination",
         WHY,
         "Environment Termination Requested",
-        {"environment": ENVIRONMENT, "why": "because", "requested_by": "WHO"},
+        {"environment": ENVIRONMENT, "again": False, "why": "because", "requested_by": "WHO"},
     ),
     "result": (
         "developer",
@@ -88,6 +100,14 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         "Rollout Approved",
         {"rollout": "webshop-production-1", "why": "because", "approved_by": "WHO"},
     ),
+    "abort": (
+        "operator",
+        "POST",
+        "/api/rollouts/webshop-production-1/abort",
+        WHY,
+        "Rollout Abort Requested",
+        {"rollout": "webshop-production-1", "why": "because", "requested_by": "WHO"},
+    ),
     "roll out": (
         "operator",
         "POST",
@@ -103,6 +123,22 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         {"dry_run": True, **WHY},
         "Sweep Requested",
         {"dry_run": True, "at_most": 0, "why": "because", "requested_by": "WHO"},
+    ),
+    "redrive": (
+        "operator",
+        "POST",
+        "/api/dead-letters/redrive",
+        WHY,
+        "Dead Letters Redrive Requested",
+        {"why": "because", "requested_by": "WHO"},
+    ),
+    "discard": (
+        "operator",
+        "POST",
+        "/api/dead-letters/discard",
+        {"letters": ["dl-9f86d081884c7d65"], **WHY},
+        "Dead Letters Discard Requested",
+        {"letters": ["dl-9f86d081884c7d65"], "why": "because", "requested_by": "WHO"},
     ),
     "kill switch": (
         "operator",
@@ -121,11 +157,14 @@ READS = [
     f"/api/releases/{RELEASE}",
     "/api/applications",
     "/api/images",
+    "/api/images/ami-0123456789abcdef0/since/ami-0123456789abcdef0",
     "/api/services",
     "/api/rollouts",
     "/api/rollouts/webshop-production-1",
     "/api/sweeps",
     "/api/sweeps/2026/11/24/064733-52fdfc07",
+    "/api/dead-letters",
+    "/api/dead-letters/dl-9f86d081884c7d65",
     "/api/kill-switch",
     "/api/costs",
     "/api/openapi.json",
@@ -184,6 +223,48 @@ class TestWhoMay:
             assert "sign in" in answer.json["error"]
         assert api.world.wire.calls == []
 
+    @pytest.mark.parametrize("name", ["iss", "sub", "username", "cognito:groups", "email", "email_verified", "exp"])
+    def test_is_nobody_where_the_gateway_verified_something_else(self, api: Api, name: str) -> None:
+        own = api.of("operator", email="o@example.com", email_verified=True, exp=1795000000)
+        for shown in ("something else", None):
+            event = own.event("GET", "/api/me")
+            claims = event["requestContext"]["authorizer"]["jwt"]["claims"]
+            claims |= {name: shown} if shown else {}
+            if shown is None:
+                del claims[name]
+            assert api.call(event).status == 401
+        assert own.get("/api/me").json["who"] == "o@example.com"
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "{0}",
+            "Bearer {0} {0}",
+            "Bearer {0},Bearer {0}",
+            "Bearer {0}, {0}",
+            "Basic {0}",
+            "Bearer {0}.x",
+            "Bearer x.{0}",
+            "",
+        ],
+    )
+    def test_is_nobody_without_exactly_one_token(self, api: Api, header: str) -> None:
+        event = api.event("GET", "/api/me")
+        token = event["headers"]["authorization"].split()[1]
+        event["headers"]["authorization"] = header.format(token)
+        assert api.call(event).status == 401
+
+    @pytest.mark.parametrize("body", ["[" * 21 + "]" * 21, '{"why": ' * 100_000, '{"a": [{"b": [' * 50])
+    def test_is_told_what_is_too_deep_to_be_read(self, api: Api, body: str) -> None:
+        for encoded in (False, True):
+            event = api.event("PUT", "/api/kill-switch", body)
+            event |= {"body": base64.b64encode(body.encode()).decode() if encoded else body, "isBase64Encoded": encoded}
+            answer = api.call(event)
+            assert (answer.status, "20 deep at most" in answer.json["error"]) == (400, True)
+
+    def test_may_write_as_many_brackets_as_they_like(self, api: Api) -> None:
+        assert api.put("/api/kill-switch", {"on": True, "why": "[" * 100 + '"{{\\'}).status == 202
+
     def test_is_not_mistaken_because_a_group_has_a_blank(self, api: Api) -> None:
         """The gateway shows these groups as "[Site operator]"."""
         answer = api.of("nobody", **{"cognito:groups": ["Site operator"]}).get("/api/me")
@@ -200,6 +281,21 @@ class TestWhoMay:
         assert [record.__dict__["reason"] for record in caplog.records if record.message == "refused"] == [
             "only members of 'operator' may change what concerns all applications, but viewer is viewer"
         ]
+
+
+class TestATeam:
+    def test_of_the_identity_provider_changes_what_names_it_and_nothing_else(self, world: World, api: Api) -> None:
+        world.configure(developers=["team-shop"])
+        function("serve_api").asking.teams.cache_clear()
+        asked = {"application": "webshop", "version": "7.0.0", "artifact": "s3://a/7"}
+        member = api.of("nobody", **{"cognito:groups": ["everybody", "team-shop"]})
+        assert member.get("/api/me").json["applications"] == ["webshop"]
+        assert member.post("/api/releases", asked).status == 202
+        assert member.post("/api/releases", asked | {"application": "other"}).status == 403
+        assert member.put("/api/kill-switch", {"on": True, "why": "x"}).status == 403
+        stranger = api.of("nobody", **{"cognito:groups": ["team-blog"]})
+        assert stranger.post("/api/releases", asked).status == 403
+        function("serve_api").asking.teams.cache_clear()
 
 
 class TestAnAcceptedChange:
@@ -378,7 +474,7 @@ class TestEnvironments:
         assert [one["id"] for one in api.get("/api/environments").json["environments"]] == [ENVIRONMENT]
         (ended,) = api.get("/api/environments", live="false").json["environments"]
         assert (ended["id"], ended["ended_at"]) == ("today", LATER)
-        assert ended["ending"] == {"by": "tests", "outcome": "passed", "reason": "all well"}
+        assert ended["ending"] == {"by": "tests", "outcome": "passed", "tone": "good", "reason": "all well"}
         both = api.get("/api/environments", live="false", days=4).json["environments"]
         assert [one["id"] for one in both] == ["today", "old"]
 
@@ -493,7 +589,10 @@ class TestImages:
         assert base["bakes"] == [
             {
                 "id": "base-bake-1",
+                "family": "base",
                 "stage": "proven",
+                "tone": "good",
+                "over": True,
                 "why": "cve",
                 "requested_by": "ops",
                 "at": NOW,
@@ -504,6 +603,8 @@ class TestImages:
             {
                 "image": "ami-new",
                 "stage": "proven",
+                "tone": "good",
+                "promotable": True,
                 "created_at": NOW,
                 "region": "us-east-1",
                 "bake": "base-bake-1",
@@ -560,7 +661,8 @@ class TestServicesAndRollouts:
     def test_are_shown_as_far_as_they_are_known(self, api: Api) -> None:
         (shown,) = api.get("/api/services").json["services"]
         known = {"application": "webshop", "name": "production", "stage": "steady", "version": "1", "drift": []}
-        assert shown == known | {"id": "webshop-production", "instance_count": 6}
+        told = {"tone": "good", "rolling_out": False, "can_roll_out": False, "odd": []}
+        assert shown == known | told | {"id": "webshop-production", "instance_count": 6}
 
     def test_tell_what_waits_and_what_can_be_stepped_back_to(self, api: Api) -> None:
         before = {"image": "ami-1", "version": "0.9"}
@@ -675,9 +777,9 @@ class TestTheConsole:
     def test_of_another_issuer_sends_its_id_tokens(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MAYFLY_SIGN_IN", "")
         monkeypatch.setenv("MAYFLY_ISSUER", "https://idp.example.com/realms/x")
-        from mayfly.settings import sign_in
+        from mayfly.settings import load_sign_in
 
-        sign_in.cache_clear()
+        load_sign_in.cache_clear()
         answer = open_page(api, "/config.json")
         assert (answer.json["sign_in"], answer.json["token"]) == ("", "id_token")
         assert "connect-src 'self' https://idp.example.com;" in answer.headers["Content-Security-Policy"]

@@ -2,11 +2,11 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from mayfly.messages import EnvironmentExtensionRequested
+from mayfly.contract.requests import EnvironmentExtensionRequested
 from tests.integration.world import (
     AFTER,
     CEILING,
@@ -38,7 +38,7 @@ def sweep(world: World, now: str = AFTER, **more: Any) -> Json:
 def asked(at: str = AFTER, **more: Any) -> Json:
     """A sweep that somebody asks for on the bus."""
     event = on_the_bus("Sweep Requested", {"why": "to see", "requested_by": "ops"} | more)
-    return event | {"time": at}
+    return event | {"time": at, "sent": at}
 
 
 def decisions(report: Json) -> dict[str, str]:
@@ -135,6 +135,7 @@ class TestWhatIsPastItsDeadlineIsEnded:
             "account": WORKLOAD_ACCOUNT,
             "region": REGION,
             "begin": "termination",
+            "aborted": False,
             "deadline": DEADLINE,
             "why": f"sweep: {why(report)}",
             **{key: an_order()[key] for key in ("release", "application", "version", "suite", "kind", "owner")},
@@ -213,6 +214,14 @@ class TestWhatNobodyWaitsForIsTakenUp:
         sweep(world, LATER)
         (order,) = world.started().values()
         assert (order["begin"], order["deadline"]) == ("tests", "2026-11-25T05:00:00.000Z")
+
+    @pytest.mark.parametrize("record", [True, False], ids=["its record known", "its record not in the index yet"])
+    def test_but_not_what_has_just_begun_whose_execution_is_not_listed_yet(self, world: World, record: bool) -> None:
+        standing(world, "newborn", record=record)
+        report = sweep(world, "2026-11-24T06:49:00.000Z")
+        assert world.started() == {}
+        (kept,) = written(world, report)["kept"]
+        assert kept["reason"].endswith("its execution may not be listed yet")
 
     def test_but_not_where_its_life_only_began_while_the_sweep_looked_around(self, world: World) -> None:
         def begin() -> None:
@@ -512,11 +521,47 @@ def counted(capsys: pytest.CaptureFixture[str]) -> Json:
     return found
 
 
+class TestWhatIsEndedAndSleeps:
+    ENDING: ClassVar[Json] = {"by": "tests", "outcome": "passed", "reason": "the tests passed", "at": NOW}
+
+    def test_is_woken_by_the_next_sweep(self, world: World) -> None:
+        """The ending was written; waking its execution failed three times."""
+        world.ready()
+        world.run()
+        world.change(ending=self.ENDING)
+        assert decisions(sweep(world, LATER)) == {ENVIRONMENT: "wake"}
+        assert world.settled == [{"told": "Success", "taskToken": TOKEN, "output": "{}"}]
+
+    def test_is_told_so_where_a_person_ended_its_creation(self, world: World) -> None:
+        world.created()
+        world.run()
+        world.change(ending=self.ENDING | {"by": "request", "outcome": "cancelled", "reason": "ada: enough"})
+        sweep(world, LATER)
+        assert [(said["error"], said["cause"]) for said in world.settled] == [("EndedBefore", "ada: enough")]
+
+
+class TestACreationThatWasBrokenOff:
+    def test_is_ended_as_broken_and_not_adopted(self, world: World) -> None:
+        world.created()
+        assert decisions(sweep(world, LATER)) == {ENVIRONMENT: "end"}
+        ((_, order),) = world.started().items()
+        assert (order["begin"], order["aborted"]) == ("termination", True)
+        ended = {"by": "sweep", "why": order["why"]}
+        world.call("delete_environment", {**deletion(now=LATER), "order": order, "ended": ended})
+        ending = world.record()["ending"]
+        assert (ending["by"], ending["outcome"]) == ("failure", "broken")
+        assert "broken off" in ending["reason"]
+
+    def test_is_none_once_its_instances_ran(self, world: World) -> None:
+        world.ready()
+        assert decisions(sweep(world, LATER)) == {ENVIRONMENT: "adopt"}
+
+
 class TestCaps:
     def due(self, world: World, count: int) -> list[str]:
         names = [f"due-{number}" for number in range(count)]
         for name in names:
-            standing(world, name)
+            standing(world, name, record=False)
         return names
 
     def living(self, world: World, count: int) -> None:
@@ -586,6 +631,25 @@ class TestCaps:
         assert len(world.started()) == 5
         assert world.said[-1][0] == "Sweep Completed"
 
+    def test_do_not_bind_what_has_an_ending_or_a_deadline_of_its_own(self, world: World) -> None:
+        ending = {"by": "tests", "outcome": "passed", "reason": "-", "at": NOW}
+        for number in range(4):
+            standing(world, f"past-{number}")
+            standing(world, f"ended-{number}", deadline=CEILING, ending=ending)
+        assert sweep(world)["halted"] == ""
+        assert len(world.started()) == 8
+
+    def test_let_others_end_where_some_cannot_be_ended_at_all(self, world: World) -> None:
+        """Whatever keeps a record from being written: the next sweep tries again, and ends the rest as well."""
+        stuck = {f"stuck-{number}" for number in range(4)}
+        for name in stuck:
+            standing(world, name)
+        for later in ("2026-11-24T09:00:00.000Z", "2026-11-24T09:20:00.000Z"):
+            standing(world, f"due-{later[14:16]}", record=False)
+            report = sweep(world, later)
+            assert report["halted"] == ""
+            assert {*decisions(report)} >= stuck | {f"due-{later[14:16]}"}
+
     def test_are_not_lifted_by_who_approves_of_fewer(self, world: World) -> None:
         self.due(world, 5)
         assert "4 may be (4 approved)" in world.call(DOOR, asked(at_most=4))["halted"]
@@ -621,7 +685,7 @@ class TestADryRun:
 
     def test_reports_a_halt_as_the_real_one_does(self, world: World) -> None:
         for number in range(4):
-            standing(world, f"due-{number}")
+            standing(world, f"due-{number}", record=False)
         dry, real = sweep(world, dry_run=True), sweep(world)
         assert dry["halted"] == real["halted"] != ""
 
@@ -682,13 +746,10 @@ class TestTheReport:
 
     def test_is_at_the_time_that_the_event_was_sent(self, world: World) -> None:
         standing(world, "due")
-        assert decisions(world.call(DOOR, asked("2026-11-24T07:00:00Z"))) == {"due": "adopt"}
+        assert decisions(world.call(DOOR, asked("2026-11-24T07:03:00Z"))) == {"due": "adopt"}
 
 
 class TestWarnings:
-    def publications(self, world: World) -> list[Json]:
-        return world.wire.heard("Publish")
-
     def living(self, world: World, name: str = "living", **change: Any) -> None:
         standing(world, name, **({"owner_topic": world.topic} | change))
         world.run(name)
@@ -696,17 +757,13 @@ class TestWarnings:
     def warned(self, world: World) -> list[Json]:
         return [detail for what, detail in world.said if what == "Environment Expiring"]
 
-    def test_reach_the_bus_and_the_owner_once(self, world: World) -> None:
+    def test_reach_the_bus_once(self, world: World) -> None:
         self.living(world)
         for now in (NEAR, "2026-11-24T07:25:00.000Z", "2026-11-24T07:40:00.000Z"):
             sweep(world, now)
         (detail,) = self.warned(world)
         expected = {"environment": "living", "deadline": DEADLINE, "ceiling": CEILING, "minutes_left": 27}
         assert {key: detail[key] for key in expected} == expected
-        (letter,) = self.publications(world)
-        assert letter["TopicArn"] == world.topic
-        assert letter["Subject"] == "webshop smoke ends in 27 min: living"
-        assert DEADLINE in letter["Message"]
         assert world.record("living")["warned"] == [30]
         assert world.history("living").count("warned") == 1
 
@@ -714,12 +771,9 @@ class TestWarnings:
         """What they show can be put on the bus as it is."""
         self.living(world)
         sweep(world, NEAR)
-        (letter,), (detail,) = self.publications(world), self.warned(world)
-        shown = json.loads(letter["Message"].splitlines()[-1])
-        assert shown == detail["to_extend"]
+        (detail,) = self.warned(world)
+        shown = detail["to_extend"]
         assert EnvironmentExtensionRequested.model_validate(shown).environment == "living"
-        for part in (CEILING, world.bus, "Environment Extension Requested"):
-            assert part in letter["Message"]
         answer = world.call("accept_extension", on_the_bus("Environment Extension Requested", shown))
         assert answer["accepted"]
 
@@ -754,35 +808,25 @@ class TestWarnings:
     def test_do_not_come(self, world: World, now: str, change: Json) -> None:
         self.living(world, **change)
         sweep(world, now)
-        assert (self.warned(world), self.publications(world)) == ([], [])
+        assert self.warned(world) == []
 
     def test_are_not_given_by_a_dry_run(self, world: World) -> None:
         self.living(world)
         sweep(world, NEAR, dry_run=True)
-        assert (self.warned(world), self.publications(world)) == ([], [])
+        assert self.warned(world) == []
         assert "warned" not in world.record("living")
-
-    def test_come_without_a_topic_on_the_bus_only(self, world: World) -> None:
-        self.living(world, owner_topic=None)
-        sweep(world, NEAR)
-        assert (len(self.warned(world)), self.publications(world)) == (1, [])
 
     def test_come_while_ending_is_halted(self, world: World) -> None:
         self.living(world)
         world.switch()
         sweep(world, NEAR)
-        assert len(self.publications(world)) == 1
+        assert len(self.warned(world)) == 1
 
-    def test_to_a_topic_that_is_gone_keep_no_other_from_being_warned(
-        self, world: World, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        for name in ("first", "second"):
-            self.living(world, name, owner_topic=f"{world.topic}-gone")
+    def test_of_a_record_that_was_lost_say_what_is_not_known(self, world: World) -> None:
+        self.living(world)
+        world.change("living", owner=None)
         sweep(world, NEAR)
-        assert counted(capsys)["SweepFailures"] == [1.0, 1.0]
-        sweep(world, "2026-11-24T07:25:00.000Z")
-        assert sorted(detail["environment"] for detail in self.warned(world)) == ["first", "second"]
-        assert world.said[-1][0] == "Sweep Completed"
+        assert [detail["owner"] for detail in self.warned(world)] == ["unknown"]
 
 
 class TestALostTable:
@@ -847,7 +891,7 @@ class TestWhatCannotBeCarriedOut:
         answer = world.call(DOOR, event)
         assert not answer["accepted"]
         assert expected in answer["reason"]
-        assert world.dead_letters() == [{"door": DOOR, "reason": answer["reason"], "message": event}]
+        assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
         assert world.wire.names() == ["SendMessage"]
 
 

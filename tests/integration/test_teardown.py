@@ -1,10 +1,13 @@
 """A stack does not want to go: the ladder names what blocks, mends what is ours, and ends; remnants are chased."""
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from mayfly.domain.ladder import Rung
+from mayfly.aws import kill_switch
+from mayfly.domain.teardown import Step
 from tests.integration.world import (
     AFTER,
     DEADLINE,
@@ -13,12 +16,14 @@ from tests.integration.world import (
     NEXT_TOKEN,
     OURS,
     REGION,
+    STACK,
     WORKLOAD_ACCOUNT,
     Json,
     World,
     an_order,
     deletion,
     function,
+    of_the_stack,
     tagged,
 )
 
@@ -27,6 +32,7 @@ OTHER_ENVIRONMENT = OURS | {"mayfly:environment": f"{ENVIRONMENT}-2"}
 PROTECTED = OURS | {"mayfly:protected": "true"}
 NOBODY_S = {key: value for key, value in OURS.items() if key != "mayfly:controller"}
 NOT_TO_BE_TOUCHED = {"nobody's": NOBODY_S, "another controller's": OTHER_CONTROLLER, "protected": PROTECTED}
+REFUSED = function("delete_environment").TerminationRefused
 HELD_BACK = pytest.mark.parametrize("tags", NOT_TO_BE_TOUCHED.values(), ids=NOT_TO_BE_TOUCHED)
 
 
@@ -51,7 +57,7 @@ def blocked(world: World, *blockers: Json, deletions: int = 1) -> str:
     world.set_stack(stack, status="DELETE_FAILED")
     world.change(deletions=deletions)
     done = blocker("Done", "AWS::SSM::Parameter", "") | {"ResourceStatus": "DELETE_COMPLETE"}
-    world.wire.answer("DescribeStackResources", StackResources=[done, *blockers])
+    world.wire.answer("ListStackResources", StackResourceSummaries=[done, *blockers])
     world.wire.answer("DeleteStack")  # it stays as it is
     world.wire.forget()
     return stack
@@ -78,18 +84,18 @@ class TestTheLadder:
         assert world.wire.heard("DeleteStack")[0]["StackName"] == stack
 
     def test_is_climbed_rung_by_rung_and_ends(self, world: World) -> None:
-        stack = blocked(world, SUBNET)
+        stack = blocked(world, blocker("Gateway", "AWS::EC2::InternetGateway", "has dependencies"))
         taken = []
         for _ in range(3):
             end(world)
             taken.append((said(world)["what"], world.wire.heard("DeleteStack")[-1].get("RetainResources")))
-        assert taken == [(Rung.MEND, None), (Rung.MEND, None), (Rung.RETAIN, ["Subnet"])]
+        assert taken == [(Step.MEND, None), (Step.MEND, None), (Step.RETAIN, ["Gateway"])]
         assert world.record()["deletions"] == 4
         with pytest.raises(function("delete_environment").HandedOver) as handed_over:
             end(world)
         assert str(handed_over.value) == (
-            f"{stack} cannot be deleted after 4 tries. Blocked by Subnet (AWS::EC2::Subnet subnet-1): "
-            "The subnet 'subnet-1' has dependencies and cannot be deleted"
+            f"{stack} cannot be deleted after 4 tries. Blocked by Gateway (AWS::EC2::InternetGateway x-1): "
+            "has dependencies"
         )
         assert len(world.wire.heard("DeleteStack")) == 3
 
@@ -112,17 +118,12 @@ class TestTheLadder:
         assert said(world)["why"].endswith("access denied; nothing of it is ours to mend")
 
     def test_records_what_it_kept(self, world: World) -> None:
-        blocked(world, SUBNET, blocker("Vpc", "AWS::EC2::VPC", "dependencies", "vpc-1"), deletions=3)
+        gateway = blocker("Gateway", "AWS::EC2::InternetGateway", "dependencies", "igw-1")
+        blocked(world, gateway, blocker("Vpc", "AWS::EC2::VPC", "dependencies", "vpc-1"), deletions=3)
         end(world)
-        assert world.wire.heard("DeleteStack")[0]["RetainResources"] == ["Subnet", "Vpc"]
+        assert world.wire.heard("DeleteStack")[0]["RetainResources"] == ["Gateway", "Vpc"]
         assert said(world)["what"] == "delete, and keep what blocks"
-        assert said(world)["why"].endswith("; kept Subnet, Vpc")
-
-    def test_remembers_for_a_person_what_it_kept_and_no_tag_finds_again(self, world: World) -> None:
-        group = blocker("Group", "AWS::EC2::SecurityGroup", "in use", "sg-1")
-        blocked(world, group, blocker("Vpc", "AWS::EC2::VPC", "dependencies", "vpc-1"), deletions=3)
-        end(world)
-        assert world.record()["kept"] == ["Vpc (AWS::EC2::VPC vpc-1): dependencies"]
+        assert said(world)["why"].endswith("; kept Gateway, Vpc")
 
     def test_ends_where_cloudformation_names_no_blocker_too(self, world: World) -> None:
         stack = blocked(world)
@@ -175,6 +176,38 @@ class TestTheLadder:
         assert [name for name in world.wire.names() if name.startswith(("Delete", "Terminate"))] == []
 
 
+class TestADeletionThatIsRefused:
+    """CloudFormation takes it, and the stack is back where it was: another stack imports an export of this one."""
+
+    reason = "Export shop-url cannot be deleted as it is in use by other-stack"
+
+    def test_is_tried_four_times_and_handed_over_with_the_export_and_who_imports_it(self, world: World) -> None:
+        stack = blocked(world)
+        standing = (world.stack(stack) or {}) | {"StackStatus": "CREATE_COMPLETE", "StackStatusReason": self.reason}
+        world.wire.answer("DescribeStacks", Stacks=[standing])
+        for _ in range(3):
+            end(world)
+        assert [call.get("RetainResources") for call in world.wire.heard("DeleteStack")] == [None] * 3
+        with pytest.raises(function("delete_environment").HandedOver) as handed_over:
+            end(world)
+        assert f"Blocked by shop-url (export in use by other-stack): {self.reason}" in str(handed_over.value)
+        assert world.record()["handed_over"] == str(handed_over.value)
+
+    def test_ends_the_wait_at_once(self, world: World) -> None:
+        stack = blocked(world)
+        world.set_stack(stack, status="DELETE_IN_PROGRESS")
+        end(world)
+        answer = world.call("resume_environment", of_the_stack(stack, "CREATE_COMPLETE", self.reason))
+        assert answer["resumed"]
+        assert world.settled[-1]["error"] == "DeletionFailed"
+
+    def test_is_none_where_the_creation_s_own_event_is_late(self, world: World) -> None:
+        stack = blocked(world)
+        world.set_stack(stack, status="DELETE_IN_PROGRESS")
+        end(world)
+        assert not world.call("resume_environment", of_the_stack(stack, "CREATE_COMPLETE"))["resumed"]
+
+
 class TestInstances:
     def test_go_first_whatever_blocks(self, world: World) -> None:
         blocked(world, blocker("Queue", "AWS::SQS::Queue", "denied"), SUBNET)
@@ -191,7 +224,8 @@ class TestInstances:
         blocked(world, SUBNET)
         (held,) = world.launch(tags)
         (neighbour,) = world.launch(OTHER_ENVIRONMENT)
-        end(world)
+        with suppress(REFUSED):
+            end(world)
         assert [world.states()[each] for each in (held, neighbour)] == ["running", "running"]
 
 
@@ -240,7 +274,8 @@ class TestInterfaces:
     def test_stay_where_they_are_not_ours(self, world: World, tags: Json) -> None:
         blocked(world, SUBNET)
         held, neighbour = interface(world, tags), interface(world, OTHER_ENVIRONMENT)
-        end(world)
+        with suppress(REFUSED):
+            end(world)
         assert {held, neighbour} <= interfaces(world)
 
     def test_stay_where_something_else_blocks(self, world: World) -> None:
@@ -270,7 +305,35 @@ class TestABucket:
         blocked(world, blocker("Data", "AWS::S3::Bucket", "The bucket you tried to delete is not empty", self.name))
         end(world)
         assert self.left(world) == 0
-        assert f"emptied the bucket {self.name} of 4 versions" in said(world)["why"]
+        assert f"emptied 4 of 4 versions in the bucket {self.name}" in said(world)["why"]
+
+    def test_that_denies_its_listing_is_noted_and_the_deletion_goes_on(self, world: World) -> None:
+        self.full(world)
+        blocked(world, blocker("Data", "AWS::S3::Bucket", "The bucket you tried to delete is not empty", self.name))
+        world.wire.answer("ListObjectVersions", error="AccessDenied")
+        end(world)
+        assert f"could not empty the bucket {self.name}: AccessDenied" in said(world)["why"]
+        assert len(world.wire.heard("DeleteStack")) == 1
+
+    def test_whose_objects_stay_is_not_called_empty(self, world: World) -> None:
+        self.full(world)
+        blocked(world, blocker("Data", "AWS::S3::Bucket", "The bucket you tried to delete is not empty", self.name))
+        locked = [{"Key": key, "VersionId": "1", "Code": "AccessDenied"} for key in "abcd"]
+        world.wire.answer("DeleteObjects", Errors=locked)
+        end(world)
+        assert f"emptied 0 of 4 versions in the bucket {self.name} (a 1: AccessDenied, b 1:" in said(world)["why"]
+
+    @pytest.mark.parametrize(
+        "tags", [PROTECTED, OURS | {"mayfly:protected": "yes"}, OTHER_ENVIRONMENT], ids=["true", "yes", "another's"]
+    )
+    def test_that_is_protected_or_another_s_is_not_emptied(self, world: World, tags: Json) -> None:
+        self.full(world)
+        labels = [{"Key": key, "Value": value} for key, value in tags.items()]
+        world.there("s3").put_bucket_tagging(Bucket=self.name, Tagging={"TagSet": labels})
+        blocked(world, blocker("Data", "AWS::S3::Bucket", "The bucket you tried to delete is not empty", self.name))
+        with suppress(REFUSED):  # the stack of what is protected is not even deleted
+            end(world)
+        assert self.left(world) == 4
 
     def test_that_is_denied_to_us_is_left_as_it_is(self, world: World) -> None:
         self.full(world)
@@ -311,6 +374,19 @@ class TestReferencesToASecurityGroup:
         end(world)
         assert self.rules(world, other) == ([], ["10.0.0.0/8"])
         assert f"cut the reference of {other} to {stuck}" in said(world)["why"]
+
+    def test_are_cut_where_they_lead_out_too(self, world: World) -> None:
+        ec2, groups = world.there("ec2"), [self.group(world, name, OURS) for name in ("one", "two")]
+        for one, two in (groups, groups[::-1]):
+            rule = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "UserIdGroupPairs": [{"GroupId": two}]}
+            ec2.authorize_security_group_egress(GroupId=one, IpPermissions=[rule])
+        reason = "resource has a dependent object"
+        blocked(world, *(blocker(f"Group{group}", "AWS::EC2::SecurityGroup", reason, group) for group in groups))
+        end(world)
+        for group in groups:
+            (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+            assert [pair for rule in found["IpPermissionsEgress"] for pair in rule["UserIdGroupPairs"]] == []
+            assert found["IpPermissionsEgress"]  # what else it lets out, it lets out
 
     @pytest.mark.parametrize(
         "tags",
@@ -490,10 +566,23 @@ class TestARemnant:
         stack = ended(world)
         left = make(world, tags)
         listed(world, kind, left, tags)
-        with pytest.raises(STILL_THERE, match=f"{kind} {left}; 0 of them were deleted"):
+        with pytest.raises(STILL_THERE, match=rf"{kind} {left} \(it .+ tag .+\); 0 of them were deleted"):
             confirm_gone(world, stack)
         assert left in there(world)
         assert world.record()["stage"] == "terminating"
+
+    def test_that_stays_is_handed_over_once_and_no_sweep_begins_again(self, world: World, kind: str) -> None:
+        make, _ = KINDS[kind]
+        stack = ended(world)
+        left = make(world, PROTECTED)
+        listed(world, kind, left, PROTECTED)
+        last_look = {"order": an_order(), "stack": stack, "now": AFTER, "looks_left": 0}
+        with pytest.raises(function("confirm_gone").HandedOver, match=f"{kind} {left} .it is protected by its tag"):
+            world.call("confirm_gone", last_look)
+        assert left in world.record()["handed_over"]
+        decided = world.call("sweep_environments", {"now": AFTER})["decisions"]
+        assert {each["action"] for each in decided} == {"refuse"}
+        assert any("handed over to a person" in each["reason"] and left in each["reason"] for each in decided)
 
     def test_of_another_controller_is_none_and_left_alone(self, world: World, kind: str) -> None:
         make, there = KINDS[kind]
@@ -543,6 +632,9 @@ class TestRemnants:
         going = {
             "InstanceId": "i-1",
             "State": {"Name": "shutting-down"},
+            "InstanceType": "t3.micro",
+            "ImageId": "ami-12c6146b",
+            "LaunchTime": datetime(2026, 11, 24, tzinfo=UTC),
             "Tags": [{"Key": k, "Value": v} for k, v in OURS.items()],
         }
         world.wire.answer("DescribeInstances", Reservations=[{"Instances": [going]}])
@@ -556,3 +648,139 @@ class TestRemnants:
         with pytest.raises(STILL_THERE, match="parameter note; 1 of them"):
             confirm_gone(world, stack)
         assert "note" not in KINDS["parameter"][1](world)
+
+
+# ---- what is of another kind, or has no tags at all
+
+
+def database_arn(name: str = "orders") -> str:
+    return f"arn:aws:rds:{REGION}:{WORKLOAD_ACCOUNT}:db:{name}"
+
+
+def list_by_tag(world: World, *arns: str) -> None:
+    """The tagging API lists these as the environment's."""
+    labels = [{"Key": key, "Value": value} for key, value in OURS.items()]
+    listing = [{"ResourceARN": arn, "Tags": labels} for arn in arns]
+    world.wire.answer("GetResources", ResourceTagMappingList=listing)
+
+
+def was_in_the_stack(world: World, kind: str, physical: str, status: str = "DELETE_COMPLETE") -> None:
+    """The deleted stack's list of resources shows it."""
+    summary = blocker("It", kind, "", physical) | {"ResourceStatus": status}
+    world.wire.answer("ListStackResources", StackResourceSummaries=[summary])
+
+
+class TestWhatOnlyAStackCanDelete:
+    def test_is_named_as_kept_where_its_stack_retained_it(self, world: World) -> None:
+        stack = ended(world)
+        list_by_tag(world, database_arn())
+        was_in_the_stack(world, "AWS::RDS::DBInstance", "orders", "DELETE_SKIPPED")
+        assert confirm_gone(world, stack)["kept"] == ["It (AWS::RDS::DBInstance orders): its stack retained it"]
+        assert world.record()["history"][-1]["why"].startswith("kept: It (AWS::RDS::DBInstance orders)")
+
+    @pytest.mark.parametrize(
+        ("kind", "physical", "arn"),
+        [
+            ("AWS::RDS::DBInstance", "orders", database_arn()),
+            ("AWS::SQS::Queue", "https://sqs.us-east-1.amazonaws.com/2/jobs", f"arn:aws:sqs:{REGION}:2:jobs"),
+            ("AWS::EC2::VPC", "vpc-1", f"arn:aws:ec2:{REGION}:2:vpc/vpc-1"),
+            ("AWS::DynamoDB::Table", "orders", f"arn:aws:dynamodb:{REGION}:2:table/orders"),
+        ],
+    )
+    def test_is_gone_where_its_stack_deleted_it_though_it_is_still_listed(
+        self, world: World, kind: str, physical: str, arn: str
+    ) -> None:
+        stack = ended(world)
+        list_by_tag(world, arn)
+        was_in_the_stack(world, kind, physical)
+        assert confirm_gone(world, stack)["kept"] == []
+
+    def test_is_waited_for_a_while_and_named_then_where_its_stack_never_had_it(self, world: World) -> None:
+        stack = ended(world)
+        list_by_tag(world, database_arn("by-hand"))
+        early = {"order": an_order(), "stack": stack, "now": LATER, "looks_left": 15}
+        with pytest.raises(STILL_THERE, match=r"AWS still lists arn:aws:rds:.*:db:by-hand"):
+            world.call("confirm_gone", early)
+        assert world.call("confirm_gone", early | {"looks_left": 10})["kept"] == [database_arn("by-hand")]
+
+
+class TestWhatAwsMakesBesideAStack:
+    def logs(self, world: World, function: str, **tags: str) -> str:
+        name = f"/aws/lambda/{function}"
+        world.there("logs").create_log_group(logGroupName=name, tags=tags)
+        was_in_the_stack(world, "AWS::Lambda::Function", function)
+        return name
+
+    def test_a_function_s_log_group_is_deleted(self, world: World) -> None:
+        stack = ended(world)
+        name = self.logs(world, f"{STACK}-Count-1ABC")
+        assert confirm_gone(world, stack)["kept"] == []
+        assert name not in KINDS["log-group"][1](world)
+
+    def test_one_of_a_function_with_its_own_name_is_kept_and_named(self, world: World) -> None:
+        stack = ended(world)
+        name = self.logs(world, "count")
+        assert confirm_gone(world, stack)["kept"] == [f"log group {name}: its function has a name of its own"]
+        assert name in KINDS["log-group"][1](world)
+
+    def test_one_that_is_protected_is_kept_and_named(self, world: World) -> None:
+        stack = ended(world)
+        name = self.logs(world, f"{STACK}-Count-1ABC", **{"mayfly:protected": "yes"})
+        (said,) = confirm_gone(world, stack)["kept"]
+        assert said.startswith(f"log group {name}: it is protected")
+
+    def test_none_goes_while_the_kill_switch_is_on(self, world: World) -> None:
+        stack = ended(world)
+        name = self.logs(world, f"{STACK}-Count-1ABC")
+        world.switch()
+        with pytest.raises(kill_switch.KillSwitchOn):
+            confirm_gone(world, stack)
+        assert name in KINDS["log-group"][1](world)
+
+    def test_a_database_s_final_snapshot_is_kept_and_named(self, world: World) -> None:
+        stack = ended(world)
+        rds = world.there("rds")
+        sizes = {"DBInstanceClass": "db.t3.micro", "AllocatedStorage": 20}
+        rds.create_db_instance(DBInstanceIdentifier="orders", Engine="mysql", MasterUsername="a", **sizes)
+        rds.create_db_snapshot(DBSnapshotIdentifier="final", DBInstanceIdentifier="orders")
+        was_in_the_stack(world, "AWS::RDS::DBInstance", "orders")
+        assert confirm_gone(world, stack)["kept"] == ["snapshot final of It (AWS::RDS::DBInstance orders)"]
+
+    def test_a_volume_s_snapshot_is_kept_and_named(self, world: World) -> None:
+        stack = ended(world)
+        made = volume(world, {"Name": "somebody's"})
+        snapshot = world.there("ec2").create_snapshot(VolumeId=made)["SnapshotId"]
+        was_in_the_stack(world, "AWS::EC2::Volume", made)
+        assert confirm_gone(world, stack)["kept"] == [f"snapshot {snapshot} of It (AWS::EC2::Volume {made})"]
+
+
+class TestAnInterfaceOfAFunction:
+    """It carries no tags, and stays in a subnet of the environment's for up to 45 minutes."""
+
+    def held(self, world: World) -> tuple[str, str]:
+        """A subnet whose deletion fails, and the interface in it."""
+        ec2 = world.there("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+        subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+        made = ec2.create_network_interface(SubnetId=subnet, Description="AWS Lambda VPC ENI-count")
+        blocked(world, blocker("Subnet", "AWS::EC2::Subnet", "has dependencies", subnet))
+        return subnet, str(made["NetworkInterface"]["NetworkInterfaceId"])
+
+    def test_is_named_with_the_subnet_that_it_holds(self, world: World) -> None:
+        subnet, interface = self.held(world)
+        end(world)
+        held = f"Subnet (AWS::EC2::Subnet {subnet}): has dependencies; held by {interface} (AWS Lambda VPC ENI-count)"
+        assert held in said(world)["why"]
+
+    def test_lets_the_last_deletion_keep_its_subnet(self, world: World) -> None:
+        self.held(world)
+        world.change(deletions=3)
+        end(world)
+        assert world.wire.heard("DeleteStack")[-1]["RetainResources"] == ["Subnet"]
+
+    def test_that_is_gone_by_then_lets_its_subnet_go_too(self, world: World) -> None:
+        _, interface = self.held(world)
+        world.there("ec2").delete_network_interface(NetworkInterfaceId=interface)
+        world.change(deletions=3)
+        end(world)
+        assert "RetainResources" not in world.wire.heard("DeleteStack")[-1]

@@ -4,21 +4,28 @@ Moto knows no waiting executions, so Step Functions' answers to a task token are
 says which, and `world.settled` is what was told to whom.
 """
 
+import datetime as dt
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore import UNSIGNED
 from botocore.credentials import Credentials
 from moto.cloudformation.models import Event, cloudformation_backends
 
-from mayfly.aws.records import Kind, Records
+from mayfly.domain.ending import digest
+from mayfly.domain.records import Entry, plain
+from tests.contract import checked, example
+from tests.models import violations
 
 type Json = dict[str, Any]
 
@@ -33,6 +40,8 @@ STACK = f"mayfly-{ENVIRONMENT}"
 NOW, LATER, DEADLINE = "2026-11-24T06:47:34.120Z", "2026-11-24T07:07:35.000Z", "2026-11-24T07:47:34.120Z"
 CEILING, AFTER = "2026-11-24T10:47:34.120Z", "2026-11-24T08:47:35.000Z"
 """No extension reaches past the one; at the other the deadline has passed by an hour."""
+REPORT_TOKEN = "r" * 43
+"""What whoever runs the tests of the environment has heard."""
 TOKEN, NEXT_TOKEN = "AQB8AAAAKgAAAAMAAAAAAAAAAexample", "AQB8AAAAKgAAAAMAAAAAAAAAAanother"
 OURS = {
     "mayfly:environment": ENVIRONMENT,
@@ -76,7 +85,9 @@ def deletion(by: str = "tests", **change: Any) -> Json:
     return {"order": an_order(), "deadline": DEADLINE, "ended": {"by": by}, "token": TOKEN, "now": now} | change
 
 
-def on_the_bus(detail_type: str, detail: Any, source: str = "ci.example", account: str = CONTROLLER_ACCOUNT) -> Json:
+def on_the_bus(
+    detail_type: str, detail: Any, source: str = "mayfly.operator", account: str = CONTROLLER_ACCOUNT
+) -> Json:
     """An event as a rule of EventBridge hands it to a function."""
     return {
         "version": "0",
@@ -85,10 +96,22 @@ def on_the_bus(detail_type: str, detail: Any, source: str = "ci.example", accoun
         "source": source,
         "account": account,
         "time": "2026-11-24T06:47:33Z",
+        "sent": "2026-11-24T06:47:33Z",
         "region": REGION,
         "resources": [],
         "detail": detail,
     }
+
+
+def announced(event: str, **changes: Any) -> Json:
+    """An event of Mayfly's own, as a rule of EventBridge hands it to a function."""
+    return on_the_bus(event, example(event, **changes), source="mayfly")
+
+
+def finished(outcome: str = "passed", **more: Any) -> Json:
+    """A result by whoever has heard that the environment is ready."""
+    heard = {"token": REPORT_TOKEN} if outcome == "passed" else {}
+    return on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": outcome} | heard | more)
 
 
 def on_the_topic(topic: str, text: str) -> Json:
@@ -139,6 +162,8 @@ class Wire:
     """Hears every call to AWS in order, and answers those that a test prepared an answer for."""
 
     calls: list[tuple[str, Json]] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    """What AWS's own service models refuse of the calls that were heard."""
     _answers: dict[str, tuple[int, Json]] = field(default_factory=dict)
     _before: dict[str, Callable[[], object]] = field(default_factory=dict)
     _pages: dict[str, Json] = field(default_factory=dict)
@@ -166,6 +191,7 @@ class Wire:
         self._answers.clear()
         self._before.clear()
         self._pages.clear()
+        self.violations.clear()
         for operation in ("SendTaskSuccess", "SendTaskFailure"):
             self.answer(operation)
 
@@ -193,6 +219,8 @@ class Wire:
         if action := self._before.pop(model.name, None):
             action()
         self.calls.append((model.name, params))
+        # Only noted: what is raised here, code that goes on after a failure would swallow.
+        self.violations += [f"{model.name}{each}" for each in violations(params, model.input_shape)]
         return params | self._pages[model.name] if model.name in self._pages else None
 
     def _reply(self, model: Any, **_: Any) -> tuple[Any, Json] | None:
@@ -225,7 +253,7 @@ class Clients:
     """Clients as boto3.client makes them, each made once; whose credentials it has is set anew each time."""
 
     session: boto3.Session
-    made: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    made: dict[tuple[str, str, str, object], Any] = field(default_factory=dict)
 
     def client(
         self,
@@ -239,11 +267,13 @@ class Clients:
     ) -> Any:
         """What boto3.client takes, as far as Mayfly uses it."""
         whose = "controller" if aws_access_key_id == KEYS[CONTROLLER_ACCOUNT] else "workload"
-        place = (service, region_name, whose)
+        place = (service, region_name, whose, config and config.signature_version)
         if place not in self.made:
             self.made[place] = self.session.client(  # type: ignore[call-overload]
                 service, config=config, region_name=region_name, endpoint_url=endpoint_url
             )
+        if config and config.signature_version is UNSIGNED:
+            return self.made[place]
         keys = Credentials(aws_access_key_id, aws_secret_access_key, aws_session_token)
         self.made[place]._request_signer._credentials = keys
         return self.made[place]
@@ -253,6 +283,51 @@ class Clients:
 def client(account: str, service: str, region: str = REGION) -> Any:
     """A client of the tests' own, made once for all of them."""
     return session(account).client(service, region_name=region)  # type: ignore[call-overload]
+
+
+@dataclass
+class Items:
+    """Records of a kind as a test writes and reads them: as plain items, past whatever Mayfly makes of them."""
+
+    table: str
+    kind: str
+
+    @property
+    def _dynamodb(self) -> Any:
+        return client(CONTROLLER_ACCOUNT, "dynamodb")
+
+    def begin(self, identity: str, facts: Json, entry: Entry, until: datetime, live: bool = True) -> None:
+        born = {"id": identity, "born": f"{self.kind}#{entry.at[:10]}", "forget_after": int(until.timestamp())}
+        self.change(identity, facts | born | ({"live": self.kind} if live else {}), entry)
+
+    def change(self, identity: str, facts: Json, entry: Entry | None = None, drop: Collection[str] = ()) -> None:
+        """Sets attributes of an item, and removes others."""
+        item = self.get(identity) or {}
+        if entry:
+            facts = {"history": [*item.get("history", []), plain(entry)]} | facts
+        changed = {key: value for key, value in (item | facts).items() if key not in drop}
+        changed["pk"] = f"{self.kind}#{identity}"
+        written = {key: TypeSerializer().serialize(plain(value)) for key, value in changed.items()}
+        self._dynamodb.put_item(TableName=self.table, Item=written)
+
+    def live(self) -> list[Json]:
+        """Every item whose story goes on."""
+        found = self._dynamodb.query(
+            TableName=self.table,
+            IndexName="live",
+            KeyConditionExpression="live = :kind",
+            ExpressionAttributeValues={":kind": {"S": self.kind}},
+        )["Items"]
+        names = [item["pk"]["S"].partition("#")[2] for item in found]
+        return [item for name in names if (item := self.get(name))]
+
+    def get(self, identity: str) -> Json | None:
+        """The item as it is, with values as JSON knows them."""
+        key = {"pk": {"S": f"{self.kind}#{identity}"}}
+        item = self._dynamodb.get_item(TableName=self.table, Key=key, ConsistentRead=True).get("Item")
+        read = TypeDeserializer().deserialize
+        found = {name: read(value) for name, value in item.items()} if item else None
+        return json.loads(json.dumps(found, default=int)) if found else None  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -268,6 +343,7 @@ class World:
     bus: str
     reports: str
     topic: str
+    facts: str = "mayfly-facts"
     promotion_machine: str = ""
     bake_machine: str = ""
     rollout_machine: str = ""
@@ -286,18 +362,18 @@ class World:
 
     # ---- the controller account
 
-    def records(self, kind: Kind = "environment") -> Records:
-        return Records(self.table, kind)
+    def records(self, kind: str = "environment") -> "Items":
+        return Items(self.table, kind)
 
     def own(self, service: str) -> Any:
         """A client in the controller account that the wire does not hear."""
         return client(CONTROLLER_ACCOUNT, service)
 
-    def record(self, identity: str = ENVIRONMENT, kind: Kind = "environment") -> Json:
-        """The record as it is, or nothing."""
+    def record(self, identity: str = ENVIRONMENT, kind: str = "environment") -> Json:
+        """The record as its item has it, or nothing."""
         return self.records(kind).get(identity) or {}
 
-    def history(self, identity: str = ENVIRONMENT, kind: Kind = "environment") -> list[str]:
+    def history(self, identity: str = ENVIRONMENT, kind: str = "environment") -> list[str]:
         """What the history says, without who and why."""
         return [entry["what"] for entry in self.record(identity, kind)["history"]]
 
@@ -342,12 +418,13 @@ class World:
 
     @property
     def said(self) -> list[tuple[str, Json]]:
-        """What functions announced on the bus, in order."""
+        """What functions announced or asked for, in order; each on the bus for it."""
         entries = [entry for call in self.wire.heard("PutEvents") for entry in call["Entries"]]
         assert {(entry["EventBusName"], entry["Source"]) for entry in entries} <= {
-            (self.bus, source) for source in ("mayfly", "mayfly.api")
+            (self.facts, "mayfly"),
+            (self.bus, "mayfly.api"),
         }
-        return [(entry["DetailType"], json.loads(entry["Detail"])) for entry in entries]
+        return [(entry["DetailType"], checked(entry["DetailType"], json.loads(entry["Detail"]))) for entry in entries]
 
     def run(self, name: str = ENVIRONMENT) -> str:
         """Starts an execution of a life, as far as its name goes. Returns its ARN."""
@@ -376,7 +453,8 @@ class World:
         """Its instance runs, and an execution waits for its tests. Returns the stack's id."""
         stack = self.created()
         self.call("confirm_ready", {"order": an_order(), "stack": stack, "now": NOW})
-        self.change(stage="awaiting tests", waiting={"for": "tests", "token": TOKEN})
+        known = {"report_token": digest(REPORT_TOKEN)}
+        self.change(stage="awaiting tests", waiting={"for": "tests", "token": TOKEN}, **known)
         return stack
 
     # ---- the workload account
@@ -411,6 +489,8 @@ class World:
             TemplateBody=json.dumps({"Resources": {"Note": note}}),
             Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
         )
+        stack = cloudformation_backends[account][region].get_stack(created["StackId"])
+        stack.creation_time = dt.datetime.fromisoformat(NOW).replace(tzinfo=None)  # moto's is the real time
         return str(created["StackId"])
 
     def set_stack(self, stack_id: str, **state: Any) -> None:

@@ -12,7 +12,7 @@ from local.cloud import LocalCloud
 
 @pytest.fixture(scope="session")
 def shared_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with LocalCloud(tmp_path_factory.mktemp("cloud"), boot_seconds=0.4, delete_seconds=0.3) as cloud:
+    with LocalCloud(tmp_path_factory.mktemp("cloud"), boot_seconds=0.4, delete_seconds=0.3, forks=True) as cloud:
         yield cloud
 
 
@@ -22,6 +22,7 @@ def cloud(shared_cloud: LocalCloud) -> Iterator[LocalCloud]:
     shared_cloud.reset_ledger()
     yield shared_cloud
     shared_cloud.clear_faults()
+    assert not shared_cloud.crashes()
 
 
 @pytest.fixture

@@ -12,15 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from local.cloud import CONTROLLER_ACCOUNT, LocalCloud
+from local.cloud import CONTROLLER_ACCOUNT, SECRET, LocalCloud
 
 TEMPLATE = (Path(__file__).parent / "fleet.json").read_text()
 SERVICE = (Path(__file__).parent / "service.json").read_text()
 BUS_ARN = f"arn:aws:events:us-east-1:{CONTROLLER_ACCOUNT}:event-bus/mayfly"
+SOMEBODY = {"aws_access_key_id": "somebody", "aws_secret_access_key": SECRET}
+"""Who is not the administrator, whom no fault strikes."""
 _numbers = itertools.count(1)
 
 
-def eventually[T](look: Callable[[], T], seconds: float = 30) -> T:
+def eventually[T](look: Callable[[], T], seconds: float = 300) -> T:
     """What `look` returns as soon as it is truthy; fails the test when it never is."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):
@@ -126,7 +128,7 @@ class Toys:
             "OnFailure": "DO_NOTHING",
             "ClientRequestToken": environment,
         }
-        stack = self.cloud.workload_client("cloudformation").create_stack(**request | options)
+        stack = self.cloud.workload_client("cloudformation", **SOMEBODY).create_stack(**request | options)
         return str(stack["StackId"]), environment
 
     def broken_stack(self, size: int = 2, options: dict[str, Any] | None = None, **fault: Any) -> tuple[str, str]:

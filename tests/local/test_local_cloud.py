@@ -9,20 +9,24 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_toys import Toys, eventually
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+from local_toys import SOMEBODY, Toys, eventually
 
 from local.clock import VirtualClock
 from local.cloud import ROOT, CloudError, LocalCloud, _alive
 from local.faults import Faults
 
 RUN = """
-import sys, time
+import signal, sys, time
 from local.cloud import LocalCloud
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what runs in the background
 with LocalCloud(sys.argv[1]):
     print("up", flush=True)
     time.sleep(60)
@@ -105,6 +109,24 @@ def test_a_server_that_an_earlier_run_left_is_ended_but_no_stranger_with_its_num
     assert left.wait(5) == -signal.SIGKILL
 
 
+def test_a_cloud_can_begin_as_another_one_was_saved(cloud: LocalCloud, toys: Toys, tmp_path: Path) -> None:
+    function, (url, _) = toys.function("return 'known'"), toys.queue()
+    machine = toys.machine({"Say": {"Type": "Pass", "Output": "said", "End": True}})
+    s3, ssm = cloud.client("s3"), cloud.client("ssm")
+    s3.create_bucket(Bucket="kept")
+    s3.put_object(Bucket="kept", Key="one", Body=b"object")
+    ssm.put_parameter(Name="/kept", Value="parameter", Type="String")
+    with LocalCloud(tmp_path, saved=cloud.save()) as another:
+        ssm.put_parameter(Name="/kept", Value="changed", Type="String", Overwrite=True)
+        assert json.loads(another.client("lambda").invoke(FunctionName=function)["Payload"].read()) == "known"
+        assert another.client("s3").get_object(Bucket="kept", Key="one")["Body"].read() == b"object"
+        assert another.client("ssm").get_parameter(Name="/kept")["Parameter"]["Value"] == "parameter"
+        execution = another.client("stepfunctions").start_execution(stateMachineArn=machine)["executionArn"]
+        assert json.loads(Toys(another).ended(execution)["output"]) == "said"
+        another.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
+        assert not toys.messages(url)
+
+
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalCloud, "_workload_environ", lambda _self, _port: {})
     with pytest.raises(CloudError, match=r"(?s)workload account did not start.*KeyError"):
@@ -144,14 +166,39 @@ def test_a_rate_strikes_at_the_same_calls_in_every_run() -> None:
     assert 10 <= sum(runs[0]) <= 30
 
 
-def test_time_can_hurry_but_not_while_a_function_runs(cloud: LocalCloud, toys: Toys) -> None:
-    with cloud.hurry(100):
+def test_what_crashes_in_the_local_cloud_itself_is_told_once(cloud: LocalCloud, toys: Toys) -> None:
+    table = {"TableName": "no-such-table", "Key": {"id": {"S": "1"}}}
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        cloud.client("dynamodb").get_item(**table)
+    assert cloud.crashes() == []  # AWS would say the same
+    with pytest.raises(ResponseParserError):
+        cloud.workload_client("ec2", **SOMEBODY).run_instances(
+            MinCount=1, MaxCount=1, LaunchTemplate={"LaunchTemplateId": "lt-0123456789abcdef0"}
+        )
+    assert "IndexError: list index out of range" in cloud.crashes()[0]
+    assert cloud.crashes() == []
+
+
+def test_time_can_hurry_but_not_while_a_function_runs(cloud: LocalCloud, toys: Toys, tmp_path: Path) -> None:
+    begun, goes_on = tmp_path / "begun", tmp_path / "goes-on"
+    wait = f"open({str(begun)!r}, 'w')\nwhile not os.path.exists({str(goes_on)!r}):\n    time.sleep(0.05)"
+    function = toys.function(wait, timeout=60)
+
+    def factor(enough: Callable[[float, float], bool]) -> float:
+        """How many times as fast as real time the cloud's time runs, as soon as enough of both has passed."""
         began, real = cloud.now(), time.monotonic()
-        eventually(lambda: (cloud.now() - began).total_seconds() > 100)
-        assert time.monotonic() - real < 20
-        function = toys.function("time.sleep(2)")
-        before = cloud.now()
-        cloud.client("lambda").invoke(FunctionName=function)
-        assert 1 < (cloud.now() - before).total_seconds() < 60
-    after = cloud.now()
-    assert (cloud.now() - after).total_seconds() < 5
+
+        def look() -> tuple[float, float] | None:
+            passed = (cloud.now() - began).total_seconds(), time.monotonic() - real
+            return passed if enough(*passed) else None
+
+        virtual, seconds = eventually(look) or (0, 1)
+        return virtual / seconds
+
+    with cloud.hurry(100):
+        assert factor(lambda virtual, _: virtual > 200) > 10
+        cloud.client("lambda").invoke(FunctionName=function, InvocationType="Event")
+        eventually(begun.exists)
+        assert factor(lambda _, real: real > 1) < 2
+        goes_on.touch()
+    assert factor(lambda _, real: real > 1) < 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_toys import BUS_ARN, Toys, eventually
+from local_toys import BUS_ARN, SOMEBODY, Toys, eventually
 
 from local.cloud import LocalCloud
 
@@ -57,7 +57,7 @@ class Bakery:
 
     def __init__(self, cloud: LocalCloud, toys: Toys, region: str = "us-east-1") -> None:
         self.toys = toys
-        self.ec2 = cloud.workload_client("ec2", region_name=region)
+        self.ec2 = cloud.workload_client("ec2", region_name=region, **SOMEBODY)
 
     def launch(self, bake: str, **options: Any) -> str:
         request = {"ImageId": BASE, "MinCount": 1, "MaxCount": 1, "InstanceType": "m5.large", "ClientToken": bake}
@@ -126,15 +126,14 @@ def refusal(call: Any, **arguments: Any) -> str:
 
 def test_a_builder_stops_itself_with_its_result_in_a_tag(heard: Heard, toys: Toys, bakery: Bakery) -> None:
     instance = bakery.launch(toys.name("bake"))
-    assert bakery.state(instance) == "pending"
     eventually(lambda: heard(instance, "state") == ["pending", "running", "stopping", "stopped"])
     event = heard.events[-1]  # type: ignore[attr-defined]
     assert event["detail-type"] == "EC2 Instance State-change Notification"
     assert event["resources"] == [f"arn:aws:ec2:us-east-1:222222222222:instance/{instance}"]
     assert bakery.result(instance) == "ok"
     assert bakery.machine(instance)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
-    bakery.ec2.terminate_instances(InstanceIds=[instance])
-    assert bakery.state(instance) == "shutting-down"
+    [ending] = bakery.ec2.terminate_instances(InstanceIds=[instance])["TerminatingInstances"]
+    assert ending["CurrentState"]["Name"] == "shutting-down"
     eventually(lambda: heard(instance, "state")[4:] == ["shutting-down", "terminated"])
     bakery.ec2.terminate_instances(InstanceIds=[instance])
     assert bakery.state(instance) == "terminated"
@@ -412,8 +411,9 @@ def test_a_command_answers_for_each_check_and_says_when(heard: Heard, cloud: Loc
     status, lines = proof.finished(command)
     assert status == "Success"
     assert lines == [{"name": "puppet", "exit": 0, "stdout": ""}, {"name": "ports", "exit": 1, "stdout": "closed"}]
-    eventually(lambda: heard(command, "status") == ["InProgress", "Success"])
-    event = heard.events[1]  # type: ignore[attr-defined]
+    both = ["InProgress", "InProgress", "Success", "Success"]  # of the command, and of its one invocation
+    eventually(lambda: heard(command, "status") == both)
+    event = heard.events[2]  # type: ignore[attr-defined]
     assert event["source"] == "aws.ssm"
     assert event["detail-type"] == "EC2 Command Invocation Status-change Notification"
     assert event["detail"]["instance-id"] == proof.instance
@@ -426,7 +426,7 @@ def test_a_script_that_ends_early_is_a_failed_command(cloud: LocalCloud, heard: 
     cloud.fault("workload", check="ports", environment=proof.environment, effect="crash")
     command = proof.send("puppet", "ports", "keys")
     assert proof.finished(command) == ("Failed", [{"name": "puppet", "exit": 0, "stdout": ""}])
-    eventually(lambda: heard(command, "status") == ["InProgress", "Failed"])
+    eventually(lambda: heard(command, "status") == ["InProgress", "InProgress", "Failed", "Failed"])
 
 
 def test_a_silent_machine_never_answers(cloud: LocalCloud, heard: Heard, proof: Proof) -> None:
@@ -434,7 +434,7 @@ def test_a_silent_machine_never_answers(cloud: LocalCloud, heard: Heard, proof: 
     silent, loud = proof.send("puppet"), proof.send("puppet")
     assert proof.finished(loud)[0] == "Success"
     assert proof.answer(silent)["Status"] == "InProgress"
-    assert heard(silent, "status") == ["InProgress"]
+    assert heard(silent, "status") == ["InProgress", "InProgress"]
 
 
 def test_commands_go_to_running_machines_only(bakery: Bakery, proof: Proof) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from local.client import Client
 from local.cloud import LocalCloud
-from local.rollout_story import Story, tell
+from local.demo.rollout_story import Story, tell
 
 PACE = 120
 REFRESH = "EC2 Auto Scaling Instance Refresh"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,11 +98,21 @@ def test_waits_and_the_context_follow_the_virtual_clock(cloud: LocalCloud, toys:
 
 
 def test_a_plain_task_times_out_in_virtual_time(cloud: LocalCloud, toys: Toys) -> None:
-    function = toys.function("time.sleep(3)")
+    function = toys.function("return 'never'")
+    cloud.fault("controller", function=function, effect="hang", seconds=30, times=1)
     execution = toys.start({"Slow": task(function, TimeoutSeconds=600)})
-    eventually(lambda: toys.history(execution)[-1]["type"] == "TaskScheduled")
+    eventually(lambda: cloud.faults("controller")[0]["times"] == 0)
     cloud.advance(600)
     assert toys.ended(execution)["error"] == "States.Timeout"
+
+
+def test_time_jumps_only_when_no_function_runs(cloud: LocalCloud, toys: Toys) -> None:
+    function = toys.function("time.sleep(1)")
+    execution = toys.start({"Slow": task(function, TimeoutSeconds=120)})
+    eventually(lambda: toys.history(execution)[-1]["type"] == "TaskScheduled")
+    cloud.advance(1200)
+    ended = toys.ended(execution)
+    assert ended["status"] == "SUCCEEDED", ended
 
 
 def test_retries_end_after_the_given_attempts_with_delays_that_are_capped(cloud: LocalCloud, toys: Toys) -> None:
@@ -255,3 +266,44 @@ def test_many_executions_wait_at_once_and_share_a_few_workers(cloud: LocalCloud,
     invocations = cloud.ledger()["invocations"]
     assert {one["environment"] for one in invocations} == {f"shop-{number}" for number in range(24)}
     assert sum(one["cold"] for one in invocations) <= 3
+
+
+def test_the_controller_account_is_killed_and_goes_on_with_what_it_knew(tmp_path: Path) -> None:
+    with LocalCloud(tmp_path) as cloud:
+        toys = Toys(cloud)
+        queue, _ = toys.queue()
+        later = {"Type": "Wait", "Seconds": 7200, "Next": "Say"}
+        say = {"Type": "Pass", "Output": "{% $states.context.Execution.Name & ' ' & $asked %}", "End": True}
+        asks = send_token(queue) | {"Assign": {"asked": "{% $states.result %}"}, "Next": "Later"}
+        del asks["End"]
+        execution = toys.start({"Ask": asks, "Later": later, "Say": say})
+        each = {
+            "Type": "Map",
+            "Items": ["one", "two"],
+            "ItemProcessor": {"StartAt": "AskOne", "States": {"AskOne": send_token(queue)}},
+            "End": True,
+        }
+        both = toys.start({"Each": each})
+        tokens = list[str]()
+        eventually(lambda: tokens.extend(one["token"] for one in toys.messages(queue)) or len(tokens) == 3)
+        cloud.advance(3600)
+        before = cloud.now()
+
+        cloud.kill_controller()
+        cloud.start_controller()
+        assert cloud.now() >= before
+        for token in tokens:
+            toys.states.send_task_success(taskToken=token, output='"told"')
+        assert json.loads(toys.ended(both)["output"]) == ["told", "told"]
+        eventually(lambda: toys.history(execution)[-1]["type"] == "WaitStateEntered")
+        cloud.advance(3600)
+
+        cloud.kill_controller()
+        cloud.start_controller()
+        assert toys.states.describe_execution(executionArn=execution)["status"] == "RUNNING"
+        cloud.advance(3600)
+        assert json.loads(toys.ended(execution)["output"]).endswith(" told")
+        kinds = [event["type"] for event in toys.history(execution)]
+        assert kinds.count("TaskScheduled") == kinds.count("TaskStateEntered") == kinds.count("WaitStateEntered") == 1
+        with pytest.raises(ClientError, match="TaskTimedOut"):
+            toys.states.send_task_success(taskToken=tokens[0], output='"again"')

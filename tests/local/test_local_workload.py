@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_toys import BUS_ARN, Toys, eventually
+from local_toys import BUS_ARN, SOMEBODY, Toys, eventually
 
 from local.cloud import LocalCloud
 
@@ -105,6 +105,21 @@ def test_tags_reach_the_group_its_instances_and_their_volumes(cloud: LocalCloud,
     assert len(cloud.workload_client("ec2").describe_volumes(Filters=wanted)["Volumes"]) == 1
     groups = cloud.workload_client("autoscaling").describe_auto_scaling_groups(Filters=wanted)["AutoScalingGroups"]
     assert [group["DesiredCapacity"] for group in groups] == [1]
+
+
+def test_a_next_page_of_what_is_tagged_is_found_whatever_was_launched_since(cloud: LocalCloud, toys: Toys) -> None:
+    toys.stack_becomes(toys.stack()[0], "CREATE_COMPLETE")
+    tagging = cloud.workload_client("resourcegroupstaggingapi")
+
+    def page(**of: Any) -> tuple[str, str]:
+        answer = tagging.get_resources(ResourceTypeFilters=["ec2:instance"], ResourcesPerPage=1, **of)
+        return answer["ResourceTagMappingList"][0]["ResourceARN"], answer["PaginationToken"]
+
+    first, token = page()
+    toys.stack_becomes(toys.stack()[0], "CREATE_COMPLETE")
+    second, _ = page(PaginationToken=token)
+    assert second > first
+    assert page(PaginationToken=token)[0] >= first  # a repeated request is answered, too
 
 
 def test_an_instance_that_never_signals_fails_the_stack_as_on_aws(heard: Any, cloud: LocalCloud, toys: Toys) -> None:
@@ -226,9 +241,25 @@ def test_status_events_get_lost_doubled_and_late(heard: Any, cloud: LocalCloud, 
 )
 def test_faults_of_calls_speak_each_services_language(cloud: LocalCloud, service: str, call: str) -> None:
     cloud.fault("workload", action=f"{service}:Describe*", error="SomethingOdd", message="as told <&>", times=1)
-    client = cloud.workload_client(service)
+    getattr(cloud.workload_client(service), call)()  # an administrator looks at what the fault does to others
+    client = cloud.workload_client(service, **SOMEBODY)
     assert refusal(getattr(client, call)) == ("SomethingOdd", "as told <&>")
     getattr(client, call)()
+
+
+def test_a_group_whose_launch_template_is_gone_launches_nothing_and_says_so(cloud: LocalCloud, toys: Toys) -> None:
+    stack, _ = toys.stack()
+    eventually(lambda: toys.described(stack)["StackStatus"] == "CREATE_COMPLETE")
+    ec2, autoscaling = cloud.workload_client("ec2"), cloud.workload_client("autoscaling")
+    parts = cloud.workload_client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+    named = {part["LogicalResourceId"]: part["PhysicalResourceId"] for part in parts}
+    ec2.delete_launch_template(LaunchTemplateId=named["Template"])
+    [group] = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[named["Fleet"]])["AutoScalingGroups"]
+    ec2.terminate_instances(InstanceIds=[group["Instances"][0]["InstanceId"]])
+    [group] = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[named["Fleet"]])["AutoScalingGroups"]
+    assert len(group["Instances"]) == 1
+    latest = autoscaling.describe_scaling_activities(AutoScalingGroupName=named["Fleet"])["Activities"][0]
+    assert latest["StatusMessage"] == f"The launch template {named['Template']} does not exist."
 
 
 def test_a_call_can_fail_after_it_has_had_its_effect(cloud: LocalCloud, toys: Toys) -> None:
@@ -240,7 +271,19 @@ def test_a_call_can_fail_after_it_has_had_its_effect(cloud: LocalCloud, toys: To
 
 
 def test_the_ledger_knows_for_which_environment_a_call_was_made(cloud: LocalCloud) -> None:
-    role = {"RoleArn": "arn:aws:iam::222222222222:role/mayfly-workload", "RoleSessionName": "shop-1-smoke"}
+    allowed = {"Effect": "Allow", "Action": "ec2:DescribeVpcs", "Resource": "*"}
+    trusted = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    iam = cloud.workload_client("iam")
+    iam.create_role(
+        RoleName="looks", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    )
+    iam.put_role_policy(
+        RoleName="looks",
+        PolicyName="look",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+    )
+    cloud.reset_ledger()
+    role = {"RoleArn": "arn:aws:iam::222222222222:role/looks", "RoleSessionName": "shop-1-smoke"}
     given = cloud.workload_client("sts").assume_role(**role)["Credentials"]
     credentials = {
         "aws_access_key_id": given["AccessKeyId"],

@@ -12,6 +12,7 @@ _PAGE = 3
 """What a page of any listing holds: few, so that nobody gets by with the first."""
 
 _LISTED = {
+    "describe_auto_scaling_groups": "AutoScalingGroups",
     "describe_instances": "Reservations",
     "describe_key_pairs": "KeyPairs",
     "describe_launch_templates": "LaunchTemplates",
@@ -23,6 +24,7 @@ _LISTED = {
     "get_resources": "ResourceTagMappingList",
     "list_executions": "executions",
     "list_object_versions": "Versions",
+    "list_stack_resources": "StackResourceSummaries",
     "query": "Items",
 }
 """The part of a reply that comes in pages."""

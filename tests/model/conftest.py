@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket, enable_socket
 
 from mayfly.observability import logger, metrics
-from mayfly.settings import settings as settings_of_functions
+from mayfly.settings import load_settings as settings_of_functions
 from tests.model.world import SETTINGS, World
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tests.contract import checked
 from tests.model.clients import refusal
 from tests.model.interpreter import Failure, Machines
 
@@ -89,8 +90,15 @@ class Events:
 
     def put_events(self, _session: str, Entries: list[Json]) -> Json:  # noqa: N803
         for entry in Entries:
-            self.said.append((entry["DetailType"], json.loads(entry["Detail"])))
+            assert entry["EventBusName"] == "mayfly-facts"
+            detail = entry["Detail"]
+            self.said.append((entry["DetailType"], checked(entry["DetailType"], json.loads(detail))))
         return {"FailedEntryCount": 0, "Entries": [{"EventId": str(len(self.said))} for _ in Entries]}
+
+    def token(self, environment: str) -> str | None:
+        """The report token of an environment that was said to be ready, as its tests heard it last."""
+        ready = (said for what, said in reversed(self.said) if what == "Environment Ready")
+        return next((said["token"] for said in ready if said["environment"] == environment), None)
 
     def about(self, what: str, environment: str) -> bool:
         """Whether such an event was said of an environment."""

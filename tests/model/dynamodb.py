@@ -1,5 +1,6 @@
 """DynamoDB's items, with exactly the expressions that Mayfly uses."""
 
+import operator
 import re
 from typing import Any
 
@@ -9,8 +10,16 @@ from tests.model.clients import refusal
 
 type Json = dict[str, Any]
 
-_CALL = re.compile(r"(attribute_exists|attribute_not_exists)\((\S+)\)")
-_COMPARED = re.compile(r"(size\()?([#\w]+)\)? (=|<|<=) (:\w+)")
+ITEM_BYTES = 400 * 1024
+_TOKEN = re.compile(r"[()]|<>|<=|>=|[=<>]|[#:]?[\w.#]+")
+_COMPARE: dict[str, Any] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 class DynamoDB:
@@ -30,7 +39,10 @@ class DynamoDB:
         if not expression.holds(request.get("ConditionExpression", "")):
             old = {"Item": item} if item and "ReturnValuesOnConditionCheckFailure" in request else {}
             raise refusal("ConditionalCheckFailedException", "The conditional request failed", **old)
-        self.items[pk] = {"pk": {"S": pk}, **expression.updated(request["UpdateExpression"])}
+        updated = {"pk": {"S": pk}, **expression.updated(request["UpdateExpression"])}
+        if _size({"M": updated}) > ITEM_BYTES:
+            raise refusal("ValidationException", "Item size to update has exceeded the maximum allowed size")
+        self.items[pk] = updated
         return {"Attributes": self.items[pk]}
 
     def get_item(self, _session: str, Key: Json, **_: Any) -> Json:  # noqa: N803
@@ -62,23 +74,63 @@ class _Expression:
         self._item, self._names, self._values = item, names, values
 
     def holds(self, condition: str) -> bool:
-        """AND binds tighter than OR; there are no parentheses around either."""
-        return not condition or any(
-            all(self._true(part) for part in option.split(" AND ")) for option in condition.split(" OR ")
-        )
+        """A condition with its AND, OR and parentheses."""
+        if not condition:
+            return True
+        self._left = _TOKEN.findall(condition)
+        holds = self._any()
+        assert not self._left, condition
+        return holds
 
-    def _true(self, part: str) -> bool:
-        if call := _CALL.fullmatch(part):
-            return (self._name(call[2]) in self._item) == (call[1] == "attribute_exists")
-        compared = _COMPARED.fullmatch(part)
-        assert compared, part
-        if self._name(compared[2]) not in self._item:
-            return False
-        found, bound = self._item[self._name(compared[2])], self._values[compared[4]]
-        ((kind, value),), ((_, against),) = found.items(), bound.items()
-        left = len(value) if compared[1] else float(value) if kind == "N" else value
-        right = float(against) if compared[1] or kind == "N" else against
-        return bool({"=": left == right, "<": left < right, "<=": left <= right}[compared[3]])
+    def _any(self) -> bool:
+        found = [self._all()]
+        while self._left[:1] == ["OR"]:
+            self._left.pop(0)
+            found.append(self._all())
+        return any(found)
+
+    def _all(self) -> bool:
+        found = [self._one()]
+        while self._left[:1] == ["AND"]:
+            self._left.pop(0)
+            found.append(self._one())
+        return all(found)
+
+    def _one(self) -> bool:
+        token = self._left.pop(0)
+        if token == "(":
+            found = self._any()
+            assert self._left.pop(0) == ")"
+            return found
+        if token in ("attribute_exists", "attribute_not_exists"):
+            return (self._path(self._in_parentheses()) is not None) == (token == "attribute_exists")
+        sized = token == "size"
+        found_at = self._path(self._in_parentheses() if sized else token)
+        verb = self._left.pop(0)
+        if verb == "IN":
+            assert self._left.pop(0) == "("
+            wanted = []
+            while (each := self._left.pop(0)) != ")":
+                wanted.append(self._values[each])
+            return found_at in wanted
+        bound = self._values[self._left.pop(0)]
+        if found_at is None:
+            return verb == "<>"
+        left, right = plain({"it": found_at})["it"], plain({"it": bound})["it"]
+        left = len(left) if sized else left
+        return bool(_COMPARE[verb](left, right))
+
+    def _in_parentheses(self) -> str:
+        opened, name, closed = (self._left.pop(0) for _ in range(3))
+        assert (opened, closed) == ("(", ")")
+        return name
+
+    def _path(self, path: str) -> Json | None:
+        """What an item has at a path."""
+        found: Json | None = {"M": self._item}
+        for name in path.split("."):
+            found = (found or {}).get("M", {}).get(self._name(name))
+        return found
 
     def updated(self, update: str) -> Json:
         """The item after SET and REMOVE; both see it as it was before."""
@@ -105,6 +157,21 @@ class _Expression:
 
     def _name(self, name: str) -> str:
         return self._names.get(name, name) if name.startswith("#") else name
+
+
+def _size(value: Json) -> int:
+    """The bytes of a value as DynamoDB counts them, about: names and texts in UTF-8, a little for each list and map."""
+    ((kind, given),) = value.items()
+    match kind:
+        case "M":
+            return 3 + sum(1 + len(name.encode()) + _size(each) for name, each in given.items())
+        case "L":
+            return 3 + sum(1 + _size(each) for each in given)
+        case "S":
+            return len(given.encode())
+        case "N":
+            return len(given) // 2 + 2
+    return 1
 
 
 def plain(item: Json) -> Json:

@@ -8,6 +8,7 @@ of the same events is the same run.
 import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from itertools import count
 from typing import Any
@@ -20,6 +21,7 @@ from tests.model.timeline import Timeline
 type Json = dict[str, Any]
 type Steps[T] = Generator["Wait", bool, T]
 type Integration = Callable[[Json], Any]
+type Attempt = Callable[[Json, Any, "Scope", "Execution"], Steps[Any]]
 
 _TRANSITION = 0.5
 """Seconds between entering a task and its call, and between the call's end and what follows: room for races."""
@@ -46,6 +48,11 @@ class Signal:
         for wake in waiting:
             wake()
 
+    def give_once(self, value: Any) -> None:
+        """Gives a value that says something, once."""
+        if value and not self.given:
+            self.give(value)
+
     def then(self, wake: Callable[[], object]) -> None:
         self._waiting.append(wake)
 
@@ -71,6 +78,7 @@ class Execution:
     error: str = ""
     cause: str = ""
     state: str = ""
+    entered: list[str] = field(default_factory=list)
     ended: Signal = field(default_factory=Signal)
     ended_at: float = 0
     children: list["Execution"] = field(default_factory=list)
@@ -200,41 +208,66 @@ class Machines:
         while name:
             state = machine["States"][name]
             execution.state = name
-            scope.context["State"] = {"Name": name, "EnteredTime": self._timeline.text}
+            execution.entered.append(name)
+            scope.context["State"] = {"Name": name, "EnteredTime": self._timeline.text, "RetryCount": 0}
             given, name = yield from self._enter(state, given, scope, execution)
         return given
 
     def _enter(self, state: Json, given: Any, scope: Scope, execution: Execution) -> Steps[tuple[Any, str | None]]:
         match state["Type"]:
             case "Task":
-                return (yield from self._task(state, given, scope, execution))
+                return (yield from self._retried(self._attempt, state, given, scope, execution))
             case "Map":
-                return (yield from self._map(state, given, scope, execution))
+                return (yield from self._retried(self._map, state, given, scope, execution))
             case "Choice":
                 return self._choose(state, given, scope)
+            case "Wait":
+                yield Wait(self._seconds(state, given, scope))
+                return self._leave(state, given, scope, default=given), state.get("Next")
+            case "Pass":
+                return self._leave(state, given, scope, default=given), state.get("Next")
             case "Succeed":
-                return given, None
+                return self._leave(state, given, scope, default=given), None
             case "Fail":
-                said = {key: self._evaluate(state[key], given, scope) for key in ("Error", "Cause")}
+                said = {key: self._evaluate(state.get(key, ""), given, scope) for key in ("Error", "Cause")}
                 raise Failure(said["Error"], said["Cause"])
         raise NotImplementedError(state["Type"])
 
     def _choose(self, state: Json, given: Any, scope: Scope) -> tuple[Any, str]:
         for choice in state["Choices"]:
-            if self._evaluate(choice["Condition"], given, scope):
+            met = self._evaluate(choice["Condition"], given, scope)
+            if not isinstance(met, bool):
+                raise Failure("States.QueryEvaluationError", f"expected a boolean, not {met!r}")
+            if met:
                 return self._leave(choice, given, scope, default=given), choice["Next"]
-        return given, state["Default"]
+        if "Default" not in state:
+            raise Failure("States.NoChoiceMatched")
+        return self._leave(state, given, scope, default=given), state["Default"]
 
-    def _task(self, state: Json, given: Any, scope: Scope, execution: Execution) -> Steps[tuple[Any, str | None]]:
+    def _seconds(self, state: Json, given: Any, scope: Scope) -> float:
+        if "Timestamp" in state:
+            text = self._evaluate(state["Timestamp"], given, scope)
+            try:
+                until = datetime.fromisoformat(text)
+            except ValueError as error:
+                raise Failure("States.QueryEvaluationError", str(error)) from None
+            return max(0.0, until.timestamp() - self._timeline.now)
+        return float(self._evaluate(state["Seconds"], given, scope))
+
+    def _retried(
+        self, attempt: Attempt, state: Json, given: Any, scope: Scope, execution: Execution
+    ) -> Steps[tuple[Any, str | None]]:
+        """Runs a Task or a Map under the state's Retry and Catch."""
         attempts = [0] * len(state.get("Retry", ()))
         while True:
             try:
-                result = yield from self._attempt(state, given, scope, execution)
+                result = yield from attempt(state, given, scope, execution)
                 return self._leave(state, given, scope, default=result, result=result), state.get("Next")
             except Failure as failure:
                 delay = _delay(state.get("Retry", ()), attempts, failure)
                 if delay is None:
                     return self._catch(state, given, scope, failure)
+                scope.context["State"] |= {"RetryCount": sum(attempts)}
                 yield Wait(delay)
 
     def _catch(self, state: Json, given: Any, scope: Scope, failure: Failure) -> tuple[Any, str]:
@@ -250,8 +283,10 @@ class Machines:
         token = self._tokens[name] = Token(execution)
         scope.context["Task"] = {"Token": name}
         try:
-            arguments = self._evaluate(state["Arguments"], given, scope)
+            arguments = self._evaluate(state.get("Arguments", given), given, scope)
             seconds = self._evaluate(state.get("TimeoutSeconds", 99_999_999), given, scope)
+            if seconds <= 0 or int(seconds) != seconds:
+                raise Failure("States.QueryEvaluationError", f"TimeoutSeconds is no positive integer: {seconds}")
             yield Wait(_TRANSITION)
             if waits == "sync:2":
                 return (yield from self._child(arguments, seconds, execution))
@@ -290,28 +325,36 @@ class Machines:
             raise Failure("States.TaskFailed", json.dumps({"Status": child.status, "Error": child.error}))
         return {"Output": child.output, "Status": child.status}
 
-    def _map(self, state: Json, given: Any, scope: Scope, execution: Execution) -> Steps[tuple[Any, str | None]]:
+    def _map(self, state: Json, given: Any, scope: Scope, execution: Execution) -> Steps[Any]:
         """Every item in a branch of its own; the branches are resumed beside each other."""
-        items = self._evaluate(state["Items"], given, scope)
-        branches = [
-            Execution(execution.machine, f"{execution.name}[{number}]", item, self._timeline.now)
-            for number, item in enumerate(items)
-        ]
+        items = self._evaluate(state["Items"], given, scope) if "Items" in state else given
+        if not isinstance(items, list):
+            raise Failure("States.QueryEvaluationError", f"expected an array of items, not {items!r}")
+        branches = []
+        for number, item in enumerate(items):
+            inner = scope.inner()
+            inner.context["Map"] = {"Item": {"Index": number, "Value": item}}
+            selected = self._evaluate(state["ItemSelector"], given, inner) if "ItemSelector" in state else item
+            branch = Execution(execution.machine, f"{execution.name}[{number}]", selected, self._timeline.now)
+            branch.steps = self._run(state["ItemProcessor"], selected, inner, branch)
+            branches.append(branch)
         for branch in branches:
-            branch.steps = self._run(state["ItemProcessor"], branch.input, scope.inner(), branch)
-            branch.children = execution.children
+            branch.children, branch.entered = execution.children, execution.entered
             self._resume(branch, False)
+        over = Signal()
+        for branch in branches:
+            branch.ended.then(lambda: over.give_once(not any(b.running for b in branches) or _failed(branches)))
+        failed = _failed(branches)
         try:
-            for branch in branches:
-                yield Wait(signal=branch.ended)
+            if not failed and any(branch.running for branch in branches):
+                yield Wait(signal=over)
+            failed = _failed(branches)
         finally:
             for branch in branches:
                 self.stop(branch)
-        failed = [branch for branch in branches if branch.status != "SUCCEEDED"]
         if failed:
             raise Failure(failed[0].error, failed[0].cause)
-        result = [branch.output for branch in branches]
-        return self._leave(state, given, scope, default=result, result=result), state.get("Next")
+        return [branch.output for branch in branches]
 
     # ---- expressions
 
@@ -335,6 +378,11 @@ class Machines:
         if isinstance(value, list):
             return [self._evaluate(part, given, scope, **seen) for part in value]
         return value
+
+
+def _failed(branches: list[Execution]) -> list[Execution]:
+    """The branches that have failed: the first ends the others."""
+    return [branch for branch in branches if branch.status == "FAILED"]
 
 
 def expression(text: str, variables: Json) -> Any:

@@ -63,7 +63,7 @@ class Promises:
                 assert late <= 0, f"{stack.name} ({stack.status}) outlives its time by {late:.0f} s"
 
     def _somebody_waits_for_each(self) -> None:
-        """An environment whose execution is gone is taken up by a sweep, before its time as after it."""
+        """An environment whose execution is gone is adopted by a sweep, before its time as after it."""
         now = self._world.timeline.now
         heard: dict[str, float] = {}
         for one in self._world.machines.executions.values():

@@ -36,7 +36,7 @@ def switch(world: World, on: bool, why: str = "an incident") -> Json:
 
 
 def finish(world: World) -> None:
-    detail = {"environment": SMOKE, "outcome": "passed"}
+    detail = {"environment": SMOKE, "outcome": "passed", "token": world.events.token(SMOKE)}
     world.deliver("accept_test_result", world.on_the_bus("Test Finished", detail))
 
 
@@ -80,18 +80,17 @@ class TestALostTable:
         world.timeline.advance(30 * MINUTE)
         assert not promises.open()
 
-    def test_leaves_a_deadline_that_nobody_can_move(self, world: World) -> None:
+    def test_ends_a_life_that_nobody_could_report_on_any_more(self, world: World) -> None:
         push(world, minutes=0)
-        world.timeline.advance(125)  # to the moment between the stack's event and what it resumes
+        world.timeline.advance(128)  # to the moment between the stack's event and what it resumes
         world.dynamodb.items.clear()
-        world.timeline.advance(MINUTE)  # what goes on begins the record anew, and knows of no deadline
+        world.timeline.advance(MINUTE)
         asked = {"environment": SMOKE, "minutes": 10, "why": "looking", "requested_by": "dev"}
         answer = world.deliver("accept_extension", world.on_the_bus("Environment Extension Requested", asked))
-        assert (
-            answer["reason"]
-            == f"environment: expected one whose deadline is known, but the record of '{SMOKE}' was lost"
+        assert (answer["accepted"], answer["reason"]) == (
+            False,
+            "it was ended by tests: its tests are over, and their result is not in its record",
         )
-        assert len(world.sqs.messages) == 1
 
 
 class TestTheKillSwitch:
@@ -101,7 +100,7 @@ class TestTheKillSwitch:
         world.deliver("set_kill_switch", switch(world, True))
         answer = world.deliver("set_kill_switch", off)
         assert answer["accepted"] is False
-        assert "after this was sent" in answer["reason"]
+        assert "when ops turned it on" in answer["reason"]
         assert world.switch.startswith("ops at")
         world.timeline.advance(10)
         assert world.deliver("set_kill_switch", switch(world, False))["accepted"]
@@ -121,16 +120,41 @@ class TestACreationThatHangs:
         world.timeline.advance(LONG)
         assert not promises.open()
 
-    def test_is_left_to_people_where_it_is_one_of_too_many(self, world: World, promises: Promises) -> None:
+    def test_is_ended_however_many_hang_at_once(self, world: World, promises: Promises) -> None:
+        """A sweep ends all stacks past their recorded deadlines: its caps count only what it decides from tags."""
         world.cloudformation.next_creation = Creation.NEVER
         push(world, minutes=0)
         push(world, minutes=60, version="1.0.1")
-        assert world.reports[-1]["halted"].startswith("4 of 4 environments are to be ended; 3 may be")
-        assert not world.destroyed
-        detail = {"at_most": 4, "why": "these are right", "requested_by": "ops"}
-        world.deliver("sweep_environments", world.on_the_bus("Sweep Requested", detail))
-        world.timeline.advance(10 * MINUTE)
+        assert not [report for report in world.reports if report["halted"]]
+        world.timeline.advance(LONG)
         assert not promises.open()
+
+
+class TestAnOutage:
+    """Nothing is wrong with what is to end; it is only out of reach for a while."""
+
+    @pytest.mark.parametrize("minutes", [5, 60, 180])
+    def test_of_the_workload_account_while_tests_end_is_waited_for(
+        self, world: World, promises: Promises, minutes: int
+    ) -> None:
+        push(world)
+        environments = world.environments()
+        world.faults.down["workload"] = world.timeline.now + minutes * MINUTE
+        for environment in environments:
+            detail = {"environment": environment, "outcome": "passed", "token": world.events.token(environment)}
+            world.deliver("accept_test_result", world.on_the_bus("Test Finished", detail))
+        world.timeline.advance((minutes + 20) * MINUTE)
+        assert [world.record(name)["stage"] for name in environments] == ["terminated"] * len(environments)
+        assert not any(world.events.about("Environment Failed", name) for name in environments)
+        assert not any(report["halted"] for report in world.reports)
+
+    def test_of_the_bus_while_tests_end_ends_no_life_as_failed(self, world: World) -> None:
+        push(world)
+        world.faults.down["events"] = world.timeline.now + 60 * MINUTE
+        finish(world)
+        world.timeline.advance(80 * MINUTE)
+        assert world.machines.executions[ENVIRONMENT_MACHINE, SMOKE].status == "SUCCEEDED"
+        assert world.events.about("Environment Terminated", SMOKE)
 
 
 class TestALostEvent:
@@ -191,7 +215,7 @@ class TestASweep:
 
         monkeypatch.setattr(world, "call", deaf)
         with world.installed(monkeypatch):
-            world.timeline.advance(5 * MINUTE)
+            world.timeline.advance(20 * MINUTE)  # past the time in which lists may lag
         assert lost
         assert len(world.machines.running(ENVIRONMENT_MACHINE)) == 2
 
@@ -230,3 +254,27 @@ def test_what_is_left_without_a_stack_is_found_and_ended(world: World, promises:
     world.timeline.advance(30 * MINUTE)
     assert not [one.id for one in left if one.there]
     assert not promises.open()
+
+
+class TestALaterVersion:
+    """Mayfly is deployed anew, or taken back, while a life goes on."""
+
+    def test_that_planned_more_than_this_one_knows_ends_no_life(
+        self, world: World, promises: Promises, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        invoke = world.invoke
+
+        def planned_later(name: str, event: Json) -> Json:
+            answer: Json = invoke(name, event)
+            for order in answer.get("orders", []) if name == "plan_release" else []:
+                order |= {"said_later": 1, "blueprint": order["blueprint"] | {"said_later": {}}}
+            return answer
+
+        monkeypatch.setattr(world, "invoke", planned_later)
+        push(world)
+        assert world.record(SMOKE)["stage"] == "awaiting tests"
+        assert "said_later" in world.machines.executions[ENVIRONMENT_MACHINE, SMOKE].input
+        finish(world)
+        world.timeline.advance(20 * MINUTE)
+        assert world.record(SMOKE)["stage"] == "terminated"
+        assert world.record(SMOKE)["ending"]["outcome"] == "passed"

@@ -63,6 +63,8 @@ class Resource:
     gone_at: float | None = None
     attached: bool = False
     refers_to: str | None = None
+    subnet: str | None = None
+    """Where a network interface is, that is in a stack's way."""
 
     @property
     def there(self) -> bool:
@@ -95,6 +97,10 @@ class Stack:
     @property
     def there(self) -> bool:
         return self.status != "DELETE_COMPLETE"
+
+    @property
+    def subnet(self) -> str:
+        return f"subnet-of-{self.name}"
 
     @property
     def bucket(self) -> str:
@@ -202,9 +208,10 @@ class Account:
             return
         match stack.block:
             case Block.INTERFACE:
-                stack.obstacle = self.add("network-interface", stack.labels, attached=True)
+                stack.obstacle = self.add("network-interface", stack.labels, attached=True, subnet=stack.subnet)
             case Block.FOREIGN_INTERFACE:
-                stack.obstacle = self.add("network-interface", {"Name": "somebody's"}, attached=True)
+                labels = {"Name": "somebody's"}
+                stack.obstacle = self.add("network-interface", labels, attached=True, subnet=stack.subnet)
             case Block.REFERENCE:
                 for group in [one for one in self.of_stack(stack) if one.kind == "security-group"]:
                     stack.obstacle = self.add("security-group", stack.labels, refers_to=group.id)
@@ -213,7 +220,7 @@ class Account:
         """What keeps the stack from going now."""
         match stack.block:
             case Block.INTERFACE | Block.FOREIGN_INTERFACE if stack.obstacle and stack.obstacle.there:
-                return _fault("Subnet", "AWS::EC2::Subnet", "has dependencies and cannot be deleted")
+                return _fault("Subnet", "AWS::EC2::Subnet", "has dependencies and cannot be deleted", stack.subnet)
             case Block.REFERENCE if stack.obstacle and stack.obstacle.there and stack.obstacle.refers_to:
                 group = stack.obstacle.refers_to
                 words = f"resource {group} has a dependent object"

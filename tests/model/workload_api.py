@@ -12,7 +12,11 @@ type Witness = Callable[[str, Stack | Resource], None]
 """Is told a session's name and what it reads or destroys."""
 
 _PREFIX = "arn:aws:{service}:us-east-1:222222222222:"
-_INSTANCE = {"InstanceType": "t3.micro", "LaunchTime": datetime(2026, 11, 24, 6, 47, 40, tzinfo=UTC)}
+_INSTANCE = {
+    "InstanceType": "t3.micro",
+    "ImageId": "ami-12c6146b",
+    "LaunchTime": datetime(2026, 11, 24, 6, 47, 40, tzinfo=UTC),
+}
 _ARNS = {"log-group": ("logs", "log-group:"), "parameter": ("ssm", "parameter")}
 
 
@@ -99,10 +103,10 @@ class CloudFormation(Workload):
             "StackEvents": [{"StackId": stack.id, "ResourceStatus": status, **blocker} for blocker in stack.blocked_by]
         }
 
-    def describe_stack_resources(self, _session: str, StackName: str) -> Json:  # noqa: N803
+    def list_stack_resources(self, _session: str, StackName: str) -> Json:  # noqa: N803
         stack = self._account.stacks[StackName]
         failed = stack.blocked_by if stack.status == "DELETE_FAILED" else []
-        return {"StackResources": [{"ResourceStatus": "DELETE_FAILED", **blocker} for blocker in failed]}
+        return {"StackResourceSummaries": [{"ResourceStatus": "DELETE_FAILED", **blocker} for blocker in failed]}
 
 
 class EC2(Workload):
@@ -158,6 +162,7 @@ class EC2(Workload):
         found = self._listed(session, "network-interface", "NetworkInterfaceId", Filters, "TagSet")
         listed = [one for one in found if not wanted or one["NetworkInterfaceId"] in wanted]
         for one in listed:
+            one["Status"] = "in-use"
             if self._account.resources[one["NetworkInterfaceId"]].attached:
                 one["Attachment"] = {"AttachmentId": one["NetworkInterfaceId"]}
         return {"NetworkInterfaces": listed}
@@ -174,6 +179,7 @@ class EC2(Workload):
         for one in listed:
             group = self._account.resources[one["GroupId"]].refers_to
             one["IpPermissions"] = [{"UserIdGroupPairs": [{"GroupId": group}]}] if group else []
+            one["IpPermissionsEgress"], one["GroupName"] = [], "a group"
         return {"SecurityGroups": listed}
 
     def revoke_security_group_ingress(self, session: str, GroupId: str, IpPermissions: list[Json]) -> Json:  # noqa: N803
@@ -220,7 +226,10 @@ class Tagging(Workload):
 
 
 class AutoScaling(Workload):
-    """Why instances did not come."""
+    """Why instances did not come. No group of the model outlives its stack."""
+
+    def describe_auto_scaling_groups(self, _session: str, Filters: list[Json]) -> Json:  # noqa: N803
+        return {"AutoScalingGroups": []}
 
     def describe_scaling_activities(self, _session: str, AutoScalingGroupName: str) -> Json:  # noqa: N803
         return {"Activities": [{"StatusCode": "Failed", "Description": "", "StatusMessage": "no capacity"}]}
@@ -229,6 +238,10 @@ class AutoScaling(Workload):
 class Logs(Workload):
     """Log groups that outlive their stack."""
 
+    def describe_log_groups(self, _session: str, logGroupNamePrefix: str) -> Json:  # noqa: N803
+        found = (one.id for one in self._find("log-group"))
+        return {"logGroups": [{"logGroupName": name} for name in found if name.startswith(logGroupNamePrefix)]}
+
     def delete_log_group(self, session: str, logGroupName: str) -> Json:  # noqa: N803
         return self._end(session, logGroupName)
 
@@ -236,12 +249,19 @@ class Logs(Workload):
 class SSM(Workload):
     """Parameters that outlive their stack."""
 
+    def describe_parameters(self, _session: str, ParameterFilters: list[Json]) -> Json:  # noqa: N803
+        wanted = {value.removeprefix("/") for one in ParameterFilters for value in one["Values"]}
+        return {"Parameters": [{"Name": one.id} for one in self._find("parameter") if one.id in wanted]}
+
     def delete_parameter(self, session: str, Name: str) -> Json:  # noqa: N803
         return self._end(session, Name.removeprefix("/"))
 
 
 class S3(Workload):
-    """Buckets of stacks."""
+    """Buckets of stacks, tagged by CloudFormation like them."""
+
+    def get_bucket_tagging(self, _session: str, Bucket: str) -> Json:  # noqa: N803
+        return {"TagSet": _tags(self._of(Bucket).labels)}
 
     def list_object_versions(self, _session: str, Bucket: str) -> Json:  # noqa: N803
         stack = self._of(Bucket)
@@ -274,11 +294,15 @@ def _tags(labels: dict[str, str]) -> list[Json]:
 
 
 def _tagged(labels: dict[str, str], wanted: Json) -> bool:
-    return labels.get(wanted["Key"]) in wanted["Values"]
+    return labels.get(wanted["Key"]) in wanted["Values"] if "Values" in wanted else wanted["Key"] in labels
 
 
 def _passes(resource: Resource, wanted: Json) -> bool:
     """One filter of a Describe call of EC2."""
+    if wanted["Name"] == "tag-key":
+        return bool(resource.labels.keys() & set(wanted["Values"]))
+    if wanted["Name"] == "subnet-id":
+        return resource.subnet in wanted["Values"]
     if wanted["Name"] == "ip-permission.group-id":
         return resource.refers_to in wanted["Values"]
     return resource.labels.get(wanted["Name"].removeprefix("tag:")) in wanted["Values"]

@@ -6,6 +6,7 @@ which anything else may happen. What must never happen is noted in `violations`,
 
 import importlib.util
 import json
+import logging
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -19,8 +20,11 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from mayfly.aws import clients
+from mayfly.aws import attempts, clients
+from mayfly.aws.kill_switch import Turn
 from mayfly.domain import tags
+from mayfly.observability import logger
+from tests.inline import Inline
 from tests.model import workload_api
 from tests.model.clients import Boto3, refusal
 from tests.model.controller import S3, SNS, SQS, SSM, STS, Events, StepFunctions
@@ -47,12 +51,15 @@ SETTINGS = {
     "MAYFLY_CONTROLLER": CONTROLLER,
     "MAYFLY_RELEASE_MACHINE_ARN": RELEASE_MACHINE,
     "MAYFLY_ENVIRONMENT_MACHINE_ARN": ENVIRONMENT_MACHINE,
+    "MAYFLY_SHOW_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-show-release",
     "MAYFLY_BAKE_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-bake-image",
+    "MAYFLY_TESTS_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-run-tests",
     "MAYFLY_PROMOTION_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-promote-image",
     "MAYFLY_DEAD_LETTERS_URL": QUEUE,
     "MAYFLY_BLUEPRINTS_BUCKET": "mayfly-blueprints",
     "MAYFLY_REPORTS_BUCKET": "mayfly-reports",
     "MAYFLY_BUS": "mayfly",
+    "MAYFLY_FACTS": "mayfly-facts",
     "MAYFLY_ROLLOUT_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-roll-out",
     "MAYFLY_PARAMETERS": "/mayfly",
     "MAYFLY_ACCOUNTS": "222222222222",
@@ -101,9 +108,10 @@ def definition(name: str) -> Json:
     """A machine as the template deploys it: its placeholders are filled in."""
     text = (ROOT / "statemachines" / f"{name}.asl.json").read_text()
     names = ("plan_environment", "create_environment", "confirm_ready", "delete_environment", "confirm_gone")
-    for each in (*names, "plan_release", "judge_release"):
+    for each in (*names, "start_command", "plan_release", "judge_release"):
         text = text.replace("${" + each.title().replace("_", "") + "}", each)
-    text = text.replace("${Table}", TABLE).replace("${Bus}", "mayfly")
+    text = text.replace("${Table}", TABLE).replace("${Facts}", "mayfly-facts")
+    text = text.replace("${TestsMachine}", SETTINGS["MAYFLY_TESTS_MACHINE_ARN"])
     machine: Json = json.loads(text.replace("${EnvironmentMachine}", ENVIRONMENT_MACHINE))
     assert "${" not in json.dumps(machine)
     return machine
@@ -133,11 +141,28 @@ class Faults:
     """Functions that die, before or after they did their work."""
     events: deque[Fate] = field(default_factory=deque)
     """What becomes of CloudFormation's next events."""
+    down: dict[str, float] = field(default_factory=dict)
+    """Until when a service of the controller account answers nothing; "workload" is all of the workload account."""
 
     def clear(self) -> None:
         self.calls_until = None
         self.deaths.clear()
         self.events.clear()
+        self.down.clear()
+
+
+class Noticing(logging.Handler):
+    """Notices mistakes that a function goes on after."""
+
+    def __init__(self, violations: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._violations = violations
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Notes a mistake of a function's own."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, _OWN_MISTAKES):
+            self._violations.append(f"{record.getMessage()}: {error!r}")
 
 
 class World:
@@ -190,7 +215,7 @@ class World:
         )
         self.ssm.parameters["/mayfly/applications/webshop"] = json.dumps(APPLICATION)
         self.ssm.parameters["/mayfly/images/base/stable"] = "ami-12c6146b"
-        self.s3.objects["fleet.yaml"] = b"Resources: {}"
+        self.s3.objects["fleet.yaml"] = b"{Parameters: {InstanceCount: {Type: Number}}, Resources: {}}"
         self.records_were_lost = False
         self.timeline.after(SWEEP_EVERY, self._scheduled_sweep)
 
@@ -198,14 +223,21 @@ class World:
     def installed(self, monkeypatch: Any) -> Iterator["World"]:
         """Puts this world in AWS's place."""
         monkeypatch.setattr(clients, "boto3", Boto3(self.call))
+        monkeypatch.setattr(attempts, "threads", Inline)
+        noticing = Noticing(self.violations)
+        logging.getLogger(logger.name).addHandler(noticing)
         clients.controller.cache_clear()
         yield self
+        logging.getLogger(logger.name).removeHandler(noticing)
         clients.controller.cache_clear()
 
     # ---- calls to AWS
 
     def call(self, session: str, service: str, operation: str, params: Json) -> Json:
         """One call of a client. The session is the controller's own where it has no name."""
+        if self.faults.down.get("workload" if session else service, 0) > self.timeline.now:
+            self.disturb()
+            raise refusal("ServiceUnavailableException", "The service is down")
         fault = self._fault_of_call()
         if fault == "throttled":
             raise refusal("ThrottlingException", "Rate exceeded")
@@ -298,18 +330,20 @@ class World:
             if tries < len(_TRIES):
                 self.timeline.after(_TRIES[tries], lambda: self.deliver(name, event, tries + 1))
             else:
-                self.sqs.messages.append(json.dumps({"door": name, "reason": repr(error), "message": event}))
+                self.sqs.messages.append(json.dumps({"function": name, "reason": repr(error), "message": event}))
             return None
 
-    def on_the_bus(self, detail_type: str, detail: Json, source: str = "ci.example") -> Json:
+    def on_the_bus(self, detail_type: str, detail: Json, source: str = "mayfly.operator") -> Json:
         """An event as a rule of EventBridge hands it over."""
+        at = self.timeline.moment.isoformat(timespec="seconds").replace("+00:00", "Z")
         return {
             "version": "0",
             "id": f"6a7e8feb-b491-4cf7-a9f1-{next(self.account.number):012d}",
             "detail-type": detail_type,
             "source": source,
             "account": "111111111111",
-            "time": self.timeline.moment.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "time": at,
+            **({} if source.startswith("aws.") else {"sent": at}),
             "region": "us-east-1",
             "resources": [],
             "detail": detail,
@@ -317,7 +351,7 @@ class World:
 
     def on_the_topic(self, text: str) -> Json:
         """A notification as a subscription of SNS hands it over."""
-        arn = "arn:aws:sns:us-east-1:111111111111:mayfly-topic"
+        arn = "arn:aws:sns:us-east-1:111111111111:mayfly_webshop_topic"
         sns: Json = {
             "Type": "Notification",
             "MessageId": f"95df01b4-ee98-5cb9-9903-{next(self.account.number):012d}",
@@ -403,7 +437,8 @@ class World:
 
     @property
     def switch(self) -> str:
-        return self.ssm.parameters.get("/mayfly/kill-switch", "off")
+        said = self.ssm.parameters.get("/mayfly/kill-switch", "off")
+        return Turn(**json.loads(said)).said if said.startswith("{") else said
 
     def record(self, environment: str, kind: Literal["environment", "release"] = "environment") -> Json:
         """A record as it is, without a call that could fail."""

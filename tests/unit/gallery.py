@@ -5,10 +5,10 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from mayfly.domain.retirement import Ami, Image, Policy, Stage, Step, Usage
+from mayfly.domain.retirement import Ami, Image, RetirementPolicy, Stage, Step, Usage
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-POLICY = Policy()
+POLICY = RetirementPolicy()
 REGIONS = ("us-east-1", "eu-west-1", "eu-central-1", "us-west-2")
 USES = (
     "instance",

@@ -1,8 +1,10 @@
 """Roles from groups, and who may do what."""
 
+from typing import ClassVar
+
 import pytest
 
-from mayfly.domain.access import Action, Role, action_of, caller, may
+from mayfly.domain.access import ApiAction, Role, action_of, caller, may
 
 CLAIM = "cognito:groups"
 
@@ -31,21 +33,42 @@ class TestARole:
         found = of(*groups)
         assert (found.role, found.applications) == (role, applications)
 
-    @pytest.mark.parametrize("said", ["openid viewer", ["viewer"], ("viewer", 3)])
-    def test_is_read_from_a_list_or_from_words(self, said):
-        assert caller({"sub": "1", "scope": said}, "scope").role is Role.VIEWER
+    @pytest.mark.parametrize("said", [["viewer"], ["viewer", 3, None, ["operator"], {"operator": True}]])
+    def test_is_read_from_a_list(self, said):
+        assert caller({"sub": "1", "roles": said}, "roles").role is Role.VIEWER
 
-    @pytest.mark.parametrize("said", [None, "", [], {}])
+    @pytest.mark.parametrize("said", [None, "", [], {}, "viewer", "openid operator", "[operator]", {"operator": 1}, 7])
     def test_is_none_where_the_claim_says_nothing(self, said):
         assert caller({"sub": "1", CLAIM: said}, CLAIM).role is None
         assert caller({"sub": "1"}, CLAIM).role is None
+
+
+class TestATeam:
+    TEAMS: ClassVar = {"web": ("team-shop", "team-web"), "api": ("team-api",), "blog": ()}
+
+    @pytest.mark.parametrize(
+        ("groups", "role", "applications"),
+        [
+            (("team-web",), Role.DEVELOPER, ("web",)),
+            (("team-shop", "team-api", "viewer"), Role.DEVELOPER, ("api", "web")),
+            (("team-web", "developer:blog"), Role.DEVELOPER, ("blog", "web")),
+            (("team",), None, ()),
+            (("operator", "team-api"), Role.OPERATOR, ("api",)),
+        ],
+        ids=str,
+    )
+    def test_develops_the_applications_that_name_it(self, groups, role, applications):
+        found = caller({"sub": "1", CLAIM: list(groups)}, CLAIM, self.TEAMS)
+        assert (found.role, found.applications) == (role, applications)
 
 
 class TestAName:
     @pytest.mark.parametrize(
         ("claims", "who"),
         [
-            ({"email": "a@example.com", "username": "ada", "sub": "1"}, "a@example.com"),
+            ({"email": "a@example.com", "username": "ada", "sub": "1"}, "ada"),
+            ({"email": "a@example.com", "email_verified": "true", "username": "ada"}, "ada"),
+            ({"username": "a\x1b[31md\u202ea\n", "sub": "1"}, "a [31mda "),
             ({"email": "a@example.com", "email_verified": True, "sub": "1"}, "a@example.com"),
             ({"email": "boss@example.com", "email_verified": False, "username": "ada"}, "ada"),
             ({"email": "boss@example.com", "email_verified": "false", "cognito:username": "ada"}, "ada"),
@@ -61,20 +84,20 @@ class TestAName:
         assert caller(claims, CLAIM).who == who
 
     def test_is_needed(self):
-        assert not may(caller({CLAIM: ["operator"]}, CLAIM), Action.READ).granted
+        assert not may(caller({CLAIM: ["operator"]}, CLAIM), ApiAction.READ).granted
 
 
 class TestAnAction:
     @pytest.mark.parametrize(
         ("method", "path", "action"),
         [
-            ("GET", "/api/environments", Action.READ),
-            ("HEAD", "/api/anything", Action.READ),
-            ("POST", "/api/releases", Action.CHANGE),
-            ("POST", "/api/environments/web-1/extension", Action.CHANGE),
-            ("POST", "/api/bakes", Action.OPERATE),
-            ("PUT", "/api/kill-switch", Action.OPERATE),
-            ("DELETE", "/api/what-nobody-has-thought-of", Action.OPERATE),
+            ("GET", "/api/environments", ApiAction.READ),
+            ("HEAD", "/api/anything", ApiAction.READ),
+            ("POST", "/api/releases", ApiAction.CHANGE),
+            ("POST", "/api/environments/web-1/extension", ApiAction.CHANGE),
+            ("POST", "/api/bakes", ApiAction.OPERATE),
+            ("PUT", "/api/kill-switch", ApiAction.OPERATE),
+            ("DELETE", "/api/what-nobody-has-thought-of", ApiAction.OPERATE),
         ],
     )
     def test_is_an_operators_unless_it_is_known_to_be_a_developers(self, method, path, action):
@@ -85,20 +108,20 @@ class TestADecision:
     @pytest.mark.parametrize(
         ("groups", "action", "application", "granted"),
         [
-            ((), Action.READ, None, False),
-            (("viewer",), Action.READ, None, True),
-            (("viewer",), Action.CHANGE, None, False),
-            (("viewer",), Action.CHANGE, "web", False),
-            (("viewer",), Action.OPERATE, None, False),
-            (("developer:web",), Action.READ, "api", True),
-            (("developer:web",), Action.CHANGE, None, True),
-            (("developer:web",), Action.CHANGE, "web", True),
-            (("developer:web",), Action.CHANGE, "api", False),
-            (("developer:web",), Action.CHANGE, "unknown", False),
-            (("developer:web",), Action.OPERATE, None, False),
-            (("operator",), Action.READ, None, True),
-            (("operator",), Action.CHANGE, "web", True),
-            (("operator",), Action.OPERATE, None, True),
+            ((), ApiAction.READ, None, False),
+            (("viewer",), ApiAction.READ, None, True),
+            (("viewer",), ApiAction.CHANGE, None, False),
+            (("viewer",), ApiAction.CHANGE, "web", False),
+            (("viewer",), ApiAction.OPERATE, None, False),
+            (("developer:web",), ApiAction.READ, "api", True),
+            (("developer:web",), ApiAction.CHANGE, None, True),
+            (("developer:web",), ApiAction.CHANGE, "web", True),
+            (("developer:web",), ApiAction.CHANGE, "api", False),
+            (("developer:web",), ApiAction.CHANGE, "unknown", False),
+            (("developer:web",), ApiAction.OPERATE, None, False),
+            (("operator",), ApiAction.READ, None, True),
+            (("operator",), ApiAction.CHANGE, "web", True),
+            (("operator",), ApiAction.OPERATE, None, True),
         ],
         ids=str,
     )
@@ -108,11 +131,11 @@ class TestADecision:
         assert "ada" in permission.reason
 
     def test_says_what_is_missing(self):
-        assert may(of("developer:web"), Action.CHANGE, "api").reason == (
+        assert may(of("developer:web"), ApiAction.CHANGE, "api").reason == (
             "only members of 'developer:api' and 'operator' may change releases and environments, "
             "but ada is developer of web"
         )
-        assert may(of("viewer"), Action.CHANGE).reason == (
+        assert may(of("viewer"), ApiAction.CHANGE).reason == (
             "only members of 'developer:<application>' and 'operator' may change releases and environments, "
             "but ada is viewer"
         )

@@ -1,4 +1,5 @@
-"""The direction of imports: domain knows nobody, aws knows domain, functions know all, nobody knows functions."""
+"""The direction of imports: vocabulary <- domain <- contract, aws <- workflows <- functions. Nothing imports against an
+arrow."""
 
 import ast
 import sys
@@ -9,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers" / "mayfly" / "mayfly"
 HEAVY = {"boto3", "botocore"}
+VOCABULARY = "mayfly.contract.vocabulary"
 
 
 def imports(file, toplevel_only=False):
@@ -21,19 +23,53 @@ def imports(file, toplevel_only=False):
             yield node.module or ""
 
 
+def test_the_vocabulary_imports_the_standard_library_only():
+    assert {name.split(".")[0] for name in imports(LAYER / "contract" / "vocabulary.py")} <= sys.stdlib_module_names
+
+
 @pytest.mark.parametrize("file", sorted((LAYER / "domain").glob("*.py")), ids=lambda file: file.name)
-def test_the_domain_imports_the_standard_library_and_itself_only(file):
+def test_the_domain_imports_the_standard_library_the_vocabulary_and_itself_only(file):
     foreign = {
         name
         for name in imports(file)
-        if name.split(".")[0] not in sys.stdlib_module_names and not name.startswith("mayfly.domain")
+        if name.split(".")[0] not in sys.stdlib_module_names and not name.startswith(("mayfly.domain", VOCABULARY))
     }
     assert not foreign
 
 
-@pytest.mark.parametrize("name", ["messages.py", "settings.py", "observability.py"])
-def test_the_doors_know_neither_aws_nor_functions(name):
-    assert not [module for module in imports(LAYER / name) if module.startswith(("mayfly.aws", "boto"))]
+@pytest.mark.parametrize(
+    "file",
+    [*sorted((LAYER / "contract").glob("*.py")), LAYER / "settings.py", LAYER / "observability.py"],
+    ids=lambda file: file.name,
+)
+def test_the_contract_imports_neither_aws_nor_a_workflow(file):
+    assert not [module for module in imports(file) if module.startswith(("mayfly.aws", "mayfly.workflows", "boto"))]
+
+
+@pytest.mark.parametrize("file", sorted((LAYER / "aws").glob("*.py")), ids=lambda file: file.name)
+def test_aws_imports_no_workflow(file):
+    assert not [module for module in imports(file) if module.startswith("mayfly.workflows")]
+
+
+@pytest.mark.parametrize("file", sorted((LAYER / "aws").glob("*.py")), ids=lambda file: file.name)
+def test_a_module_of_aws_calls_one_service(file):
+    called = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "workload":
+            called.add(node.attr)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "controller":
+            called.add(node.args[0].value)
+    assert len(called - {"region"}) <= 1, called
+
+
+def test_instances_are_described_in_one_place():
+    files = [*LAYER.rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+    assert {file.name for file in files if "describe_instances" in file.read_text()} == {"instances.py"}
+
+
+def test_the_domain_reads_no_file():
+    for file in (LAYER / "domain").glob("*.py"):
+        assert not set(imports(file)) & {"pathlib", "os", "io"}, file.name
 
 
 @pytest.mark.parametrize("file", sorted(LAYER.rglob("*.py")), ids=lambda file: str(file.relative_to(LAYER)))

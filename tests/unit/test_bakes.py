@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mayfly.contract.aws_events import BaseImagesPublished
+from mayfly.contract.configuration import Check, Family, Puppet
 from mayfly.domain import tags
 from mayfly.domain.bake import (
     USER_DATA_LIMIT,
@@ -18,16 +20,15 @@ from mayfly.domain.bake import (
     concerns,
     image_answer,
     image_name,
-    judge,
+    judge_bake,
     newest,
     user_data,
     why_failed,
 )
-from mayfly.domain.checks import Expected, script
-from mayfly.domain.checks import judge as judge_checks
-from mayfly.domain.ending import SuiteResult
+from mayfly.domain.checks import Expected, judge_checks, script
+from mayfly.domain.contents import read_contents
 from mayfly.domain.guard import may_remove
-from mayfly.messages import BaseImagesPublished, Check, Family, Puppet
+from mayfly.domain.records import SuiteResult
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILY = json.loads((ROOT / "families" / "base.json").read_text())
@@ -107,14 +108,14 @@ class TestTheImage:
 
     def test_is_proven_by_a_proof_that_passed_only(self):
         passed = SuiteResult("proof", "e", "passed", "all 3 checks passed")
-        assert judge(None, passed).stage == "proven"
-        assert judge("BakeFailed: it", passed).stage == "rejected"
-        assert judge(None, None).stage == "rejected"
+        assert judge_bake(None, passed).stage == "proven"
+        assert judge_bake("BakeFailed: it", passed).stage == "rejected"
+        assert judge_bake(None, None).stage == "rejected"
         for outcome in ("failed", "expired", "broken", "cancelled"):
-            assert judge(None, SuiteResult("proof", "e", outcome, "why")).reason == f"the proof {outcome}: why"
+            assert judge_bake(None, SuiteResult("proof", "e", outcome, "why")).reason == f"the proof {outcome}: why"
 
     def test_is_made_from_the_newest_base(self):
-        found = [Candidate(f"ami-{n}", "", f"2026-0{n}-01T00:00:00.000Z", "/dev/xvda") for n in (2, 9, 3)]
+        found = [Candidate(f"ami-{n}", "", f"2026-0{n}-01T00:00:00.000Z", "/dev/xvda", "x86_64") for n in (2, 9, 3)]
         assert newest(found).id == "ami-9"
         assert newest([]) is None
 
@@ -155,6 +156,11 @@ class TestTheScriptOfChecks:
         printed = self.run(shell, CHECKS)
         assert judge_checks(CHECKS, "Success", printed).reason == "all 10 checks passed"
         assert len(printed) < 24_000
+
+    def test_says_what_the_image_consists_of_where_there_is_room_for_it(self, shell):
+        printed = self.run(shell, CHECKS[:1])
+        said = json.loads(printed.splitlines()[-1])
+        assert read_contents(printed) if said["contents"] else said["characters"] > 23_000
 
     def test_goes_on_after_one_that_failed(self, shell):
         checks = [Expected("bad", "exit 1"), Expected("worse", "kill -9 $$"), Expected("good", "true")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import re
@@ -13,25 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from awscli.shorthand import ShorthandParser  # type: ignore[import-untyped]
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
-from cfnlint.decode import decode  # type: ignore[import-untyped]
+
+from mayfly.domain.blueprint import PARAMETERS
+from tests.blueprint import FLEET, SERVICE, template, user_data
+from tests.unit.policies import Template
 
 ROOT = Path(__file__).parents[2]
-FLEET = ROOT / "blueprints/fleet.yaml"
-SERVICE = ROOT / "blueprints/service.yaml"
 ACCOUNT = ROOT / "blueprints/workload-account.yaml"
+IN_REGION = ROOT / "blueprints/workload-region.yaml"
 SINGLE = ROOT / "tests/blueprints/single.yaml"
 
-DOCUMENTED = {
-    "EnvironmentId",
-    "Application",
-    "CodeVersion",
-    "ArtifactLocation",
-    "ImageId",
-    "InstanceCount",
-    "Controller",
-}
+DOCUMENTED = set(PARAMETERS)
 TAGS = {"mayfly:environment", "mayfly:application", "mayfly:controller"}
 STATUSES = {
     "CREATE_COMPLETE",
@@ -47,20 +43,13 @@ STATUSES = {
 }
 
 
-def template(path: Path) -> dict[str, Any]:
-    """The template with short forms written out (`!Ref x` is `{"Ref": "x"}`), as plain JSON values."""
-    decoded, problems = decode(str(path))
-    assert not problems
-    plain: dict[str, Any] = json.loads(json.dumps(decoded))
-    return plain
-
-
 fleet = template(FLEET)
 account = template(ACCOUNT)
+in_region = template(IN_REGION)
 launched = fleet["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
 
 
-@pytest.mark.parametrize("path", [FLEET, SERVICE, ACCOUNT, SINGLE], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [FLEET, SERVICE, ACCOUNT, IN_REGION, SINGLE], ids=lambda path: path.stem)
 def test_cfn_lint_finds_nothing(path: Path) -> None:
     assert lint_file(path, config=ManualArgs(regions=["us-east-1", "eu-central-1"])) == []
 
@@ -80,8 +69,9 @@ class TestEveryBlueprint:
         parsed = template(path)
         (script,) = re.findall(r'"Fn::Base64": {"Fn::Sub": ("(?:[^"\\]|\\.)*")}', json.dumps(parsed))
         for name in set(re.findall(r"\$\{(\w+)\}", json.loads(script))):
-            pattern = parsed["Parameters"][name]["AllowedPattern"]
-            assert not re.fullmatch(pattern, "x'; rm -rf /; '"), name
+            given = parsed["Parameters"][name]
+            if given["Type"] != "Number":
+                assert not re.fullmatch(given["AllowedPattern"], "x'; rm -rf /; '"), name
 
     def test_tags_what_costs_money(self, path: Path) -> None:
         for name, resource in template(path)["Resources"].items():
@@ -222,28 +212,8 @@ class TestFleet:
 # ---- The user data, run
 
 
-def user_data(**parameters: str) -> str:
-    """The fleet's first-boot script as an instance gets it, with Fn::Sub resolved."""
-    defaults = {name: str(spec.get("Default", "")) for name, spec in fleet["Parameters"].items()}
-    values = (
-        defaults
-        | {
-            "EnvironmentId": "webshop-1-4-2-smoke-0a1b2c3d",
-            "Application": "webshop",
-            "CodeVersion": "1.4.2",
-            "ArtifactLocation": "https://box.example/webshop-1.4.2.tgz",
-            "AWS::StackId": "arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-x/1",
-            "AWS::Region": "us-east-1",
-        }
-        | parameters
-    )
-
-    def resolve(match: re.Match[str]) -> str:
-        name = match.group(1)
-        return "${" + name[1:] + "}" if name.startswith("!") else values[name]
-
-    script: str = launched["UserData"]["Fn::Base64"]["Fn::Sub"]
-    return re.sub(r"\$\{([^}]+)\}", resolve, script)
+TOLD = ("curl ", "hostnamectl ", "puppet ", "deploy ", "cfn-signal ")
+"""The calls that a boot is made of, besides what it says of itself."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +226,11 @@ class Boot:
 
     def of(self, command: str) -> list[str]:
         return [call for call in self.calls if call.split()[0] == command]
+
+    def tags(self, key: str) -> list[str]:
+        """What the instance wrote into one of its tags, one after the other."""
+        before = f"--resources i-0123456789abcdef0 --tags Key=mayfly:{key},Value="
+        return [call.partition(before)[2] for call in self.of("aws") if before in call]
 
 
 class Machine:
@@ -273,10 +248,12 @@ class Machine:
             'case "$*" in\n'
             "  *'-X PUT'*/api/token*token-ttl-seconds:*) printf TOKEN ;;\n"
             "  */meta-data/instance-id*'metadata-token: TOKEN'*) printf i-0123456789abcdef0 ;;\n"
+            "  */instance-identity/rsa2048*'metadata-token: TOKEN'*) printf DOCUMENT ;;\n"
+            "  */127.0.0.1:8080/*) ;;\n"
             "  *) exit 22 ;;\n"
             "esac",
         )
-        for command in ("hostnamectl", "puppet", "deploy", "cfn-signal", "aws"):
+        for command in ("hostnamectl", "puppet", "deploy", "cfn-signal", "aws", "sleep", "shutdown", "perl"):
             self.install(command)
 
     def install(self, command: str, body: str = "") -> None:
@@ -324,7 +301,7 @@ class TestUserData:
     def test_names_deploys_and_signals_in_this_order(self, machine: Machine) -> None:
         boot = machine.boot()
         assert boot.code == 0, boot.output
-        assert [call.split()[0] for call in boot.calls] == [
+        assert [call.split()[0] for call in boot.calls if call.startswith(TOLD)] == [
             "curl",
             "curl",
             "hostnamectl",
@@ -342,17 +319,20 @@ class TestUserData:
         longest = "e" * 59
         (call,) = machine.boot(EnvironmentId=longest).of("hostnamectl")
         name = call.split()[-1]
-        assert name.endswith("-9abcdef0")
-        assert len(name) <= 63
+        assert name == f"{'e' * 45}-0123456789abcdef0"
+        assert len(name) == 63
 
     def test_puppet_asks_the_server_and_never_its_cache(self, machine: Machine) -> None:
-        (call,) = machine.boot(PuppetServer="puppet.example").of("puppet")
+        certificate, call = machine.boot(PuppetServer="puppet.example").of("puppet")
+        assert certificate.startswith(
+            "puppet ssl bootstrap --waitforcert 0 --certname webshop-1-4-2-smoke-0a1b2c3d-0123"
+        )
         assert call.startswith("puppet agent --onetime")
         assert "--server puppet.example" in call
         assert "--no-usecacheonfailure" in call
 
     def test_puppet_without_a_server_applies_the_manifest_of_the_image(self, machine: Machine) -> None:
-        assert machine.boot().of("puppet") == ["puppet apply --detailed-exitcodes /opt/mayfly/boot.pp"]
+        assert machine.boot().of("puppet") == ["puppet apply --detailed-exitcodes --color=false /opt/mayfly/boot.pp"]
 
     def test_puppet_that_changed_something_is_good(self, machine: Machine) -> None:
         machine.install("puppet", "exit 2")
@@ -363,9 +343,9 @@ class TestUserData:
     @pytest.mark.parametrize("server", ["", "puppet.example"])
     @pytest.mark.parametrize("code", [1, 4, 6])
     def test_puppet_that_failed_fails_the_boot(self, machine: Machine, code: int, server: str) -> None:
-        machine.install("puppet", f"exit {code}")
+        machine.install("puppet", f"[[ $1 == ssl ]] || exit {code}")
         boot = machine.boot(PuppetServer=server)
-        assert_failed(boot, f"puppet: exit code {code}")
+        assert_failed(boot, f"{'catalogue' if server else 'converge'}: exit code {code}")
         assert boot.of("deploy") == []
 
     def test_a_failed_deploy_is_signalled(self, machine: Machine) -> None:
@@ -388,11 +368,108 @@ class TestUserData:
         assert "--exit-code 1" in signal
         assert "read the instance id: exit code 22" in signal
 
+    def test_each_step_is_told_when_it_begins_and_how_long_it_took_when_it_is_over(self, machine: Machine) -> None:
+        told = machine.boot(HealthCheckPath="/", PuppetServer="puppet.example").tags("boot")
+        now = r"since \d\d:\d\d:\d\dZ"
+        steps = ["set the host name", "certificate", "catalogue", "deploy", "health", "signal"]
+        for one, name in zip(told, steps, strict=False):
+            assert re.search(rf"; {name} {now}$", one) or re.fullmatch(rf"{name} {now}", one), one
+        done = "; ".join(rf"{name} \d+ s" for name in ["read the instance id", *steps[:-1]])
+        assert re.fullmatch(rf"ready after \d+ s: {done};", told[-1])
+
+    def test_a_catalogue_that_is_there_is_another_step_than_its_resources(self, machine: Machine) -> None:
+        machine.install("puppet", "[[ $1 == ssl ]] && exit; echo \"Info: Applying configuration version '1'\"; exit 4")
+        boot = machine.boot(PuppetServer="puppet.example")
+        assert_failed(boot, "converge: exit code 4")
+        assert re.search(r"catalogue \d+ s; converge since", boot.tags("boot")[-2])
+
+    def test_a_failure_is_told_with_the_last_lines_of_its_step(self, machine: Machine) -> None:
+        machine.install("deploy", "echo 'fetching'; echo 'error: \"disk\", full' >&2; exit 7")
+        boot = machine.boot()
+        assert re.fullmatch("failed after \\d+ s: deploy: exit code 7: error: `disk`; full", boot.tags("boot")[-1])
+        assert boot.tags("boot-log") == ["fetching error: `disk`; full"]
+
+    def test_tags_are_read_by_the_cli_as_they_were_meant(self, machine: Machine) -> None:
+        machine.install("deploy", """printf 'a,b=[c] {d} "e" %s\\n' "it's" $'\\e[1m' ; exit 1""")
+        for call in machine.boot().of("aws"):
+            written = call.partition("--tags ")[2]
+            if written:
+                assert ShorthandParser().parse(written)["Value"] == written.partition("Value=")[2]
+
+    def test_an_instance_that_may_not_tag_itself_tries_once_and_boots(self, machine: Machine) -> None:
+        machine.install("aws", "exit 254")
+        boot = machine.boot()
+        assert boot.code == 0
+        assert len(boot.of("aws")) == 1
+
+    def test_a_server_that_is_busy_is_asked_again(self, machine: Machine) -> None:
+        machine.install("puppet", '[[ $1 == ssl ]] || [[ $(grep -c "^puppet agent" "$CALLS") -gt 2 ]] || exit 1')
+        boot = machine.boot(PuppetServer="puppet.example")
+        assert boot.code == 0
+        assert boot.of("sleep") == ["sleep 10", "sleep 30"]
+
+    def test_a_server_that_never_answers_is_asked_four_times(self, machine: Machine) -> None:
+        machine.install("puppet", "exit 1")
+        boot = machine.boot(PuppetServer="puppet.example")
+        assert_failed(boot, "certificate: exit code 1")
+        assert len(boot.of("puppet")) == 4
+
+    @pytest.mark.parametrize(("code", "tries"), [(75, 4), (7, 1)])
+    def test_a_deploy_is_tried_again_where_it_says_that_it_may_pass(
+        self, machine: Machine, code: int, tries: int
+    ) -> None:
+        machine.install("deploy", f"exit {code}")
+        assert len(machine.boot().of("deploy")) == tries
+
+    @pytest.mark.skipif(not Path("/var/lib/dpkg/lock-frontend").exists(), reason="Debian's package manager")
+    @pytest.mark.parametrize(("waited", "code"), [("exit 0", 0), ("exit 124", 1)], ids=["comes free", "is kept"])
+    def test_a_package_lock_that_is_held_is_waited_for(self, machine: Machine, waited: str, code: int) -> None:
+        machine.install("perl", f"[[ ${{!#}} == 1 ]] && {waited}; exit 1")
+        boot = machine.boot()
+        assert boot.code == code
+        if code:
+            assert_failed(boot, "package lock: held by another program for 10 minutes")
+
+    def test_the_request_of_a_certificate_proves_environment_instance_and_name(self, machine: Machine) -> None:
+        machine.install("puppet", '[[ $1 != ssl ]] || while [[ $1 != --csr_attributes ]]; do shift; done; cat "$2"')
+        boot = machine.boot(PuppetServer="puppet.example", PuppetSecret="5ec3e7")
+        name = boot.of("hostnamectl")[0].split()[-1]
+        password = hmac.new(b"5ec3e7", name.encode(), "sha256").hexdigest()
+        assert f"challengePassword: {password}\n" in boot.output
+        assert '1.3.6.1.4.1.34380.1.2.1.1: "DOCUMENT"\n' in boot.output
+        assert "pp_instance_id: i-0123456789abcdef0\n" in boot.output
+        assert "pp_environment: webshop-1-4-2-smoke-0a1b2c3d\n" in boot.output
+
+    def test_the_boxs_token_reaches_the_deploy_script_and_no_command_line(self, machine: Machine) -> None:
+        machine.install("aws", "case $* in *get-parameter*--with-decryption*/box*) echo T0KEN ;; esac")
+        machine.install("deploy", "[[ $MAYFLY_ARTIFACT_TOKEN == T0KEN && $* != *T0KEN* ]]")
+        boot = machine.boot(ArtifactToken="/box")
+        assert boot.code == 0, boot.output
+        assert "T0KEN" not in "".join(boot.calls) + boot.output
+
+    def test_another_version_than_the_one_to_deploy_fails_the_boot(self, machine: Machine) -> None:
+        machine.install("version", "echo 1.4.1")
+        boot = machine.boot(VersionScript=str(machine.bin / "version"))
+        assert_failed(boot, "version: told to deploy 1.4.2, but 1.4.1 runs")
+        assert boot.tags("version") == ["1.4.1"]
+
+    def test_one_that_may_be_replaced_stops_and_signals_no_failure(self, machine: Machine) -> None:
+        machine.install("deploy", "exit 7")
+        boot = machine.boot(ReplaceFailed="2")
+        assert boot.of("shutdown") == ["shutdown -P now"]
+        assert boot.of("cfn-signal") == []
+        assert boot.tags("boot")[-1].startswith("failed after")
+
+    def test_one_that_could_not_say_so_is_not_replaced(self, machine: Machine) -> None:
+        machine.install("deploy", "exit 7")
+        machine.install("aws", "exit 254")
+        assert_failed(machine.boot(ReplaceFailed="2"), "deploy: exit code 7")
+
     @pytest.mark.parametrize(("deploy", "status"), [("exit 0", "SUCCESS"), ("exit 1", "FAILURE")])
     def test_the_cli_signals_where_cfn_signal_cannot(self, machine: Machine, deploy: str, status: str) -> None:
         machine.install("deploy", deploy)
         machine.install("cfn-signal", "exit 1")
-        (call,) = machine.boot().of("aws")
+        (call,) = (call for call in machine.boot().of("aws") if "create-tags" not in call)
         assert f"signal-resource --status {status} --unique-id i-0123456789abcdef0" in call
 
     def test_a_replacement_that_finds_a_complete_stack_boots_all_the_same(self, machine: Machine) -> None:
@@ -433,13 +510,7 @@ def allowing(role: str, action: str) -> dict[str, Any]:
     return statement
 
 
-OURS = {
-    "Fn::If": [
-        "DefaultTag",
-        {"Fn::Sub": "${ControllerAccountId}/${AWS::Region}/mayfly"},
-        {"Ref": "ControllerTag"},
-    ]
-}
+OURS = {"Ref": "Controller"}
 LOOKING = re.compile(r"\w+:(Describe\w+|List\w+|GetResources|GetParameter|GetCommandInvocation)$")
 THIS_SESSION = "${aws:PrincipalTag/mayfly:environment}"
 DESTRUCTIVE = re.compile(r"\w+:(Delete|Terminate|Release|Revoke|Detach|Disassociate|Remove|Update|Stop|\*)")
@@ -449,11 +520,10 @@ class TestWorkloadRole:
     def test_is_assumed_by_roles_of_the_installation_with_their_session_tag_only(self) -> None:
         trust = account["Resources"]["WorkloadRole"]["Properties"]["AssumeRolePolicyDocument"]
         (statement,) = trust["Statement"]
-        assert statement["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${ControllerAccountId}:root"}}
+        resolved = Template("blueprints/workload-account.yaml").resolved(statement)
+        assert resolved["Principal"] == {"AWS": "arn:aws:iam::111111111111:root"}
         assert set(statement["Action"]) == {"sts:AssumeRole", "sts:TagSession"}
-        assert statement["Condition"]["ArnLike"] == {
-            "aws:PrincipalArn": {"Fn::Sub": "arn:${AWS::Partition}:iam::${ControllerAccountId}:role/mayfly-*"}
-        }
+        assert resolved["Condition"]["ArnLike"] == {"aws:PrincipalArn": "arn:aws:iam::111111111111:role/mayfly-*"}
         assert statement["Condition"]["ForAllValues:StringEquals"] == {
             "aws:TagKeys": ["mayfly:environment", "mayfly:bake", "mayfly:image-family", "mayfly:service"]
         }
@@ -551,23 +621,18 @@ class TestImagePolicy:
             "Null": {"aws:ResourceTag/mayfly:image-family": "false"},
         }
 
-    def test_copies_from_ours_and_as_ours_only(self) -> None:
-        conditions = [each["Condition"]["StringEquals"] for each in all_allowing("ImagePolicy", "ec2:CopyImage")]
-        family = "${aws:PrincipalTag/mayfly:image-family}"
-        assert [
-            each[f"aws:{kind}/mayfly:image-family"]
-            for each, kind in zip(conditions, ("ResourceTag", "RequestTag"), strict=True)
-        ] == [family] * 2
-
     def test_writes_parameters_of_the_session_s_family_only(self) -> None:
         (resource,) = allowing("ImagePolicy", "ssm:PutParameter")["Resource"].values()
-        assert resource.endswith(":parameter/mayfly/images/${!aws:PrincipalTag/mayfly:image-family}/*")
+        assert resource.endswith(":parameter${ParametersPath}/images/${!aws:PrincipalTag/mayfly:image-family}/*")
 
     def test_without_a_condition_only_looks(self) -> None:
         for statement in policy_statements(account, "ImagePolicy"):
             if "Condition" not in statement and statement["Sid"] != "SayWhereChannelsPoint":
                 assert statement["Sid"] == "LookForUse"
-                assert all(re.match(r"\w+:(Describe|List|GetParametersByPath)", each) for each in statement["Action"])
+                assert all(
+                    re.match(r"\w+:(Describe|List|GetContainerRecipe|GetParameters)", each)
+                    for each in statement["Action"]
+                )
 
     def test_ends_nothing_that_is_protected(self) -> None:
         (deny,) = (each for each in policy_statements(account, "ImagePolicy") if each["Effect"] == "Deny")
@@ -598,45 +663,6 @@ class TestServiceRole:
         for name in ("WorkloadRole", "ServiceRole"):
             assert "Path" not in account["Resources"][name]["Properties"]  # its own power ends at /mayfly/
 
-    @pytest.mark.parametrize("resource", sorted({r["Type"] for r in fleet["Resources"].values()}))
-    def test_can_build_and_destroy_what_the_fleet_consists_of(self, resource: str) -> None:
-        for action in NEEDS[resource]:
-            assert allowing("ServiceRole", action)
-
-
-NEEDS = {
-    "AWS::AutoScaling::AutoScalingGroup": [
-        "autoscaling:CreateAutoScalingGroup",
-        "autoscaling:UpdateAutoScalingGroup",
-        "autoscaling:DeleteAutoScalingGroup",
-        "ec2:RunInstances",
-        "ec2:CreateTags",
-    ],
-    "AWS::EC2::EIP": ["ec2:AllocateAddress", "ec2:ReleaseAddress"],
-    "AWS::EC2::InternetGateway": ["ec2:CreateInternetGateway", "ec2:DeleteInternetGateway"],
-    "AWS::EC2::LaunchTemplate": ["ec2:CreateLaunchTemplate", "ec2:DeleteLaunchTemplate"],
-    "AWS::EC2::NatGateway": ["ec2:CreateNatGateway", "ec2:DeleteNatGateway"],
-    "AWS::EC2::Route": ["ec2:CreateRoute", "ec2:DeleteRoute"],
-    "AWS::EC2::RouteTable": ["ec2:CreateRouteTable", "ec2:DeleteRouteTable"],
-    "AWS::EC2::SecurityGroup": ["ec2:CreateSecurityGroup", "ec2:DeleteSecurityGroup"],
-    "AWS::EC2::SecurityGroupEgress": ["ec2:AuthorizeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress"],
-    "AWS::EC2::SecurityGroupIngress": ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"],
-    "AWS::EC2::Subnet": ["ec2:CreateSubnet", "ec2:ModifySubnetAttribute", "ec2:DeleteSubnet"],
-    "AWS::EC2::SubnetRouteTableAssociation": ["ec2:AssociateRouteTable", "ec2:DisassociateRouteTable"],
-    "AWS::EC2::VPC": ["ec2:CreateVpc", "ec2:ModifyVpcAttribute", "ec2:DeleteVpc"],
-    "AWS::EC2::VPCEndpoint": ["ec2:CreateVpcEndpoint", "ec2:DeleteVpcEndpoints"],
-    "AWS::EC2::VPCGatewayAttachment": ["ec2:AttachInternetGateway", "ec2:DetachInternetGateway"],
-    "AWS::IAM::InstanceProfile": [
-        "iam:CreateInstanceProfile",
-        "iam:AddRoleToInstanceProfile",
-        "iam:RemoveRoleFromInstanceProfile",
-        "iam:DeleteInstanceProfile",
-        "iam:PassRole",
-    ],
-    "AWS::IAM::Policy": ["iam:PutRolePolicy", "iam:DeleteRolePolicy"],
-    "AWS::IAM::Role": ["iam:CreateRole", "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:DeleteRole"],
-}
-
 
 @pytest.mark.parametrize("role", ["WorkloadRole", "ServiceRole"])
 class TestBothRoles:
@@ -650,7 +676,10 @@ class TestBothRoles:
     def test_never_destroy_what_is_protected(self, role: str) -> None:
         deny = next(s for s in policy_statements(account, role) if s["Effect"] == "Deny")
         assert deny["Resource"] == "*"
-        assert deny["Condition"] == {"StringEquals": {"aws:ResourceTag/mayfly:protected": "true"}}
+        assert deny["Condition"] == {  # any value but `false`, where the tag is there at all
+            "StringNotEquals": {"aws:ResourceTag/mayfly:protected": "false"},
+            "Null": {"aws:ResourceTag/mayfly:protected": "false"},
+        }
         assert "ec2:TerminateInstances" in deny["Action"]
 
     def test_their_inline_policies_fit(self, role: str) -> None:
@@ -677,11 +706,12 @@ def test_the_boundary_covers_what_the_fleets_instances_are_granted() -> None:
 def test_the_fleet_asks_for_the_boundary_that_the_account_has() -> None:
     boundary = account["Resources"]["InstanceBoundary"]["Properties"]
     assert boundary["Path"] == "/mayfly/"
-    assert fleet["Parameters"]["PermissionsBoundary"]["Default"] == boundary["ManagedPolicyName"]
+    name = Template("blueprints/workload-account.yaml").resolved(boundary["ManagedPolicyName"])
+    assert fleet["Parameters"]["PermissionsBoundary"]["Default"] == name
 
 
 def test_exactly_the_statuses_that_mayfly_acts_on_are_forwarded() -> None:
-    pattern = account["Resources"]["StackEvents"]["Properties"]["EventPattern"]
+    pattern = in_region["Resources"]["StackEvents"]["Properties"]["EventPattern"]
     assert pattern["source"] == ["aws.cloudformation"]
     assert pattern["detail-type"] == ["CloudFormation Stack Status Change"]
     assert set(pattern["detail"]["status-details"]["status"]) == STATUSES
@@ -689,8 +719,60 @@ def test_exactly_the_statuses_that_mayfly_acts_on_are_forwarded() -> None:
     assert stacks["prefix"]["Fn::Sub"].endswith(":stack/mayfly-")
 
 
-def test_the_rule_may_put_events_on_its_target_and_nowhere_else() -> None:
-    (target,) = account["Resources"]["StackEvents"]["Properties"]["Targets"]
+def test_the_rules_may_put_events_on_their_target_and_nowhere_else() -> None:
     (statement,) = policy_statements(account, "ForwardingRole")
     assert statement["Action"] == "events:PutEvents"
-    assert statement["Resource"] == target["Arn"]
+    role = account["Resources"]["ForwardingRole"]["Properties"]["RoleName"]
+    for name, rule in in_region["Resources"].items():
+        if rule["Type"] == "AWS::Events::Rule":
+            (target,) = Template("blueprints/workload-region.yaml").resolved(rule["Properties"]["Targets"])
+            assert target["Arn"] == Template("blueprints/workload-account.yaml").resolved(statement["Resource"]), name
+            arn = f"arn:aws:iam::222222222222:role/{Template('blueprints/workload-account.yaml').resolved(role)}"
+            assert target["RoleArn"] == arn, name
+
+
+class TestTwoRegionsAndTwoInstallations:
+    """IAM's names are an account's, whatever the Region; every other name is a Region's."""
+
+    def test_what_is_global_is_not_made_again_in_a_region(self) -> None:
+        assert not [each["Type"] for each in in_region["Resources"].values() if each["Type"].startswith("AWS::IAM")]
+        assert {each["Type"].split("::")[1] for each in account["Resources"].values()} == {"IAM"}
+
+    def test_what_is_global_is_pinned_to_no_region(self) -> None:
+        assert "AWS::Region" not in json.dumps(account)
+
+    @pytest.mark.parametrize("path", ["blueprints/workload-account.yaml", "blueprints/workload-region.yaml"])
+    def test_another_installation_has_other_names(self, path: str) -> None:
+        one, other = (Template(path, Controller=f"111111111111/us-east-1/{stack}") for stack in ("mayfly", "second"))
+        for logical in one.resources:
+            for key, value in one.resources[logical]["Properties"].items():
+                if key in ("RoleName", "ManagedPolicyName", "BucketName", "InstanceProfileName", "Name"):
+                    assert one.resolved(value) != other.resolved(value), logical
+
+    def test_the_installation_itself_has_other_names(self) -> None:
+        one, other = Template("template.yaml"), Template("template.yaml", **{"AWS::StackName": "second"})
+        named = re.compile(r"(Function|Topic|Table|Bucket|Rule|Layer|LogGroup|UserPool|Dashboard)?Name$|^Domain$")
+        for logical, resource in one.resources.items():
+            events = resource.get("Properties", {}).get("Events", {})
+            schedules = [each["Properties"] for each in events.values() if each["Type"] == "ScheduleV2"]
+            for schedule in schedules:
+                assert "Name" in schedule, f"{logical}: SAM gives a schedule without a name its logical id"
+            kept = resource["Type"] in ("AWS::ApiGatewayV2::Authorizer", "AWS::Cognito::UserPoolGroup")  # inside ours
+            for properties in [] if kept else [resource.get("Properties", {}), *schedules]:
+                for key, value in properties.items():
+                    if (
+                        named.match(key)
+                        and isinstance(value, str | dict)
+                        and not re.search("Ref|ParametersPath", str(value))
+                    ):
+                        assert one.resolved(value) != other.resolved(value), f"{logical}: {key}"
+
+    def test_a_dead_letter_queue_of_a_subscription_lies_where_its_topic_lies(self) -> None:
+        """https://docs.aws.amazon.com/sns/latest/dg/sns-configure-dead-letter-queue.html: same account and Region."""
+        resources = Template("template.yaml").resources
+        for name, resource in resources.items():
+            properties = resource.get("Properties", {})
+            for each in [properties, *(one["Properties"] for one in properties.get("Events", {}).values())]:
+                if "RedrivePolicy" in each:
+                    topic = each.get("TopicArn", each.get("Topic"))
+                    assert resources.get(topic["Ref"], {}).get("Type") == "AWS::SNS::Topic", name

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mayfly.domain.channel import (
     PREVIOUS_KEPT,
-    Action,
     Channel,
+    ChannelAction,
     Pointed,
     missing,
     move_id,
@@ -31,7 +31,7 @@ def image(number):
 def on(*numbers, channel=STABLE):
     """The channel after promotions to these images, an hour apart."""
     for number in numbers:
-        channel = moved(channel, Action.PROMOTE, image(number), START + timedelta(hours=channel.version))
+        channel = moved(channel, ChannelAction.PROMOTE, image(number), START + timedelta(hours=channel.version))
     return channel
 
 
@@ -42,16 +42,16 @@ class TestAPromotion:
         assert [each.image for each in after.previous] == ["ami-1"]
 
     def test_to_where_it_points_is_nothing_to_do(self):
-        assert promotion(on(1), "ami-1", by_policy=False).action is Action.NOTHING
+        assert promotion(on(1), "ami-1", by_policy=False).action is ChannelAction.NOTHING
 
     def test_by_a_policy_does_not_undo_a_rollback(self):
-        back = moved(on(1, 2), Action.ROLL_BACK, image(1), START)
-        assert promotion(back, "ami-2", by_policy=True).action is Action.REFUSE
-        assert promotion(back, "ami-2", by_policy=False).action is Action.PROMOTE
+        back = moved(on(1, 2), ChannelAction.ROLL_BACK, image(1), START)
+        assert promotion(back, "ami-2", by_policy=True).action is ChannelAction.REFUSE
+        assert promotion(back, "ami-2", by_policy=False).action is ChannelAction.PROMOTE
 
     def test_by_a_person_after_a_rollback_lets_the_policy_have_its_way_again(self):
-        back = moved(on(1, 2), Action.ROLL_BACK, image(1), START)
-        assert moved(back, Action.PROMOTE, image(2), START).rolled_back == ()
+        back = moved(on(1, 2), ChannelAction.ROLL_BACK, image(1), START)
+        assert moved(back, ChannelAction.PROMOTE, image(2), START).rolled_back == ()
 
 
 class TestARollback:
@@ -59,17 +59,17 @@ class TestARollback:
         assert rollback(on(1, 2, 3), None).image == "ami-2"
 
     def test_does_not_make_the_bad_image_a_previous_one(self):
-        back = moved(on(1, 2, 3), Action.ROLL_BACK, image(2), START)
+        back = moved(on(1, 2, 3), ChannelAction.ROLL_BACK, image(2), START)
         assert [each.image for each in back.previous] == ["ami-1"]
         assert rollback(back, None).image == "ami-1"
 
     def test_without_a_previous_image_is_refused(self):
-        assert rollback(on(1), None).action is Action.REFUSE
-        assert rollback(STABLE, None).action is Action.REFUSE
+        assert rollback(on(1), None).action is ChannelAction.REFUSE
+        assert rollback(STABLE, None).action is ChannelAction.REFUSE
 
     def test_that_names_the_bad_image_goes_no_further_the_second_time(self):
-        back = moved(on(1, 2, 3), Action.ROLL_BACK, image(2), START)
-        assert rollback(back, "ami-3").action is Action.NOTHING
+        back = moved(on(1, 2, 3), ChannelAction.ROLL_BACK, image(2), START)
+        assert rollback(back, "ami-3").action is ChannelAction.NOTHING
 
 
 @given(st.lists(st.one_of(st.integers(1, 6), st.none()), max_size=40))
@@ -79,7 +79,7 @@ def test_after_any_row_of_moves_the_channel_can_be_trusted(moves):
     for number in moves:
         before = channel
         target = rollback(channel, None) if number is None else promotion(channel, f"ami-{number}", by_policy=False)
-        if target.action not in (Action.PROMOTE, Action.ROLL_BACK):
+        if target.action not in (ChannelAction.PROMOTE, ChannelAction.ROLL_BACK):
             continue
         to = image(target.image.removeprefix("ami-"))
         channel = moved(channel, target.action, to, START)

@@ -4,11 +4,28 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from mayfly.settings import Settings
+from mayfly.settings import Settings, SignIn
 from mayfly_cli.installation import SETTINGS
 
 TEMPLATE = yaml_parse((Path(__file__).resolve().parents[2] / "template.yaml").read_text())
 REQUIRED = {field.alias for field in Settings.model_fields.values() if field.is_required()}
+
+
+def variables(node):
+    """Every variable of Mayfly's that the template sets on functions."""
+    if isinstance(node, dict):
+        for key, inner in node.items():
+            if key == "Variables":
+                yield from (name for name in inner if name.startswith("MAYFLY_"))
+            yield from variables(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from variables(inner)
+
+
+def test_the_template_sets_the_settings_that_there_are_and_no_others():
+    known = {field.alias for model in (Settings, SignIn) for field in model.model_fields.values()}
+    assert set(variables(TEMPLATE)) == known
 
 
 def test_every_setting_is_read_from_the_stack():

@@ -1,13 +1,16 @@
 """What an environment has cost, at any moment of its life."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mayfly.domain.cost import by_application, cost, list_prices
-from mayfly.domain.moment import text
+from mayfly.domain.cost import by_application, cost
+from mayfly.domain.records import Environment, read
+from mayfly.domain.timestamp import utc_text
+from mayfly.prices import list_prices
 
 PRICES = list_prices()
 BEGUN = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -19,9 +22,9 @@ regions = st.sampled_from(sorted(PRICES.instances))
 
 
 def record(types, ended=None, region="us-east-1", volume_gb=0, **more):
-    gone = {"terminated_at": text(BEGUN + timedelta(hours=ended))} if ended is not None else {}
-    own = {"instance_types": types, "launched_at": text(BEGUN), "region": region, "volume_gb": volume_gb}
-    return own | gone | {"application": "webshop", "suite": "smoke"} | more
+    gone = {"terminated_at": utc_text(BEGUN + timedelta(hours=ended))} if ended is not None else {}
+    own = {"instance_types": types, "launched_at": utc_text(BEGUN), "region": region, "volume_gb": volume_gb}
+    return read(Environment, {"id": "e"} | own | gone | {"application": "webshop", "suite": "smoke"} | more)
 
 
 def after(count):
@@ -64,7 +67,7 @@ class TestAnEnvironment:
     def test_costs_the_sum_of_its_hours(self, types, one, other):
         some = record(types)
         whole = cost(some, after(one + other), PRICES).usd
-        rest = cost(some | {"launched_at": text(after(one))}, after(one + other), PRICES).usd
+        rest = cost(replace(some, launched_at=utc_text(after(one))), after(one + other), PRICES).usd
         assert whole == pytest.approx(cost(some, after(one), PRICES).usd + rest, abs=1e-3 * sum(types.values()))
 
     def test_of_an_unknown_type_has_no_known_price_but_hours(self):
@@ -75,7 +78,9 @@ class TestAnEnvironment:
         assert cost(record({"t3.small": 1}, region="mars-north-1"), after(3), PRICES).usd is None
 
     def test_of_which_nothing_was_seen_yet_has_cost_nothing(self):
-        assert cost({"region": "us-east-1", "stage": "planned"}, after(3), PRICES).usd == 0
+        assert (
+            cost(read(Environment, {"id": "e", "region": "us-east-1", "stage": "planned"}), after(3), PRICES).usd == 0
+        )
 
 
 class TestApplications:

@@ -15,34 +15,67 @@ SOURCE = "\n".join(
 )
 
 
-def shown():
-    """The names of Mayfly's own metrics on the dashboard. "." and "..." repeat what the line before says."""
+def lines():
+    """Every metric on the dashboard: namespace, name and dimensions, None for a value that is searched for. "." and
+    "..." repeat what the line before says."""
     for widget in BODY["widgets"]:
-        namespace = name = ""
+        before = []
         for line in widget["properties"]["metrics"]:
             if isinstance(line[0], dict):
-                yield from re.findall(r'MetricName="(\w+)"', line[0]["expression"])
-            elif line[0] != "...":
-                namespace = namespace if line[0] == "." else line[0]
-                name = name if line[1] == "." else line[1]
-                if namespace == "Mayfly":
-                    yield name
+                namespace, *keys = re.search(r"{([^}]*)}", line[0]["expression"])[1].split(",")
+                for name in re.findall(r'MetricName="(\w+)"', line[0]["expression"]):
+                    yield namespace, name, dict.fromkeys(keys)
+                continue
+            said = [part for part in line if isinstance(part, str)]
+            if said[0] == "...":
+                said = [*before[: len(before) - len(said) + 1], *said[1:]]
+            said = [earlier if part == "." else part for part, earlier in zip(said, before or said, strict=True)]
+            before = said
+            yield said[0], said[1], dict(zip(said[2::2], said[3::2], strict=True))
 
 
-WATCHED = {
-    each["Properties"]["MetricName"]
-    for each in RESOURCES.values()
-    if each["Type"] == "AWS::CloudWatch::Alarm" and each["Properties"]["Namespace"] == "Mayfly"
+def alarms():
+    """Every metric that an alarm watches, likewise."""
+    for each in RESOURCES.values():
+        if each["Type"] == "AWS::CloudWatch::Alarm":
+            properties = each["Properties"]
+            dimensions = {one["Name"]: one["Value"] for one in properties["Dimensions"]}
+            yield properties["Namespace"], properties["MetricName"], dimensions
+
+
+def shown():
+    """The names of Mayfly's own metrics on the dashboard."""
+    return {name for namespace, name, _ in lines() if namespace == "Mayfly"}
+
+
+WATCHED = {name for namespace, name, _ in alarms() if namespace == "Mayfly"}
+
+
+# Of AWS's own metrics, the dimensions that it emits them with:
+# https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html, .../sqs-available-cloudwatch-metrics,
+# .../lambda/latest/dg/monitoring-metrics-types.html, .../apigateway/latest/developerguide/http-api-metrics.html
+OF_AWS = {
+    "AWS/States": {"StateMachineArn"},
+    "AWS/SQS": {"QueueName"},
+    "AWS/Lambda": {"FunctionName"},
+    "AWS/ApiGateway": {"ApiId"},
 }
 
 
-@pytest.mark.parametrize("name", sorted(set(shown()) | WATCHED))
+@pytest.mark.parametrize(
+    ("namespace", "name", "dimensions"), [each for each in [*lines(), *alarms()] if each[0] != "Mayfly"]
+)
+def test_a_metric_of_aws_is_watched_with_the_dimensions_that_it_has(namespace, name, dimensions):
+    assert dimensions.keys() == OF_AWS[namespace], name
+
+
+@pytest.mark.parametrize("name", sorted(shown() | WATCHED))
 def test_a_metric_that_is_watched_is_published(name):
     assert f'"{name}"' in SOURCE
 
 
 def test_the_dashboard_shows_what_it_is_for():
-    assert set(shown()) >= {"Environments", "OldestEnvironmentHours", "PastDeadline", "ImageReachHours", "UsdPerHour"}
+    assert shown() >= {"Environments", "OldestEnvironmentHours", "PastDeadline", "ImageReachHours", "UsdPerHour"}
 
 
 def test_no_widget_covers_another():

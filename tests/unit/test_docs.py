@@ -1,12 +1,18 @@
 """The documentation is about what there is: every alarm, every command, every link."""
 
+import json
 import re
 import runpy
 from pathlib import Path
 
+import click
+import jsonschema
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from docs import event_pages
+from mayfly.contract.fields import Announcement
+from mayfly.domain.blueprint import PARAMETERS
 from mayfly_cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +50,30 @@ def test_every_command_is_in_the_manual_as_it_is():
     assert {f"## {name}\n" in (DOCS / "cli.md").read_text() for name in main.commands} == {True}
 
 
+def test_every_parameter_that_mayfly_passes_is_named_where_blueprints_are_described():
+    text = (DOCS / "applications.md").read_text()
+    assert {name for name in PARAMETERS if f"`{name}`" not in text} == set()
+
+
+def test_every_event_is_on_its_page_and_in_the_schema_as_it_is():
+    assert event_pages.page() == (DOCS / "events.md").read_text()
+    assert event_pages.schema() == json.loads((DOCS / "events.schema.json").read_text())
+
+
+@pytest.mark.parametrize("event", sorted(event_pages.CATALOGUE))
+def test_a_subscriber_s_validator_takes_every_example_and_no_other_event_s(event):
+    validator = jsonschema.Draft202012Validator(json.loads((DOCS / "events.schema.json").read_text()))
+    delivered = {"detail-type": event, "source": "mayfly", "detail": event_pages.EXAMPLES[event]}
+    assert validator.is_valid(delivered), list(validator.iter_errors(delivered))
+    assert not validator.is_valid(delivered | {"detail": {"on": 1}})
+
+
+@pytest.mark.parametrize("event", sorted(event_pages.CATALOGUE))
+def test_every_announcement_has_a_sender_and_every_request_a_hearer(event):
+    announced = issubclass(event_pages.CATALOGUE[event], Announcement)
+    assert event_pages.senders(event) if announced else event_pages.hearers(event)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for link in LINK.findall(page.read_text()):
@@ -64,7 +94,9 @@ def test_commands_that_are_shown_exist_with_their_options(page):
             if name.startswith("-"):
                 continue
             assert name in main.commands, f"{page.name}: {line}"
-            known = {option for parameter in main.commands[name].params for option in parameter.opts}
+            command = main.commands[name]
+            command = command.commands[rest[0]] if isinstance(command, click.Group) else command
+            known = {option for parameter in command.params for option in parameter.opts}
             given = {word for word in rest if word.startswith("--")}
             assert given <= known | {"--help"}, f"{page.name}: {line}"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mayfly.domain import ending, guard, identity, stack, tags
-from mayfly.domain.moment import text
+from mayfly.domain.timestamp import utc_text
 
 CONTROLLER = "111111111111/us-east-1/mayfly"
 OURS = {tags.CONTROLLER: CONTROLLER, tags.ENVIRONMENT: "web-1-smoke", tags.APPLICATION: "web"}
@@ -143,17 +143,19 @@ class TestEnding:
 
 class TestVerdict:
     def test_a_release_passes_when_all_suites_passed(self):
-        verdict = ending.judge([ending.SuiteResult(name, f"e-{name}", "passed", "ok") for name in ("smoke", "load")])
+        verdict = ending.judge_release(
+            [ending.SuiteResult(name, f"e-{name}", "passed", "ok") for name in ("smoke", "load")]
+        )
         assert verdict.passed
         assert verdict.reason == "all 2 suites passed"
 
     @given(st.lists(st.sampled_from(["passed", "failed", "expired", "broken"])))
     def test_it_passes_only_then(self, outcomes):
         results = [ending.SuiteResult(f"s{i}", f"e{i}", outcome, "why") for i, outcome in enumerate(outcomes)]
-        assert ending.judge(results).passed == (bool(outcomes) and set(outcomes) == {"passed"})
+        assert ending.judge_release(results).passed == (bool(outcomes) and set(outcomes) == {"passed"})
 
     def test_what_did_not_pass_is_named_with_its_reason(self):
-        verdict = ending.judge(
+        verdict = ending.judge_release(
             [
                 ending.SuiteResult("smoke", "e1", "passed", "ok"),
                 ending.SuiteResult("load", "e2", "failed", "the tests failed: too slow"),
@@ -168,9 +170,9 @@ class TestVerdict:
 class TestMoment:
     def test_it_is_utc_with_milliseconds_and_z(self):
         there = datetime(2026, 11, 24, 8, 0, 0, 5000, timezone(timedelta(hours=2)))
-        assert text(there) == "2026-11-24T06:00:00.005Z"
+        assert utc_text(there) == "2026-11-24T06:00:00.005Z"
 
     @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
     def test_sorting_the_text_sorts_the_time(self, one, other):
         if one <= other:
-            assert text(one) <= text(other)
+            assert utc_text(one) <= utc_text(other)

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mayfly.messages import Application, CodeVersionPushed, Refused, StackStatus, TestFinished, explain, receive
+from mayfly.contract.aws_events import StackStatus
+from mayfly.contract.configuration import Application
+from mayfly.contract.reader import Refused, explain, receive
+from mayfly.contract.requests import CodeVersionPushed, TestFinished
 
 ROOT = Path(__file__).resolve().parents[2]
 PUSHED = json.loads(json.loads((ROOT / "events" / "code_version_pushed.json").read_text())[0]["Detail"])
@@ -19,9 +22,10 @@ def on_the_bus(detail, detail_type="Code Version Pushed"):
         "version": "0",
         "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
         "detail-type": detail_type,
-        "source": "ci.example",
+        "source": "mayfly.app.webshop" if not detail_type.startswith("CloudF") else "aws.cloudformation",
         "account": "111111111111",
         "time": "2026-11-24T06:47:33Z",
+        "sent": "2026-11-24T06:47:33Z",
         "region": "us-east-1",
         "resources": [],
         "detail": detail,
@@ -34,11 +38,11 @@ def on_the_topic(text):
             {
                 "EventVersion": "1.0",
                 "EventSource": "aws:sns",
-                "EventSubscriptionArn": "arn:aws:sns:us-east-1:111111111111:mayfly-code-versions:1",
+                "EventSubscriptionArn": "arn:aws:sns:us-east-1:111111111111:mayfly_webshop_code-versions:1",
                 "Sns": {
                     "Type": "Notification",
                     "MessageId": "95df01b4-ee98-5cb9-9903-4c221d41eb5e",
-                    "TopicArn": "arn:aws:sns:us-east-1:111111111111:mayfly-code-versions",
+                    "TopicArn": "arn:aws:sns:us-east-1:111111111111:mayfly_webshop_code-versions",
                     "Subject": None,
                     "Message": text,
                     "Timestamp": "2026-11-24T06:47:33.120Z",
@@ -63,6 +67,7 @@ class TestBothWays:
         received = receive(CodeVersionPushed, on_the_bus(PUSHED))
         assert received.at.isoformat() == "2026-11-24T06:47:33+00:00"
         assert received.via == "EventBridge 6a7e8feb-b491-4cf7-a9f1-bf3703467718"
+        assert received.source == on_the_bus(PUSHED)["source"]
 
 
 class TestRefusals:
@@ -162,7 +167,7 @@ class TestApplications:
             ({"suites": []}, "suites"),
             ({"suites": [{"name": "a"}, {"name": "a"}]}, "expected each name once, but a is there more often"),
             ({"suites": [{"name": "a", "kind": "magic"}]}, "suites.0.kind: Input should be 'automated' or 'manual'"),
-            ({"instance_count": 0}, "instance_count: Input should be greater than or equal to 1, but it is 0"),
+            ({"instance_count": -1}, "instance_count: Input should be greater than or equal to 0, but it is -1"),
             ({"lifetime_minutes": 10**6}, "lifetime_minutes: Input should be less than or equal to 43200"),
             ({"account": "1234"}, "account"),
             ({"image": {"family": "base", "chanel": "stable"}}, "image.chanel: Extra inputs are not permitted"),

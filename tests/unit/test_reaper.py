@@ -7,20 +7,21 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mayfly.domain import ladder, lease, sweep, tags
-from mayfly.domain.ladder import Mend, Rung
-from mayfly.domain.moment import text
-from mayfly.domain.sweep import Action, Found, Policy, Remembered
+from mayfly.contract.vocabulary import SweepAction
+from mayfly.domain import lease, sweep, tags, teardown
+from mayfly.domain.sweep import Found, Remembered, SweepPolicy
+from mayfly.domain.teardown import Mend, Step
+from mayfly.domain.timestamp import utc_text
 
 CONTROLLER = "111111111111/us-east-1/mayfly"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-POLICY = Policy(CONTROLLER)
+POLICY = SweepPolicy(CONTROLLER)
 OURS = {
     tags.CONTROLLER: CONTROLLER,
     tags.ENVIRONMENT: "web-1-smoke",
-    tags.EXPIRES_AT: text(NOW + HOUR),
-    tags.CEILING: text(NOW + 3 * HOUR),
+    tags.EXPIRES_AT: utc_text(NOW + HOUR),
+    tags.CEILING: utc_text(NOW + 3 * HOUR),
 }
 STACK = Found("web-1-smoke", OURS, "arn:stack", "CREATE_COMPLETE", NOW - HOUR)
 LEFT = Found("web-1-smoke", OURS, remains=("instance i-1", "volume vol-1"))
@@ -28,7 +29,7 @@ RECORD = Remembered(NOW + HOUR, NOW + 3 * HOUR, NOW - HOUR)
 
 spans = st.timedeltas(timedelta(days=-40), timedelta(days=40))
 moments = spans.map(lambda span: NOW + span)
-values = st.sampled_from([*OURS.values(), "other", "", "true", "false"]) | moments.map(text) | st.text(max_size=5)
+values = st.sampled_from([*OURS.values(), "other", "", "true", "false"]) | moments.map(utc_text) | st.text(max_size=5)
 labels = st.dictionaries(st.sampled_from([*OURS, tags.PROTECTED]), values).map(lambda some: OURS | some) | (
     st.dictionaries(st.sampled_from([*OURS, tags.PROTECTED]), values)
 )
@@ -54,22 +55,22 @@ remembered = st.none() | st.builds(
 
 
 def decide(found, record=None, waited_for=False, now=NOW):
-    return sweep.decide(now, found, record, waited_for, POLICY)
+    return sweep.decide_environment(now, found, record, waited_for, POLICY)
 
 
 class TestAnExtension:
     def test_moves_the_deadline_by_what_was_asked(self):
         granted = lease.extend(NOW + HOUR, NOW + 5 * HOUR, NOW, 2 * HOUR)
         assert (granted.granted, granted.deadline) == (True, NOW + 3 * HOUR)
-        assert granted.reason == f"until {text(NOW + 3 * HOUR)}"
+        assert granted.reason == f"until {utc_text(NOW + 3 * HOUR)}"
 
     def test_is_cut_at_the_ceiling_and_says_so(self):
         granted = lease.extend(NOW + HOUR, NOW + 2 * HOUR, NOW, 5 * HOUR)
         assert (granted.granted, granted.deadline) == (True, NOW + 2 * HOUR)
-        assert granted.reason == f"until {text(NOW + 2 * HOUR)}, its ceiling"
+        assert granted.reason == f"until {utc_text(NOW + 2 * HOUR)}, its ceiling"
 
     def test_that_just_reaches_the_ceiling_is_not_cut(self):
-        assert lease.extend(NOW + HOUR, NOW + 2 * HOUR, NOW, HOUR).reason == f"until {text(NOW + 2 * HOUR)}"
+        assert lease.extend(NOW + HOUR, NOW + 2 * HOUR, NOW, HOUR).reason == f"until {utc_text(NOW + 2 * HOUR)}"
 
     @pytest.mark.parametrize("late", [timedelta(), timedelta(milliseconds=1), HOUR])
     def test_is_refused_from_the_deadline_on(self, late):
@@ -80,7 +81,7 @@ class TestAnExtension:
     def test_is_refused_at_the_ceiling(self):
         refused = lease.extend(NOW + HOUR, NOW + HOUR, NOW, HOUR)
         assert (refused.granted, refused.deadline) == (False, NOW + HOUR)
-        assert text(NOW + HOUR) in refused.reason
+        assert utc_text(NOW + HOUR) in refused.reason
 
     @given(moments, moments, moments, st.timedeltas(timedelta(minutes=1), timedelta(days=30)))
     def test_never_passes_the_ceiling_and_never_shortens(self, deadline, ceiling, now, by):
@@ -142,7 +143,7 @@ class TestTheDeadline:
         assert sweep.deadline_of(STACK, tampered, POLICY)[0] == NOW + 3 * HOUR
 
     def test_is_the_record_s_alone_where_the_tag_of_the_ceiling_is_gone(self):
-        without = replace(STACK, labels={tags.EXPIRES_AT: text(NOW)})
+        without = replace(STACK, labels={tags.EXPIRES_AT: utc_text(NOW)})
         assert sweep.deadline_of(without, RECORD, POLICY)[0] == NOW + HOUR
 
     def test_is_the_tag_s_where_the_record_is_lost(self):
@@ -169,31 +170,33 @@ class TestADecision:
     @pytest.mark.parametrize(
         ("found", "record", "waited_for", "now", "action"),
         [
-            (STACK, RECORD, True, NOW, Action.KEEP),
-            (STACK, RECORD, False, NOW, Action.ADOPT),
-            (STACK, None, False, NOW, Action.ADOPT),
-            (STACK, None, True, NOW, Action.KEEP),
+            (STACK, RECORD, True, NOW, SweepAction.KEEP),
+            (STACK, RECORD, False, NOW, SweepAction.ADOPT),
+            (STACK, replace(RECORD, planned_at=NOW - timedelta(minutes=1)), False, NOW, SweepAction.KEEP),
+            (replace(STACK, created_at=NOW - timedelta(minutes=1)), None, False, NOW, SweepAction.KEEP),
+            (STACK, None, False, NOW, SweepAction.ADOPT),
+            (STACK, None, True, NOW, SweepAction.KEEP),
             # At the deadline
-            (STACK, RECORD, False, NOW + HOUR, Action.END),
-            (STACK, None, False, NOW + HOUR, Action.END),
-            (STACK, RECORD, True, NOW + HOUR, Action.KEEP),
-            (STACK, RECORD, True, NOW + HOUR + POLICY.grace - timedelta(seconds=1), Action.KEEP),
-            (STACK, RECORD, True, NOW + HOUR + POLICY.grace, Action.WAKE),
-            (STACK, None, True, NOW + HOUR + POLICY.grace, Action.WAKE),
-            (STACK, replace(RECORD, waiting_for="tests"), True, NOW + 99 * HOUR, Action.WAKE),
-            (STACK, replace(RECORD, waiting_for="deletion"), True, NOW + 99 * HOUR, Action.KEEP),
+            (STACK, RECORD, False, NOW + HOUR, SweepAction.END),
+            (STACK, None, False, NOW + HOUR, SweepAction.END),
+            (STACK, RECORD, True, NOW + HOUR, SweepAction.KEEP),
+            (STACK, RECORD, True, NOW + HOUR + POLICY.grace - timedelta(seconds=1), SweepAction.KEEP),
+            (STACK, RECORD, True, NOW + HOUR + POLICY.grace, SweepAction.WAKE),
+            (STACK, None, True, NOW + HOUR + POLICY.grace, SweepAction.WAKE),
+            (STACK, replace(RECORD, waiting_for="tests"), True, NOW + 99 * HOUR, SweepAction.WAKE),
+            (STACK, replace(RECORD, waiting_for="deletion"), True, NOW + 99 * HOUR, SweepAction.KEEP),
             # Ended before its deadline, and nobody carries it out
-            (STACK, replace(RECORD, ended_by="tests"), False, NOW, Action.END),
-            (STACK, replace(RECORD, ended_by="tests"), True, NOW, Action.KEEP),
+            (STACK, replace(RECORD, ended_by="tests"), False, NOW, SweepAction.END),
+            (STACK, replace(RECORD, ended_by="tests"), True, NOW, SweepAction.KEEP),
             # Remains
-            (LEFT, RECORD, False, NOW, Action.END),
-            (LEFT, None, False, NOW, Action.END),
-            (LEFT, RECORD, True, NOW + 99 * HOUR, Action.KEEP),
+            (LEFT, RECORD, False, NOW, SweepAction.END),
+            (LEFT, None, False, NOW, SweepAction.END),
+            (LEFT, RECORD, True, NOW + 99 * HOUR, SweepAction.KEEP),
             # Memory only
-            (None, RECORD, False, NOW, Action.END),
-            (None, RECORD, True, NOW + 99 * HOUR, Action.KEEP),
-            (None, replace(RECORD, planned_at=NOW - POLICY.grace), False, NOW, Action.END),
-            (None, replace(RECORD, planned_at=NOW - POLICY.grace + timedelta(seconds=1)), False, NOW, Action.KEEP),
+            (None, RECORD, False, NOW, SweepAction.END),
+            (None, RECORD, True, NOW + 99 * HOUR, SweepAction.KEEP),
+            (None, replace(RECORD, planned_at=NOW - POLICY.grace), False, NOW, SweepAction.END),
+            (None, replace(RECORD, planned_at=NOW - POLICY.grace + timedelta(seconds=1)), False, NOW, SweepAction.KEEP),
         ],
     )
     def test_is(self, found, record, waited_for, now, action):
@@ -215,7 +218,7 @@ class TestADecision:
     @pytest.mark.parametrize("now", [NOW, NOW + 99 * HOUR], ids=["before", "after"])
     def test_is_a_refusal_with_both_reasons_where_it_must_not_be_touched(self, change, reason, now):
         decision = decide(replace(STACK, **change), None, False, now)
-        assert decision.action is Action.REFUSE
+        assert decision.action is SweepAction.REFUSE
         assert reason in decision.reason
         assert "; but " in decision.reason
 
@@ -229,7 +232,7 @@ class TestADecision:
         )
         protected = found.termination_protection or found.labels.get(tags.PROTECTED, "false").lower() != "false"
         assume(foreign or protected)
-        assert decide(found, record, waited_for, now).action in (Action.KEEP, Action.REFUSE)
+        assert decide(found, record, waited_for, now).action in (SweepAction.KEEP, SweepAction.REFUSE)
 
     @given(moments, found_stacks, remembered)
     def test_always_ends_what_is_ours_past_its_deadline_and_not_waited_for(self, now, found, record):
@@ -237,23 +240,85 @@ class TestADecision:
         kept = {key: found.labels[key] for key in (tags.EXPIRES_AT, tags.CEILING) if key in found.labels}
         ours = replace(found, environment="web-1-smoke", labels=own | kept, termination_protection=False)
         assume(now >= sweep.deadline_of(ours, record, POLICY)[0])
-        assert decide(ours, record, False, now).action is Action.END
+        assert decide(ours, record, False, now).action is SweepAction.END
 
     @given(moments, found_stacks | found_remains | st.none(), remembered, st.booleans())
     def test_disturbs_nothing_before_its_deadline_that_somebody_waits_for(self, now, found, record, waited_for):
         assume(waited_for)
+        assume(not (record and record.ended_by and record.sleeps))
         if found and found.stack:
             assume(now < sweep.deadline_of(found, record, POLICY)[0] + POLICY.grace)
-        assert decide(found, record, waited_for, now).action is Action.KEEP
+        assert decide(found, record, waited_for, now).action is SweepAction.KEEP
 
     @given(moments, spans, st.sampled_from([STACK, LEFT]), remembered)
     def test_to_end_stays_one_as_time_goes_by(self, now, later, found, record):
-        if decide(found, record, False, now).action is Action.END:
-            assert decide(found, record, False, now + abs(later)).action is Action.END
+        if decide(found, record, False, now).action is SweepAction.END:
+            assert decide(found, record, False, now + abs(later)).action is SweepAction.END
 
     @given(moments, found_stacks | found_remains | st.none(), remembered, st.booleans())
     def test_is_made_of_everything_with_a_reason(self, now, found, record, waited_for):
         assert decide(found, record, waited_for, now).reason
+
+
+class TestWhatIsEndedAndSleeps:
+    @pytest.mark.parametrize(
+        ("by", "waits", "action"),
+        [
+            ("tests", "tests", "wake"),
+            ("request", "tests", "wake"),
+            ("request", "creation", "wake"),
+            ("tests", "creation", "keep"),
+            ("tests", "deletion", "keep"),
+            ("tests", None, "keep"),
+            (None, "tests", "keep"),
+        ],
+    )
+    def test_is_woken_long_before_its_deadline(self, by, waits, action):
+        assert decide(STACK, replace(RECORD, ended_by=by, waiting_for=waits), waited_for=True).action == action
+
+
+class TestACreationThatWasBrokenOff:
+    @pytest.mark.parametrize("status", ["CREATE_IN_PROGRESS", "CREATE_FAILED", "CREATE_COMPLETE", "ROLLBACK_COMPLETE"])
+    def test_is_ended_and_not_adopted_as_its_record_says(self, status):
+        assert decide(replace(STACK, stack_status=status), replace(RECORD, was_ready=False)).action == "end"
+
+    @pytest.mark.parametrize(
+        ("status", "action"),
+        [
+            ("CREATE_IN_PROGRESS", "end"),
+            ("CREATE_FAILED", "end"),
+            ("ROLLBACK_IN_PROGRESS", "end"),
+            ("DELETE_FAILED", "end"),
+            ("CREATE_COMPLETE", "adopt"),
+            ("UPDATE_COMPLETE", "adopt"),
+            ("A_STATUS_OF_TOMORROW", "adopt"),
+        ],
+    )
+    def test_is_told_by_the_status_of_its_stack_where_there_is_no_record(self, status, action):
+        assert decide(replace(STACK, stack_status=status)).action == action
+
+    def test_is_left_alone_as_long_as_its_execution_may_not_be_listed_yet(self):
+        young = replace(RECORD, planned_at=NOW - timedelta(minutes=5), was_ready=False)
+        assert decide(STACK, young).action == "keep"
+
+
+class TestWhatBindsTheCaps:
+    END, WAKE, KEEP = (
+        sweep.SweepDecision("web-1-smoke", sweep.SweepAction(each), "-") for each in ("end", "wake", "keep")
+    )
+
+    @pytest.mark.parametrize("decision", [END, WAKE])
+    def test_is_what_tags_decide(self, decision):
+        assert sweep.binds_caps(NOW, decision, None)
+        assert sweep.binds_caps(NOW, decision, RECORD)
+
+    @pytest.mark.parametrize("decision", [END, WAKE])
+    def test_is_neither_what_has_an_ending_nor_what_is_past_a_deadline_of_its_own(self, decision):
+        assert not sweep.binds_caps(NOW, decision, replace(RECORD, ended_by="tests"))
+        assert not sweep.binds_caps(NOW, decision, replace(RECORD, deadline=NOW))
+
+    def test_is_nothing_that_is_kept(self):
+        assert not sweep.binds_caps(NOW, self.KEEP, None)
 
 
 class TestTheLimit:
@@ -294,34 +359,34 @@ class TestTheLimit:
         st.integers(0, 5000),
     )
     def test_never_lets_more_through_than_is_allowed(self, ends, existing, most, share, approved):
-        limit = sweep.limit(ends, existing, Policy(CONTROLLER, most=most, share=share), approved)
+        limit = sweep.limit(ends, existing, SweepPolicy(CONTROLLER, most=most, share=share), approved)
         assert limit.exceeded == (ends > limit.allowed)
         if not limit.exceeded:
             assert ends <= max(most, approved)
             assert ends <= max(3, share * existing, approved)
 
-    @given(st.lists(st.sampled_from(Action)))
+    @given(st.lists(st.sampled_from(SweepAction)))
     def test_counts_every_decision_once(self, actions):
-        counted = sweep.counts([sweep.Decision("e", action, "-") for action in actions])
+        counted = sweep.counts([sweep.SweepDecision("e", action, "-") for action in actions])
         assert sum(counted.values()) == len(actions)
-        assert set(counted) == {action.value for action in Action}
-        assert all(counted[action.value] == actions.count(action) for action in Action)
+        assert set(counted) == {action.value for action in SweepAction}
+        assert all(counted[action.value] == actions.count(action) for action in SweepAction)
 
 
 class TestTheLadder:
     def test_has_rungs_from_the_mildest_to_a_person(self):
-        assert [ladder.rung(tried) for tried in range(6)] == [
-            Rung.DELETE,
-            Rung.MEND,
-            Rung.MEND,
-            Rung.RETAIN,
-            Rung.HAND_OVER,
-            Rung.HAND_OVER,
+        assert [teardown.next_step(tried) for tried in range(6)] == [
+            Step.DELETE,
+            Step.MEND,
+            Step.MEND,
+            Step.RETAIN,
+            Step.HAND_OVER,
+            Step.HAND_OVER,
         ]
 
     @given(st.integers(4, 10**6))
     def test_ends(self, tried):
-        assert ladder.rung(tried) is Rung.HAND_OVER
+        assert teardown.next_step(tried) is Step.HAND_OVER
 
     @pytest.mark.parametrize(
         ("kind", "reason", "mend"),
@@ -343,13 +408,13 @@ class TestTheLadder:
         ],
     )
     def test_knows_what_helps_against_a_blocker(self, kind, reason, mend):
-        assert ladder.name("X", "x-1", kind, reason).mend is mend
+        assert teardown.name("X", "x-1", kind, reason).mend is mend
 
     @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=40), st.text(max_size=60))
     def test_names_whatever_blocks(self, logical, physical, kind, reason):
-        blocker = ladder.name(logical, physical, kind, reason)
+        blocker = teardown.name(logical, physical, kind, reason)
         assert str(blocker) == f"{logical} ({kind} {physical}): {reason}"
 
     def test_tells_all_blockers(self):
-        blockers = [ladder.name(each, f"{each}-1", "AWS::EC2::VPC", "busy") for each in ("A", "B")]
-        assert ladder.told(blockers) == "A (AWS::EC2::VPC A-1): busy; B (AWS::EC2::VPC B-1): busy"
+        blockers = [teardown.name(each, f"{each}-1", "AWS::EC2::VPC", "busy") for each in ("A", "B")]
+        assert teardown.told(blockers) == "A (AWS::EC2::VPC A-1): busy; B (AWS::EC2::VPC B-1): busy"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mayfly.domain.retirement import Ami, Image, Policy, Stage, Step, Usage, decide, limit, steps
+from mayfly.domain.retirement import Ami, Image, RetirementPolicy, Stage, Step, Usage, decide_retirement, limit, steps
 from tests.unit.gallery import NOW, POLICY, gallery
 
 UNUSED = Usage()
@@ -20,8 +20,8 @@ def an_image(name="ami-1", days=100.0, *, stage=Stage.AVAILABLE, since_days=100.
 
 def step_of(image, policy=None, needed=None, usage=UNUSED):
     """What becomes of one image that is not among the newest."""
-    policy = policy or Policy(keep_newest=0)
-    (decision,) = decide(NOW, [image], policy, needed or {}, {image.id: usage} if usage else {})
+    policy = policy or RetirementPolicy(keep_newest=0)
+    (decision,) = decide_retirement(NOW, [image], policy, needed or {}, {image.id: usage} if usage else {})
     return decision.step, decision.reason
 
 
@@ -51,7 +51,9 @@ class TestStages:
 class TestWhatIsKept:
     def test_the_newest_are_and_a_rejected_one_is_none_of_them(self):
         images = [an_image(f"ami-{n}", days=100 + n, rejected=n == 0) for n in range(4)]
-        decided = decide(NOW, images, Policy(keep_newest=2), {}, {image.id: UNUSED for image in images})
+        decided = decide_retirement(
+            NOW, images, RetirementPolicy(keep_newest=2), {}, {image.id: UNUSED for image in images}
+        )
         assert [each.step for each in decided] == [Step.DEPRECATE, Step.KEEP, Step.KEEP, Step.DEPRECATE]
 
     def test_what_a_channel_needs_is(self):
@@ -81,7 +83,7 @@ class TestWhatIsKept:
         home, copy = (an_image(name).amis[0] for name in ("ami-1", "ami-2"))
         image = Image("ami-1", "base", NOW - timedelta(days=100), False, (home, copy))
         usage = {"ami-1": UNUSED, "ami-2": Usage(uses=("instance i-1",))}
-        decided = decide(NOW, [image], Policy(keep_newest=0), {}, usage)
+        decided = decide_retirement(NOW, [image], RetirementPolicy(keep_newest=0), {}, usage)
         assert {each.step for each in decided} == {Step.KEEP}
 
 
@@ -91,7 +93,7 @@ class TestCaps:
         copy = an_image("ami-0-copy").amis[0]
         images[1] = Image("ami-2", "base", images[1].made_at, False, (*images[1].amis, copy))
         usage = {"ami-1": UNUSED, "ami-2": UNUSED, "ami-0-copy": UNUSED}
-        ordered = steps(decide(NOW, images, Policy(keep_newest=0), {}, usage))
+        ordered = steps(decide_retirement(NOW, images, RetirementPolicy(keep_newest=0), {}, usage))
         taken, later = limit(ordered, 2)
         assert [each.ami.id for each in taken] == ["ami-0-copy", "ami-2"]
         assert [each.ami.id for each in later] == ["ami-1"]
@@ -99,7 +101,7 @@ class TestCaps:
 
 def check(made):
     """Every decision about a gallery is the expected one; how many of each."""
-    decided = decide(NOW, made.images, POLICY, made.needed, made.usage)
+    decided = decide_retirement(NOW, made.images, POLICY, made.needed, made.usage)
     assert len(decided) == len(made.expected)
     wrong = [(made.kinds[each.image], each) for each in decided if each.step is not made.expected[each.ami.id]]
     assert not wrong, wrong[:3]
@@ -130,7 +132,7 @@ class TestGalleries:
         images, now = made.images, NOW
         for _ in range(120):
             now += timedelta(days=1)
-            taken, _later = limit(steps(decide(now, images, policy, made.needed, made.usage)), most)
+            taken, _later = limit(steps(decide_retirement(now, images, policy, made.needed, made.usage)), most)
             assert {each.image for each in taken} <= free
             images = after(images, {each.ami.id: each.step for each in taken}, now)
         assert free - held == free - {image.id for image in images}

@@ -3,22 +3,32 @@
 import re
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import botocore.session
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mayfly.contract.configuration import RolloutPolicy
+from mayfly.contract.vocabulary import Wait
 from mayfly.domain import rollout
 from mayfly.domain.guard import may_terminate
-from mayfly.domain.rollout import Action, Decision, Member, Pace, Policy, Standing, Window, decide
+from mayfly.domain.records import Checkpoint
+from mayfly.domain.rollout import (
+    Member,
+    Pace,
+    RolloutAction,
+    RolloutDecision,
+    RolloutRules,
+    Standing,
+    Window,
+    decide_rollout,
+)
 from mayfly.domain.stack import PHASES
-from mayfly.domain.sweep import Found
-from mayfly.domain.sweep import Policy as SweepPolicy
-from mayfly.domain.sweep import decide as sweep
+from mayfly.domain.sweep import Found, SweepPolicy
+from mayfly.domain.sweep import decide_environment as sweep
 from mayfly.domain.tags import of_service
-from mayfly.messages import RolloutPolicy
 
 type Json = dict[str, Any]
 
@@ -32,7 +42,7 @@ def a_setup(image: str = "ami-1", version: str = "1.0.0", **more: Any) -> Json:
 
 
 OLD, NEW, NEWER = a_setup(), a_setup("ami-2"), a_setup("ami-3")
-AUTOMATIC, APPROVED = Policy(), Policy(needs_approval=True)
+AUTOMATIC, APPROVED = RolloutRules(), RolloutRules(needs_approval=True)
 
 
 def standing(**more: Any) -> Standing:
@@ -41,111 +51,113 @@ def standing(**more: Any) -> Standing:
 
 class TestDeciding:
     def test_rolls_out_what_is_wanted_and_not_there(self) -> None:
-        said = decide(NOW, standing(), AUTOMATIC)
-        assert said == Decision(Action.START, "image from ami-1 to ami-2", NEW, "change")
+        said = decide_rollout(NOW, standing(), AUTOMATIC)
+        assert said == RolloutDecision(RolloutAction.START, "image from ami-1 to ami-2", NEW, "change")
 
     def test_leaves_alone_what_has_what_is_wanted(self) -> None:
-        assert decide(NOW, standing(current=NEW), AUTOMATIC).action is Action.NOTHING
+        assert decide_rollout(NOW, standing(current=NEW), AUTOMATIC).action is RolloutAction.NOTHING
 
     def test_makes_what_does_not_exist(self) -> None:
-        said = decide(NOW, standing(current=None, oldest=None), AUTOMATIC)
-        assert (said.action, said.to, said.cause) == (Action.START, NEW, "creation")
+        said = decide_rollout(NOW, standing(current=None, oldest=None), AUTOMATIC)
+        assert (said.action, said.to, said.cause) == (RolloutAction.START, NEW, "creation")
 
     def test_does_nothing_while_something_is_missing(self) -> None:
-        said = decide(NOW, standing(wanted=None, lacking="no release has passed yet"), AUTOMATIC)
-        assert (said.action, said.reason) == (Action.NOTHING, "no release has passed yet")
+        said = decide_rollout(NOW, standing(wanted=None, lacking="no release has passed yet"), AUTOMATIC)
+        assert (said.action, said.reason) == (RolloutAction.NOTHING, "no release has passed yet")
 
     def test_one_rollout_at_a_time(self) -> None:
-        said = decide(NOW, standing(running="web-production-1", asked="latest"), AUTOMATIC)
-        assert said.action is Action.NOTHING
+        said = decide_rollout(NOW, standing(running="web-production-1", asked="latest"), AUTOMATIC)
+        assert said.action is RolloutAction.NOTHING
         assert "web-production-1" in said.reason
 
     def test_what_was_rolled_back_from_is_not_rolled_out_again_by_itself(self) -> None:
         refused = standing(refused=NEW)
-        assert decide(NOW, refused, AUTOMATIC).action is Action.NOTHING
-        assert decide(NOW, standing(refused=NEW, wanted=NEWER), AUTOMATIC).to == NEWER
-        assert decide(NOW, standing(refused=NEW, asked="latest"), AUTOMATIC).action is Action.START
+        assert decide_rollout(NOW, refused, AUTOMATIC).action is RolloutAction.NOTHING
+        assert decide_rollout(NOW, standing(refused=NEW, wanted=NEWER), AUTOMATIC).to == NEWER
+        assert decide_rollout(NOW, standing(refused=NEW, asked="latest"), AUTOMATIC).action is RolloutAction.START
 
     def test_the_kill_switch_lets_nothing_begin(self) -> None:
-        halted = Policy(halted="the kill switch is on: ada")
+        halted = RolloutRules(halted="the kill switch is on: ada")
         for asked in (None, "latest", "previous"):
-            said = decide(NOW, standing(asked=asked, previous=NEWER), halted)
-            assert said.action is Action.AWAIT_SWITCH
+            said = decide_rollout(NOW, standing(asked=asked, previous=NEWER), halted)
+            assert said.action is RolloutAction.AWAIT_SWITCH
             assert "ada" in said.reason
 
     def test_nothing_begins_by_itself_while_an_alarm_fires(self) -> None:
-        said = decide(NOW, standing(firing=("errors",)), AUTOMATIC)
-        assert said.action is Action.AWAIT_ALARMS
+        said = decide_rollout(NOW, standing(firing=("errors",)), AUTOMATIC)
+        assert said.action is RolloutAction.AWAIT_ALARMS
         assert "errors fires already" in said.reason
 
     def test_a_person_may_step_back_while_one_does(self) -> None:
-        said = decide(NOW, standing(firing=("errors",), asked="previous", previous=NEWER), AUTOMATIC)
-        assert said.action is Action.START
+        said = decide_rollout(NOW, standing(firing=("errors",), asked="previous", previous=NEWER), AUTOMATIC)
+        assert said.action is RolloutAction.START
 
 
 class TestApproval:
     def test_a_change_waits_for_a_person(self) -> None:
-        assert decide(NOW, standing(), APPROVED).action is Action.AWAIT_APPROVAL
+        assert decide_rollout(NOW, standing(), APPROVED).action is RolloutAction.AWAIT_APPROVAL
 
     def test_and_goes_once_it_is_approved(self) -> None:
-        assert decide(NOW, standing(pending=NEW, approved=True), APPROVED).action is Action.START
+        assert decide_rollout(NOW, standing(pending=NEW, approved=True), APPROVED).action is RolloutAction.START
 
     def test_an_approval_is_for_what_was_waiting_and_nothing_newer(self) -> None:
-        said = decide(NOW, standing(pending=NEW, approved=True, wanted=NEWER), APPROVED)
-        assert (said.action, said.to) == (Action.AWAIT_APPROVAL, NEWER)
+        said = decide_rollout(NOW, standing(pending=NEW, approved=True, wanted=NEWER), APPROVED)
+        assert (said.action, said.to) == (RolloutAction.AWAIT_APPROVAL, NEWER)
 
     def test_new_instances_of_the_same_need_nobody(self) -> None:
         old = standing(wanted=OLD, oldest=NOW - timedelta(days=31))
-        assert decide(NOW, old, APPROVED).action is Action.START
+        assert decide_rollout(NOW, old, APPROVED).action is RolloutAction.START
 
     def test_what_failed_holds_everything_until_a_person_comes(self) -> None:
         held = standing(held="web-production-3: it could not be brought back")
-        said = decide(NOW, held, AUTOMATIC)
-        assert said.action is Action.AWAIT_APPROVAL
+        said = decide_rollout(NOW, held, AUTOMATIC)
+        assert said.action is RolloutAction.AWAIT_APPROVAL
         assert "could not be brought back" in said.reason
-        assert decide(NOW, standing(held="x", pending=NEW, approved=True), AUTOMATIC).action is Action.START
-        assert decide(NOW, standing(held="x", asked="latest"), AUTOMATIC).action is Action.START
+        assert (
+            decide_rollout(NOW, standing(held="x", pending=NEW, approved=True), AUTOMATIC).action is RolloutAction.START
+        )
+        assert decide_rollout(NOW, standing(held="x", asked="latest"), AUTOMATIC).action is RolloutAction.START
 
     def test_a_creation_that_failed_is_tried_again_when_a_person_asks(self) -> None:
-        said = decide(NOW, standing(current=None, refused=NEW, held="x", asked="latest"), AUTOMATIC)
-        assert (said.action, said.cause) == (Action.START, "creation")
+        said = decide_rollout(NOW, standing(current=None, refused=NEW, held="x", asked="latest"), AUTOMATIC)
+        assert (said.action, said.cause) == (RolloutAction.START, "creation")
 
 
 class TestAPersonsWish:
     def test_one_step_back_goes_at_once(self) -> None:
-        closed = Policy(needs_approval=True, window=Window(("sun",), time(1), time(2)))
-        said = decide(NOW, standing(asked="previous", previous=NEWER), closed)
-        assert (said.action, said.to, said.cause) == (Action.START, NEWER, "step back")
+        closed = RolloutRules(needs_approval=True, window=Window(("sun",), time(1), time(2)))
+        said = decide_rollout(NOW, standing(asked="previous", previous=NEWER), closed)
+        assert (said.action, said.to, said.cause) == (RolloutAction.START, NEWER, "step back")
 
     def test_there_may_be_no_step_to_go_back(self) -> None:
-        assert decide(NOW, standing(asked="previous"), AUTOMATIC).action is Action.NOTHING
+        assert decide_rollout(NOW, standing(asked="previous"), AUTOMATIC).action is RolloutAction.NOTHING
 
     def test_the_same_again_means_new_instances(self) -> None:
-        said = decide(NOW, standing(asked="latest", wanted=OLD), AUTOMATIC)
-        assert (said.action, said.to, said.cause) == (Action.START, OLD, "request")
+        said = decide_rollout(NOW, standing(asked="latest", wanted=OLD), AUTOMATIC)
+        assert (said.action, said.to, said.cause) == (RolloutAction.START, OLD, "request")
 
 
 class TestRenewing:
     def test_no_instance_gets_older_than_the_policy_says(self) -> None:
-        policy = Policy(most_age=timedelta(days=30))
-        for days, action in ((29, Action.NOTHING), (30, Action.START)):
-            said = decide(NOW, standing(wanted=OLD, oldest=NOW - timedelta(days=days)), policy)
+        policy = RolloutRules(most_age=timedelta(days=30))
+        for days, action in ((29, RolloutAction.NOTHING), (30, RolloutAction.START)):
+            said = decide_rollout(NOW, standing(wanted=OLD, oldest=NOW - timedelta(days=days)), policy)
             assert said.action is action
         assert said.cause == "age"
 
     def test_drift_is_replaced_only_where_that_is_configured(self) -> None:
         odd = standing(wanted=OLD, odd=("i-1 is of version 3 of the launch template, not 2",))
-        assert decide(NOW, odd, AUTOMATIC).action is Action.NOTHING
-        said = decide(NOW, odd, Policy(replaces_drift=True))
-        assert (said.action, said.to, said.cause) == (Action.START, OLD, "drift")
+        assert decide_rollout(NOW, odd, AUTOMATIC).action is RolloutAction.NOTHING
+        said = decide_rollout(NOW, odd, RolloutRules(replaces_drift=True))
+        assert (said.action, said.to, said.cause) == (RolloutAction.START, OLD, "drift")
 
     def test_what_failed_is_tried_again_a_day_later(self) -> None:
-        for hours, action in ((23, Action.NOTHING), (24, Action.START)):
+        for hours, action in ((23, RolloutAction.NOTHING), (24, RolloutAction.START)):
             old = standing(wanted=OLD, oldest=NOW - timedelta(days=99), failed_at=NOW - timedelta(hours=hours))
-            assert decide(NOW, old, AUTOMATIC).action is action
+            assert decide_rollout(NOW, old, AUTOMATIC).action is action
 
     def test_a_service_that_was_rolled_back_is_renewed_with_what_it_has(self) -> None:
-        said = decide(NOW, standing(refused=NEW, oldest=NOW - timedelta(days=99)), AUTOMATIC)
+        said = decide_rollout(NOW, standing(refused=NEW, oldest=NOW - timedelta(days=99)), AUTOMATIC)
         assert (said.to, said.cause) == (OLD, "age")
 
 
@@ -172,7 +184,7 @@ windows = st.builds(
     st.times().map(lambda at: at.replace(second=0, microsecond=0)),
 )
 policies = st.builds(
-    Policy,
+    RolloutRules,
     needs_approval=st.booleans(),
     window=st.none() | windows,
     replaces_drift=st.booleans(),
@@ -184,20 +196,20 @@ moments = st.integers(0, 365 * 24 * 60).map(lambda minutes: NOW + timedelta(minu
 class TestWhateverComes:
     @given(service=standings, policy=policies, now=moments)
     def test_nothing_starts_beside_another_or_against_the_kill_switch(
-        self, service: Standing, policy: Policy, now: datetime
+        self, service: Standing, policy: RolloutRules, now: datetime
     ) -> None:
-        said = decide(now, service, policy)
+        said = decide_rollout(now, service, policy)
         if service.running or policy.halted:
-            assert said.action is not Action.START
-        assert (said.to is None) == (said.action is Action.NOTHING)
+            assert said.action is not RolloutAction.START
+        assert (said.to is None) == (said.action is RolloutAction.NOTHING)
         assert said.reason or service.wanted is None
 
     @given(service=standings, policy=policies, now=moments)
     def test_what_starts_is_wanted_asked_for_or_there_already(
-        self, service: Standing, policy: Policy, now: datetime
+        self, service: Standing, policy: RolloutRules, now: datetime
     ) -> None:
-        said = decide(now, service, policy)
-        if said.action is not Action.START:
+        said = decide_rollout(now, service, policy)
+        if said.action is not RolloutAction.START:
             return
         assert said.to in (service.wanted, service.current, service.previous)
         if not service.asked:
@@ -207,8 +219,8 @@ class TestWhateverComes:
             assert policy.window is None or policy.window.is_open(now)
 
     @given(service=standings, policy=policies, now=moments)
-    def test_the_same_look_twice_decides_the_same(self, service: Standing, policy: Policy, now: datetime) -> None:
-        assert decide(now, service, policy) == decide(now, service, policy)
+    def test_the_same_look_twice_decides_the_same(self, service: Standing, policy: RolloutRules, now: datetime) -> None:
+        assert decide_rollout(now, service, policy) == decide_rollout(now, service, policy)
 
     @given(wishes=st.lists(setups, min_size=1, max_size=6), now=moments)
     def test_of_many_wishes_the_last_one_is_rolled_out_and_the_others_are_not(
@@ -218,10 +230,12 @@ class TestWhateverComes:
         current, rolled_out = OLD, []
         for wish in wishes:
             assert (
-                decide(now, standing(current=current, wanted=wish, running="web-1", oldest=now), AUTOMATIC).action
-                is Action.NOTHING
+                decide_rollout(
+                    now, standing(current=current, wanted=wish, running="web-1", oldest=now), AUTOMATIC
+                ).action
+                is RolloutAction.NOTHING
             )
-        while (said := decide(now, standing(current=current, wanted=wishes[-1], oldest=now), AUTOMATIC)).to:
+        while (said := decide_rollout(now, standing(current=current, wanted=wishes[-1], oldest=now), AUTOMATIC)).to:
             assert said.to is not None
             rolled_out.append(said.to)
             current = dict(said.to)
@@ -256,9 +270,11 @@ class TestTheWindow:
 
     @given(window=windows, now=moments)
     def test_what_waits_for_it_starts_within_a_week(self, window: Window, now: datetime) -> None:
-        policy = Policy(window=window)
-        looks = (decide(now + timedelta(minutes=n), standing(oldest=None), policy) for n in range(7 * 24 * 60 + 1))
-        assert next(said for said in looks if said.action is Action.START).to == NEW
+        policy = RolloutRules(window=window)
+        looks = (
+            decide_rollout(now + timedelta(minutes=n), standing(oldest=None), policy) for n in range(7 * 24 * 60 + 1)
+        )
+        assert next(said for said in looks if said.action is RolloutAction.START).to == NEW
 
 
 class TestTheRefresh:
@@ -346,7 +362,7 @@ class TestTheStack:
         assert (answer.error, answer.reason) == (error, f"the stack is {status}: why")
 
     def test_each_step_asks_under_a_name_of_its_own(self) -> None:
-        steps = get_args(rollout.Step.__value__)
+        steps = [Wait.PREPARE, Wait.REPLACE, Wait.SETTLE, Wait.RETURN_INSTANCES, Wait.RETURN_STACK]
         names = {rollout.request("a-name-of-20-letters-operations1234-99999", step) for step in steps}
         assert len(names) == len(steps)
         assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,127}", name) for name in names), (
@@ -392,18 +408,18 @@ class TestVerifying:
         ],
     )
     def test_the_verdict(self, failure: str, creation: bool, verified: str, outcome: str) -> None:
-        said, reason = rollout.judge(failure, creation, verified)
+        said, reason = rollout.judge_rollout(failure, creation, verified)
         assert said == outcome
         assert failure in reason
         assert verified in reason
 
     def test_a_checkpoint_keeps_its_first_moment(self) -> None:
-        begun = [{"percent": 10}, {"percent": 50}, {"percent": 100}]
+        begun = [Checkpoint(10), Checkpoint(50), Checkpoint(100)]
         first = rollout.reached(begun, 10, "a")
-        assert first == [{"percent": 10, "reached_at": "a"}, {"percent": 50}, {"percent": 100}]
+        assert first == (Checkpoint(10, "a"), Checkpoint(50), Checkpoint(100))
         second = rollout.reached(first, 50, "b")
         assert rollout.reached(second, 10, "late") == second
-        assert second[0]["reached_at"] == "a"
+        assert second[0].reached_at == "a"
 
 
 class TestNothingEndsAService:

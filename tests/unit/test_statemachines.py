@@ -9,6 +9,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from mayfly.domain.bake import SCRIPT_MARGIN
+from statemachines.format import formatted
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
@@ -69,10 +70,39 @@ def allows(machine, action, resource):
         actions, resources = (
             value if isinstance(value, list) else [value] for value in (statement["Action"], statement["Resource"])
         )
-        named = json.dumps(resources)
+        named = json.dumps(resources).replace("event-bus/${AWS::StackName}-facts", '"Facts')
         if statement["Effect"] == "Allow" and action in actions and re.search(rf'"{resource}(\.Arn)?"', named):
             return True
     return False
+
+
+OF_RUNNERS = {
+    "arn:aws:states:::http:invoke": {
+        "states:InvokeHTTPEndpoint": "*",
+        "events:RetrieveConnectionCredentials": ":connection/mayfly-*",
+        "secretsmanager:GetSecretValue": ":secret:events!connection/mayfly-*",
+        "secretsmanager:DescribeSecret": ":secret:events!connection/mayfly-*",
+    },
+    "arn:aws:states:::codebuild:startBuild.sync": {
+        "codebuild:StartBuild": ":project/mayfly-tests-*",
+        "codebuild:StopBuild": ":project/mayfly-tests-*",
+        "codebuild:BatchGetBuilds": ":project/mayfly-tests-*",
+        "events:PutRule": ":rule/StepFunctionsGetEventForCodeBuildStartBuildRule",
+        "events:PutTargets": ":rule/StepFunctionsGetEventForCodeBuildStartBuildRule",
+    },
+}
+"""What the states of runners need, and of what."""
+CONFIGURED = {
+    ("RunTests", "Invoke Function"): {"lambda:InvokeFunction": ":function:mayfly-tests-*"},
+    ("RunTests", "Run Machine"): {"states:StartExecution": ":stateMachine:mayfly-tests-*"},
+    ("RunEnvironment", "Start Tests"): {"states:StartExecution": '"Ref": "RunTests"'},
+}
+"""States whose call is another one than of its kind: what a platform team names bears a prefix."""
+
+
+def allows_some(machine, action, resource):
+    """Whether the machine's role allows an action on resources that are named like this."""
+    return any(action in s["Action"] and resource in json.dumps(s["Resource"]) for s in statements(machine))
 
 
 class TestSubstitutions:
@@ -94,6 +124,8 @@ class TestSubstitutions:
 
 
 def logical_id(value):
+    if "Fn::Sub" in value:  # by its name
+        return next(logical for logical, one in RESOURCES.items() if one.get("Properties", {}).get("Name") == value)
     reference = value.get("Ref") or value.get("Fn::GetAtt")
     return reference[0] if isinstance(reference, list) else reference.split(".")[0]
 
@@ -114,6 +146,11 @@ class TestShape:
                     check(state["ItemProcessor"])
 
         check(DEFINITIONS[machine])
+
+    @each_machine
+    def test_it_is_formatted(self, machine):
+        text = (ROOT / MACHINES[machine]["DefinitionUri"]).read_text()
+        assert text == formatted(text), "`make format` mends this"
 
     @each_machine
     def test_it_speaks_jsonata(self, machine):
@@ -162,26 +199,18 @@ class TestTasks:
             assert 0 < timeout <= 32 * 24 * 3600
 
     @each_task
-    def test_a_passing_fault_is_retried_with_growing_waits(self, machine, name, state):
-        transient = [retry for retry in state["Retry"] if {"States.TaskFailed"} & set(retry["ErrorEquals"])]
-        transient = transient or [retry for retry in state["Retry"] if "StepFunctions" in retry["ErrorEquals"][0]]
-        assert transient
-        assert transient[0]["BackoffRate"] > 1
-        assert transient[0]["MaxAttempts"] >= 3
-        assert transient[0]["JitterStrategy"] == "FULL"
-        assert state["Retry"][-1] is transient[0], "the first match decides: the general one comes last"
-
-    @each_task
     def test_what_it_calls_its_role_allows(self, machine, name, state):
         resource, arguments = state["Resource"], state.get("Arguments", {})
-        if resource.startswith("arn:aws:states:::lambda:invoke"):
+        if needs := OF_RUNNERS.get(resource) or CONFIGURED.get((machine, name)):
+            assert all(allows_some(machine, action, what) for action, what in needs.items())
+        elif resource.startswith("arn:aws:states:::lambda:invoke"):
             function = arguments["FunctionName"].strip("${}")
             assert RESOURCES[function]["Type"] == "AWS::Serverless::Function"
             assert allows(machine, "lambda:InvokeFunction", function)
         elif resource == "arn:aws:states:::events:putEvents":
-            assert allows(machine, "events:PutEvents", "Bus")
-            assert "${Bus}" in json.dumps(arguments)
-        elif resource == "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken":
+            assert allows(machine, "events:PutEvents", "Facts")
+            assert "${Facts}" in json.dumps(arguments)
+        elif resource.removesuffix(".waitForTaskToken") == "arn:aws:states:::aws-sdk:dynamodb:updateItem":
             assert arguments["TableName"] == "${Table}"
             assert allows(machine, "dynamodb:UpdateItem", "Table")
         elif resource == "arn:aws:states:::states:startExecution.sync:2":
@@ -226,16 +255,109 @@ class TestRoles:
             "events:PutTargets": "startExecution.sync",
             "events:PutRule": "startExecution.sync",
             "events:DescribeRule": "startExecution.sync",
+            "codebuild:StartBuild": "codebuild:startBuild.sync",
+            "codebuild:StopBuild": "codebuild:startBuild.sync",
+            "codebuild:BatchGetBuilds": "codebuild:startBuild.sync",
+            "states:InvokeHTTPEndpoint": "http:invoke",
+            "events:RetrieveConnectionCredentials": "http:invoke",
+            "secretsmanager:GetSecretValue": "http:invoke",
+            "secretsmanager:DescribeSecret": "http:invoke",
         }
         for statement in statements(machine):
             for action in statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]:
                 assert action.startswith("logs:") or needs[action] in text, action
 
     @each_machine
-    def test_only_the_delivery_of_logs_is_allowed_everywhere(self, machine):
+    def test_only_the_delivery_of_logs_and_calling_the_web_are_allowed_everywhere(self, machine):
         for statement in statements(machine):
-            if statement["Resource"] == "*":
+            if statement["Resource"] == "*" and statement["Action"] != "states:InvokeHTTPEndpoint":
                 assert all(action.startswith("logs:") for action in statement["Action"])
+
+
+BOUNDS = ("IntervalSeconds", "BackoffRate", "MaxAttempts", "MaxDelaySeconds", "JitterStrategy")
+TRANSIENT = {
+    # Whatever else a function or a service says: a throttled call, a sandbox that died. Six more attempts within about
+    # two minutes, at random moments, so that many executions do not return together.
+    ("States.TaskFailed",): (2, 2, 6, 60, "FULL"),
+    # The same where nobody waits with a token: the call itself took too long, and can be repeated.
+    ("States.TaskFailed", "States.Timeout"): (2, 2, 6, 60, "FULL"),
+    # A child that could not be started. One that has failed is not started again: its name is used up.
+    (
+        "StepFunctions.ExecutionLimitExceeded",
+        "StepFunctions.SdkClientException",
+        "StepFunctions.AWSStepFunctionsException",
+    ): (5, 2, 8, 300, "FULL"),
+    # Tests that could not be started. Those that have failed are not run again.
+    ("Lambda.TooManyRequestsException",): (5, 2, 8, 300, "FULL"),
+    ("CodeBuild.AccountLimitExceededException", "CodeBuild.SdkClientException"): (5, 2, 8, 300, "FULL"),
+}
+FOR_HOURS = (2, 2, 150, 300, "FULL")
+"""A fault that lasts: every five minutes at most, for twelve hours, or six where chance is as it is in the mean."""
+LASTING = {"Delete Stack", "Confirm Gone", "Remove Builder", "Return Instances", "Return Stack", "Verify", "Judge"}
+"""What an execution is for, whatever is down meanwhile: to end what it began, to go back to what was there before, and
+to say how it ended. So are all announcements, and the wait for tests, which has a deadline of its own."""
+PENDING = {
+    # Not there yet, said by the function that looked. The interval is how often it looks.
+    "NotReady": (15, 1.5, 6, None, None),  # instances boot: five minutes
+    "StillThere": (15, 1.5, 15, 300, None),  # instances, volumes, interfaces go: AWS takes up to 45 minutes
+    "NotSettled": (30, 1, 20, None, None),  # targets become healthy: ten minutes
+    "DeletionFailed": (60, 6, 5, 2400, None),  # each attempt frees more; the last comes after an hour, as interfaces
+    # of functions linger for up to 45 minutes
+    "KillSwitchOn": (300, 1, 288, None, None),  # a person stopped all deletions: for a day
+    "RefreshCancelled": (5, 2, 3, None, None),  # the way back goes on, whoever cancelled it
+}
+LOOKS = {
+    # A wait for an event that may be lost: the timeout is no failure but the next look, so there is no delay.
+    "RunEnvironment": {"Create Stack": 3, "Delete Stack": 6},
+    "BakeImage": {"Create Image": 1},
+    "PromoteImage": {"Copy Image": 3},
+    "RollOut": {
+        "Prepare Stack": 8,
+        "Replace Instances": 7,
+        "Settle Stack": 8,
+        "Return Instances": 11,
+        "Return Stack": 8,
+    },
+}
+
+
+class TestRetries:
+    """A Retry repeats a transient fault, looks again at what is pending or at a wait, or names what is final."""
+
+    @each_task
+    def test_each_is_of_one_kind_with_the_bounds_of_its_kind(self, machine, name, state):
+        for retry in state["Retry"]:
+            errors, bounds = tuple(retry["ErrorEquals"]), tuple(retry.get(key) for key in BOUNDS)
+            looks = LOOKS.get(machine, {}).get(name)
+            if retry["MaxAttempts"] == 0:
+                assert bounds == (1, None, 0, None, None)
+            elif errors == ("States.Timeout",):
+                assert bounds == (1, 1, looks, None, None)
+            else:
+                lasts = name in LASTING | {"Await Tests"} or name.startswith("Announce")
+                of_kind = FOR_HOURS if lasts and errors in TRANSIENT else TRANSIENT.get(errors)
+                assert bounds == (of_kind or PENDING.get(errors[0] if len(errors) == 1 else None)), errors
+
+    @each_task
+    def test_a_transient_fault_is_retried_after_everything_that_has_a_name(self, machine, name, state):
+        *named, last = (tuple(retry["ErrorEquals"]) for retry in state["Retry"])
+        assert last in TRANSIENT, "the first that matches decides: the general one comes last"
+        assert not TRANSIENT.keys() & set(named)
+
+    @each_task
+    def test_a_timeout_of_a_wait_is_never_a_transient_fault(self, machine, name, state):
+        """The call of a task that waits with a token was done long ago: repeating it is a decision of its own."""
+        if state["Resource"].endswith((".waitForTaskToken", ".sync:2")):
+            assert "States.Timeout" not in state["Retry"][-1]["ErrorEquals"]
+
+    def test_every_error_that_is_named_is_raised_by_somebody(self):
+        named = {error for _, _, state in TASKS for retry in state["Retry"] for error in retry["ErrorEquals"]}
+        own = {error for error in named if "." not in error}
+        source = "".join(file.read_text() for part in ("layers", "functions") for file in (ROOT / part).rglob("*.py"))
+        raised = set(re.findall(r"class (\w+)\(\w*(?:Exception|Error)\)", source)) | {"ValidationError"}  # pydantic's
+        answered = set(re.findall(r'"(\w+)"', source))
+        assert own <= raised | answered
+        assert PENDING.keys() <= own
 
 
 class TestTheLife:
@@ -249,7 +371,10 @@ class TestTheLife:
 
     @pytest.mark.parametrize(
         "name",
-        ["Plan", "Announce Requested", "Create Stack", "Confirm Ready", "Announce Ready", "Await Tests"],
+        [
+            *("Plan", "Announce Requested", "Create Stack", "Confirm Ready", "Announce Ready", "Who Tests?"),
+            *("Run Command", "Start Tests", "Await Tests"),
+        ],
     )
     def test_before_the_cleanup_every_way_leads_into_it(self, name):
         seen, waiting, ends = set(), [name], set()

@@ -3,56 +3,24 @@ what is not its own environment's. moto enforces no conditions, so that the poli
 """
 
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
-from samtranslator.yaml_helper import yaml_parse
+from moto.iam.aws_managed_policies import aws_managed_policies_data
 
-ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = yaml_parse((ROOT / "blueprints" / "workload-account.yaml").read_text())
+from tests.unit.policies import Template
+
+TEMPLATE = Template("blueprints/workload-account.yaml")
 CONTROLLER = "111111111111/us-east-1/mayfly"
 OURS = {"mayfly:controller": CONTROLLER, "mayfly:environment": "web-1-smoke"}
 STACK = "arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-web-1-smoke/3c2b6a60"
 INSTANCE = "arn:aws:ec2:us-east-1:222222222222:instance/i-0123456789abcdef0"
-VALUES = {
-    "AWS::Partition": "aws",
-    "AWS::Region": "us-east-1",
-    "AWS::AccountId": "222222222222",
-    "ControllerAccountId": "111111111111",
-    "ServiceRole.Arn": "arn:aws:iam::222222222222:role/mayfly-cloudformation",
-    "BuilderRole.Arn": "arn:aws:iam::222222222222:role/mayfly-builder",
-}
-
-
-def resolved(value: Any) -> Any:
-    """The template's value as CloudFormation makes it with default parameters."""
-    match value:
-        case {"Fn::Sub": str(text)}:
-            text = re.sub(r"\$\{([A-Za-z:.]+)\}", lambda found: VALUES.get(found[1], found[0]), text)
-            return text.replace("${!", "${")
-        case {"Fn::If": [_, default, _]}:
-            return resolved(default)
-        case {"Fn::GetAtt": name}:
-            return VALUES[".".join(name) if isinstance(name, list) else name]
-        case dict():
-            return {key: resolved(inner) for key, inner in value.items()}
-        case list():
-            return [resolved(inner) for inner in value]
-    return value
+SERVICE_ROLE = "arn:aws:iam::222222222222:role/mayfly-cloudformation"
 
 
 def documents_of(role: str) -> list[str]:
-    """Every policy of a role: those inline, and those of their own that are attached to it."""
-    inline = TEMPLATE["Resources"][role]["Properties"]["Policies"]
-    attached = [
-        resource["Properties"]
-        for resource in TEMPLATE["Resources"].values()
-        if resource["Type"] == "AWS::IAM::ManagedPolicy" and {"Ref": role} in resource["Properties"].get("Roles", [])
-    ]
-    return [json.dumps(resolved(policy["PolicyDocument"])) for policy in [*inline, *attached]]
+    return [json.dumps(document) for document in TEMPLATE.documents(role)]
 
 
 DOCUMENTS = documents_of("WorkloadRole")
@@ -117,8 +85,15 @@ class TestDestroying:
     def test_anything_else_is_refused(self, action: str, resource: str, tags: dict[str, str]) -> None:
         assert not permits(action, resource, tags)
 
-    def test_what_is_protected_is_refused(self, action: str, resource: str) -> None:
-        assert not permits(action, resource, OURS | {"mayfly:protected": "true"})
+    @pytest.mark.parametrize("said", ["true", "True", "yes", "", "False", "no"])
+    def test_what_is_protected_is_refused(self, action: str, resource: str, said: str) -> None:
+        assert not permits(action, resource, OURS | {"mayfly:protected": said})
+
+    def test_what_is_expressly_not_protected_is_permitted(self, action: str, resource: str) -> None:
+        assert permits(action, resource, OURS | {"mayfly:protected": "false"})
+
+    def test_what_belongs_to_a_permanent_environment_is_refused(self, action: str, resource: str) -> None:
+        assert not permits(action, resource, OURS | {"mayfly:service": "web-production"})
 
     def test_a_sweep_s_session_may_destroy_nothing(self, action: str, resource: str) -> None:
         assert not permits(action, resource, OURS, session=None)
@@ -128,7 +103,7 @@ ASKED = {
     "aws:requesttag/mayfly:controller": CONTROLLER,
     "aws:requesttag/mayfly:environment": "web-1-smoke",
     "aws:requesttag/mayfly:expires-at": "2026-11-25T00:00:00Z",
-    "cloudformation:rolearn": VALUES["ServiceRole.Arn"],
+    "cloudformation:rolearn": SERVICE_ROLE,
 }
 
 
@@ -159,7 +134,8 @@ OUR_SERVICE = {
     "mayfly:service": "web-production",
     "mayfly:protected": "true",
 }
-THROUGH_THE_ROLE = {"cloudformation:rolearn": VALUES["ServiceRole.Arn"]}
+TAGGED = {f"aws:requesttag/{key}": value for key, value in OUR_SERVICE.items()}
+THROUGH_THE_ROLE = {"cloudformation:rolearn": SERVICE_ROLE}
 
 
 def permits_rollout(action: str, resource: str, tags: dict[str, str], **more: Any) -> bool:
@@ -233,11 +209,84 @@ class TestRollingOut:
         assert permits_rollout("ec2:RunInstances", self.TEMPLATE, OUR_SERVICE)
         assert not permits_rollout("ec2:RunInstances", self.TEMPLATE, OUR_SERVICE | {"mayfly:service": "web-staging"})
 
-    def test_launches_only_what_the_template_says(self) -> None:
-        said, own = {"ec2:islaunchtemplateresource": "true"}, {"ec2:islaunchtemplateresource": "false"}
-        assert permits_rollout("ec2:RunInstances", INSTANCE, {}, **said)
-        assert not permits_rollout("ec2:RunInstances", INSTANCE, {}, **own)
-        assert not permits("ec2:RunInstances", INSTANCE, {}, **said)
+    # How Auto Scaling asks at StartInstanceRefresh: with the tags that the template has, and without saying that the
+    # resources are a template's (ec2:IsLaunchTemplateResource).
+    LAUNCHED = ("instance/i-0", "volume/vol-0")
+    LAUNCHED_FROM = ("network-interface/eni-0", "security-group/sg-0", "subnet/subnet-0")
+
+    @pytest.mark.parametrize("resource", LAUNCHED)
+    def test_launches_what_has_its_tags(self, resource: str) -> None:
+        arn = f"arn:aws:ec2:us-east-1:222222222222:{resource}"
+        assert permits_rollout("ec2:RunInstances", arn, {}, **TAGGED)
+        assert not permits_rollout("ec2:RunInstances", arn, {})
+        other = TAGGED | {"aws:requesttag/mayfly:service": "web-staging"}
+        assert not permits_rollout("ec2:RunInstances", arn, {}, **other)
+        assert not permits("ec2:RunInstances", arn, {}, **TAGGED)
+
+    def test_launches_it_from_whatever_the_template_names(self) -> None:
+        images = (f"arn:aws:ec2:us-east-1::{kind}" for kind in ("image/ami-0", "snapshot/snap-0"))
+        for arn in (*images, *(f"arn:aws:ec2:us-east-1:222222222222:{each}" for each in self.LAUNCHED_FROM)):
+            assert permits_rollout("ec2:RunInstances", arn, {}), arn
+            assert not permits("ec2:RunInstances", arn, {}), arn
+
+    def test_passes_the_role_of_its_instances(self) -> None:
+        role = "arn:aws:iam::222222222222:role/mayfly/web"
+        to_ec2 = {"iam:passedtoservice": "ec2.amazonaws.com"}
+        assert permits_rollout("iam:PassRole", role, {}, **to_ec2)
+        assert not permits("iam:PassRole", role, {}, **to_ec2)
+
+    def test_looks_for_drift_of_alarms(self) -> None:
+        alarm = "arn:aws:cloudwatch:us-east-1:222222222222:alarm:mayfly-web-production-Errors"
+        assert permits_rollout("cloudwatch:ListTagsForResource", alarm, {})
+
+
+THROUGH_EC2 = {"kms:viaservice": "ec2.us-east-1.amazonaws.com"}
+
+
+class TestKeys:
+    """A builder is launched, and an image copied, with a key of one's own: EC2 asks for it in the caller's name."""
+
+    KEY = "arn:aws:kms:us-east-1:222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    USES = ("Decrypt", "DescribeKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo")
+
+    @pytest.mark.parametrize("label", ["mayfly:bake", "mayfly:image-family"])
+    @pytest.mark.parametrize("use", USES)
+    def test_ec2_uses_them_for_bakes_and_copies(self, label: str, use: str) -> None:
+        arguments = (f"kms:{use}", self.KEY, {}, "base-1", label)
+        assert permits(*arguments, **THROUGH_EC2)
+        assert not permits(*arguments)
+
+    @pytest.mark.parametrize("label", ["mayfly:bake", "mayfly:image-family"])
+    def test_ec2_gets_its_grant(self, label: str) -> None:
+        for_aws = THROUGH_EC2 | {"kms:grantisforawsresource": "true"}
+        assert permits("kms:CreateGrant", self.KEY, {}, "base-1", label, **for_aws)
+
+    def test_others_get_theirs_from_sessions_of_the_family_only(self) -> None:
+        assert permits("kms:CreateGrant", self.KEY, {}, "base", "mayfly:image-family")
+        assert not permits("kms:CreateGrant", self.KEY, {}, "base-1", "mayfly:bake")
+        assert not permits("kms:CreateGrant", self.KEY, {}, None)
+
+
+class TestImages:
+    COPY = "arn:aws:ec2:eu-west-1::image/ami-0123456789abcdef0"
+
+    def copies(self, **asked: str) -> bool:
+        tags = {"aws:requesttag/mayfly:controller": CONTROLLER, "aws:requesttag/mayfly:image-family": "base"} | asked
+        return permits("ec2:CopyImage", self.COPY, {}, "base", "mayfly:image-family", **tags)
+
+    def test_copies_as_its_family_s_only(self) -> None:
+        """CopyImage knows no aws:ResourceTag: what is copied cannot be a condition."""
+        assert self.copies()
+        assert not self.copies(**{"aws:requesttag/mayfly:image-family": "other"})
+
+    def test_may_ask_ec2_for_references_as_its_own_managed_policy_does(self) -> None:
+        listed: Any = json.loads(aws_managed_policies_data)["AmazonEC2ImageReferencesAccessPolicy"]["Document"]
+        needed = {
+            action
+            for statement in listed["Statement"]
+            for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        }
+        assert {action for action in needed if not permits(action, "*", {}, None)} == set()
 
 
 class TestWhatCloudFormationMay:

@@ -3,35 +3,33 @@
 import { h, memo } from "./dom.js";
 import { ago, count, isLate, moment, usd } from "./format.js";
 import { life } from "./life.js";
-import { address, now, page } from "./page.js";
+import { address, keep, mayChangeAny, now, page } from "./page.js";
 import { get } from "./session.js";
-import { chip, code, empty } from "./talk.js";
+import { chip, code, empty, reach } from "./talk.js";
 
 const HOUR = 3_600_000;
 const PROOF = "image-proof"; // the application whose environments prove images
 const STAGES = {
   "": "every stage that lives",
-  planned: "planned",
-  creating: "creating",
-  "awaiting tests": "awaiting tests",
   verdict: "awaiting a person's verdict",
   late: "past their deadline",
-  terminating: "terminating",
-  ended: "ended since yesterday",
+  ended: "ended lately",
 };
 const ORDERS = {
   release: "by release, newest first",
   deadline: "by deadline, soonest first",
   cost: "by cost, highest first",
 };
-const wanted = { text: "", application: "", stage: "", order: "release" };
+const UNSAID = { text: "", application: "", stage: "", order: "release", days: "1" };
+const wanted = { ...UNSAID };
 
 export const board = {
   title: "Live board",
+  filter: (said) => Object.assign(wanted, UNSAID, said),
   async load() {
     const ended = wanted.stage === "ended";
     const [found, known] = await Promise.all([
-      get(ended ? "environments?live=false&days=1" : "environments?live=true"),
+      get(ended ? `environments?live=false&days=${encodeURIComponent(wanted.days)}` : "environments?live=true"),
       get("releases?days=3"),
     ]);
     return { ...found, ended, releases: known.releases };
@@ -74,8 +72,14 @@ function isAtStage(one) {
   }
 }
 
-const awaitsPerson = (one) => one.kind === "manual" && one.stage === "awaiting tests";
+const awaitsPerson = (one) => one.kind === "manual" && one.ready;
 const sum = (all, of) => all.reduce((total, one) => total + (of(one) ?? 0), 0);
+
+/** What can be filtered by: the stages that there are, and what is asked for most. */
+function stages(all) {
+  const found = new Set([...all.map((one) => one.stage), wanted.stage].filter((stage) => !(stage in STAGES)));
+  return [...Object.entries(STAGES), ...[...found].sort().map((stage) => [stage, stage])];
+}
 
 // ---- the sum of it ------------------------------------------------------------------------------------------------
 
@@ -144,8 +148,9 @@ function horizon(all) {
 // ---- filters ------------------------------------------------------------------------------------------------------
 
 function choose(some) {
-  const reload = "stage" in some && (some.stage === "ended") !== (wanted.stage === "ended");
+  const reload = "days" in some || ("stage" in some && (some.stage === "ended") !== (wanted.stage === "ended"));
   Object.assign(wanted, some);
+  keep(wanted, UNSAID);
   page.redraw();
   if (reload) page.refresh();
 }
@@ -177,7 +182,8 @@ function filters(all, releases, shown) {
       },
     }),
     select("application", "Application", [["", "all applications"], ...applications.map((one) => [one, one])]),
-    select("stage", "Stage", Object.entries(STAGES)),
+    select("stage", "Stage", stages(all)),
+    wanted.stage === "ended" && reach(wanted.days, (days) => choose({ days })),
     select("order", "Order", Object.entries(ORDERS)),
     h("output", { class: "shown" }, shown === all.length ? "" : `${shown} of ${all.length}`),
   );
@@ -194,12 +200,15 @@ function nothing(all, releases) {
         "Clear the filter",
       ),
     );
+  if (wanted.stage === "ended")
+    return empty("Nothing has ended in this time", "Look further back, up to as long as records are kept.");
   const last = releases[0];
   return empty(
     "Nothing lives right now",
     last
       ? `The last release was ${last.application} ${last.version}. Deploy a version, and its environments come here.`
       : "Deploy a version, and its environments come here.",
+    mayChangeAny() && h("a", { class: "button primary", href: "#/deploy" }, "Deploy a version"),
   );
 }
 
@@ -249,7 +258,7 @@ function head(id, [first, ...others], release) {
         ),
       ),
       release?.attempt > 1 && h("span", { class: "aside" }, `attempt ${release.attempt}`),
-      release && chip(release.stage),
+      release && chip(release),
       release &&
         h(
           "span",
@@ -259,7 +268,7 @@ function head(id, [first, ...others], release) {
               "span",
               {
                 key: one.suite,
-                class: `dot ${one.outcome ?? "open"}`,
+                class: `dot ${one.tone ?? ""}`,
                 title: `${one.suite}: ${one.outcome ?? "no result yet"}`,
               },
               h("span", { class: "unseen" }, `${one.suite} ${one.outcome ?? "open"} `),
@@ -286,7 +295,7 @@ function head(id, [first, ...others], release) {
 const row = (one) => memo(one.id, JSON.stringify({ ...one, usd: usd(one.usd) }), () => lifeOf(one));
 
 function lifeOf(one) {
-  const built = one.instances_built ?? (one.stage === "awaiting tests" ? one.instance_count : 0);
+  const built = one.instances_built ?? (one.ready ? one.instance_count : 0);
   return h(
     "li",
     { class: "row" },
@@ -297,7 +306,7 @@ function lifeOf(one) {
       one.kind === "manual" && h("span", { class: "aside" }, " manual"),
       h("small", {}, wanted.order === "release" ? one.region : `${one.application} ${one.version}`),
     ),
-    h("span", { class: "stage" }, chip(one.ending && one.stage === "terminated" ? one.ending.outcome : one.stage)),
+    h("span", { class: "stage" }, chip(one.ended_at && one.ending ? one.ending : one)),
     life(one, now()),
     h(
       "span",
@@ -310,7 +319,7 @@ function lifeOf(one) {
       "span",
       { class: "cost" },
       h("b", {}, usd(one.usd)),
-      h("small", {}, one.stage === "terminated" ? "" : `${usd(one.usd_per_hour)}/h`),
+      h("small", {}, one.ended_at ? "" : `${usd(one.usd_per_hour)}/h`),
     ),
   );
 }

@@ -2,25 +2,37 @@
 
 import { board } from "./board.js";
 import { costs } from "./costs.js";
+import { deadLetter, deadLetters } from "./deadletters.js";
 import { deploy } from "./deploy.js";
 import { h, render, setText } from "./dom.js";
 import { environment } from "./environment.js";
 import { clock, duration, exactly } from "./format.js";
 import { images } from "./images.js";
 import { tick } from "./life.js";
-import { isOperator, mayChangeAny, now, page } from "./page.js";
+import { isOperator, mayChangeAny, now, page, query } from "./page.js";
 import { release } from "./release.js";
 import { rollout, rollouts } from "./rollouts.js";
-import { begin, call, get, isSignedIn, signIn, signOut, version } from "./session.js";
+import { begin, call, get, isSignedIn, onOthers, signIn, signOut, version } from "./session.js";
 import { sweep, sweeps } from "./sweeps.js";
-import { ask, button, empty, follow, icon, placeToasts, skeleton, why } from "./talk.js";
+import { ask, button, empty, follow, icon, placeToasts, signInIsOver, skeleton, why } from "./talk.js";
 
 const EVERY = 5_000;
 const AT_MOST = 60_000;
-const VIEWS = { "": board, images, rollouts, sweeps, costs };
-const DRAWERS = { environments: environment, releases: release, deploy, sweep, rollout };
+const VIEWS = { "": board, images, rollouts, sweeps, "dead-letters": deadLetters, costs };
+const NOWHERE = {
+  title: "No such page",
+  load: async () => ({}),
+  draw: () =>
+    empty(
+      "There is no such page",
+      `Nothing is at ${location.hash}. The address may be cut, or of another version of Mayfly.`,
+      h("a", { class: "button", href: "#/" }, "To the live board"),
+    ),
+};
+const DRAWERS = { environments: environment, releases: release, deploy, sweep, rollout, "dead-letter": deadLetter };
 
-const at = { view: "", drawer: null, id: "" };
+const at = { view: "", drawer: null, id: "", deed: null };
+const view = () => VIEWS[at.view] ?? NOWHERE;
 const data = new Map(); // what was loaded last, by view or drawer
 const state = {
   turn: 0,
@@ -44,19 +56,28 @@ async function refresh() {
     return;
   }
   const turn = (state.turn += 1);
-  const [view, over] = [at.view, drawerKey()];
+  const [shown, over] = [at.view, drawerKey()];
   const [main, drawer, killSwitch] = await everything();
   if (turn !== state.turn) return;
-  if (main.value) keep(view, main.value);
+  if (main.value) keep(shown, main.value);
   if (drawer.value) keep(over, drawer.value);
   if (killSwitch.value) page.killSwitch = killSwitch.value;
   state.failure = main.reason ?? null;
   state.drawerFailure = drawer.reason ?? null;
   state.failures = state.failure ? state.failures + 1 : 0;
   if (!state.failure) state.updated = Date.now();
-  if (!isSignedIn()) state.note = "Your sign-in is over. Sign in again to go on where you were.";
-  if (state.failure?.status !== 403) again();
+  page.over = !isSignedIn();
+  if (state.failure?.status !== 403 && !page.over) again();
   draw();
+  if (drawer.value && at.deed) doOnce();
+}
+
+/** What a link asks for, once: its dialog, which a person still confirms. */
+function doOnce() {
+  const act = DRAWERS[at.drawer].deeds?.(data.get(drawerKey()))[at.deed];
+  at.deed = null;
+  history.replaceState(history.state, "", location.hash.split("?")[0]);
+  act?.();
 }
 
 /** Loads the view, the drawer and the kill switch, each settled for itself. */
@@ -67,7 +88,7 @@ async function everything() {
   } catch (reason) {
     return [{ reason }, {}, {}];
   }
-  return Promise.allSettled([VIEWS[at.view].load(), at.drawer && DRAWERS[at.drawer].load(at.id), get("kill-switch")]);
+  return Promise.allSettled([view().load(), at.drawer && DRAWERS[at.drawer].load(at.id), get("kill-switch")]);
 }
 
 function keep(key, loaded) {
@@ -77,7 +98,7 @@ function keep(key, loaded) {
 
 function again() {
   clearTimeout(state.timer);
-  const [kind, key] = at.drawer ? [DRAWERS[at.drawer], drawerKey()] : [VIEWS[at.view], at.view];
+  const [kind, key] = at.drawer ? [DRAWERS[at.drawer], drawerKey()] : [view(), at.view];
   const every = (data.has(key) && kind.every?.(data.get(key))) || EVERY;
   const wait = Math.min(AT_MOST, every * 2 ** state.failures);
   state.next = Date.now() + wait;
@@ -87,10 +108,18 @@ function again() {
 // ---- routes ---------------------------------------------------------------------------------------------------
 
 function route() {
-  const [name = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const [path, filters] = location.hash.replace(/^#\/?/, "").split("?");
+  const [name = "", ...rest] = path.split("/").map(decodeURIComponent);
   const before = `${at.view} ${drawerKey()}`;
-  if (Object.hasOwn(DRAWERS, name)) Object.assign(at, { drawer: name, id: rest.join("/") });
-  else Object.assign(at, { view: Object.hasOwn(VIEWS, name) ? name : "", drawer: null, id: "" });
+  if (Object.hasOwn(DRAWERS, name)) {
+    Object.assign(at, { drawer: name, id: rest.join("/"), deed: query().do ?? null });
+    DRAWERS[name].filter?.(query());
+  } else {
+    const known = Object.hasOwn(VIEWS, name) && !rest.length;
+    Object.assign(at, { view: known ? name : null, drawer: null, id: "" });
+    page.filters = filters ?? "";
+    view().filter?.(query());
+  }
   if (before !== `${at.view} ${drawerKey()}`) Object.assign(state, { failure: null, drawerFailure: null });
   draw();
   refresh();
@@ -99,18 +128,22 @@ function route() {
 // ---- drawing --------------------------------------------------------------------------------------------------
 
 function draw() {
-  if (!isSignedIn()) document.getElementById("ask").close();
+  if (!isInside()) document.getElementById("ask").close();
   document.title = title();
-  render(document.getElementById("top"), isSignedIn() ? header() : []);
-  render(document.getElementById("main"), isSignedIn() ? content() : welcome(state));
-  render(document.getElementById("foot"), isSignedIn() ? footer() : []);
+  render(document.getElementById("top"), isInside() ? header() : []);
+  render(document.getElementById("main"), isInside() ? content() : welcome(state));
+  render(document.getElementById("foot"), isInside() ? footer() : []);
   drawDrawer();
+  page.asking?.();
   everySecond();
 }
 
+/** Whether somebody is signed in, or was a moment ago: what they see and have typed stays. */
+const isInside = () => isSignedIn() || page.over;
+
 function title() {
-  const over = at.drawer && isSignedIn() ? DRAWERS[at.drawer].title(at.id) : "";
-  return [over || VIEWS[at.view].title, "Mayfly"].filter(Boolean).join(" · ");
+  const over = at.drawer && isInside() ? DRAWERS[at.drawer].title(at.id) : "";
+  return [over || view().title, "Mayfly"].filter(Boolean).join(" · ");
 }
 
 const welcome = ({ failure, note }) =>
@@ -169,7 +202,7 @@ function header() {
         h("span", {}, page.killSwitch.why),
         isOperator() && button("Turn off…", askSwitch),
       ),
-    stale(),
+    signInIsOver() || stale(),
   ];
 }
 
@@ -255,12 +288,11 @@ function stale() {
 }
 
 function content() {
-  const view = VIEWS[at.view];
   const loaded = data.get(at.view);
   if (loaded)
     return [
-      h("h1", { class: "unseen", key: "title" }, view.title),
-      h("div", { key: at.view, class: "view" }, view.draw(loaded)),
+      h("h1", { class: "unseen", key: "title" }, view().title),
+      h("div", { key: at.view ?? "nowhere", class: "view" }, view().draw(loaded)),
     ];
   if (state.failure) return h("div", { key: "failure" }, failure(state.failure, refresh));
   return h("div", { key: "loading", class: "view" }, skeleton(10));
@@ -268,6 +300,7 @@ function content() {
 
 /** What is said where nothing can be shown. */
 function failure({ status, message }, retry) {
+  if (status === 401) return empty("Your sign-in is over", "What is here is shown as soon as you have signed in again.");
   if (status === 403)
     return empty(
       "You may not look at this",
@@ -294,7 +327,7 @@ function footer() {
 
 function drawDrawer() {
   const drawer = document.getElementById("drawer");
-  if (!at.drawer || !isSignedIn()) {
+  if (!at.drawer || !isInside()) {
     if (drawer.open) drawer.close();
     placeToasts();
     return;
@@ -321,7 +354,8 @@ function drawDrawer() {
           "✕",
         ),
       ),
-      loaded && state.drawerFailure && h("p", { class: "problem", role: "alert" }, state.drawerFailure.message),
+      signInIsOver(),
+      loaded && state.drawerFailure && !page.over && h("p", { class: "problem", role: "alert" }, state.drawerFailure.message),
       h("div", { class: "body" }, body),
     ),
   );
@@ -333,7 +367,7 @@ function drawDrawer() {
 }
 
 function leaveDrawer() {
-  if (at.drawer) location.hash = `#/${at.view}`;
+  if (at.drawer) location.hash = `#/${at.view ?? ""}${page.filters ? `?${page.filters}` : ""}`;
 }
 
 // ---- theme ----------------------------------------------------------------------------------------------------
@@ -359,7 +393,7 @@ function showTheme() {
 // ---- once a second ----------------------------------------------------------------------------------------------
 
 function everySecond() {
-  if (document.hidden || !isSignedIn()) return;
+  if (document.hidden || !isInside()) return;
   tick(now());
   const updated = document.querySelector(".updated");
   if (!updated) return;
@@ -402,6 +436,13 @@ try {
   document.querySelector(".skip").addEventListener("click", skip);
   document.getElementById("drawer").addEventListener("close", leaveDrawer);
   window.addEventListener("hashchange", route);
+  window.addEventListener("popstate", () => history.state?.asked || document.getElementById("ask").close());
+  // A dialog that was open before the page was loaded anew is not.
+  if (history.state?.asked) history.replaceState(null, "");
+  onOthers(() => {
+    if (!isSignedIn()) Object.assign(page, { me: null, over: false });
+    refresh();
+  });
   setInterval(everySecond, 1000);
   route();
 } catch (failure) {

@@ -2,18 +2,20 @@
 
 import { h } from "./dom.js";
 import { count, usd } from "./format.js";
-import { page } from "./page.js";
+import { keep, page } from "./page.js";
 import { get } from "./session.js";
-import { empty } from "./talk.js";
+import { empty, reach } from "./talk.js";
 
-const DAYS = [1, 7, 30];
-let days = 7;
+const UNSAID = { days: "7" };
+const wanted = { ...UNSAID };
 
 export const costs = {
   title: "Costs",
   every: () => 60_000,
-  load: () => get(`costs?days=${days}`),
+  filter: (said) => Object.assign(wanted, UNSAID, said),
+  load: () => get(`costs?days=${encodeURIComponent(wanted.days)}`),
   draw(data) {
+    const { days } = wanted;
     const most = Math.max(0.01, ...data.applications.map((one) => one.usd ?? 0));
     const sorted = data.applications.toSorted((a, b) => (b.usd ?? 0) - (a.usd ?? 0));
     const hours = sorted.reduce((sum, one) => sum + (one.instance_hours ?? 0), 0);
@@ -23,21 +25,10 @@ export const costs = {
       h(
         "section",
         { key: "sum", class: "summary", "aria-label": "Sum" },
-        figure(usd(data.total_usd), `in the last ${days === 1 ? "day" : `${days} days`}`),
+        figure(usd(data.total_usd), `in the last ${days === "1" ? "day" : `${days} days`}`),
         figure(usd(data.usd_per_hour), "an hour, now"),
         figure(Math.round(hours).toLocaleString("en"), "instance hours"),
-        h(
-          "label",
-          { class: "pick" },
-          h("span", { class: "unseen" }, "Days"),
-          h(
-            "select",
-            { value: `${days}`, onchange: (event) => choose(Number(event.target.value)) },
-            DAYS.map((one) =>
-              h("option", { key: one, value: `${one}` }, one === 1 ? "the last day" : `the last ${one} days`),
-            ),
-          ),
-        ),
+        reach(days, choose),
       ),
       sorted.length
         ? h(
@@ -53,6 +44,12 @@ export const costs = {
         source(data.prices.source),
         ". Instances and volumes only; without discounts, traffic and load balancers.",
       ),
+      data.permanent_instances > 0 &&
+        h(
+          "p",
+          { key: "permanent", class: "note" },
+          `Not in the sums: the ${count(data.permanent_instances, "instance")} of permanent environments.`,
+        ),
       data.unpriced > 0 &&
         h(
           "p",
@@ -68,8 +65,9 @@ const source = (text) =>
     ? h("a", { href: text, rel: "noopener noreferrer", target: "_blank" }, new URL(text).host)
     : text;
 
-function choose(chosen) {
-  days = chosen;
+function choose(days) {
+  Object.assign(wanted, { days });
+  keep(wanted, UNSAID);
   page.refresh();
 }
 

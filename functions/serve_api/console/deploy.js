@@ -97,7 +97,7 @@ export const deploy = {
           }),
         ),
       ),
-      state.failure && h("p", { class: "problem", role: "alert" }, state.failure.message),
+      state.failure && state.failure.status !== 401 && h("p", { class: "problem", role: "alert" }, state.failure.message),
       h(
         "button",
         { type: "submit", class: "primary big", disabled: state.busy || Boolean(chosen.problem) },
@@ -116,8 +116,8 @@ function chosenOf(applications, releases) {
 }
 
 function hourlyOf(release) {
-  const known = release?.environments.find((one) => one.usd_per_hour);
-  return known && { [release.application]: known.usd_per_hour };
+  const known = release?.environments.find((one) => one.hourly_rate);
+  return known && { [release.application]: known.hourly_rate };
 }
 
 function choose(application) {
@@ -143,7 +143,7 @@ function plan(one, hourly) {
   return facts([
     ["Builds", type ? `${each}, ${type}` : each],
     ["Suites", one.suites.map((suite) => suite.name + (suite.kind === "manual" ? " by hand" : "")).join(", ")],
-    ["Image", `${one.image.family} · ${one.image.channel}`],
+    ["Image", one.image && `${one.image.family} · ${one.image.channel}`],
     [
       "Lives for",
       `${duration(one.lifetime_minutes * 60_000)} at most, ${duration(one.ceiling_minutes * 60_000)} with extensions`,
@@ -171,11 +171,9 @@ async function send(event, chosen) {
     state.busy = false;
     location.hash = address("releases", release);
     const seen = (found) =>
-      ({
-        running: { text: `${chosen.name} ${body.version} is being built.` },
-        failed: { text: `${chosen.name} ${body.version} failed: ${found.verdict?.reason ?? ""}`, bad: true },
-        passed: { text: `${chosen.name} ${body.version} passed.` },
-      })[found.stage];
+      found.verdict
+        ? { text: `${chosen.name} ${body.version}: ${found.verdict.reason}`, bad: !found.verdict.passed }
+        : found.suites.length > 0 && { text: `${chosen.name} ${body.version} is being built.` };
     follow(`releases/${release}`, `Deploying ${chosen.name} ${body.version}…`, seen, {
       href: address("releases", release),
       text: "Follow it",

@@ -12,13 +12,15 @@ const PRESETS = [30, 60, 120, 240, 480, 1440];
 export const environment = {
   title: (id) => id,
   load: (id) => get(`environments/${encodeURIComponent(id)}`),
+  deeds: (one) =>
+    !one.ended_at && !one.over && mayChange(one.application) ? { extend: () => extend(one), end: () => end(one) } : {},
   draw(one) {
     return [
       h(
         "div",
         { class: "lead", key: "life" },
-        chip(one.stage),
-        one.ending && chip(one.ending.outcome),
+        chip(one),
+        one.ending && chip(one.ending),
         life(one, now()),
       ),
       isLate(one, now()) &&
@@ -28,6 +30,8 @@ export const environment = {
           `It has outlived its deadline by ${duration(now() - moment(one.deadline))}. `,
           "The next sweep ends it, unless the kill switch or its protection forbids that.",
         ),
+      one.handed_over &&
+        h("p", { class: "problem", key: "handed" }, "Its teardown was given up, and needs a person: ", one.handed_over),
       actions(one),
       one.ending &&
         h("p", { class: "note", key: "ending" }, h("strong", {}, `Ended by ${one.ending.by}: `), one.ending.reason),
@@ -40,13 +44,16 @@ export const environment = {
         ["Owner", one.owner],
         ["Place", `${one.account} · ${one.region}`],
         ["Instances", `${one.instances_built ?? 0} of ${one.instance_count} built · ${one.instance_type ?? ""}`],
-        ["Image", [code(one.image), " ", one.channel]],
+        ["Image", one.image && [code(one.image), " ", one.channel]],
         ["Cost", `${usd(one.usd)} so far · ${usd(one.usd_per_hour)} an hour`],
         ["Planned", exactly(one.planned_at)],
         ["Deadline", exactly(one.deadline)],
         ["Ceiling", exactly(one.ceiling)],
         ["Ended", exactly(one.ended_at)],
+        ["Tests", one.tests && `${one.tests.tests} in all, ${one.tests.failures} failed, ${one.tests.skipped} skipped`],
+        ["Failed tests", one.tests?.failed.join(", ")],
         ["Report", one.report && link(one.report)],
+        ["Log", one.log && link(one.log)],
         ["Kept behind", one.kept?.length ? one.kept.join(", ") : ""],
         ["Look at", links(one.links)],
       ]),
@@ -108,7 +115,7 @@ function outputs(all) {
 }
 
 function actions(one) {
-  if (one.ended_at || one.stage === "terminated") return null;
+  if (one.ended_at) return null;
   if (!mayChange(one.application))
     return h(
       "p",
@@ -116,21 +123,23 @@ function actions(one) {
       "You may look at this environment. ",
       `Extending and ending it is for developers of ${one.application} and for operators.`,
     );
-  const over = one.stage === "terminating" || one.ending ? "It is being ended already." : "";
+  const over = one.over ? "It is being ended already." : "";
   const full =
     moment(one.deadline) >= moment(one.ceiling)
       ? "Its deadline is its ceiling already."
       : isLate(one, now())
         ? "Its deadline has passed."
         : "";
-  const tests = one.kind === "manual" && one.stage === "awaiting tests";
+  const tests = one.kind === "manual" && one.ready;
   return h(
     "div",
     { class: "actions", key: "actions" },
     tests && button("Tests passed", () => judge(one, "passed"), { kind: "primary", forbidden: over }),
     tests && button("Tests failed", () => judge(one, "failed"), { forbidden: over }),
     button("Extend…", () => extend(one), { forbidden: over || full }),
-    button("End now…", () => end(one), { kind: "danger", forbidden: over }),
+    one.handed_over
+      ? button("End again…", () => endAgain(one), { kind: "danger" })
+      : button("End now…", () => end(one), { kind: "danger", forbidden: over }),
   );
 }
 
@@ -189,7 +198,7 @@ function extend(one) {
 
 function end(one) {
   const lost =
-    one.stage === "awaiting tests"
+    one.ready
       ? "Whoever tests in it loses it, and its suite counts as not passed."
       : "Its suite counts as not passed.";
   ask({
@@ -214,12 +223,28 @@ function end(one) {
     submit: async (values) => {
       await call("POST", path(one, "/termination"), { why: values.why });
       const seen = (found) =>
-        found.stage === "terminated"
+        found.ended_at
           ? { text: `${one.id} is gone: no stack and no instance is left.` }
-          : found.stage === "terminating" || found.ending
+          : found.over
             ? { text: `${one.id} is being ended.` }
             : null;
       follow(path(one), `Ending ${one.id}…`, seen);
+    },
+  });
+}
+
+function endAgain(one) {
+  ask({
+    title: `End ${one.id} again?`,
+    lead: () => h("p", {}, "All steps of the teardown are taken once more. What blocked it last: ", one.handed_over),
+    fields: [why("What was mended?")],
+    action: `End ${one.suite} again`,
+    danger: true,
+    submit: async (values) => {
+      await call("POST", path(one, "/termination"), { why: values.why, again: true });
+      const seen = (found) =>
+        found.ended_at || !found.handed_over ? { text: `${one.id} is being ended again.` } : null;
+      follow(path(one), `Ending ${one.id} again…`, seen);
     },
   });
 }

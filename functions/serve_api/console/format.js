@@ -48,4 +48,4 @@ export function usd(amount) {
 export const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 
 /** Whether an environment lives past its deadline. */
-export const isLate = (one, now) => !one.ended_at && one.stage !== "terminated" && moment(one.deadline) <= now;
+export const isLate = (one, now) => !one.ended_at && moment(one.deadline) <= now;

@@ -3,26 +3,60 @@
 import { h } from "./dom.js";
 import { ago, clock, count, duration, moment } from "./format.js";
 import { history } from "./environment.js";
-import { isOperator, now } from "./page.js";
+import { isOperator, keep, now, page } from "./page.js";
 import { call, get } from "./session.js";
-import { ask, button, chip, code, empty, field, follow, table, toast, why } from "./talk.js";
+import { ask, button, chip, code, empty, field, follow, reach, table, toast, why } from "./talk.js";
 
-const OVER = ["proven", "rejected", "superseded"];
-const GONE = ["rejected", "retired", "disabled", "deprecated"];
+const UNSAID = { days: "7" };
+const wanted = { ...UNSAID };
+
+function look(days) {
+  Object.assign(wanted, { days });
+  keep(wanted, UNSAID);
+  page.refresh();
+}
 
 export const images = {
   title: "Images",
+  filter: (said) => Object.assign(wanted, UNSAID, said),
   every: ({ families }) =>
-    families.some((one) => one.bakes.some((bake) => !OVER.includes(bake.stage))) ? 5_000 : 15_000,
-  load: () => get("images"),
-  draw: ({ families }) =>
+    families.some((one) => one.bakes.some((bake) => !bake.over)) ? 5_000 : 15_000,
+  load: () => get(`images?days=${encodeURIComponent(wanted.days)}`),
+  draw: ({ families, failures }) => [
     families.length
       ? families.map(family)
       : empty(
           "No image family yet",
           "A family is a parameter in Parameter Store; docs/applications.md tells how to write one.",
         ),
+    failures.length > 0 && failed(failures),
+  ],
 };
+
+/** Which instances never signalled or were lost while they were tested, those that failed most first. */
+const failed = (failures) =>
+  h(
+    "section",
+    { key: "failures", class: "family", "aria-label": "Failures of instances" },
+    h("header", {}, h("h2", {}, "Instances that failed")),
+    table(
+      "Instances that failed",
+      ["Of", "Name", "Launched", "Failed", "Rate", "Why"],
+      failures.map((one) => ({
+        key: `${one.of} ${one.name}`,
+        cells: [
+          one.of,
+          code(one.name),
+          one.launched,
+          one.failed,
+          `${((100 * one.failed) / one.launched).toFixed(3)} %`,
+          Object.entries(one.causes)
+            .map(([cause, times]) => `${times} ${cause}`)
+            .join(", "),
+        ],
+      })),
+    ),
+  );
 
 function family(one) {
   return h(
@@ -35,7 +69,7 @@ function family(one) {
       { class: "cards" },
       one.channels.map((channel) => card(one, channel)),
     ),
-    h("h3", {}, "Bakes"),
+    h("div", { class: "lead" }, h("h3", {}, "Bakes"), reach(wanted.days, look)),
     one.bakes.length
       ? table(
           `Bakes of ${one.family}`,
@@ -44,18 +78,18 @@ function family(one) {
             key: bake.id,
             cells: [
               code(bake.id),
-              chip(bake.stage),
+              chip(bake),
               code(bake.image),
               h("time", { datetime: bake.at }, ago(bake.at, now())),
               bake.requested_by,
               [
                 bake.why,
-                bake.reason && h("small", { class: bake.stage === "rejected" ? "problem" : "hint" }, bake.reason),
+                bake.reason && h("small", { class: bake.tone === "bad" ? "problem" : "hint" }, bake.reason),
               ],
             ],
           })),
         )
-      : h("p", { class: "note" }, "None lately."),
+      : h("p", { class: "note" }, "None in this time. One is made every night, and by “Bake…” at once."),
     h("h3", {}, "Images"),
     one.images.length
       ? table(
@@ -65,7 +99,7 @@ function family(one) {
             key: image.image,
             cells: [
               code(image.image),
-              chip(image.stage),
+              chip(image),
               pointing(one, image),
               image.region,
               h("time", { datetime: image.created_at }, clock(image.created_at, now())),
@@ -167,18 +201,20 @@ function moved(one, channel, text) {
 function promote(one, channel) {
   // A copy in another Region has no bake of its own, and moves with its original.
   const others = one.images.filter(
-    (image) => image.bake && image.image !== channel.image && !GONE.includes(image.stage),
+    (image) => image.bake && image.image !== channel.image && image.promotable,
   );
   if (!others.length) return toast("bad", `There is no other image of ${one.family} that could be promoted.`);
   return ask({
     title: `Promote in ${one.family}/${channel.name}`,
-    lead: () =>
+    lead: (values) => [
       h(
         "p",
-        {},
+        { key: "lead" },
         `It points to ${channel.image || "nothing yet"}. `,
         "Releases that are planned from now on take the new image; what runs keeps its own.",
       ),
+      channel.image && differences(channel.image, values.image ?? others[0].image),
+    ],
     fields: [
       field({
         name: "image",
@@ -198,6 +234,46 @@ function promote(one, channel) {
       moved(one, channel, `Promoting ${values.image}…`);
     },
   });
+}
+
+const compared = new Map();
+
+/** What a promotion would change: packages, services, and the files that Puppet manages. */
+function differences(before, after) {
+  const path = `images/${after}/since/${before}`;
+  if (!compared.has(path)) {
+    compared.set(path, null);
+    get(path)
+      .catch((failure) => {
+        if (failure.status !== 404) compared.delete(path); // asked again with the next change
+        return { failure: failure.message };
+      })
+      .then((found) => {
+        if (compared.has(path)) compared.set(path, found);
+        document.querySelector("#ask form")?.dispatchEvent(new Event("input"));
+      });
+  }
+  const found = compared.get(path);
+  if (!found) return h("p", { key: path, class: "note" }, "Comparing…");
+  if (found.failure) return h("p", { key: path, class: "note" }, found.failure);
+  const kinds = ["packages", "services", "files"].filter((kind) => found[kind].length);
+  if (!kinds.length) return h("p", { key: path, class: "note" }, `${after} consists of the same as ${before}.`);
+  return h(
+    "div",
+    { key: path, class: "differences" },
+    kinds.map((kind) =>
+      h(
+        "details",
+        { key: kind, open: kind === "packages" },
+        h("summary", {}, count(found[kind].length, kind.slice(0, -1)), " would change"),
+        table(
+          `Changed ${kind}`,
+          ["Name", "Before", "After"],
+          found[kind].map((one) => ({ key: one.name, cells: [code(one.name), one.before ?? "-", one.after ?? "-"] })),
+        ),
+      ),
+    ),
+  );
 }
 
 function rollBack(one, channel) {

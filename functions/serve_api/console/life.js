@@ -18,7 +18,7 @@ export function reached({ planned, deadline, ceiling, ended }, now) {
 /** What is said beside the bar: how long is left, or how it ended. */
 export function left(one, now) {
   if (one.ended) return `lived ${duration(one.ended - one.planned)}`;
-  if (one.stage === "terminating")
+  if (one.over)
     return now > one.deadline ? `ending, ${duration(now - one.deadline)} late` : "ending";
   return now >= one.deadline
     ? `${duration(now - one.deadline)} past its deadline`
@@ -33,13 +33,13 @@ export function life(environment, now) {
     deadline,
     ceiling: ceiling || deadline,
     ended: moment(environment.ended_at),
-    stage: environment.stage,
+    over: environment.over,
   };
   const told = [`planned ${clock(environment.planned_at, now)}`, `deadline ${clock(environment.deadline, now)} UTC`];
   if (ceiling > deadline) told.push(`can be extended until ${clock(environment.ceiling, now)}`);
   return h(
     "div",
-    { class: `life ${environment.stage.replaceAll(" ", "-")}`, life: facts, ref: (node) => move(node, facts, now) },
+    { class: environment.ended_at ? "life ended" : environment.over ? "life ending" : "life", life: facts, ref: (node) => move(node, facts, now) },
     h(
       "div",
       { class: "sky", role: "img", "aria-label": told.join(", "), title: told.join("\n") },

@@ -4,9 +4,23 @@ export const page = {
   me: null,
   killSwitch: null,
   offset: 0, // of the API's clock to this one's, in milliseconds
+  filters: "", // of the view, for when its drawer is closed
+  over: false, // the sign-in, of somebody who was signed in
   redraw: () => {},
   refresh: () => {},
 };
+
+/** What stands behind the fragment's `?`: filters, and what a link asks for. */
+export const query = () => Object.fromEntries(new URLSearchParams(location.hash.split("?")[1] ?? ""));
+
+/** Puts filters into the address, without a step of history: those that say something. */
+export function keep(filters, unsaid = {}) {
+  const said = Object.entries(filters).filter(([name, value]) => value && value !== unsaid[name]);
+  const path = location.hash.split("?")[0] || "#/";
+  const asked = new URLSearchParams(said).toString();
+  history.replaceState(history.state, "", asked ? `${path}?${asked}` : path);
+  if (!document.querySelector("#drawer[open]")) page.filters = asked;
+}
 
 /** The API's time, which is the environments' time, in milliseconds since 1970. */
 export const now = () => Date.now() + page.offset;

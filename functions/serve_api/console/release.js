@@ -16,7 +16,7 @@ export const release = {
       h(
         "div",
         { class: "lead", key: "lead" },
-        chip(one.stage),
+        chip(one),
         h("strong", {}, `${one.application} ${one.version}`),
         one.attempt > 1 && h("span", {}, `attempt ${one.attempt}`),
       ),
@@ -45,7 +45,7 @@ export const release = {
                 { class: "name", href: address("environments", each.id) },
                 h("span", { class: "suite" }, each.suite),
               ),
-              h("span", { class: "stage" }, chip(each.ending ? each.ending.outcome : each.stage)),
+              h("span", { class: "stage" }, chip(each.ending ?? each)),
               life(each, now()),
             ),
           ),

@@ -3,16 +3,24 @@
 import { h } from "./dom.js";
 import { history } from "./environment.js";
 import { ago, clock, count, duration, exactly, moment } from "./format.js";
-import { address, isOperator, now } from "./page.js";
+import { address, isOperator, keep, now, page } from "./page.js";
 import { call, get } from "./session.js";
-import { ask, button, chip, code, empty, facts, follow, why } from "./talk.js";
+import { ask, button, chip, code, empty, facts, follow, reach, why } from "./talk.js";
 
-const WAITING = "awaiting approval";
+const UNSAID = { days: "30" };
+const wanted = { ...UNSAID };
+
+function look(days) {
+  Object.assign(wanted, { days });
+  keep(wanted, UNSAID);
+  page.refresh();
+}
 
 export const rollouts = {
   title: "Rollouts",
+  filter: (said) => Object.assign(wanted, UNSAID, said),
   async load() {
-    const [known, found] = await Promise.all([get("services"), get("rollouts?days=30")]);
+    const [known, found] = await Promise.all([get("services"), get(`rollouts?days=${encodeURIComponent(wanted.days)}`)]);
     return { ...known, rollouts: found.rollouts };
   },
   draw(data) {
@@ -22,12 +30,16 @@ export const rollouts = {
         ? h("div", { key: "services", class: "cards" }, data.services.map(service))
         : empty(
             "No permanent environment",
-            "An application that declares one, such as production, has it rolled out and shown here.",
+            "An application that declares one, such as production, has it rolled out and shown here: docs/tasks/roll-out.md.",
           ),
-      h("h2", { key: "r" }, "Rollouts"),
+      h("div", { key: "r", class: "lead" }, h("h2", {}, "Rollouts"), reach(wanted.days, look)),
       data.rollouts.length
         ? h("ol", { key: "rollouts", class: "rollouts" }, data.rollouts.toSorted(openFirst).map(line))
-        : h("p", { key: "none", class: "note" }, "None in the last 30 days."),
+        : h(
+            "p",
+            { key: "none", class: "note" },
+            "None in this time. A new image or a release that passed begins one; “Roll out now…” does at once.",
+          ),
     ];
   },
 };
@@ -35,11 +47,11 @@ export const rollouts = {
 const openFirst = (a, b) => Boolean(a.ended_at) - Boolean(b.ended_at);
 
 function service(one) {
-  const drift = one.drift ?? [];
+  const drift = [...one.drift, ...one.odd];
   return h(
     "article",
     { key: one.id, class: `card ${drift.length ? "warn" : ""}` },
-    h("header", {}, h("h3", {}, one.name), h("span", { class: "aside" }, one.application), chip(one.stage)),
+    h("header", {}, h("h3", {}, one.name), h("span", { class: "aside" }, one.application), chip(one)),
     h(
       "p",
       { class: "points" },
@@ -55,7 +67,7 @@ function service(one) {
       ? h(
           "details",
           { class: "problem" },
-          h("summary", {}, `${count(drift.length, "drift")} from its blueprint`),
+          h("summary", {}, `${count(drift.length, "difference")} from what it should be`),
           h(
             "ul",
             {},
@@ -65,12 +77,12 @@ function service(one) {
           ),
         )
       : one.image && h("p", { class: "aside" }, "as its blueprint says"),
-    isOperator() && (one.image || one.stage === "needs a person") && actions(one),
+    isOperator() && one.can_roll_out && actions(one),
   );
 }
 
 function actions(one) {
-  const runs = one.stage === "rolling out" ? `${one.rollout} runs.` : "";
+  const runs = one.rolling_out ? `${one.rollout} runs.` : "";
   return h(
     "div",
     { class: "actions" },
@@ -82,7 +94,7 @@ function actions(one) {
 }
 
 function line(one) {
-  const waits = one.stage === WAITING;
+  const waits = one.awaits_approval;
   return h(
     "li",
     { key: one.id, class: "rollout" },
@@ -90,10 +102,11 @@ function line(one) {
       "div",
       { class: "head" },
       h("a", { href: address("rollout", one.id) }, one.service),
-      chip(one.stage),
+      chip(one),
       h("span", { class: "aside" }, ago(one.started_at, now())),
       h("span", { class: "aside" }, one.percent > 0 && `${one.percent} %`),
       waits && isOperator() && button("Approve…", () => approve(one), { kind: "primary" }),
+      one.can_abort && isOperator() && button("Stop and go back…", () => abort(one), { kind: "danger" }),
     ),
     h("p", { class: "change" }, change(one)),
     progress(one),
@@ -112,7 +125,7 @@ function progress(one) {
   return h(
     "div",
     {
-      class: `progress ${one.stage.replaceAll(" ", "-")}`,
+      class: `progress ${one.tone}`,
       role: "img",
       "aria-label": told,
       style: { "--share": one.percent ?? 0 },
@@ -131,12 +144,14 @@ function progress(one) {
 
 export const rollout = {
   title: (id) => `Rollout ${id}`,
+  deeds: (one) =>
+    isOperator() ? { approve: one.awaits_approval && (() => approve(one)), abort: one.can_abort && (() => abort(one)) } : {},
   load: (id) => get(`rollouts/${encodeURIComponent(id)}`),
   draw(one) {
     return [
-      h("div", { class: "lead", key: "lead" }, chip(one.stage), h("p", { class: "change" }, change(one))),
+      h("div", { class: "lead", key: "lead" }, chip(one), h("p", { class: "change" }, change(one))),
       progress(one),
-      one.stage === WAITING &&
+      one.awaits_approval &&
         (isOperator()
           ? h(
               "div",
@@ -144,11 +159,18 @@ export const rollout = {
               button("Approve…", () => approve(one), { kind: "primary" }),
             )
           : h("p", { class: "note" }, "It waits for an operator's approval.")),
+      one.can_abort &&
+        isOperator() &&
+        h(
+          "div",
+          { class: "actions" },
+          button("Stop and go back…", () => abort(one), { kind: "danger" }),
+        ),
       one.reason && h("p", { class: "note" }, one.reason),
       facts([
         ["Service", one.service],
         ["Why", one.why],
-        [one.stage.startsWith("awaiting") ? "Waits since" : "Started", exactly(one.started_at)],
+        [one.waits ? "Waits since" : "Started", exactly(one.started_at)],
         ["Ended", exactly(one.ended_at)],
         [
           "Checkpoints",
@@ -183,8 +205,31 @@ function approve(one) {
     action: "Approve",
     submit: async (values) => {
       await call("POST", `rollouts/${encodeURIComponent(one.id)}/approval`, { why: values.why });
-      const seen = (found) => found.stage !== WAITING && { text: `The rollout to ${one.service} is ${found.stage}.` };
+      const seen = (found) => !found.awaits_approval && { text: `The rollout to ${one.service} is ${found.stage}.` };
       follow(`rollouts/${encodeURIComponent(one.id)}`, `Approving the rollout to ${one.service}…`, seen);
+    },
+  });
+}
+
+function abort(one) {
+  ask({
+    title: `Stop the rollout to ${one.service}?`,
+    lead: () => [
+      h("p", { class: "change" }, change({ from: one.to, to: one.from })),
+      h(
+        "p",
+        {},
+        `${one.percent} % of the instances are replaced. It goes back at once, `,
+        "without a wait at a checkpoint, to exactly what was there before; that is verified in the end.",
+      ),
+    ],
+    fields: [why("What is wrong with it?")],
+    action: "Stop and go back",
+    danger: true,
+    submit: async (values) => {
+      await call("POST", `rollouts/${encodeURIComponent(one.id)}/abort`, { why: values.why });
+      const seen = (found) => !found.can_abort && { text: `The rollout to ${one.service} is ${found.stage}.` };
+      follow(`rollouts/${encodeURIComponent(one.id)}`, `Stopping the rollout to ${one.service}…`, seen);
     },
   });
 }
@@ -211,7 +256,7 @@ function rollOut(one, to) {
       await call("POST", `services/${encodeURIComponent(one.id)}/rollout`, { to, why: values.why });
       const seen = ({ services }) => {
         const found = services.find((each) => each.id === one.id);
-        if (found?.stage === "rolling out") return { text: `${found.rollout} has begun.` };
+        if (found?.rolling_out) return { text: `${found.rollout} has begun.` };
         return found?.rollout && found.rollout !== one.rollout ? { text: `${found.rollout} waits.` } : null;
       };
       follow("services", back ? `Stepping ${one.id} back…` : `Rolling ${one.id} out…`, seen);

@@ -1,11 +1,30 @@
 /** Who is signed in (OpenID Connect, code flow with PKCE), and calls to the API in their name. */
 
+import { page } from "./page.js";
+
 const HOME = new URL(".", document.baseURI);
 const EARLY = 60_000; // renewed this long before the end
 const kept = {
   get: (name) => JSON.parse(sessionStorage.getItem(`mayfly.${name}`) ?? "null"),
   put: (name, value) => sessionStorage.setItem(`mayfly.${name}`, JSON.stringify(value)),
   drop: (name) => sessionStorage.removeItem(`mayfly.${name}`),
+};
+
+/** The other tabs of this browser: one sign-in is for all of them. Nothing is kept when the last one is closed. */
+const others = new BroadcastChannel("mayfly");
+others.onmessage = ({ data }) => {
+  if (data.wanted && stillGood()) others.postMessage({ tokens: kept.get("tokens") });
+  if (!("tokens" in data)) return;
+  if (data.tokens) kept.put("tokens", data.tokens);
+  else kept.drop("tokens");
+  heard();
+};
+const ASKED = 200; // milliseconds in which another tab answers
+let heard = () => {};
+
+/** Has a function called when another tab has signed in or out. */
+export const onOthers = (told) => {
+  heard = told;
 };
 
 /** What the API answers other than with success. `status` is 0 where it gave no answer at all. */
@@ -18,7 +37,7 @@ export class Failure extends Error {
 }
 
 let config;
-let endpoints; // of the issuer: authorize, token, logout
+let endpoints; // of the issuer: authorize, token, logout, revoke
 let renewal = null;
 
 /** Reads the installation's settings, and finishes a sign-in that comes back. A text says why it did not work out. */
@@ -28,7 +47,13 @@ export async function begin() {
   config = await answer.json();
   endpoints = config.sign_in ? ofCognito(config.sign_in.replace(/\/$/, "")) : await discovered(config.issuer);
   const given = new URLSearchParams(location.search);
-  if (!given.has("code") && !given.has("error")) return null;
+  if (given.has("again")) history.replaceState(null, "", `${HOME.pathname}${location.hash}`);
+  if (!given.has("code") && !given.has("error")) {
+    if (!isSignedIn()) await tokensOfOthers();
+    // Opened by a tab whose sign-in is over: there is nothing else to do here.
+    if (given.has("again") && !isSignedIn()) await signIn();
+    return null;
+  }
   const asked = kept.get("asked");
   kept.drop("asked");
   history.replaceState(null, "", `${HOME.pathname}${asked?.hash ?? ""}`);
@@ -37,13 +62,23 @@ export async function begin() {
     return "That answer was not to a sign-in of this tab. Please sign in again.";
   const facts = { grant_type: "authorization_code", code: given.get("code"), redirect_uri: HOME.href };
   const done = await take({ ...facts, code_verifier: asked.verifier });
+  if (done) others.postMessage({ tokens: done });
   return done ? null : "The sign-in was not accepted. Please sign in again.";
+}
+
+function tokensOfOthers() {
+  return new Promise((done) => {
+    heard = done;
+    setTimeout(done, ASKED);
+    others.postMessage({ wanted: true });
+  });
 }
 
 const ofCognito = (base) => ({
   authorize: `${base}/oauth2/authorize`,
   token: `${base}/oauth2/token`,
   logout: `${base}/logout`,
+  revoke: `${base}/oauth2/revoke`,
 });
 
 /** The endpoints that any other issuer publishes. */
@@ -52,7 +87,12 @@ async function discovered(issuer) {
   if (!answer?.ok)
     throw new Failure(answer?.status ?? 0, { error: `The sign-in service ${issuer} cannot be reached.` });
   const said = await answer.json();
-  return { authorize: said.authorization_endpoint, token: said.token_endpoint, logout: said.end_session_endpoint };
+  return {
+    authorize: said.authorization_endpoint,
+    token: said.token_endpoint,
+    logout: said.end_session_endpoint,
+    revoke: said.revocation_endpoint,
+  };
 }
 
 /** The installation's version. */
@@ -69,9 +109,18 @@ export async function signIn() {
   leave(endpoints.authorize, { ...facts, code_challenge: base64url(digest), code_challenge_method: "S256" });
 }
 
-/** Forgets the tokens here, and ends the session at the sign-in page. */
-export function signOut() {
+/** Signs in anew without leaving this page: what was typed here stays, and is sent when the other tab has signed in. */
+export const signInElsewhere = () => window.open(new URL("?again", HOME), "_blank");
+
+/** Forgets the tokens here and in the other tabs, has what renews them revoked, and ends the session at the sign-in page. */
+export async function signOut() {
+  const renewing = kept.get("tokens")?.renewing;
   kept.drop("tokens");
+  others.postMessage({ tokens: null });
+  if (renewing && endpoints.revoke) {
+    const body = new URLSearchParams({ token: renewing, token_type_hint: "refresh_token", client_id: config.client_id });
+    await fetch(endpoints.revoke, { method: "POST", body, keepalive: true }).catch(() => null);
+  }
   if (!endpoints.logout) location.reload();
   else
     leave(endpoints.logout, {
@@ -86,15 +135,18 @@ export function signOut() {
     Throws a Failure; one with status 401 means that the sign-in is over, and has been forgotten. */
 export async function call(method, path, body) {
   let tokens = kept.get("tokens");
-  if (tokens && tokens.until - EARLY < Date.now()) tokens = await renew();
+  if (tokens && tokens.until - EARLY < Date.now()) tokens = await renew(tokens);
   let answer = await ask(method, path, body, tokens);
   if (answer.status === 401 && tokens?.renewing) {
-    tokens = await renew();
+    tokens = await renew(tokens);
     if (tokens) answer = await ask(method, path, body, tokens);
   }
   const said = await answer.json().catch(() => null);
   if (answer.ok) return said;
-  if (answer.status === 401) kept.drop("tokens");
+  if (answer.status === 401) {
+    kept.drop("tokens");
+    page.over = page.me !== null;
+  }
   throw new Failure(answer.status, said);
 }
 
@@ -109,9 +161,11 @@ function ask(method, path, body, tokens) {
   });
 }
 
-/** New tokens for a renewal token, for all who ask at the same time; null where there is none or it is over. */
-function renew() {
-  const renewing = kept.get("tokens")?.renewing;
+/** Tokens in place of these, once for all who ask; null where there is no renewal token or it is over. */
+function renew(old) {
+  const now = kept.get("tokens");
+  if (now && now.token !== old.token) return Promise.resolve(now); // renewed while this one's answer was on its way
+  const renewing = now?.renewing;
   if (!renewing) return Promise.resolve(stillGood());
   renewal ??= take({ grant_type: "refresh_token", refresh_token: renewing }).finally(() => (renewal = null));
   return renewal;
@@ -119,7 +173,7 @@ function renew() {
 
 function stillGood() {
   const tokens = kept.get("tokens");
-  return tokens && tokens.until > Date.now() ? tokens : null;
+  return tokens && (tokens.renewing || tokens.until > Date.now()) ? tokens : null;
 }
 
 async function take(facts) {

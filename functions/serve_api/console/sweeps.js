@@ -2,17 +2,32 @@
 
 import { h } from "./dom.js";
 import { ago, exactly, moment } from "./format.js";
-import { isOperator, now, page } from "./page.js";
+import { isOperator, keep, now, page } from "./page.js";
 import { call, get } from "./session.js";
-import { ask, button, chip, code, empty, field, follow, table, why } from "./talk.js";
+import { ask, button, chip, code, empty, facts, field, follow, reach, table, why } from "./talk.js";
 
-const ACTIONS = ["end", "wake", "adopt", "refuse", "keep"];
-const wanted = { text: "", action: "" };
+const LEGEND = {
+  end: "it has outlived its deadline, or nobody carries out its end: its termination is started",
+  wake: "its execution sleeps past its deadline, and is told",
+  adopt: "nobody waits for its end: an execution is started that does",
+  refuse: "it is past its end and must not be touched: protected, or not ours by its tags. People are told",
+  keep: "nothing: it lives, or its own execution is ending it",
+};
+const ACTIONS = Object.keys(LEGEND);
+const UNSAID = { days: "1" };
+const [over, wanted] = [{ ...UNSAID }, { text: "", action: "" }];
+
+function look(days) {
+  Object.assign(over, { days });
+  keep(over, UNSAID);
+  page.refresh();
+}
 
 export const sweeps = {
   title: "Sweeps",
   every: () => 15_000,
-  load: () => get("sweeps?days=1"),
+  filter: (said) => Object.assign(over, UNSAID, said),
+  load: () => get(`sweeps?days=${encodeURIComponent(over.days)}`),
   draw(data) {
     return [
       h(
@@ -25,6 +40,13 @@ export const sweeps = {
         ),
         isOperator() && button("Dry run", () => run(true), { kind: "primary" }),
         isOperator() && button("Sweep now…", () => run(false)),
+        reach(over.days, look),
+      ),
+      h(
+        "details",
+        { key: "legend", class: "legend" },
+        h("summary", {}, "What the columns mean"),
+        facts(Object.entries(LEGEND)),
       ),
       data.sweeps.length
         ? table(
@@ -48,12 +70,16 @@ export const sweeps = {
               ],
             })),
           )
-        : empty("No sweep today", "The schedule may be off: a sweep runs every five minutes."),
+        : empty(
+            "No sweep in this time",
+            "One runs every five minutes: the schedule may be off. `mayfly doctor` says so; a sweep by hand works without it.",
+          ),
     ];
   },
 };
 
 export const sweep = {
+  filter: (said) => Object.assign(wanted, { text: "", action: "" }, said),
   title: (id) => `Sweep ${id.replaceAll("/", "-").replace(/-(\d\d)(\d\d)(\d\d)-\w+$/, " $1:$2:$3")}`,
   load: (id) => get(`sweeps/${id.split("/").map(encodeURIComponent).join("/")}`),
   draw(one) {
@@ -65,6 +91,7 @@ export const sweep = {
     );
     const choose = (some) => {
       Object.assign(wanted, some);
+      keep(wanted);
       page.redraw();
     };
     return [
@@ -109,7 +136,7 @@ export const sweep = {
               h(
                 "li",
                 { key: `${each.environment} ${each.action}` },
-                chip(each.action),
+                chip(each),
                 h("div", {}, code(each.environment), h("p", {}, each.reason)),
               ),
             ),

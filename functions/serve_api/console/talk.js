@@ -1,7 +1,7 @@
 /** What is said to people and asked of them: toasts, questions, chips, states of a page. */
 
 import { h, render } from "./dom.js";
-import { get } from "./session.js";
+import { get, signIn, signInElsewhere } from "./session.js";
 import { page } from "./page.js";
 
 const FOLLOWED_EVERY = 2_000;
@@ -76,6 +76,39 @@ export async function follow(path, first, seen, link) {
   say("bad", `${first} No effect was seen within two minutes; the history or the dead letters may tell why.`);
 }
 
+/** That the sign-in is over, and the way to go on: where something is typed, without leaving it. */
+export const signInIsOver = () =>
+  page.over &&
+  h(
+    "div",
+    { class: "banner stale", role: "alert", key: "over" },
+    h("strong", {}, "Your sign-in is over."),
+    h("span", {}, "Sign in again to go on where you were; what you have typed stays."),
+    h(
+      "button",
+      {
+        type: "button",
+        onclick: () => (document.querySelector("#ask[open], form.deploy") ? signInElsewhere() : signIn()),
+      },
+      "Sign in",
+    ),
+  );
+
+/** How far back a list reaches, up to as long as records are kept. */
+export const reach = (days, choose) =>
+  h(
+    "label",
+    { key: "reach", class: "pick" },
+    h("span", { class: "unseen" }, "Days"),
+    h(
+      "select",
+      { value: `${days}`, onchange: (event) => choose(event.target.value) },
+      [...new Set([1, 7, 30, 90, 366, Number(days)])]
+        .sort((a, b) => a - b)
+        .map((one) => h("option", { key: one, value: `${one}` }, one === 1 ? "the last day" : `the last ${one} days`)),
+    ),
+  );
+
 // ---- questions ----------------------------------------------------------------------------------------------
 
 /** One labelled input. `kind` is text, number, select or choices. */
@@ -148,10 +181,13 @@ export function ask({ title, lead, fields, action, danger, submit }) {
         "form",
         { key: title, onsubmit: send, oninput: draw },
         h("h2", { id: "ask-title" }, title),
+        signInIsOver(),
         lead(values),
         fields,
         Object.entries(problems).map(([name, text]) => h("p", { class: "problem" }, `${name}: ${text}`)),
-        state.failure && h("p", { class: "problem", role: "alert" }, state.failure.message),
+        state.failure &&
+          state.failure.status !== 401 &&
+          h("p", { class: "problem", role: "alert" }, state.failure.message),
         h(
           "div",
           { class: "buttons" },
@@ -175,13 +211,20 @@ export function ask({ title, lead, fields, action, danger, submit }) {
       close();
     } catch (failure) {
       Object.assign(state, { busy: false, failure });
-      draw();
+      page.redraw();
     }
   };
   render(dialog);
   dialog.setAttribute("aria-labelledby", "ask-title");
   draw();
   draw(); // once more with the values that the inputs begin with
+  // A step of history, so that Back closes the dialog and not the page below it.
+  history.pushState({ asked: true }, "");
+  dialog.onclose = () => {
+    page.asking = null;
+    if (history.state?.asked) history.back();
+  };
+  page.asking = draw;
   dialog.showModal();
   (dialog.querySelector("input:not([type=radio]), select") ?? dialog.querySelector("button")).focus();
 }
@@ -191,17 +234,9 @@ export function ask({ title, lead, fields, action, danger, submit }) {
 /** An icon of the page's own sprite. */
 export const icon = (name) => h("svg", { class: "icon", "aria-hidden": "true" }, h("use", { href: `#i-${name}` }));
 
-const TONES = {
-  good: ["ready", "awaiting tests", "passed", "proven", "available", "completed", "steady"],
-  busy: ["creating", "running", "building", "imaging", "proving", "rolling out", "replacing", "adopt"],
-  warn: ["awaiting approval", "awaiting window", "awaiting kill switch", "awaiting alarms", "end", "wake"],
-  bad: ["failed", "rejected", "rolled back", "rolling back", "needs a person", "refuse"],
-  dim: ["terminating", "terminated", "cancelled", "superseded", "removed", "retired", "deprecated", "disabled", "keep"],
-};
-const TONE = Object.fromEntries(Object.entries(TONES).flatMap(([tone, texts]) => texts.map((text) => [text, tone])));
-
-/** A stage or outcome, in its colour. */
-export const chip = (text) => h("span", { class: `chip ${TONE[text] ?? "calm"}` }, text);
+/** A stage, an outcome or an action, in the tone that the answer says. */
+export const chip = ({ stage, outcome, action, tone }) =>
+  h("span", { class: `chip ${tone}` }, stage ?? outcome ?? action);
 
 /** An id of AWS or of a commit: monospaced, whole in its title. */
 export const code = (text, shown = text) => text && h("code", { title: text === shown ? null : text }, shown);

@@ -1,3 +1,3 @@
-"""Mayfly's shared layer: `domain` decides, `messages` and `settings` are the doors, `aws` acts."""
+"""Mayfly's shared layer: `contract` names and checks, `domain` decides, `aws` calls, `workflows` combine them."""
 
 __version__ = "0.1.0"

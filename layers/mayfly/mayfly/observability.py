@@ -13,9 +13,10 @@ metrics = Metrics(namespace="Mayfly", service="mayfly")
 
 
 def measure(name: str, value: float, **dimensions: str) -> None:
-    """One metric with dimensions of its own, at once: the others of an invocation have the service only. What is whole
-    is a count."""
+    """One metric with dimensions of its own besides the service, at once: the others of an invocation have the service
+    only. What is whole is a count."""
     unit = MetricUnit.Count if isinstance(value, int) else MetricUnit.NoUnit
     with single_metric(name=name, unit=unit, value=value, namespace="Mayfly") as one:
-        for key, said in dimensions.items():
+        # Powertools adds the service where its environment names one; CloudWatch matches exact sets of dimensions.
+        for key, said in ({"service": "mayfly"} | dimensions).items():
             one.add_dimension(name=key, value=said)

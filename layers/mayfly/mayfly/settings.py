@@ -1,4 +1,4 @@
-"""What a function must be told by its surroundings. A missing or malformed setting is named, all of them at once."""
+"""Typed environment variables. All that are missing or malformed are named at once."""
 
 import os
 from functools import cache
@@ -19,8 +19,13 @@ class Settings(BaseModel):
     environment_machine: str = Field(alias="MAYFLY_ENVIRONMENT_MACHINE_ARN", pattern=r"^arn:")
     bake_machine: str = Field(alias="MAYFLY_BAKE_MACHINE_ARN", pattern=r"^arn:")
     promotion_machine: str = Field(alias="MAYFLY_PROMOTION_MACHINE_ARN", pattern=r"^arn:")
+    tests_machine: str = Field(alias="MAYFLY_TESTS_MACHINE_ARN", pattern=r"^arn:")
+    show_machine: str = Field(alias="MAYFLY_SHOW_MACHINE_ARN", pattern=r"^arn:")
     rollout_machine: str = Field(alias="MAYFLY_ROLLOUT_MACHINE_ARN", pattern=r"^arn:")
     bus: str = Field(alias="MAYFLY_BUS", min_length=1)
+    """Where requests are put."""
+    facts: str = Field(alias="MAYFLY_FACTS", min_length=1)
+    """The bus on which Mayfly says what is, and nobody else."""
     reports: str = Field(alias="MAYFLY_REPORTS_BUCKET", min_length=1)
     accounts: str = Field(alias="MAYFLY_ACCOUNTS", default="", pattern=r"^(\d{12}(,\d{12})*)?$")
     regions: str = Field(alias="MAYFLY_REGIONS", default="", pattern=r"^([a-z0-9-]+(,[a-z0-9-]+)*)?$")
@@ -41,7 +46,7 @@ class Settings(BaseModel):
     """Where the console is, for links in what people are told."""
 
     @property
-    def places(self) -> tuple[tuple[str, str], ...]:
+    def targets(self) -> tuple[tuple[str, str], ...]:
         """Every account and Region where environments may live: only there anything is built, looked for or ended."""
         account, region, _ = self.controller.split("/", 2)
         accounts = self.accounts.split(",") if self.accounts else [account]
@@ -62,7 +67,7 @@ class SignIn(BaseModel):
 
 
 @cache
-def settings() -> Settings:
+def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
@@ -72,7 +77,7 @@ def settings() -> Settings:
 
 
 @cache
-def sign_in() -> SignIn:
+def load_sign_in() -> SignIn:
     """How people sign in here.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Thin hands on AWS: each module names one service's calls in the words of the domain."""
+"""Calls AWS: each module has one service's calls, in the words of the domain."""

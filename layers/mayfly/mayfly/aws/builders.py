@@ -7,23 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mayfly.aws import instances
+from mayfly.aws.instances import plain
+from mayfly.contract.orders import Builder
 from mayfly.domain import tags
-from mayfly.domain.bake import Candidate, newest
-from mayfly.messages import BaseImage, Builder, Refused
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
-
-_ALIVE = ["pending", "running", "shutting-down", "stopping", "stopped"]
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A builder as DescribeInstances shows it."""
-
-    id: str
-    state: str
-    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +34,8 @@ class Leftover:
     labels: Mapping[str, str]
 
 
-def find_base(workload: "Workload", base: BaseImage) -> Candidate:
-    """The newest image that a family is baked from, as it is now.
-
-    Raises:
-        Refused: there is none.
-    """
-    wanted: dict[str, Any] = {"Owners": [base.owner], "Filters": [{"Name": "name", "Values": [base.name]}]}
-    if base.parameter:
-        try:
-            value = workload.ssm.get_parameter(Name=base.parameter)["Parameter"]["Value"]
-        except workload.ssm.exceptions.ParameterNotFound:
-            raise Refused(f"base.parameter: there is no parameter {base.parameter} there") from None
-        wanted = {"ImageIds": [value]}
-    usable = [{"Name": "state", "Values": ["available"]}]
-    pages = workload.ec2.get_paginator("describe_images").paginate(
-        **wanted | {"Filters": [*wanted.get("Filters", []), *usable]}
-    )
-    found = newest(
-        Candidate(image["ImageId"], image.get("Name", ""), image.get("CreationDate", ""), image["RootDeviceName"])
-        for page in pages
-        for image in page["Images"]
-    )
-    if found is None:
-        named = base.parameter or f"{base.name} of {base.owner}"
-        raise Refused(f"base: expected an image that is available, but there is none for {named}")
-    return found
-
-
 def launch(workload: "Workload", bake: str, builder: Builder, user_data: str, labels: Mapping[str, str]) -> str:
-    """Starts a bake's builder, tagged from its first moment. Returns its id. EC2 answers a repetition like the first
+    """Starts a bake's builder, tagged in the same call. Returns its id. EC2 answers a repetition like the first
     time, by the bake's name.
 
     It has no public address and stops when its script shuts it down; its volume goes with it.
@@ -105,18 +67,6 @@ def launch(workload: "Workload", bake: str, builder: Builder, user_data: str, la
     return reply["Instances"][0]["InstanceId"]
 
 
-def look(workload: "Workload", instance: str) -> Machine:
-    """A builder as it is now; one that EC2 does not know any more is terminated."""
-    try:
-        reservations = workload.ec2.describe_instances(InstanceIds=[instance])["Reservations"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "InvalidInstanceID.NotFound":
-            raise
-        return Machine(instance, "terminated", {})
-    found = reservations[0]["Instances"][0]
-    return Machine(instance, found["State"]["Name"], _plain(found.get("Tags", [])))
-
-
 def console(workload: "Workload", instance: str) -> str:
     """What a builder has printed on its console so far: all that is known of one that cannot report."""
     return workload.ec2.get_console_output(InstanceId=instance, Latest=True).get("Output", "")
@@ -134,7 +84,11 @@ def make_image(workload: "Workload", instance: str, name: str, labels: Mapping[s
     except ClientError as error:
         if error.response["Error"]["Code"] != "InvalidAMIName.Duplicate":
             raise
-        found = workload.ec2.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])["Images"][0]
+        named: Any = [{"Name": "name", "Values": [name]}]
+        images = workload.ec2.describe_images(Owners=["self"], Filters=named)["Images"]
+        if not images:  # just made, and not shown yet; the machine tries again
+            raise
+        found = images[0]
         return Image(found["ImageId"], found["State"], found.get("StateReason", {}).get("Message", ""))
     return Image(reply["ImageId"], "pending", "")
 
@@ -147,24 +101,20 @@ def label(workload: "Workload", image: str, state: str) -> None:
 def leftovers(workload: "Workload", controller: str, bake: str | None = None) -> list[Leftover]:
     """The builders of this controller that are not terminated, and their volumes without an instance: of one bake, or
     of all."""
+    labels = {tags.CONTROLLER: controller, tags.BAKE: bake}
     by_tag: Any = [
         {"Name": f"tag:{tags.CONTROLLER}", "Values": [controller]},
         {"Name": f"tag:{tags.BAKE}", "Values": [bake]} if bake else {"Name": "tag-key", "Values": [tags.BAKE]},
+        {"Name": "status", "Values": ["available"]},
     ]
-    alive: Any = {"Name": "instance-state-name", "Values": _ALIVE}
-    loose: Any = {"Name": "status", "Values": ["available"]}
-    instances = workload.ec2.get_paginator("describe_instances").paginate(Filters=[*by_tag, alive])
-    volumes = workload.ec2.get_paginator("describe_volumes").paginate(Filters=[*by_tag, loose])
-    found = [
-        Leftover("instance", one["InstanceId"], _plain(one.get("Tags", [])))
-        for page in instances
-        for reservation in page["Reservations"]
-        for one in reservation["Instances"]
-    ]
-    return found + [
-        Leftover("volume", one["VolumeId"], _plain(one.get("Tags", [])))
-        for volumes_page in volumes
-        for one in volumes_page["Volumes"]
+    volumes = workload.ec2.get_paginator("describe_volumes").paginate(Filters=by_tag)
+    return [
+        *(Leftover("instance", one.id, one.labels) for one in instances.find(workload, labels)),
+        *(
+            Leftover("volume", one["VolumeId"], plain(one.get("Tags", [])))
+            for page in volumes
+            for one in page["Volumes"]
+        ),
     ]
 
 
@@ -179,7 +129,3 @@ def remove(workload: "Workload", found: Iterable[Leftover]) -> None:
 
 def _tagged(kind: Any, labels: Mapping[str, str]) -> Any:
     return {"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in labels.items()]}
-
-
-def _plain(listed: Iterable[Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in listed}

@@ -1,4 +1,4 @@
-"""Clients of AWS. The controller's use the function's own role; a workload account is entered through its role.
+"""Makes clients of AWS: for the controller by the function's own role, for a workload account by assuming its role.
 
 The role is assumed once an environment, with the environment as session name and session tag: CloudTrail then names
 the life that made a call, and the role's policy refuses to destroy what belongs to another one.
@@ -8,9 +8,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 
 from mayfly.domain import tags
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 # Throttling is ordinary where dozens of stacks move at once; standard slows only the call that was throttled.
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect_timeout=5, read_timeout=30)
 
+_MAKING = Lock()
+"""boto3's session makes clients for one thread at a time; the clients themselves are for all."""
+_SIGNED = _CONFIG.merge(Config(signature_version="s3v4"))
+"""Of S3: addresses are signed with version 2 by default, which new buckets do not take."""
+
 _LOCAL_ENDPOINT = "MAYFLY_WORKLOAD_ENDPOINT_URL"
 """Where this is set, workload accounts are reached there; on AWS it is not, and botocore finds the endpoints."""
 
@@ -33,7 +40,15 @@ _LOCAL_ENDPOINT = "MAYFLY_WORKLOAD_ENDPOINT_URL"
 @cache
 def controller(service: str) -> Any:
     """A client in the controller account, made at its first use and kept for the process."""
-    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+    with _MAKING:
+        config = _SIGNED if service == "s3" else _CONFIG
+        return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+@cache
+def unsigned(service: str) -> Any:
+    """A client that signs nothing: for addresses of what others have to be permitted to read."""
+    return boto3.client(service, config=_CONFIG.merge(Config(signature_version=UNSIGNED)))  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -44,15 +59,16 @@ class Workload:
     region: str
 
     def _client(self, service: str) -> Any:
-        return boto3.client(  # type: ignore[call-overload]
-            service,
-            config=_CONFIG,
-            region_name=self.region,
-            endpoint_url=os.environ.get(_LOCAL_ENDPOINT),
-            aws_access_key_id=self.credentials["AccessKeyId"],
-            aws_secret_access_key=self.credentials["SecretAccessKey"],
-            aws_session_token=self.credentials["SessionToken"],
-        )
+        with _MAKING:
+            return boto3.client(  # type: ignore[call-overload]
+                service,
+                config=_CONFIG,
+                region_name=self.region,
+                endpoint_url=os.environ.get(_LOCAL_ENDPOINT),
+                aws_access_key_id=self.credentials["AccessKeyId"],
+                aws_secret_access_key=self.credentials["SecretAccessKey"],
+                aws_session_token=self.credentials["SessionToken"],
+            )
 
     @cached_property
     def cloudformation(self) -> "CloudFormationClient":
@@ -91,31 +107,36 @@ class Workload:
         return self._client("kms")
 
     @cached_property
+    def rds(self) -> Any:
+        return self._client("rds")
+
+    @cached_property
     def s3(self) -> Any:
         return self._client("s3")
 
 
 def workload(
-    account: str, region: str, role: str, name: str | None, label: str = tags.ENVIRONMENT, value: str | None = None
+    account: str, region: str, role: str, name: str | None, tag: str | tuple[str, str] = tags.ENVIRONMENT
 ) -> Workload:
-    """Enters a workload account on behalf of one environment or image family, or of who only looks and destroys
-    nothing.
+    """Assumes the workload role of an account; a session without a tag can destroy nothing.
 
     Args:
         account: 12 digits. region: such as ``eu-central-1``. role: the role's name there.
         name: the session's name, which CloudTrail shows: an environment, or a bake; None for a sweep.
-        label: the key of the session's tag. value: its value, `name` where it is left out.
+        tag: of the session: its key, or key and value where that is another one than `name`.
 
     Raises:
         botocore.exceptions.ClientError: AccessDenied where the role does not exist or does not trust us.
     """
-    sts = boto3.client("sts", config=_CONFIG, endpoint_url=os.environ.get(_LOCAL_ENDPOINT))
+    key, value = (tag, name) if isinstance(tag, str) else tag
+    with _MAKING:
+        sts = boto3.client("sts", config=_CONFIG, endpoint_url=os.environ.get(_LOCAL_ENDPOINT))
     reply = sts.assume_role(
         RoleArn=f"arn:aws:iam::{account}:role/{role}",
         RoleSessionName=name or "mayfly-sweep",
         DurationSeconds=900,
         # Without the tag the role's policy permits no destruction at all.
-        Tags=[{"Key": label, "Value": value or name}] if name else [],
+        Tags=[{"Key": key, "Value": value or ""}] if name else [],
     )
     credentials = reply["Credentials"]
     return Workload({key: str(credentials[key]) for key in credentials if key != "Expiration"}, region)  # type: ignore[literal-required]

@@ -1,9 +1,13 @@
-"""What functions say on the bus. Most announcements are states of the machines; these come with a decision."""
+"""What is put on Mayfly's two buses: requests on the one; on the other what Mayfly says.
 
-import json
-from typing import TYPE_CHECKING, Any
+Most announcements are states of the machines; these come with a decision.
+"""
+
+from typing import TYPE_CHECKING
 
 from mayfly.aws.clients import controller
+from mayfly.contract.fields import Announcement, EventDetail, Request
+from mayfly.contract.vocabulary import Source
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -13,18 +17,32 @@ class NotTaken(RuntimeError):
     """EventBridge did not take an event."""
 
 
-def announce(bus: str, what: str, detail: dict[str, Any], source: str = "mayfly") -> str:
-    """Puts one event on the bus; returns its id.
-
-    Args:
-        source: who says it: Mayfly itself, or `mayfly.api` for what a person asked of the HTTP API.
+def announce(facts: str, message: Announcement) -> str:
+    """Says something on the bus that only Mayfly's roles can write to; returns the event's id.
 
     Raises:
         NotTaken: EventBridge did not take it; the invocation is repeated then.
     """
+    return _put(facts, message, Source.MAYFLY)
+
+
+def ask(requests: str, message: Request, source: str) -> str:
+    """Puts a request on the bus of requests; returns the event's id.
+
+    Args:
+        source: who asks: the HTTP API for a person, an operator, or somebody for an application.
+
+    Raises:
+        NotTaken: EventBridge did not take it.
+    """
+    return _put(requests, message, source)
+
+
+def _put(bus: str, message: EventDetail, source: str) -> str:
     events: EventBridgeClient = controller("events")
-    entry = {"EventBusName": bus, "Source": source, "DetailType": what, "Detail": json.dumps(detail)}
+    detail = message.model_dump_json(by_alias=True, exclude_none=True)
+    entry = {"EventBusName": bus, "Source": source, "DetailType": message.event, "Detail": detail}
     reply = events.put_events(Entries=[entry])  # type: ignore[list-item]
     if reply["FailedEntryCount"]:
-        raise NotTaken(f"{what} was not taken: {reply['Entries'][0].get('ErrorMessage')}")
+        raise NotTaken(f"{message.event} was not taken: {reply['Entries'][0].get('ErrorMessage')}")
     return reply["Entries"][0]["EventId"]

@@ -1,10 +1,12 @@
-"""Executions of the state machines: started under a name, resumed through the task token they wait with."""
+"""Starts executions of the state machines under a name, and completes the tasks that they wait for."""
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from mayfly.aws.clients import controller
-from mayfly.domain.stack import Answer
+from mayfly.domain.stack import TaskResult
 from mayfly.observability import logger
 
 if TYPE_CHECKING:
@@ -36,7 +38,18 @@ def running(machine: str) -> set[str]:
     return {execution["name"].partition("__")[0] for page in pages for execution in page["executions"]}
 
 
-def settle(token: str, answer: Answer, result: dict[str, Any]) -> bool:
+def stop(machine: str, name: str, why: str) -> None:
+    """Stops an execution, and with it the build or execution that it waits for. One that is over stays as it is."""
+    states: SFNClient = controller("stepfunctions")
+    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+    try:
+        states.stop_execution(executionArn=arn, cause=why[:32_000])
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "ValidationException"):
+            raise
+
+
+def complete_task(token: str, answer: TaskResult, result: dict[str, Any]) -> bool:
     """Tells a waiting execution how its wait ended.
 
     Returns:

@@ -1,73 +1,91 @@
-"""The records: one item an environment, one a release, each with its history of who, what and why.
+"""Reads and writes records: one item of the table each, with its history of who, what and why.
 
-The table is memory, not truth: what exists is what AWS says exists. So a lost table loses no termination.
+The table is memory, not truth: what exists is what AWS says exists. So a lost table loses no termination, and neither
+does a write that DynamoDB refuses.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from boto3.dynamodb.conditions import Attr, ConditionBase, ConditionExpressionBuilder
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws.clients import controller
-from mayfly.domain.moment import text
-from mayfly.observability import logger
+from mayfly.domain.records import LINES, Entry, Record, attributes, folded, keys, plain, read
+from mayfly.domain.timestamp import utc_text
+from mayfly.observability import logger, metrics
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-type Kind = Literal[
-    "environment",
-    "release",
-    "bake",
-    "builder",
-    "command",
-    "image",
-    "channel",
-    "family",
-    "service",
-    "rollout",
-    "group",
-    "sweep",
-]
-"""A builder, a command and an Auto Scaling group are known by AWS's ids, and point to their bake or service: AWS's
-events name nothing else. A service is a permanent environment."""
 type Facts = Mapping[str, Any]
 
 _NOTES_KEPT = 100
-"""Notes of ignored messages stop at this length of a history, so that a flood cannot fill an item (400 KB)."""
-
+"""Notes of ignored messages stop at this length of a history, so that a flood of them folds nothing that matters."""
 _BATCH = 100
 """Items that one BatchGetItem takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of a history."""
-
-    at: str
-    who: str
-    what: str
-    why: str
+_TRIES = 5
+_NOTHING: Facts = MappingProxyType({})
 
 
 class Conflict(Exception):
-    """The record was not as the change required. `found` is the record as it is, empty where there is none."""
+    """The record was not as the change required. `found` is the record as it is, None where there is none."""
 
-    def __init__(self, found: dict[str, Any]) -> None:
+    def __init__(self, found: Any) -> None:
         super().__init__("the record is not as the change requires")
         self.found = found
 
 
-class Records:
+def attr(*path: Any) -> Attr:
+    """A field of a record in a condition, such as ``attr(Environment.deadline)``; of a part of one by the whole path.
+    A class of records has its fields by name, and mypy knows each. One entry of a field that is spread over attributes
+    is a pair: ``attr((Pool.taken, "7"))``."""
+    return Attr(".".join(_key(each) for each in path))
+
+
+def _key(field: Any) -> str:
+    if isinstance(field, tuple):
+        return f"{_key(field[0])}{field[1]}"
+    return keys(field.__objclass__)[field.__name__]
+
+
+EXISTS = Attr("pk").exists()
+NEW = Attr("pk").not_exists()
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """What a change sets, sets once, removes, and appends to the history; by attribute."""
+
+    facts: Facts
+    once: Facts
+    drop: Sequence[str]
+    line: Entry | None
+
+    def expression(self) -> tuple[str, dict[str, str], dict[str, Any]]:
+        """The update expression with its names and values."""
+        names = {f"#{name}": name for name in (*self.facts, *self.once, *self.drop)}
+        values: dict[str, Any] = {f":{name}": value for name, value in (*self.facts.items(), *self.once.items())}
+        sets = [f"#{name} = :{name}" for name in self.facts]
+        sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in self.once]
+        if self.line:
+            values |= {":line": [asdict(self.line)], ":none": []}
+            sets.append("history = list_append(if_not_exists(history, :none), :line)")
+        parts = (("SET", sets), ("REMOVE", [f"#{name}" for name in self.drop]))
+        return " ".join(f"{verb} {', '.join(what)}" for verb, what in parts if what), names, values
+
+
+class Records[R: Record]:
     """Reads and changes records of one kind. Every change is one atomic call that writes its own history."""
 
-    def __init__(self, table: str, kind: Kind) -> None:
+    def __init__(self, table: str, kind: type[R]) -> None:
         self._table, self._kind = table, kind
 
     @cached_property
@@ -75,11 +93,9 @@ class Records:
         return controller("dynamodb")  # type: ignore[no-any-return]
 
     def _key(self, identity: str) -> dict[str, Any]:
-        return {"pk": {"S": f"{self._kind}#{identity}"}}
+        return {"pk": {"S": f"{self._kind.kind}#{identity}"}}
 
-    def begin(
-        self, identity: str, facts: Facts, entry: Entry, keep_until: datetime, live: bool = True
-    ) -> dict[str, Any]:
+    def begin(self, identity: str, entry: Entry, keep_until: datetime, live: bool = True, **facts: Any) -> R | None:
         """Writes a record that does not exist yet.
 
         Args:
@@ -88,92 +104,154 @@ class Records:
         Raises:
             Conflict: there is one already.
         """
-        born = {"id": identity, "born": self.born(entry.at), "forget_after": int(keep_until.timestamp())}
-        born |= {"live": self._kind} if live else {}
-        return self.change(identity, {**facts, **born}, entry, only_if="attribute_not_exists(pk)")
+        born: dict[str, Any] = {
+            "id": identity,
+            "born": self.born(entry.at),
+            "forget_after": int(keep_until.timestamp()),
+        }
+        born |= {"live": str(self._kind.kind)} if live else {}
+        return self.change(identity, entry, only_if=NEW, **born | facts)
+
+    def try_begin(self, identity: str, entry: Entry, keep_until: datetime, **facts: Any) -> R | None:
+        """Begins a record for those who go on without, as `try_change` does."""
+        return self._trying(lambda: self.begin(identity, entry, keep_until, **facts), identity)
 
     def born(self, at: str) -> str:
-        """What a record has as `born` that began at this moment: `recent` finds it by that."""
-        return f"{self._kind}#{at[:10]}"
+        """What a record has as `born` that began at this timestamp: `recent` finds it by that."""
+        return f"{self._kind.kind}#{at[:10]}"
 
     def change(
         self,
         identity: str,
-        facts: Facts,
         entry: Entry | None = None,
-        once: Facts = MappingProxyType({}),
-        drop: Collection[str] = (),
-        only_if: str | None = None,
-        bound: Facts = MappingProxyType({}),
-    ) -> dict[str, Any]:
-        """Changes a record in one atomic call and returns all of it as it is then; {} where the table is lost.
+        *,
+        once: Facts = _NOTHING,
+        drop: Collection[Any] = (),
+        only_if: ConditionBase | None = None,
+        **facts: Any,
+    ) -> R | None:
+        """Changes a record in one atomic call and returns all of it as it is then; None where the table is lost.
 
         Args:
-            facts: top-level attributes to set.
-            entry: what to append to its history.
-            once: attributes to set unless they are there already.
-            drop: attributes to remove.
-            only_if: a condition expression; `bound` holds the values it names.
+            entry: what to append to its history. A history that is long is folded: its first line and the newest stay.
+            once: fields to set unless they are there already. drop: fields to remove, as a class names them.
+            only_if: what must hold, by `attr`.
+            facts: fields to set. None is left out.
 
         Raises:
             Conflict: the condition does not hold.
         """
-        names = {f"#{name}": name for name in (*facts, *once, *drop)}
-        values = {f":{name}": value for name, value in (*facts.items(), *once.items())}
-        sets = [f"#{name} = :{name}" for name in facts]
-        sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
-        if entry:
-            values |= {":entry": [asdict(entry)], ":no_entry": []}
-            sets.append("history = list_append(if_not_exists(history, :no_entry), :entry)")
+        gone = [_key(each) for each in drop]
+        update = _Update(self._checked(facts), self._checked(once), gone, entry and entry.shortened())
+        room = attr(Record.history).not_exists() | attr(Record.history).size().lt(LINES)
+        try:
+            return self._write(identity, update, _both(only_if, room if entry else None))
+        except Conflict as conflict:
+            if entry is None or conflict.found is None or len(conflict.found.history) < LINES:
+                raise
+        except ClientError as error:
+            if not _is_too_large(error):
+                raise
+        return self._write_folded(identity, update, only_if)
+
+    def try_change(self, identity: str, entry: Entry | None = None, **change: Any) -> R | None:
+        """Changes a record as `change` does, for those who go on without: where DynamoDB takes no write, this is the
+        record as it is, or None where that cannot be read either.
+
+        Raises:
+            Conflict: the condition does not hold.
+        """
+        return self._trying(lambda: self.change(identity, entry, **change), identity)
+
+    def _trying(self, write: Callable[[], R | None], identity: str) -> R | None:
+        try:
+            return write()
+        except (ClientError, BotoCoreError):
+            logger.exception("this is not remembered", extra={"kind": self._kind.kind, "record": identity})
+            metrics.add_metric(name="WritesRefused", unit="Count", value=1)
+        with suppress(ClientError, BotoCoreError):
+            return self.get(identity)
+        return None
+
+    def _checked(self, facts: Facts) -> Facts:
+        if unknown := facts.keys() - keys(self._kind).keys():
+            raise TypeError(f"{self._kind.__name__} has no field {', '.join(sorted(unknown))}")
+        return attributes(self._kind, facts)
+
+    def _write(self, identity: str, update: _Update, only_if: ConditionBase | None) -> R | None:
+        expression, names, values = update.expression()
         request: dict[str, Any] = {
             "TableName": self._table,
             "Key": self._key(identity),
-            "UpdateExpression": " ".join(
-                f"{verb} {', '.join(parts)}"
-                for verb, parts in (("SET", sets), ("REMOVE", [f"#{name}" for name in drop]))
-                if parts
-            ),
-            "ExpressionAttributeValues": {key: _to_dynamodb(value) for key, value in (values | dict(bound)).items()},
+            "UpdateExpression": expression,
             "ReturnValues": "ALL_NEW",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
+        if only_if:
+            built = ConditionExpressionBuilder().build_expression(only_if)
+            request["ConditionExpression"] = built.condition_expression
+            names |= built.attribute_name_placeholders
+            values |= built.attribute_value_placeholders
         request |= {"ExpressionAttributeNames": names} if names else {}
-        request |= {"ConditionExpression": only_if} if only_if else {}
+        if values:
+            request["ExpressionAttributeValues"] = {key: _to_dynamodb(value) for key, value in values.items()}
         try:
             reply = self._dynamodb.update_item(**request)
         except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
-            found: Any = error.response.get("Item", {})
-            raise Conflict(_from_dynamodb(found)) from None
+            found: Any = error.response.get("Item")
+            raise Conflict(self._read(found)) from None
         except self._dynamodb.exceptions.ResourceNotFoundException:
             # The table itself is gone. Building stops with that, ending must not.
             logger.error("the table is lost: nothing is remembered", extra={"table": self._table})
-            return {}
-        return _from_dynamodb(reply["Attributes"])
+            return None
+        return self._read(reply["Attributes"])
+
+    def _write_folded(self, identity: str, update: _Update, only_if: ConditionBase | None) -> R | None:
+        """Writes a change with a history that is folded. It costs a read and a write more, once in a hundred lines."""
+        found = None
+        for _ in range(_TRIES):
+            if (found := self.get(identity)) is None:
+                raise Conflict(None)
+            seen = len(found.history)
+            history, gone = folded((*found.history, update.line) if update.line else found.history)
+            facts = {**update.facts, "history": history, "folded": found.folded + gone}
+            as_seen = attr(Record.history).size().eq(seen) if seen else attr(Record.history).not_exists()
+            try:
+                return self._write(identity, replace(update, facts=facts, line=None), _both(only_if, as_seen))
+            except Conflict as conflict:
+                found = conflict.found
+                if found is None or len(found.history) == seen:
+                    raise
+        raise Conflict(found)
 
     def note(self, identity: str, entry: Entry) -> None:
         """Appends to the history what was heard and not followed. A record that is absent or full is left alone."""
-        room = "attribute_exists(history) AND size(history) < :kept"
+        room = attr(Record.history).exists() & attr(Record.history).size().lt(_NOTES_KEPT)
         with suppress(Conflict):
-            self.change(identity, {}, entry, only_if=room, bound={":kept": _NOTES_KEPT})
+            try:
+                self._write(identity, _Update(_NOTHING, _NOTHING, (), entry.shortened()), room)
+            except ClientError as error:
+                if not _is_too_large(error):
+                    raise
 
-    def live(self, fields: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    def live(self, fields: Collection[Any] = ()) -> Iterator[R]:
         """Every record of this kind whose story has not ended, page by page, through the index of those.
 
-        None where the table is lost: a sweep then goes by tags alone.
+        Yields nothing where the table is lost: a sweep then goes by tags alone.
 
         Args:
             fields: see `many`.
         """
-        yield from self.many(self._keys("live", self._kind), fields)
+        yield from self.many(self._keys("live", str(self._kind.kind)), fields)
 
-    def recent(self, now: datetime, days: int, fields: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    def recent(self, now: datetime, days: int, fields: Collection[Any] = ()) -> Iterator[R]:
         """Every record of this kind that began today or on one of the `days` days (UTC) before, ended or not: a query a
         day, through an index that is written once a record.
 
         Args:
             fields: see `many`.
         """
-        written = [text(now - timedelta(days=day)) for day in range(days + 1)]
+        written = [utc_text(now - timedelta(days=day)) for day in range(days + 1)]
         yield from self.many([key for at in written for key in self._keys("born", self.born(at))], fields)
 
     def _keys(self, index: str, value: str) -> list[str]:
@@ -189,33 +267,43 @@ class Records:
             logger.error("the table is lost: nothing is remembered", extra={"table": self._table})
             return []
 
-    def many(self, identities: Sequence[str], fields: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    def many(self, identities: Sequence[str], fields: Collection[Any] = ()) -> Iterator[R]:
         """The records of these names, in any order; those that are not there are left out.
 
         Args:
-            fields: top-level attributes to read; all of them, and strongly consistent, where none is named. Naming
+            fields: those to read, as a class names them; all, and strongly consistent, where none is named. Naming
                 them is for showing: it is half the price, and may be a second late.
         """
         how: Any = {"ConsistentRead": True}
         if fields:
+            kept = {"pk", *(_key(each) for each in fields)}
             how = {
-                "ProjectionExpression": ", ".join(f"#{name}" for name in fields),
-                "ExpressionAttributeNames": {f"#{name}": name for name in fields},
+                "ProjectionExpression": ", ".join(sorted(f"#{name}" for name in kept)),
+                "ExpressionAttributeNames": {f"#{name}": name for name in kept},
             }
         for start in range(0, len(identities), _BATCH):
-            keys = [self._key(identity) for identity in identities[start : start + _BATCH]]
-            yield from self._batch({self._table: {"Keys": keys} | how})
+            keyed = [self._key(identity) for identity in identities[start : start + _BATCH]]
+            yield from self._batch({self._table: {"Keys": keyed} | how})
 
-    def _batch(self, wanted: Any) -> Iterator[dict[str, Any]]:
+    def _batch(self, wanted: Any) -> Iterator[R]:
         while wanted:
             reply = self._dynamodb.batch_get_item(RequestItems=wanted)
-            yield from (_from_dynamodb(item) for item in reply["Responses"].get(self._table, []))
+            yield from filter(None, map(self._read, reply["Responses"].get(self._table, [])))
             wanted = reply.get("UnprocessedKeys")
 
-    def get(self, identity: str) -> dict[str, Any] | None:
+    def get(self, identity: str) -> R | None:
         """The record as it is now (strongly consistent), or None."""
         reply = self._dynamodb.get_item(TableName=self._table, Key=self._key(identity), ConsistentRead=True)
-        return _from_dynamodb(reply["Item"]) if "Item" in reply else None
+        return self._read(reply.get("Item"))
+
+    def _read(self, item: Mapping[str, Any] | None) -> R | None:
+        return of_item(self._kind, item) if item else None
+
+
+def of_item[R: Record](kind: type[R], item: Mapping[str, Any]) -> R:
+    """A record as an item of DynamoDB says it. What has lost its name has it in its key still."""
+    given = {key: _whole(_DESERIALIZE(value)) for key, value in item.items()}
+    return read(kind, {"id": str(given.get("pk", "")).partition("#")[2]} | given)
 
 
 def forget_after(now: str, days: int) -> int:
@@ -223,13 +311,21 @@ def forget_after(now: str, days: int) -> int:
     return int((datetime.fromisoformat(now) + timedelta(days=days)).timestamp())
 
 
+def _both(one: ConditionBase | None, other: ConditionBase | None) -> ConditionBase | None:
+    return one & other if one and other else one or other
+
+
+def _is_too_large(error: ClientError) -> bool:
+    """Whether an item would be larger than DynamoDB's 400 KB; it has no error code of its own for that."""
+    said = error.response["Error"]
+    return said["Code"] == "ValidationException" and "maximum allowed size" in said.get("Message", "")
+
+
+_DESERIALIZE: Callable[[Any], Any] = TypeDeserializer().deserialize
+
+
 def _to_dynamodb(value: Any) -> Any:
-    return TypeSerializer().serialize(list(value) if isinstance(value, tuple) else value)
-
-
-def _from_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
-    read = TypeDeserializer().deserialize
-    return {key: _whole(read(value)) for key, value in item.items()}
+    return TypeSerializer().serialize(plain(value))
 
 
 def _whole(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Instance refreshes: Auto Scaling replaces a group's instances, seen through one workload account."""
+"""Groups of Auto Scaling and their instance refreshes, seen through one workload account."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,21 @@ class Refresh:
     started_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a group's instances are to be of: a version of its launch template, asked for since a timestamp."""
+
+    group: str
+    template_id: str
+    version: str
+    since: datetime
+
+    def is_brought_by(self, refresh: Refresh) -> bool:
+        """Whether this refresh was asked for to that end."""
+        late_enough = refresh.started_at is None or refresh.started_at >= self.since - _SKEW
+        return refresh.template == self.version and late_enough
+
+
 def latest(workload: "Workload", group: str) -> Refresh | None:
     """A group's latest instance refresh; None where there was none in the last six weeks."""
     # The latest come first, and one page is enough for that.
@@ -35,23 +50,31 @@ def latest(workload: "Workload", group: str) -> Refresh | None:
     return Refresh(one["InstanceRefreshId"], one["Status"], why, wanted.get("Version", ""), one.get("StartTime"))
 
 
-def start(workload: "Workload", group: str, template: tuple[str, str], preferences: Mapping[str, Any]) -> str | None:
-    """Has every instance of a group replaced; returns the refresh's id, or None where another one goes on.
-
-    Args:
-        template: id and version (a number) of the launch template. The group gets it when the refresh succeeds.
-    """
+def start(workload: "Workload", target: Target, preferences: Mapping[str, Any]) -> str | None:
+    """Has every instance of a group replaced; returns the refresh's id, or None where another one goes on. The group
+    gets the version of the launch template when the refresh succeeds."""
     given: Any = preferences
+    template: Any = {"LaunchTemplateId": target.template_id, "Version": target.version}
     try:
         reply = workload.autoscaling.start_instance_refresh(
-            AutoScalingGroupName=group,
+            AutoScalingGroupName=target.group,
             Strategy="Rolling",
-            DesiredConfiguration={"LaunchTemplate": {"LaunchTemplateId": template[0], "Version": template[1]}},
+            DesiredConfiguration={"LaunchTemplate": template},
             Preferences=given,
         )
     except workload.autoscaling.exceptions.InstanceRefreshInProgressFault:
         return None
     return reply["InstanceRefreshId"]
+
+
+def failed_launches(workload: "Workload", group: str) -> Iterable[str]:
+    """Why instances of a group did not come."""
+    activities = workload.autoscaling.describe_scaling_activities(AutoScalingGroupName=group)["Activities"]
+    return (
+        activity.get("StatusMessage", activity["Description"])
+        for activity in activities
+        if activity["StatusCode"] in ("Failed", "Cancelled")
+    )
 
 
 def go_back(workload: "Workload", group: str) -> None:
@@ -70,25 +93,16 @@ _SKEW = timedelta(seconds=10)
 """By how much clocks may differ, and times be cut."""
 
 
-def forward(
-    workload: "Workload", group: str, template: tuple[str, str], preferences: Mapping[str, Any], since: datetime
-) -> Refresh | None:
-    """The refresh that brings a version of the launch template, asked for once since then; None where somebody else's
-    has to end first."""
-    found = latest(workload, group)
-    if found and _is_of(found, template[1], since):
+def forward(workload: "Workload", target: Target, preferences: Mapping[str, Any]) -> Refresh | None:
+    """The refresh that brings a version of the launch template, asked for once; None where somebody else's has to end
+    first."""
+    found = latest(workload, target.group)
+    if found and target.is_brought_by(found):
         return found
-    return latest(workload, group) if start(workload, group, template, preferences) else None
+    return latest(workload, target.group) if start(workload, target, preferences) else None
 
 
-def back(
-    workload: "Workload",
-    group: str,
-    template: tuple[str, str],
-    preferences: Mapping[str, Any],
-    since: datetime,
-    needed: bool,
-) -> Refresh | None:
+def back(workload: "Workload", target: Target, preferences: Mapping[str, Any], needed: bool) -> Refresh | None:
     """The refresh that brings a group back to the version that it had; None where nothing is left to be done.
 
     What goes on is undone first. What is left then, or was left by a refresh that was cancelled, is replaced.
@@ -96,16 +110,12 @@ def back(
     Args:
         needed: whether the group is not as it was.
     """
-    found = latest(workload, group)
+    found = latest(workload, target.group)
     if found and found.status in ACTIVE:
-        if found.status in ("Pending", "InProgress", "Baking") and not _is_of(found, template[1], since):
-            go_back(workload, group)
+        if found.status in ("Pending", "InProgress", "Baking") and not target.is_brought_by(found):
+            go_back(workload, target.group)
     elif needed:
-        start(workload, group, template, preferences)
+        start(workload, target, preferences)
     else:
         return None
-    return latest(workload, group)
-
-
-def _is_of(found: Refresh, template: str, since: datetime) -> bool:
-    return found.template == template and (found.started_at is None or found.started_at >= since - _SKEW)
+    return latest(workload, target.group)

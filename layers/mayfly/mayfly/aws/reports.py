@@ -22,10 +22,31 @@ def keep(bucket: str, at: datetime, run: str, report: dict[str, Any], what: str 
     return key
 
 
+def overwrite(bucket: str, key: str, said: dict[str, Any]) -> None:
+    """Writes what is true now over what was true before."""
+    controller("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(said).encode(), ContentType="application/json")
+
+
 def keep_text(bucket: str, key: str, text: str) -> str:
     """Writes something that somebody printed; returns its location."""
     controller("s3").put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/plain; charset=utf-8")
     return f"s3://{bucket}/{key}"
+
+
+def address(bucket: str, key: str, seconds: int) -> str:
+    """An address that one file can be put to for a while, by whoever knows it. It ends with this function's own
+    credentials at the latest."""
+    s3: S3Client = controller("s3")
+    return s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds)
+
+
+def read_raw(bucket: str, key: str, longest: int) -> bytes | None:
+    """The first so many bytes of what somebody has put there, or None where nobody has."""
+    s3: S3Client = controller("s3")
+    try:
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read(longest)
+    except s3.exceptions.NoSuchKey:
+        return None
 
 
 def read(bucket: str, key: str) -> dict[str, Any] | None:

@@ -1,27 +1,35 @@
-"""Environments as CloudFormation stacks, and the instances in them, seen through one workload account."""
+"""Stacks of CloudFormation, seen through one workload account."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
-from mayfly.domain import tags
-from mayfly.domain.moment import text
-from mayfly.domain.stack import Answer
-from mayfly.observability import logger
-
 TEMPLATE_BODY_LIMIT = 51_200
 """Bytes of a template that CreateStack takes in the call itself."""
 
-_CAUSES_SHOWN = 3
-_FAILED = {"CreationFailed": "CREATE_FAILED", "DeletionFailed": "DELETE_FAILED", "UpdateFailed": "UPDATE_FAILED"}
-"""The status of the resources at fault: those of a failed creation are no cause of a failed deletion."""
+TEMPLATE_LIMIT = 1_000_000
+"""Bytes of a template that CreateStack reads from a bucket."""
+
+_CAPABILITIES: Any = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+"""A blueprint may make roles, and may have transforms and macros: the service role bounds what comes of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template's text, and where CloudFormation reads it when it is too large for the call itself."""
+
+    text: str
+    url: str = ""
+
+    @property
+    def argument(self) -> dict[str, str]:
+        """What a call is given of it."""
+        return {"TemplateURL": self.url} if self.url else {"TemplateBody": self.text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,62 +46,72 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
-    """An instance that carries an environment's tag."""
+class Resource:
+    """A resource of a stack as ListStackResources shows it, of a deleted stack for 90 days."""
 
-    id: str
-    state: str
-    tags: Mapping[str, str]
+    logical_id: str
+    physical_id: str
     kind: str
-    launched_at: datetime
+    status: str
+    reason: str
+
+    @property
+    def retained(self) -> bool:
+        """Whether its stack is gone and left it standing: by its DeletionPolicy, or because it was told to."""
+        return self.status == "DELETE_SKIPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a stack is to be made of.
+
+    Attributes:
+        template: None leaves it as it is. role_arn: of the role that CloudFormation works in.
+        request: the request's own token, of letters, digits and hyphens, 128 at most. CloudFormation answers the same
+            request again like the first time, so that a lost reply is no harm. Its events bring the token back.
+    """
+
+    template: Template | None
+    parameters: Mapping[str, str]
+    role_arn: str
+    request: str
+
+
+def _argument(template: Template | None) -> dict[str, Any]:
+    return dict(template.argument) if template else {"UsePreviousTemplate": True}
 
 
 def create(
-    workload: "Workload",
-    name: str,
-    template: str,
-    parameters: Mapping[str, str],
-    labels: Mapping[str, str],
-    stack_role_arn: str,
-    request: str,
-    permanent: bool = False,
+    workload: "Workload", name: str, wanted: Wanted, labels: Mapping[str, str], permanent: bool = False
 ) -> str | None:
-    """Asks for a stack, tagged from its first moment. Returns its id, or None where a stack of this name stands.
+    """Creates a stack, tagged in the same call. Returns its id, or None where a stack of this name stands.
 
     A failed creation is left as it is (OnFailure DO_NOTHING): Mayfly deletes it anyway, and until then what failed
     can be named. A rollback would only take longer.
 
     Args:
-        request: this request's own token, of letters, digits and hyphens, 128 at most. CloudFormation answers the same
-            request again like the first time, so that a lost reply is no harm; another one it tells that the stack
-            stands already. Its events bring the token back.
-        permanent: whether its termination protection is on from its first moment.
+        permanent: whether its termination protection is set in the same call.
     """
-    errors = workload.cloudformation.exceptions
+    errors, argument = workload.cloudformation.exceptions, _argument(wanted.template)
     try:
         reply = workload.cloudformation.create_stack(
             StackName=name,
-            TemplateBody=template,
-            Parameters=_given(parameters),
+            Parameters=_given(wanted.parameters),
             Tags=_listed(labels),
-            RoleARN=stack_role_arn,
+            RoleARN=wanted.role_arn,
             OnFailure="DO_NOTHING",
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-            ClientRequestToken=request,
+            Capabilities=_CAPABILITIES,
+            ClientRequestToken=wanted.request,
             EnableTerminationProtection=permanent,
+            **argument,
         )
     except (errors.AlreadyExistsException, errors.TokenAlreadyExistsException):
         return None
     return reply["StackId"]
 
 
-def update(
-    workload: "Workload", stack: str, template: str | None, parameters: Mapping[str, str], role_arn: str, request: str
-) -> bool:
+def update(workload: "Workload", stack: str, wanted: Wanted) -> bool:
     """Asks for an update of a stack to exactly these parameters. Tags stay as they are.
-
-    Args:
-        template: None leaves it as it is. request: as for a creation.
 
     Returns:
         False where the stack is like that already.
@@ -101,14 +119,14 @@ def update(
     Raises:
         botocore.exceptions.ClientError: ValidationError, for one where another operation goes on.
     """
-    given: Any = {"TemplateBody": template} if template else {"UsePreviousTemplate": True}
+    given = _argument(wanted.template)
     try:
         workload.cloudformation.update_stack(
             StackName=stack,
-            Parameters=_given(parameters),
-            RoleARN=role_arn,
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-            ClientRequestToken=request,
+            Parameters=_given(wanted.parameters),
+            RoleARN=wanted.role_arn,
+            Capabilities=_CAPABILITIES,
+            ClientRequestToken=wanted.request,
             **given,
         )
     except workload.cloudformation.exceptions.TokenAlreadyExistsException:
@@ -192,6 +210,24 @@ def describe(workload: "Workload", stack: str) -> Stack | None:
     )
 
 
+def resources(workload: "Workload", stack: str) -> list[Resource]:
+    """Lists a stack's resources, with those of its nested stacks."""
+    pages = workload.cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    found = [
+        Resource(
+            one["LogicalResourceId"],
+            one.get("PhysicalResourceId", ""),
+            one["ResourceType"],
+            one["ResourceStatus"],
+            one.get("ResourceStatusReason", ""),
+        )
+        for page in pages
+        for one in page["StackResourceSummaries"]
+    ]
+    nested = [one for one in found if one.kind == "AWS::CloudFormation::Stack" and one.physical_id]
+    return found + [inner for one in nested for inner in resources(workload, one.physical_id)]
+
+
 def delete(workload: "Workload", stack: Stack, stack_role_arn: str, retained: Sequence[str] = ()) -> None:
     """Asks for the deletion of a stack, by its id. The caller has asked the guard.
 
@@ -202,93 +238,18 @@ def delete(workload: "Workload", stack: Stack, stack_role_arn: str, retained: Se
     workload.cloudformation.delete_stack(StackName=stack.id, RoleARN=stack_role_arn, **keep)
 
 
-def why_failed(workload: "Workload", stack: str, reply: Answer) -> str:
-    """The reason of a failed creation or deletion with its causes, the first first, as CloudFormation and Auto Scaling
-    tell them.
-
-    CloudFormation reports the resources that failed and those it gave up because of them; only the first are causes.
-    Where instances did not come, Auto Scaling knows why: missing capacity, for one, is told nowhere else.
-    """
+def failures(workload: "Workload", stack: str, status: str) -> list[Any]:
+    """The events of a stack's resources that came into this status, the first first: without the stack's own, and
+    without those that CloudFormation gave up because of others."""
     pages = workload.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
     events = [event for page in pages for event in page["StackEvents"]]
-    failed = [
+    return [
         event
         for event in reversed(events)
-        if event.get("ResourceStatus") == _FAILED[reply.error or "CreationFailed"]
+        if event.get("ResourceStatus") == status
         and event.get("PhysicalResourceId") != event.get("StackId")
         and "cancelled" not in event.get("ResourceStatusReason", "")
     ]
-    causes = [f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason')}" for event in failed]
-    groups = (
-        event["PhysicalResourceId"]
-        for event in failed
-        if event.get("ResourceType") == "AWS::AutoScaling::AutoScalingGroup" and event.get("PhysicalResourceId")
-    )
-    launches = [cause for group in dict.fromkeys(groups) for cause in _failed_launches(workload, group)]
-    return "; ".join(dict.fromkeys([reply.reason, *causes[:_CAUSES_SHOWN], *launches[:_CAUSES_SHOWN]]))
-
-
-def _failed_launches(workload: "Workload", group: str) -> Iterable[str]:
-    activities = workload.autoscaling.describe_scaling_activities(AutoScalingGroupName=group)["Activities"]
-    return (
-        activity.get("StatusMessage", activity["Description"])
-        for activity in activities
-        if activity["StatusCode"] in ("Failed", "Cancelled")
-    )
-
-
-def instances(workload: "Workload", environment: str, controller: str) -> list[Instance]:
-    """All instances that carry the environment's and the controller's tag and are not terminated."""
-    pages = workload.ec2.get_paginator("describe_instances").paginate(
-        Filters=[
-            {"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]},
-            {"Name": f"tag:{tags.CONTROLLER}", "Values": [controller]},
-            {
-                "Name": "instance-state-name",
-                "Values": ["pending", "running", "shutting-down", "stopping", "stopped"],
-            },
-        ],
-        PaginationConfig={"PageSize": 1000},
-    )
-    return [
-        Instance(
-            found["InstanceId"],
-            found["State"]["Name"],
-            {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
-            found["InstanceType"],
-            found["LaunchTime"],
-        )
-        for page in pages
-        for reservation in page["Reservations"]
-        for found in reservation["Instances"]
-    ]
-
-
-def counted(
-    workload: "Workload", environment: str, controller: str, seen: Sequence[Instance] | None = None
-) -> dict[str, Any]:
-    """What of an environment costs money, as its record keeps it for `mayfly.domain.cost`; {} where there is nothing.
-    Not to know it fails no life, and keeps nothing standing.
-
-    Args:
-        seen: its instances, where they have been looked at already.
-    """
-    try:
-        running = instances(workload, environment, controller) if seen is None else seen
-        pages = workload.ec2.get_paginator("describe_volumes").paginate(
-            Filters=[{"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]}]
-        )
-        volume_gb = sum(volume["Size"] for page in pages for volume in page["Volumes"]) if running else 0
-    except (ClientError, BotoCoreError):
-        logger.exception("what it costs is not known")
-        return {}
-    if not running:
-        return {}
-    return {
-        "instance_types": dict(Counter(instance.kind for instance in running)),
-        "volume_gb": volume_gb,
-        "launched_at": text(min(instance.launched_at for instance in running)),
-    }
 
 
 def _listed(labels: Mapping[str, str]) -> list[Any]:

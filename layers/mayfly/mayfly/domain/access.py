@@ -1,11 +1,13 @@
 """Who may do what through the HTTP API: a role from the groups that a token names, and a decision about an action."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from mayfly.domain.guard import Permission
+from mayfly.domain.text import clean
 
 VIEWER, OPERATOR, DEVELOPER_OF = "viewer", "operator", "developer:"
 """The groups. ``developer:webshop`` is one of an application's developers; there may be several."""
@@ -25,7 +27,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
 
 
-class Action(StrEnum):
+class ApiAction(StrEnum):
     """What is wanted."""
 
     READ = "read"
@@ -48,25 +50,43 @@ class Caller:
     applications: tuple[str, ...] = ()
 
 
-def caller(claims: Mapping[str, Any], groups_claim: str) -> Caller:
-    """Who a verified token speaks for.
+def groups_of(claims: Mapping[str, Any], groups_claim: str) -> list[str]:
+    """The groups that a token names.
 
     Args:
         claims: the token's, as the issuer wrote them.
-        groups_claim: which of them holds the groups: a list, or words with blanks between, as `scope` has them.
+        groups_claim: which of them holds the groups, a list. Words in a text are none: a name may have blanks.
     """
-    said = claims.get(groups_claim) or []
-    groups = said.split() if isinstance(said, str) else [str(group) for group in said]
+    said = claims.get(groups_claim)
+    return [group for group in said if isinstance(group, str)] if isinstance(said, list) else []
+
+
+def is_ours(group: str) -> bool:
+    """Whether a group means something by its own name."""
+    return group in (VIEWER, OPERATOR) or group.startswith(DEVELOPER_OF)
+
+
+def caller(
+    claims: Mapping[str, Any], groups_claim: str, teams: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> Caller:
+    """Who a verified token speaks for.
+
+    Args:
+        claims, groups_claim: see `groups_of`.
+        teams: of each application, the groups whose members are its developers by its configuration.
+    """
+    groups = groups_of(claims, groups_claim)
     names = {group.removeprefix(DEVELOPER_OF) for group in groups if group.startswith(DEVELOPER_OF)}
+    names |= {name for name, team in teams.items() if not set(team).isdisjoint(groups)}
     applications = tuple(sorted(names - {""}))
     return Caller(_who(claims), _role(groups, applications), applications)
 
 
 def _who(claims: Mapping[str, Any]) -> str:
     # An address that nobody verified may be anybody's.
-    verified = str(claims.get("email_verified", True)).lower() == "true"
+    verified = claims.get("email_verified") is True
     names = ("email", "username", "cognito:username", "sub")[0 if verified else 1 :]
-    return next((str(claims[name])[:_WHO_SHOWN] for name in names if claims.get(name)), "")
+    return next((clean(str(claims[name]))[:_WHO_SHOWN] for name in names if claims.get(name)), "")
 
 
 def _role(groups: Iterable[str], applications: tuple[str, ...]) -> Role | None:
@@ -77,14 +97,14 @@ def _role(groups: Iterable[str], applications: tuple[str, ...]) -> Role | None:
     return Role.VIEWER if VIEWER in groups else None
 
 
-def action_of(method: str, path: str) -> Action:
+def action_of(method: str, path: str) -> ApiAction:
     """What a request wants. What is not known to be a developer's is an operator's."""
     if method in ("GET", "HEAD"):
-        return Action.READ
-    return Action.CHANGE if path.startswith(_DEVELOPERS) else Action.OPERATE
+        return ApiAction.READ
+    return ApiAction.CHANGE if path.startswith(_DEVELOPERS) else ApiAction.OPERATE
 
 
-def may(caller: Caller, action: Action, application: str | None = None) -> Permission:
+def may(caller: Caller, action: ApiAction, application: str | None = None) -> Permission:
     """Whether they may, and why (not).
 
     Args:
@@ -94,12 +114,12 @@ def may(caller: Caller, action: Action, application: str | None = None) -> Permi
     who = caller.who or "nobody"
     if not caller.who or caller.role is None:
         return Permission(False, f"{who} is in no group that may see Mayfly: ask to be added to '{VIEWER}'")
-    if action is Action.READ or caller.role is Role.OPERATOR:
+    if action is ApiAction.READ or caller.role is Role.OPERATOR:
         return Permission(True, f"{who} is {caller.role}")
-    if action is Action.CHANGE and (application in caller.applications if application else caller.applications):
+    if action is ApiAction.CHANGE and (application in caller.applications if application else caller.applications):
         return Permission(True, f"{who} is {_named(caller)}")
     wanted = f"'{OPERATOR}'"
-    if action is Action.CHANGE:
+    if action is ApiAction.CHANGE:
         wanted = f"'{DEVELOPER_OF}{application or '<application>'}' and {wanted}"
     return Permission(False, f"only members of {wanted} may {action}, but {who} is {_named(caller)}")
 

@@ -4,15 +4,17 @@ A bake's name follows from the event that asked for it, so that the same event i
 """
 
 import hashlib
+import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
+from mayfly.contract.vocabulary import BakeStage, Outcome
 from mayfly.domain import tags
-from mayfly.domain.ending import SuiteResult
-from mayfly.domain.stack import Answer
+from mayfly.domain.records import SuiteResult
+from mayfly.domain.stack import TaskResult
 
 USER_DATA_LIMIT = 16_384
 """Bytes that EC2 takes as user data."""
@@ -27,12 +29,18 @@ that is not done after all that is dead, and holds up the next one no longer."""
 
 PROOF = "proof"
 """The suite of the environment that proves an image."""
-PROOF_APPLICATION = "image-proof"
 
 
 def bake_id(family: str, event: str) -> str:
     """The bake that an event asks for, such as ``base-3f2a9c1e``."""
     return f"{family}-{hashlib.sha256(f'{family}\n{event}'.encode()).hexdigest()[:8]}"
+
+
+def recipe(configuration: Mapping[str, object]) -> str:
+    """Returns a digest of what an image is made from and proven by, of a family's configuration as JSON: base, Puppet,
+    checks, and the blueprint of the proof. A change of anything else calls for no new image."""
+    made_of = {name: configuration[name] for name in ("base", "puppet", "checks", "blueprint", "parameters")}
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def image_name(bake: str) -> str:
@@ -75,48 +83,48 @@ def why_failed(state: str, labels: Mapping[str, str]) -> str | None:
     return f"the builder never reported; it is {state}"
 
 
-def builder_answer(state: str) -> Answer | None:
+def builder_answer(state: str) -> TaskResult | None:
     """What an instance's state tells an execution that waits for its builder, or None where it goes on waiting."""
     match state:
         case "stopped":
-            return Answer(None, "the builder has stopped")
+            return TaskResult(None, "the builder has stopped")
         case "shutting-down" | "terminated":
-            return Answer("BuilderLost", f"the builder is {state}: somebody, or AWS, ended it before it was done")
+            return TaskResult("BuilderLost", f"the builder is {state}: somebody, or AWS, ended it before it was done")
     return None
 
 
-def image_answer(state: str, why: str = "") -> Answer | None:
+def image_answer(state: str, why: str = "") -> TaskResult | None:
     """What an image's state, by event or by look, tells an execution that waits for the image."""
     if state in ("pending", "transient"):
         return None
     reason = f"the image is {state}" + (f": {why}" if why else "")
-    return Answer(None if state == "available" else "ImageFailed", reason)
+    return TaskResult(None if state == "available" else "ImageFailed", reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class BakeVerdict:
     """Whether a bake made an image that proved itself, and why (not)."""
 
     proven: bool
     reason: str
 
     @property
-    def stage(self) -> str:
+    def stage(self) -> BakeStage:
         """Where the image, and its bake, have come to."""
-        return "proven" if self.proven else "rejected"
+        return BakeStage.PROVEN if self.proven else BakeStage.REJECTED
 
 
-def judge(failure: str | None, proof: SuiteResult | None) -> Verdict:
+def judge_bake(failure: str | None, proof: SuiteResult | None) -> BakeVerdict:
     """The verdict over a bake. An image without a proof has proven nothing and is rejected.
 
     Args:
         failure: why a step before the proof failed. proof: what came of the proof, where there was one.
     """
     if failure:
-        return Verdict(False, failure)
-    if proof is None or proof.outcome != "passed":
-        return Verdict(False, f"the proof {proof.outcome}: {proof.reason}" if proof else "there was no proof")
-    return Verdict(True, proof.reason)
+        return BakeVerdict(False, failure)
+    if proof is None or proof.outcome != Outcome.PASSED:
+        return BakeVerdict(False, f"the proof {proof.outcome}: {proof.reason}" if proof else "there was no proof")
+    return BakeVerdict(True, proof.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,7 @@ class Candidate:
     name: str
     created: str
     root_device: str
+    architecture: str
 
 
 def newest(found: Iterable[Candidate]) -> Candidate | None:

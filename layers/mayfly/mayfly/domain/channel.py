@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from mayfly.domain.moment import text
+from mayfly.domain.timestamp import utc_text
 
 CANDIDATE, STABLE = "candidate", "stable"
 """What a family has from the beginning: the newest image that proved itself, and the one that releases passed on."""
@@ -74,7 +74,7 @@ class Channel:
         return self.current.image if self.current else ""
 
 
-class Action(StrEnum):
+class ChannelAction(StrEnum):
     """What is done with a channel."""
 
     PROMOTE = "promote"
@@ -84,45 +84,47 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class MoveDecision:
     """Where a channel is to point, and why (not)."""
 
-    action: Action
+    action: ChannelAction
     image: str
     reason: str
 
 
-def promotion(channel: Channel, image: str, by_policy: bool) -> Target:
+def promotion(channel: Channel, image: str, by_policy: bool) -> MoveDecision:
     """Whether a channel moves to an image. A policy does not undo what a person has rolled back."""
     if channel.image == image:
-        return Target(Action.NOTHING, image, f"{channel.name} points to {image} already")
+        return MoveDecision(ChannelAction.NOTHING, image, f"{channel.name} points to {image} already")
     if by_policy and image in channel.rolled_back:
-        return Target(Action.REFUSE, image, f"{channel.name} was rolled back from {image}: a person may promote it")
-    return Target(Action.PROMOTE, image, f"from {channel.image or 'nothing'} to {image}")
+        return MoveDecision(
+            ChannelAction.REFUSE, image, f"{channel.name} was rolled back from {image}: a person may promote it"
+        )
+    return MoveDecision(ChannelAction.PROMOTE, image, f"from {channel.image or 'nothing'} to {image}")
 
 
-def rollback(channel: Channel, only_from: str | None) -> Target:
+def rollback(channel: Channel, only_from: str | None) -> MoveDecision:
     """Where a channel is rolled back to: the image before.
 
     Args:
         only_from: the image to get away from, where the request names it: a second request does not go further.
     """
     if only_from and channel.image != only_from:
-        return Target(Action.NOTHING, only_from, f"{channel.name} does not point to {only_from} any more")
+        return MoveDecision(ChannelAction.NOTHING, only_from, f"{channel.name} does not point to {only_from} any more")
     if not channel.previous:
-        return Target(Action.REFUSE, "", f"{channel.name} has no previous image to be rolled back to")
+        return MoveDecision(ChannelAction.REFUSE, "", f"{channel.name} has no previous image to be rolled back to")
     image = channel.previous[0].image
-    return Target(Action.ROLL_BACK, image, f"from {channel.image} back to {image}")
+    return MoveDecision(ChannelAction.ROLL_BACK, image, f"from {channel.image} back to {image}")
 
 
-def moved(channel: Channel, action: Action, to: Pointed, now: datetime) -> Channel:
+def moved(channel: Channel, action: ChannelAction, to: Pointed, now: datetime) -> Channel:
     """The channel after its move."""
     others = tuple(each for each in channel.previous if each.image != to.image)
     leaving = tuple(each for each in channel.leaving if each.image != to.image)
     rolled_back = tuple(each for each in channel.rolled_back if each != to.image)
     if left := channel.current:
-        leaving = (*leaving, Replaced(left.image, left.regions, text(now), to.image))[-_REMEMBERED:]
-        if action is Action.ROLL_BACK:
+        leaving = (*leaving, Replaced(left.image, left.regions, utc_text(now), to.image))[-_REMEMBERED:]
+        if action is ChannelAction.ROLL_BACK:
             # It does not become a previous one: rolling back once more must not return to it.
             rolled_back = (*rolled_back, left.image)[-_REMEMBERED:]
         else:
@@ -131,7 +133,7 @@ def moved(channel: Channel, action: Action, to: Pointed, now: datetime) -> Chann
         channel,
         version=channel.version + 1,
         current=to,
-        moved_at=text(now),
+        moved_at=utc_text(now),
         previous=others,
         rolled_back=rolled_back,
         leaving=leaving,

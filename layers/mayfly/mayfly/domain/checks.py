@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mayfly.domain import contents
+
 CHECK_SECONDS = 300
 """How long one check may take. `timeout` then ends it with exit code 124."""
 
-_KEPT, _ROOM, _SHOWN = 23_000, 1_000, 200
-"""Characters: of all checks together that Run Command surely keeps, of one check, and of one check in a reason."""
+_PRINTED, _KEPT, _ROOM, _SHOWN = 24_000, 23_000, 1_000, 200
+"""Characters: that Run Command keeps, of all checks together, of one check, and of one check in a reason."""
 
 _SCRIPT = r"""
 check() {
@@ -18,7 +20,9 @@ check() {
   code=$?
   out=$(printf '%s' "$out" | LC_ALL=C tr -cd '\12\40-\176' | head -c "$room" |
     sed 's/[\"]/\\&/g' | sed ':a;N;$!ba;s/\n/\\n/g')
-  printf '{"name": "%s", "exit": %d, "stdout": "%s"}\n' "$1" "$code" "$out"
+  answer=$(printf '{"name": "%s", "exit": %d, "stdout": "%s"}' "$1" "$code" "$out")
+  printf '%s\n' "$answer"
+  contents_room=$((contents_room - ${#answer} - 1))
 }"""
 """Runs one check and says how it went, as a line of JSON. What it prints is cut and reduced to plain characters."""
 
@@ -34,26 +38,28 @@ class Expected:
 
 
 def script(checks: Sequence[Expected]) -> list[str]:
-    """The lines for Run Command. The first one is a comment that names the checks."""
+    """Writes the lines for Run Command: the checks, whose names are a comment in the first one, then what the image
+    consists of, which may take what the checks left of Run Command's output."""
     # Half of each share, because what JSON escapes takes two characters; a name and the rest take about a hundred.
     room = max(0, min(_ROOM, (_KEPT // max(1, len(checks)) - 110) // 2))
     return [
         f"# checks: {json.dumps([check.name for check in checks])}",
-        f"limit={CHECK_SECONDS} room={room}",
+        f"limit={CHECK_SECONDS} room={room} contents_room={_PRINTED - 100}",
         *_SCRIPT.strip().splitlines(),
         *(f"check {shlex.quote(check.name)} {shlex.quote(check.command)}" for check in checks),
+        *contents.SCRIPT.strip().splitlines(),
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ChecksVerdict:
     """Whether every check did what it must, and which did not."""
 
     passed: bool
     reason: str
 
 
-def judge(checks: Sequence[Expected], status: str, printed: str) -> Judgement:
+def judge_checks(checks: Sequence[Expected], status: str, printed: str) -> ChecksVerdict:
     """What the answers of an instance prove. What did not answer has proven nothing and fails.
 
     Args:
@@ -62,9 +68,9 @@ def judge(checks: Sequence[Expected], status: str, printed: str) -> Judgement:
     answers = dict(_answers(printed))
     bad = [f"{check.name}: {why}" for check in checks if (why := _wrong(check, answers.get(check.name)))]
     if not bad and checks:
-        return Judgement(True, f"all {len(checks)} checks passed")
+        return ChecksVerdict(True, f"all {len(checks)} checks passed")
     ended = "" if status == "Success" else f" (Run Command: {status})"
-    return Judgement(False, f"{len(bad)} of {len(checks)} checks failed{ended}: {'; '.join(bad)}")
+    return ChecksVerdict(False, f"{len(bad)} of {len(checks)} checks failed{ended}: {'; '.join(bad)}")
 
 
 def _wrong(check: Expected, answer: Mapping[str, object] | None) -> str | None:

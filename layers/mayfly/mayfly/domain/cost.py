@@ -5,18 +5,15 @@ What there is to count, Mayfly writes down when it sees it: at the latest before
 the launch of its first instance until it was confirmed gone, whether its life went well or failed.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
+
+from mayfly.domain.records import Environment
 
 _HOURS_OF_A_MONTH = 730
 """As AWS reckons GB-months."""
-
-_FILE = Path(__file__).resolve().parents[1] / "prices.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,43 +51,39 @@ class Cost:
         usd: so far; None where the price of what it consists of is not known.
         usd_per_hour: what it costs now: 0 before its first instance and after its last one, or where it is not known.
         instance_hours: of all instances together.
+        rate: what it costs an hour while it runs, now or then; None where that is not known.
     """
 
     usd: float | None
     usd_per_hour: float
     instance_hours: float
+    rate: float | None = None
 
 
-@cache
-def list_prices() -> Prices:
-    """The prices that Mayfly comes with."""
-    return Prices(**json.loads(_FILE.read_text()))
-
-
-def cost(record: Mapping[str, Any], now: datetime, prices: Prices) -> Cost:
+def cost(record: Environment, now: datetime, prices: Prices) -> Cost:
     """What an environment has cost until `now`.
 
     Args:
-        record: of the environment: `region`, `instance_types` (how many of each), `volume_gb` (of all together),
-            `launched_at`, and `terminated_at` once it is gone. One of which no instance was seen yet has cost nothing.
+        record: of the environment. One of which no instance was seen yet has cost nothing.
     """
-    types = record.get("instance_types") or {}
-    if not types or "launched_at" not in record:
+    types = record.instance_types
+    if not types or record.launched_at is None:
         return Cost(0.0, 0.0, 0.0)
-    begun = datetime.fromisoformat(record["launched_at"])
-    gone = datetime.fromisoformat(record["terminated_at"]) if "terminated_at" in record else None
+    begun = datetime.fromisoformat(record.launched_at)
+    gone = datetime.fromisoformat(record.terminated_at) if record.terminated_at else None
     until = min(now, gone) if gone else now
     hours = max(0.0, (until - begun).total_seconds() / 3600)
-    rate = prices.an_hour(record["region"], types, record.get("volume_gb", 0))
+    rate = prices.an_hour(record.region, types, record.volume_gb)
     stands = begun <= now and (gone is None or now < gone)
     return Cost(
         None if rate is None else rate * hours,
         rate if rate and stands else 0.0,
         sum(types.values()) * hours,
+        rate,
     )
 
 
-def by_application(records: Iterable[Mapping[str, Any]], now: datetime, prices: Prices) -> dict[str, Any]:
+def by_application(records: Iterable[Environment], now: datetime, prices: Prices) -> dict[str, Any]:
     """What environments have cost together, by application and suite, the dearest first.
 
     Returns:
@@ -99,8 +92,8 @@ def by_application(records: Iterable[Mapping[str, Any]], now: datetime, prices: 
     """
     sums: dict[str, dict[str, list[Cost]]] = {}
     for record in records:
-        suites = sums.setdefault(str(record.get("application", "unknown")), {})
-        suites.setdefault(str(record.get("suite", "unknown")), []).append(cost(record, now, prices))
+        suites = sums.setdefault(record.application, {})
+        suites.setdefault(record.suite, []).append(cost(record, now, prices))
     applications = [
         {
             "application": application,

@@ -1,38 +1,57 @@
 """How a life ends, and what a release makes of the endings of its environments."""
 
+import hashlib
+import hmac
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
-type Cause = Literal["tests", "deadline", "failure", "request"]
-type Outcome = Literal["passed", "failed", "expired", "broken", "cancelled"]
+from mayfly.contract.vocabulary import EndingCause, Outcome, SuiteKind
+from mayfly.domain.identity import PROOF_APPLICATION
+from mayfly.domain.records import Ending, Environment, SuiteResult, Verdict, cut
+
+_REASON = 2_000
+"""Bytes of a reason: a release has a hundred suites, and its record room for all of theirs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a life ended. The first ending that is recorded stands; later ones are only noted.
+def digest(token: str) -> str:
+    """What a record keeps of a report token."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
-    Attributes:
-        by: what ended it: its tests, its deadline, a failure of the environment itself, or a person's request.
-        outcome: what that means for the suite: `expired` without a result, `broken` without a fair chance of one,
-            `cancelled` by a person before there was one.
-        reason: for people.
+
+def refusal_of(record: Environment, outcome: str, token: str | None, by_person: bool) -> str | None:
+    """Why a result is not taken that somebody reports of an environment; None where it is. Who says that tests failed,
+    is believed: that ends the environment and lets nothing through. An automated suite is passed by who has heard that
+    its environment is ready, a manual one by a person. A token passes once: its environment ends with that.
+
+    Args:
+        by_person: whether a person asks, and no program.
     """
-
-    by: Cause
-    outcome: Outcome
-    reason: str
+    if record.application == PROOF_APPLICATION:
+        return f"environment: expected one of a suite, but '{record.id}' proves an image, which its checks decide"
+    if outcome != Outcome.PASSED:
+        return None
+    if not record.report_token and not record.instances_built:
+        return f"outcome: expected passed after Environment Ready only, which was not said of '{record.id}'"
+    if record.suite_kind == SuiteKind.MANUAL:
+        return None if by_person else "outcome: expected a person to pass a manual suite, but a program reports it"
+    if not record.report_token:  # it was ready before an upgrade, of a version that announced no token
+        return None
+    if token is None or not hmac.compare_digest(digest(token), record.report_token):
+        said = "it is another one" if token else "there is none"
+        return f"token: expected the one that Environment Ready announced of '{record.id}', but {said}"
+    return None
 
 
 def by_deadline(deadline: str) -> Ending:
     """The tests did not report before the deadline."""
-    return Ending("deadline", "expired", f"no test result before the deadline {deadline}")
+    reason = f"no test result before the deadline {deadline}"
+    return Ending(EndingCause.DEADLINE, Outcome.EXPIRED, reason)
 
 
 def by_failure(error: str, cause: str) -> Ending:
     """A step of the life failed: `error` and `cause` as Step Functions caught them."""
-    return Ending("failure", "broken", f"{error}: {_said(cause)}" if cause else error)
+    reason = cut(f"{error}: {_said(cause)}" if cause else error, _REASON)
+    return Ending(EndingCause.FAILURE, Outcome.BROKEN, reason)
 
 
 def _said(cause: str) -> str:
@@ -43,40 +62,23 @@ def _said(cause: str) -> str:
         return cause
 
 
-@dataclass(frozen=True, slots=True)
-class SuiteResult:
-    """One suite's part in a verdict."""
-
-    suite: str
-    environment: str
-    outcome: Outcome
-    reason: str
-    report: str | None = None
+NO_ENDING = "its life left no ending"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A release passed when every suite of its test plan passed."""
-
-    passed: bool
-    reason: str
-    suites: tuple[SuiteResult, ...]
-
-
-def judge(results: Sequence[SuiteResult]) -> Verdict:
+def judge_release(results: Sequence[SuiteResult]) -> Verdict:
     """The verdict over the suites of a release. A release without suites has proven nothing and fails."""
-    bad = [result for result in results if result.outcome != "passed"]
+    bad = [result for result in results if result.outcome != Outcome.PASSED]
     if not results:
         return Verdict(False, "no suite was run", ())
     if bad:
         reason = "; ".join(f"{result.suite} {result.outcome}: {result.reason}" for result in bad)
-        return Verdict(False, f"{len(bad)} of {len(results)} suites did not pass: {reason}", tuple(results))
+        said = cut(f"{len(bad)} of {len(results)} suites did not pass: {reason}", 2 * _REASON)
+        return Verdict(False, said, tuple(results))
     return Verdict(True, f"all {len(results)} suites passed", tuple(results))
 
 
-def result_of(suite: str, environment: str, ending: Mapping[str, str] | None) -> SuiteResult:
+def result_of(suite: str, environment: str, ending: Ending | None) -> SuiteResult:
     """A suite's result from its environment's recorded ending; a life that left none was broken."""
     if ending is None:
-        return SuiteResult(suite, environment, "broken", "its life left no ending")
-    outcome: Outcome = ending["outcome"]  # type: ignore[assignment]  # written by this module's Ending only
-    return SuiteResult(suite, environment, outcome, ending["reason"], ending.get("report"))
+        return SuiteResult(suite, environment, Outcome.BROKEN, NO_ENDING)
+    return SuiteResult(suite, environment, ending.outcome, ending.reason, ending.report, ending.log, ending.tests)

@@ -1,4 +1,4 @@
-"""The last question before anything is destroyed. IAM conditions in the workload account ask the same again."""
+"""Decides whether something may be destroyed. IAM conditions in the workload account decide the same again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +45,12 @@ def may_remove(bake: str, controller: str, found: Mapping[str, str]) -> Permissi
     return _unless_tagged(found) or is_ours(bake, controller, found, tags.BAKE)
 
 
+def protection(found: Mapping[str, str]) -> str:
+    """Says what protects a resource with these tags; "" where nothing does. Any value but exactly `false` protects."""
+    said = found.get(tags.PROTECTED, "false")
+    return "" if said == "false" else f"it is protected by its tag {tags.PROTECTED}={said}"
+
+
 def _unless_tagged(found: Mapping[str, str]) -> Permission | None:
-    if found.get(tags.PROTECTED, "false").lower() == "false":
-        return None
-    return Permission(False, f"it is protected by its tag {tags.PROTECTED}={found[tags.PROTECTED]}")
+    protected = protection(found)
+    return Permission(False, protected) if protected else None

@@ -9,6 +9,9 @@ import re
 
 STACK_PREFIX = "mayfly-"
 
+PROOF_APPLICATION = "image-proof"
+"""Whose the environments are that prove images."""
+
 ENVIRONMENT = r"^[a-z][a-z0-9-]{1,58}$"
 """What an environment's name looks like. A tag may say anything."""
 

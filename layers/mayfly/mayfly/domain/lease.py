@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mayfly.domain.moment import text
+from mayfly.domain.timestamp import utc_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,18 +16,27 @@ class Extension:
     reason: str
 
 
-def extend(deadline: datetime, ceiling: datetime, now: datetime, by: timedelta) -> Extension:
+MOST_EXTENSIONS = 50
+"""How often a lease is extended, where its application does not say: each extension is written into its record."""
+
+
+def extend(deadline: datetime, ceiling: datetime, now: datetime, by: timedelta, left: int = 1) -> Extension:
     """Moves a deadline by `by`, but never past the ceiling, which counts from the environment's creation.
 
     A lease that is over is not renewed: its environment is being ended by then.
+
+    Args:
+        left: how many times more it may be extended.
     """
     if now >= deadline:
-        return Extension(False, deadline, f"its deadline {text(deadline)} has passed")
+        return Extension(False, deadline, f"its deadline {utc_text(deadline)} has passed")
     if deadline >= ceiling:
-        return Extension(False, deadline, f"it may live until {text(ceiling)} at most, and does so already")
+        return Extension(False, deadline, f"it may live until {utc_text(ceiling)} at most, and does so already")
+    if left <= 0:
+        return Extension(False, deadline, "it was extended as often as its application permits (most_extensions)")
     moved = min(deadline + by, ceiling)
     cut = ", its ceiling" if moved < deadline + by else ""
-    return Extension(True, moved, f"until {text(moved)}{cut}")
+    return Extension(True, moved, f"until {utc_text(moved)}{cut}")
 
 
 def warnings_due(now: datetime, deadline: datetime, minutes_before: Iterable[int], given: Collection[int]) -> list[int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from mayfly.domain.moment import text
+from mayfly.domain.timestamp import utc_text
 
 
 class Stage(StrEnum):
@@ -80,7 +80,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetirementPolicy:
     """A family's policy: how many of its newest are kept, and how long each stage lasts at least."""
 
     keep_newest: int = 5
@@ -90,7 +90,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RetirementDecision:
     """What is done with an image in one Region, and why."""
 
     image: str
@@ -105,24 +105,25 @@ _NEXT = {Stage.AVAILABLE: Step.DEPRECATE, Stage.DEPRECATED: Step.DISABLE, Stage.
 _SHOWN = 3
 
 
-def decide(
+def decide_retirement(
     now: datetime,
     images: Sequence[Image],
-    policy: Policy,
+    policy: RetirementPolicy,
     needed: Mapping[str, str],
     usage: Mapping[str, Usage],
-) -> list[Decision]:
+) -> list[RetirementDecision]:
     """Decides about every image of one family.
 
     Args:
         needed: ids that a channel needs, each with the reason.
         usage: what is known of each id's use. What is missing here is unknown.
     """
-    newest = _newest(images, policy.keep_newest)
+    newest = f"it is one of the newest {policy.keep_newest} of its family"
+    needed = dict.fromkeys(_newest(images, policy.keep_newest), newest) | dict(needed)
     return [
-        Decision(image.id, image.family, ami, step, image.made_at, reason)
+        RetirementDecision(image.id, image.family, ami, step, image.made_at, reason)
         for image in images
-        for ami, step, reason in _of_image(now, image, policy, needed, usage, image.id in newest)
+        for ami, step, reason in _of_image(now, image, policy, needed, usage)
     ]
 
 
@@ -134,12 +135,11 @@ def _newest(images: Iterable[Image], count: int) -> set[str]:
 def _of_image(
     now: datetime,
     image: Image,
-    policy: Policy,
+    policy: RetirementPolicy,
     needed: Mapping[str, str],
     usage: Mapping[str, Usage],
-    among_newest: bool,
 ) -> Iterable[tuple[Ami, Step, str]]:
-    if reason := _why_kept(image, policy, needed, usage, among_newest):
+    if reason := _why_kept(image, needed, usage):
         for ami in image.amis:
             yield ami, Step.KEEP if ami.stage is Stage.AVAILABLE else Step.RESTORE, reason
         return
@@ -154,15 +154,11 @@ def _of_image(
             yield ami, _NEXT[ami.stage], reason
 
 
-def _why_kept(
-    image: Image, policy: Policy, needed: Mapping[str, str], usage: Mapping[str, Usage], among_newest: bool
-) -> str:
+def _why_kept(image: Image, needed: Mapping[str, str], usage: Mapping[str, Usage]) -> str:
     """Why an image is needed for certain, or ""."""
     ids = [image.id, *(ami.id for ami in image.amis)]
     if reason := next((needed[each] for each in ids if each in needed), ""):
         return reason
-    if among_newest:
-        return f"it is one of the newest {policy.keep_newest} of {image.family}"
     uses = [f"{use} ({ami.region})" for ami in image.amis for use in usage.get(ami.id, Usage()).uses]
     return f"in use by {_shown(uses)}" if uses else ""
 
@@ -173,7 +169,7 @@ def _why_unknown(image: Image, usage: Mapping[str, Usage]) -> str:
     return f"its use is not known: {_shown(doubts)}" if doubts else ""
 
 
-def _due(now: datetime, image: Image, ami: Ami, policy: Policy) -> tuple[bool, str]:
+def _due(now: datetime, image: Image, ami: Ami, policy: RetirementPolicy) -> tuple[bool, str]:
     """Whether the next step of an image that nobody needs is due, and when it is or was."""
     since, wait = {
         Stage.AVAILABLE: (image.made_at, policy.deprecate_after),
@@ -183,7 +179,7 @@ def _due(now: datetime, image: Image, ami: Ami, policy: Policy) -> tuple[bool, s
     if since is None:
         return False, f"nobody knows since when it is {ami.stage.value}: somebody else did that"
     at = since + wait
-    return now >= at, f"nobody needs it, and its {_NEXT[ami.stage].value} step is due {text(at)}"
+    return now >= at, f"nobody needs it, and its {_NEXT[ami.stage].value} step is due {utc_text(at)}"
 
 
 def _shown(many: Sequence[str]) -> str:
@@ -191,17 +187,19 @@ def _shown(many: Sequence[str]) -> str:
     return ", ".join(many[:_SHOWN]) + more
 
 
-def steps(decisions: Iterable[Decision]) -> list[Decision]:
+def steps(decisions: Iterable[RetirementDecision]) -> list[RetirementDecision]:
     """The steps on the way out, oldest image first, and of an image its copies before the original."""
     out = (each for each in decisions if each.step in (Step.DEPRECATE, Step.DISABLE, Step.DEREGISTER))
     return sorted(out, key=lambda each: (each.made_at, each.image, each.ami.id == each.image, each.ami.id))
 
 
-def limit(ordered: Sequence[Decision], most: int) -> tuple[list[Decision], list[Decision]]:
+def limit(
+    ordered: Sequence[RetirementDecision], most: int
+) -> tuple[list[RetirementDecision], list[RetirementDecision]]:
     """Those steps that this run takes, and those that wait for the next one. Bringing back knows no limit."""
     return list(ordered[:most]), list(ordered[most:])
 
 
-def counts(decisions: Collection[Decision]) -> dict[str, int]:
+def counts(decisions: Collection[RetirementDecision]) -> dict[str, int]:
     """How many of each step."""
     return {step.value: sum(each.step is step for each in decisions) for step in Step}

@@ -9,19 +9,21 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
-from mayfly.domain.moment import text
-from mayfly.domain.stack import PHASES, Answer, Phase
+from mayfly.contract.vocabulary import AwsEvent, RolloutCause, RolloutStage, Wait
+from mayfly.domain.records import Checkpoint, Rollout
+from mayfly.domain.stack import PHASES, Phase, TaskResult
+from mayfly.domain.timestamp import utc_text
 
 type Setup = Mapping[str, Any]
 """What a service consists of: image, version, artifact, blueprint, parameters, instance count."""
-type Cause = Literal["creation", "change", "request", "step back", "drift", "age"]
-type Step = Literal["prepare", "replace", "settle", "return instances", "return stack"]
-"""What an execution's task token waits for."""
 
 ONCE_MORE = timedelta(days=1)
 """What failed without anything new to roll out (age, drift) is tried again this much later."""
+
+_NEW = (RolloutCause.CREATION, RolloutCause.CHANGE)
+"""What brings something that nobody has seen run."""
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -53,7 +55,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RolloutRules:
     """How a service is rolled out.
 
     Attributes:
@@ -99,93 +101,98 @@ class Standing:
     approved: bool = False
     refused: Setup | None = None
     held: str = ""
-    asked: Literal["latest", "previous"] | None = None
+    asked: str | None = None
     oldest: datetime | None = None
     odd: Collection[str] = ()
     failed_at: datetime | None = None
     firing: Collection[str] = ()
 
 
-class Action(StrEnum):
+class RolloutAction(StrEnum):
     """What is done about a service."""
 
     NOTHING = "nothing"
     START = "start"
-    AWAIT_APPROVAL = "awaiting approval"
-    AWAIT_WINDOW = "awaiting window"
-    AWAIT_SWITCH = "awaiting kill switch"
-    AWAIT_ALARMS = "awaiting alarms"
+    AWAIT_APPROVAL = RolloutStage.AWAITING_APPROVAL.value
+    AWAIT_WINDOW = RolloutStage.AWAITING_WINDOW.value
+    AWAIT_SWITCH = RolloutStage.AWAITING_KILL_SWITCH.value
+    AWAIT_ALARMS = RolloutStage.AWAITING_ALARMS.value
 
     @property
     def waits(self) -> bool:
         """Whether a rollout is wanted and may not begin yet."""
-        return self not in (Action.NOTHING, Action.START)
+        return self not in (RolloutAction.NOTHING, RolloutAction.START)
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RolloutDecision:
     """What is done about a service, and why; `to` which setup, because of what."""
 
-    action: Action
+    action: RolloutAction
     reason: str
     to: Setup | None = None
-    cause: Cause | None = None
+    cause: RolloutCause | None = None
 
 
-def decide(now: datetime, service: Standing, policy: Policy) -> Decision:
+def decide_rollout(now: datetime, service: Standing, policy: RolloutRules) -> RolloutDecision:
     """Decides about one service. What has to wait is found again by the next look, as long as it is still wanted."""
     if service.running:
-        return Decision(Action.NOTHING, f"{service.running} runs; what is wanted by then follows it")
+        return RolloutDecision(RolloutAction.NOTHING, f"{service.running} runs; what is wanted by then follows it")
     cause, to, why = _wanted(now, service, policy)
     if cause is None or to is None:
-        return Decision(Action.NOTHING, why)
+        return RolloutDecision(RolloutAction.NOTHING, why)
     if policy.halted:
-        return Decision(Action.AWAIT_SWITCH, f"{why}; but {policy.halted}", to, cause)
+        return RolloutDecision(RolloutAction.AWAIT_SWITCH, f"{why}; but {policy.halted}", to, cause)
     if service.asked:
-        return Decision(Action.START, why, to, cause)
+        return RolloutDecision(RolloutAction.START, why, to, cause)
     approved = service.approved and service.pending == to
-    if not approved and (service.held or (policy.needs_approval and cause in ("creation", "change"))):
-        return Decision(Action.AWAIT_APPROVAL, f"{why}; {service.held or 'a person has to approve'}", to, cause)
+    if not approved and (service.held or (policy.needs_approval and cause in _NEW)):
+        return RolloutDecision(
+            RolloutAction.AWAIT_APPROVAL, f"{why}; {service.held or 'a person has to approve'}", to, cause
+        )
     if policy.window and not policy.window.is_open(now):
-        return Decision(Action.AWAIT_WINDOW, f"{why}; its maintenance window is closed", to, cause)
+        return RolloutDecision(RolloutAction.AWAIT_WINDOW, f"{why}; its maintenance window is closed", to, cause)
     if service.firing:
         # It would be rolled back at once, and blamed for what was there before.
-        return Decision(Action.AWAIT_ALARMS, f"{why}; but {', '.join(service.firing)} fires already", to, cause)
-    return Decision(Action.START, why, to, cause)
+        return RolloutDecision(
+            RolloutAction.AWAIT_ALARMS, f"{why}; but {', '.join(service.firing)} fires already", to, cause
+        )
+    return RolloutDecision(RolloutAction.START, why, to, cause)
 
 
-def _wanted(now: datetime, service: Standing, policy: Policy) -> tuple[Cause | None, Setup | None, str]:
+def _wanted(now: datetime, service: Standing, policy: RolloutRules) -> tuple[RolloutCause | None, Setup | None, str]:
     """What is to be rolled out, and because of what."""
     if service.asked:
         return _asked(service)
     if service.wanted is None:
         return None, None, service.lacking
     if service.current is None:
-        return "creation", service.wanted, "it does not exist yet"
+        return RolloutCause.CREATION, service.wanted, "it does not exist yet"
     if service.wanted not in (service.current, service.refused):
-        return "change", service.wanted, difference(service.current, service.wanted)
+        return RolloutCause.CHANGE, service.wanted, difference(service.current, service.wanted)
     return _renewal(now, service, policy)
 
 
-def _asked(service: Standing) -> tuple[Cause | None, Setup | None, str]:
+def _asked(service: Standing) -> tuple[RolloutCause | None, Setup | None, str]:
     to = service.wanted if service.asked == "latest" else service.previous
     if to is None:
         return None, None, service.lacking if service.asked == "latest" else "there is no step before to go back to"
-    cause: Cause = "request" if service.asked == "latest" else "step back"
+    cause = RolloutCause.REQUEST if service.asked == "latest" else RolloutCause.STEP_BACK
     if service.current is None:
-        return "creation", to, "it does not exist yet"
+        return RolloutCause.CREATION, to, "it does not exist yet"
     return cause, to, f"a person asked for it: {difference(service.current, to)}"
 
 
-def _renewal(now: datetime, service: Standing, policy: Policy) -> tuple[Cause | None, Setup | None, str]:
+def _renewal(now: datetime, service: Standing, policy: RolloutRules) -> tuple[RolloutCause | None, Setup | None, str]:
     """New instances of what it has: because of what was changed by hand, or because of their age."""
     rest = "it was rolled back from what is wanted" if service.wanted == service.refused else "it has what is wanted"
     if service.failed_at and now < service.failed_at + ONCE_MORE:
-        return None, None, f"{rest}; its last rollout failed at {text(service.failed_at)}"
+        return None, None, f"{rest}; its last rollout failed at {utc_text(service.failed_at)}"
     if policy.replaces_drift and service.odd:
-        return "drift", service.current, f"{len(service.odd)} differ from the blueprint: {'; '.join(service.odd)[:500]}"
+        why = f"{len(service.odd)} differ from the blueprint: {'; '.join(service.odd)[:500]}"
+        return RolloutCause.DRIFT, service.current, why
     if service.oldest and now >= service.oldest + policy.most_age:
-        return "age", service.current, f"its oldest instance is of {text(service.oldest)}"
+        return RolloutCause.AGE, service.current, f"its oldest instance is of {utc_text(service.oldest)}"
     return None, None, rest
 
 
@@ -208,7 +215,7 @@ class Pace:
     soak: timedelta = timedelta(minutes=10)
 
 
-def preferences(cause: Cause, pace: Pace, changes: bool, alarms: Collection[str]) -> dict[str, Any]:
+def preferences(cause: RolloutCause, pace: Pace, changes: bool, alarms: Collection[str]) -> dict[str, Any]:
     """An instance refresh's preferences, as StartInstanceRefresh takes them, of the way forward.
 
     Auto Scaling never goes below the healthy minimum, stops at the checkpoints, watches the alarms all the while and
@@ -221,7 +228,7 @@ def preferences(cause: Cause, pace: Pace, changes: bool, alarms: Collection[str]
         "CheckpointPercentages": list(pace.checkpoints),
         "CheckpointDelay": int(pace.soak.total_seconds()),
         "BakeTime": int(pace.soak.total_seconds()),
-        "SkipMatching": changes or cause == "drift",
+        "SkipMatching": changes or cause == RolloutCause.DRIFT,
         "AutoRollback": changes,
         **({"AlarmSpecification": {"Alarms": list(alarms)}} if alarms else {}),
     }
@@ -246,18 +253,16 @@ ACTIVE = ("Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress")
 """Statuses of an instance refresh that goes on."""
 
 ENDS = {
-    "EC2 Auto Scaling Instance Refresh Succeeded": "Successful",
-    "EC2 Auto Scaling Instance Refresh Failed": "Failed",
-    "EC2 Auto Scaling Instance Refresh Cancelled": "Cancelled",
-    "EC2 Auto Scaling Instance Refresh Rollback Succeeded": "RollbackSuccessful",
-    "EC2 Auto Scaling Instance Refresh Rollback Failed": "RollbackFailed",
+    AwsEvent.REFRESH_SUCCEEDED: "Successful",
+    AwsEvent.REFRESH_FAILED: "Failed",
+    AwsEvent.REFRESH_CANCELLED: "Cancelled",
+    AwsEvent.ROLLBACK_SUCCEEDED: "RollbackSuccessful",
+    AwsEvent.ROLLBACK_FAILED: "RollbackFailed",
 }
 """Which status an event of Auto Scaling says."""
 
-CHECKPOINT = "EC2 Auto Scaling Instance Refresh Checkpoint Reached"
 
-
-def refresh_answer(step: Step, status: str, why: str = "") -> Answer | None:
+def refresh_answer(step: Wait, status: str, why: str = "") -> TaskResult | None:
     """What an instance refresh's status tells an execution that waits for it, or None where it goes on waiting.
 
     Raises:
@@ -265,7 +270,7 @@ def refresh_answer(step: Step, status: str, why: str = "") -> Answer | None:
     """
     if status in ACTIVE:
         return None
-    back = step == "return instances"
+    back = step == Wait.RETURN_INSTANCES
     error: Any = {
         "Successful": None,
         "RollbackSuccessful": None if back else "RolledBack",
@@ -273,24 +278,21 @@ def refresh_answer(step: Step, status: str, why: str = "") -> Answer | None:
         "Failed": "RefreshFailed",
         "RollbackFailed": "RefreshFailed",
     }[status]
-    return Answer(error, f"the instance refresh is {status}" + (f": {why}" if why else ""))
+    return TaskResult(error, f"the instance refresh is {status}" + (f": {why}" if why else ""))
 
 
-def stack_answer(status: str, why: str = "") -> Answer | None:
-    """What a stack's status tells an execution that waits for its creation or update, or None where that goes on.
-
-    Raises:
-        KeyError: the status is none that CloudFormation documents.
-    """
-    phase, reason = PHASES[status], f"the stack is {status}" + (f": {why}" if why else "")
+def stack_answer(status: str, why: str = "") -> TaskResult | None:
+    """What a stack's status tells an execution that waits for its creation or update, or None where that goes on, as
+    with a status nobody knows yet."""
+    phase, reason = PHASES.get(status), f"the stack is {status}" + (f": {why}" if why else "")
     if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        return Answer(None, reason)
+        return TaskResult(None, reason)
     if phase is Phase.CREATION_FAILED and status != "ROLLBACK_IN_PROGRESS":
-        return Answer("CreationFailed", reason)
+        return TaskResult("CreationFailed", reason)
     if status in ("UPDATE_FAILED", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED"):
-        return Answer("UpdateFailed", reason)
+        return TaskResult("UpdateFailed", reason)
     if phase in (Phase.DELETING, Phase.DELETED, Phase.DELETION_FAILED):
-        return Answer("UpdateFailed", reason)
+        return TaskResult("UpdateFailed", reason)
     return None
 
 
@@ -298,7 +300,7 @@ REQUEST = "rollout-"
 """What the tokens of all rollouts' requests begin with: by it the rule in the template picks their events."""
 
 
-def request(rollout: str, step: Step) -> str:
+def request(rollout: str, step: Wait) -> str:
     """The token of a step's request to CloudFormation, whose events bring it back: the event of another step, or of a
     person's update, is not this one's."""
     return f"{REQUEST}{rollout}-{step.replace(' ', '-')}"
@@ -325,6 +327,19 @@ def odd(members: Iterable[Member], template: str, group_template: str) -> list[s
     return [f"{each} of the launch template, not {template}" for each in said]
 
 
+def newest(pinned: str, makers: Mapping[int, str], role: str) -> tuple[str, list[str]]:
+    """The version of a launch template that a rollout brings: the newest that its stack has made since the one that is
+    pinned, or that one; and a sentence for each that somebody else has made. Those never reach an instance.
+
+    Args:
+        makers: who made each newer version. role: the name of the role in which CloudFormation builds.
+    """
+    strange = {number: who for number, who in makers.items() if f":assumed-role/{role}/" not in who}
+    made = [number for number in makers if number not in strange]
+    said = [f"version {number} of the launch template is left out: {who} made it" for number, who in strange.items()]
+    return str(max(made)) if made else pinned, said
+
+
 def unsettled(members: Collection[Member], count: int, image: str, template: str, group_template: str) -> list[str]:
     """What keeps a service from being whole: every instance on this image and version of the launch template, in
     service and healthy, and as many as there should be at least."""
@@ -338,10 +353,37 @@ def unsettled(members: Collection[Member], count: int, image: str, template: str
     return [*said, f"{len(members)} of {count} instances"] if len(members) < count else said
 
 
-type Outcome = Literal["completed", "rolled back", "failed"]
+def no_abort(stage: str, step: str | None, service: str) -> str:
+    """Why a rollout cannot be stopped, "" where it can: from its beginning until its last instance is replaced."""
+    match stage, step:
+        case (RolloutStage.RUNNING | RolloutStage.REPLACING, None | Wait.PREPARE | Wait.REPLACE):
+            return ""
+        case (RolloutStage.RUNNING | RolloutStage.REPLACING, Wait.SETTLE):
+            return f"every instance is replaced; to step back: mayfly roll-out {service} --back"
+        case (RolloutStage.RUNNING | RolloutStage.REPLACING | RolloutStage.ROLLING_BACK, _):
+            return "it goes back already"
+    return f"it is {stage}, and replaces nothing"
 
 
-def judge(failure: str, creation: bool, verified: str) -> tuple[Outcome, str]:
+class Aborted(Exception):
+    """A person has stopped the rollout; says who, and why."""
+
+
+def heed_abort(record: Rollout) -> None:
+    """Ends a step that must not begin any more.
+
+    Args:
+        record: as the write returned it that says that the step waits: whoever aborts writes to the same record, so
+            one of the two sees the other.
+
+    Raises:
+        Aborted: a person has stopped the rollout.
+    """
+    if record.aborted:
+        raise Aborted(record.aborted)
+
+
+def judge_rollout(failure: str, creation: bool, verified: str) -> tuple[RolloutStage, str]:
     """What a rollout came to.
 
     Args:
@@ -350,17 +392,16 @@ def judge(failure: str, creation: bool, verified: str) -> tuple[Outcome, str]:
     """
     if not failure and not verified:
         return (
-            "completed",
+            RolloutStage.COMPLETED,
             f"every instance is {'made' if creation else 'replaced'}, healthy, and as the blueprint says",
         )
     if failure and not verified and not creation:
-        return "rolled back", failure
-    return "failed", "; ".join(part for part in (failure, verified) if part)
+        return RolloutStage.ROLLED_BACK, failure
+    return RolloutStage.FAILED, "; ".join(part for part in (failure, verified) if part)
 
 
-def reached(checkpoints: Iterable[Mapping[str, Any]], percent: int, at: str) -> list[dict[str, Any]]:
-    """The checkpoints with what was reached until now; a repeated or late event changes no moment that is known."""
-    return [
-        dict(each) | ({"reached_at": at} if each["percent"] <= percent and "reached_at" not in each else {})
-        for each in checkpoints
-    ]
+def reached(checkpoints: Iterable[Checkpoint], percent: int, at: str) -> tuple[Checkpoint, ...]:
+    """The checkpoints with what was reached until now; a repeated or late event changes no timestamp that is known."""
+    return tuple(
+        Checkpoint(each.percent, each.reached_at or (at if each.percent <= percent else None)) for each in checkpoints
+    )

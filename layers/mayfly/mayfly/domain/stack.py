@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from mayfly.contract.vocabulary import Wait
+
 
 class Phase(StrEnum):
     """Where a stack stands in its life, as far as Mayfly cares."""
@@ -47,46 +49,57 @@ PHASES: dict[str, Phase] = {
     "IMPORT_ROLLBACK_COMPLETE": Phase.CREATED,
 }
 
-type Wait = Literal["creation", "tests", "deletion"]
-"""What an execution's task token waits for."""
-
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TaskResult:
     """What a waiting execution is told: success, or the error that its Retry and Catch know by name."""
 
     error: (
         Literal["CreationFailed", "DeletionFailed", "EndedBefore", "Extended", "Overdue", "BuilderLost", "ImageFailed"]
-        | Literal["UpdateFailed", "RefreshFailed", "RefreshCancelled", "RolledBack"]
+        | Literal["UpdateFailed", "RefreshFailed", "RefreshCancelled", "RolledBack", "Aborted"]
         | None
     )
     reason: str
 
 
 _ANSWERS: dict[tuple[Wait, Phase], Literal["CreationFailed", "DeletionFailed"] | None] = {
-    ("creation", Phase.CREATED): None,
-    ("creation", Phase.CREATION_FAILED): "CreationFailed",
-    ("creation", Phase.DELETING): "CreationFailed",
-    ("creation", Phase.DELETED): "CreationFailed",
-    ("creation", Phase.DELETION_FAILED): "CreationFailed",
-    ("deletion", Phase.DELETED): None,
-    ("deletion", Phase.DELETION_FAILED): "DeletionFailed",
+    (Wait.CREATION, Phase.CREATED): None,
+    (Wait.CREATION, Phase.CREATION_FAILED): "CreationFailed",
+    (Wait.CREATION, Phase.DELETING): "CreationFailed",
+    (Wait.CREATION, Phase.DELETED): "CreationFailed",
+    (Wait.CREATION, Phase.DELETION_FAILED): "CreationFailed",
+    (Wait.DELETION, Phase.DELETED): None,
+    (Wait.DELETION, Phase.DELETION_FAILED): "DeletionFailed",
 }
 
 
-def answer(waiting_for: Wait, status: str, status_reason: str = "") -> Answer | None:
-    """What to tell an execution that waits, or None where it goes on waiting.
+def answer(waiting_for: Wait, status: str, status_reason: str = "") -> TaskResult | None:
+    """Decides what to tell an execution that waits; None where it goes on waiting, as with a status nobody knows yet.
 
     Args:
         waiting_for: what its token was stored for.
         status: the stack's status, as the event or DescribeStacks says it.
         status_reason: CloudFormation's reason, kept for people.
-
-    Raises:
-        KeyError: the status is none that CloudFormation documents.
     """
-    phase = PHASES[status]
-    if (waiting_for, phase) not in _ANSWERS:
-        return None
+    phase = PHASES.get(status)
     reason = f"the stack is {status}" + (f": {status_reason}" if status_reason else "")
-    return Answer(_ANSWERS[waiting_for, phase], reason)
+    if waiting_for == "deletion" and deletion_refused(status, status_reason):
+        return TaskResult("DeletionFailed", reason)
+    if phase is None or (waiting_for, phase) not in _ANSWERS:
+        return None
+    return TaskResult(_ANSWERS[waiting_for, phase], reason)
+
+
+def deletion_refused(status: str, status_reason: str) -> bool:
+    """Whether CloudFormation took a deletion and then refused it: the stack is back in the status it had before.
+
+    It does so where another stack imports an export of this one, and says why in the status reason.
+    """
+    return status in _STANDING and "cannot be deleted" in status_reason
+
+
+_STANDING = frozenset(
+    status
+    for status, phase in PHASES.items()
+    if phase in (Phase.CREATED, Phase.CREATION_FAILED) and not status.endswith("_IN_PROGRESS")
+)

@@ -1,35 +1,21 @@
-"""What a sweep makes of what it finds. It works when the lives themselves have failed: from tags first, and from
-records where there are any."""
+"""Decides what a sweep does with what it finds: from tags first, and from records where there are any. It works where
+the executions themselves have failed."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
+from mayfly.contract.vocabulary import EndingCause, SweepAction, Wait
 from mayfly.domain import tags
 from mayfly.domain.guard import may_remove, may_terminate
 from mayfly.domain.identity import is_environment
-from mayfly.domain.moment import text
-
-
-class Action(StrEnum):
-    """What is done with an environment."""
-
-    KEEP = "keep"
-    """Nothing: it lives, or its own execution is ending it."""
-    END = "end"
-    """A termination is started for it, on the same way as every other."""
-    WAKE = "wake"
-    """Its execution is told that its time is over; it should have noticed."""
-    ADOPT = "adopt"
-    """Nobody waits for it; an execution is started that waits until its deadline."""
-    REFUSE = "refuse"
-    """It is past its end and must not be touched; people are told."""
+from mayfly.domain.stack import PHASES, Phase
+from mayfly.domain.timestamp import utc_text
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An environment as AWS shows it, at one place.
+    """An environment as AWS shows it, at one target.
 
     Attributes:
         environment: its name: the stack's without its prefix, or from the tag of what is left without a stack.
@@ -63,19 +49,28 @@ class Remembered:
     deadline: datetime
     ceiling: datetime
     planned_at: datetime
-    ended_by: str | None = None
-    waiting_for: str | None = None
+    ended_by: EndingCause | None = None
+    waiting_for: Wait | None = None
     handed_over: str | None = None
     """Why its teardown was given up and a person is needed."""
+    was_ready: bool = True
+    """Whether its tests may have begun."""
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether its execution waits for what nobody needs any more once it is ended."""
+        by_request = self.ended_by == EndingCause.REQUEST
+        return self.waiting_for == Wait.TESTS or (self.waiting_for == Wait.CREATION and by_request)
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class SweepPolicy:
     """How a sweep decides.
 
     Attributes:
         controller: the value of the tag ``mayfly:controller`` of this installation.
-        grace: how long past its deadline an environment's own execution may take before it is woken.
+        grace: how long past its deadline an environment's own execution may take before it is woken; and how long
+            after its beginning lists and indexes may not show it yet.
         lifetime: what an environment without any readable deadline gets, counted from its stack's creation.
         most: terminations of one sweep, in number.
         share: and as a share of what exists, which does not bind the first few.
@@ -93,15 +88,17 @@ _FEW = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SweepDecision:
     """What is done with one environment, and why."""
 
     environment: str
-    action: Action
+    action: SweepAction
     reason: str
 
 
-def decide(now: datetime, found: Found | None, record: Remembered | None, waited_for: bool, policy: Policy) -> Decision:
+def decide_environment(
+    now: datetime, found: Found | None, record: Remembered | None, waited_for: bool, policy: SweepPolicy
+) -> SweepDecision:
     """Decides about one environment.
 
     Args:
@@ -112,78 +109,109 @@ def decide(now: datetime, found: Found | None, record: Remembered | None, waited
     if found is None:
         return _of_memory_only(now, record, waited_for, policy)
     if found.stack and tags.SERVICE in found.labels:
-        return Decision(found.environment, Action.KEEP, "it is permanent: it has no deadline")
+        return SweepDecision(found.environment, SweepAction.KEEP, "it is permanent: it has no deadline")
+    if record and record.handed_over and not waited_for:
+        handed = f"it was handed over to a person: {record.handed_over}"
+        return SweepDecision(found.environment, SweepAction.REFUSE, handed)
     if found.stack is None:
-        return _of_remains(found, waited_for, policy)
+        expected = waited_for or _has_just_begun(now, record.planned_at if record else None, policy)
+        return _of_remains(found, expected, policy)
     deadline, source = deadline_of(found, record, policy)
-    until = f"its deadline {text(deadline)} ({source})"
+    until = f"its deadline {utc_text(deadline)} ({source})"
     if waited_for:
         return _of_waited_for(now, found, record, deadline, policy)
-    if record and record.handed_over:
-        return Decision(found.environment, Action.REFUSE, f"it was handed over to a person: {record.handed_over}")
     if now >= deadline:
-        return _unless_protected(found, policy, Action.END, f"{until} has passed, and no execution ends it")
+        return _unless_protected(found, policy, SweepAction.END, f"{until} has passed, and no execution ends it")
+    return _of_unwatched(now, found, record, until, policy)
+
+
+def _of_unwatched(
+    now: datetime, found: Found, record: Remembered | None, until: str, policy: SweepPolicy
+) -> SweepDecision:
     if record and record.ended_by:
         ended = f"it was ended by {record.ended_by}, and no execution carries it out"
-        return _unless_protected(found, policy, Action.END, ended)
-    return _unless_protected(found, policy, Action.ADOPT, f"no execution waits for {until}")
+        return _unless_protected(found, policy, SweepAction.END, ended)
+    if _has_just_begun(now, record.planned_at if record else found.created_at, policy):
+        return _unless_protected(found, policy, SweepAction.KEEP, f"{until}; its execution may not be listed yet")
+    if not may_be_ready(found, record):
+        broken_off = "its creation was broken off, and no execution goes on with it"
+        return _unless_protected(found, policy, SweepAction.END, broken_off)
+    return _unless_protected(found, policy, SweepAction.ADOPT, f"no execution waits for {until}")
+
+
+def may_be_ready(found: Found, record: Remembered | None) -> bool:
+    """Whether an environment can have come to its tests: as its record says, or else by its stack's status."""
+    return record.was_ready if record else PHASES.get(found.stack_status, Phase.CREATED) is Phase.CREATED
+
+
+def _has_just_begun(now: datetime, begun: datetime | None, policy: SweepPolicy) -> bool:
+    """Whether ListExecutions, DescribeStacks or the index of what lives may still lack what belongs to an environment:
+    none of them is consistent at once."""
+    return begun is not None and now < begun + policy.grace
 
 
 def _of_waited_for(
-    now: datetime, found: Found, record: Remembered | None, deadline: datetime, policy: Policy
-) -> Decision:
+    now: datetime, found: Found, record: Remembered | None, deadline: datetime, policy: SweepPolicy
+) -> SweepDecision:
+    if record and record.ended_by and record.sleeps:
+        ended = f"it was ended by {record.ended_by}, and its execution does not know"
+        return _unless_protected(found, policy, SweepAction.WAKE, ended)
     if now < deadline:
-        return Decision(found.environment, Action.KEEP, f"until {text(deadline)}")
-    if now < deadline + policy.grace or (record and record.waiting_for == "deletion"):
-        return Decision(found.environment, Action.KEEP, "its execution is ending it")
-    return _unless_protected(found, policy, Action.WAKE, f"its execution let its deadline {text(deadline)} pass")
+        return SweepDecision(found.environment, SweepAction.KEEP, f"until {utc_text(deadline)}")
+    if now < deadline + policy.grace or (record and record.waiting_for == Wait.DELETION):
+        return SweepDecision(found.environment, SweepAction.KEEP, "its execution is ending it")
+    return _unless_protected(
+        found, policy, SweepAction.WAKE, f"its execution let its deadline {utc_text(deadline)} pass"
+    )
 
 
-def _of_remains(found: Found, waited_for: bool, policy: Policy) -> Decision:
-    if waited_for:
-        return Decision(found.environment, Action.KEEP, "its execution clears up what its stack left")
+def _of_remains(found: Found, expected: bool, policy: SweepPolicy) -> SweepDecision:
+    if expected:
+        return SweepDecision(found.environment, SweepAction.KEEP, "its execution builds it, or clears up after it")
     left = f"{len(found.remains)} resources are left without a stack"
-    return _unless_protected(found, policy, Action.END, left)
+    return _unless_protected(found, policy, SweepAction.END, left)
 
 
-def _of_memory_only(now: datetime, record: Remembered | None, waited_for: bool, policy: Policy) -> Decision:
+def _of_memory_only(now: datetime, record: Remembered | None, waited_for: bool, policy: SweepPolicy) -> SweepDecision:
     if record is None or waited_for or now < record.planned_at + policy.grace:
-        return Decision("", Action.KEEP, "its execution has yet to build it, or closes its record")
-    return Decision("", Action.END, "its record is open, but nothing of it exists: to be closed")
+        return SweepDecision("", SweepAction.KEEP, "its execution has yet to build it, or closes its record")
+    return SweepDecision("", SweepAction.END, "its record is open, but nothing of it exists: to be closed")
 
 
-def _unless_protected(found: Found, policy: Policy, action: Action, reason: str) -> Decision:
+def _unless_protected(found: Found, policy: SweepPolicy, action: SweepAction, reason: str) -> SweepDecision:
     if not is_environment(found.environment):
         named = f"'{found.environment}' is no name that Mayfly gives"
-        return Decision(found.environment, Action.REFUSE, f"{reason}; but {named}")
+        return SweepDecision(found.environment, SweepAction.REFUSE, f"{reason}; but {named}")
     permission = may_terminate(found.environment, policy.controller, found.labels, found.termination_protection)
     if not permission.granted:
-        return Decision(found.environment, Action.REFUSE, f"{reason}; but {permission.reason}")
-    return Decision(found.environment, action, reason)
+        return SweepDecision(found.environment, SweepAction.REFUSE, f"{reason}; but {permission.reason}")
+    return SweepDecision(found.environment, action, reason)
 
 
-def decide_builder(now: datetime, bake: str, labels: Mapping[str, str], waited_for: bool, policy: Policy) -> Decision:
+def decide_builder(
+    now: datetime, bake: str, labels: Mapping[str, str], waited_for: bool, policy: SweepPolicy
+) -> SweepDecision:
     """Decides about a bake's builder, or a volume of it. A bake that runs removes it by itself."""
     if waited_for:
-        return Decision(bake, Action.KEEP, "its bake runs, and removes it")
-    deadline = _moment(labels.get(tags.EXPIRES_AT))
+        return SweepDecision(bake, SweepAction.KEEP, "its bake runs, and removes it")
+    deadline = moment(labels.get(tags.EXPIRES_AT))
     if deadline and now < deadline:
-        return Decision(bake, Action.KEEP, f"until {text(deadline)}")
+        return SweepDecision(bake, SweepAction.KEEP, f"until {utc_text(deadline)}")
     reason = f"its bake does not run, and its deadline {labels.get(tags.EXPIRES_AT, '(none)')} has passed"
     permission = may_remove(bake, policy.controller, labels)
     if not permission.granted:
-        return Decision(bake, Action.REFUSE, f"{reason}; but {permission.reason}")
-    return Decision(bake, Action.END, reason)
+        return SweepDecision(bake, SweepAction.REFUSE, f"{reason}; but {permission.reason}")
+    return SweepDecision(bake, SweepAction.END, reason)
 
 
-def deadline_of(found: Found, record: Remembered | None, policy: Policy) -> tuple[datetime, str]:
+def deadline_of(found: Found, record: Remembered | None, policy: SweepPolicy) -> tuple[datetime, str]:
     """An environment's deadline, and where it is written.
 
     The record knows of extensions, the tag of the ceiling: what runs inside an environment can change neither, and
     a record that was tampered with does not outlive the tag.
     """
-    written = _moment(found.labels.get(tags.EXPIRES_AT))
-    ceiling = _moment(found.labels.get(tags.CEILING))
+    written = moment(found.labels.get(tags.EXPIRES_AT))
+    ceiling = moment(found.labels.get(tags.CEILING))
     if record:
         return (min(record.deadline, ceiling), "record") if ceiling else (record.deadline, "record")
     if written:
@@ -193,12 +221,13 @@ def deadline_of(found: Found, record: Remembered | None, policy: Policy) -> tupl
     return datetime.min.replace(tzinfo=UTC), "nothing says until when"
 
 
-def _moment(value: str | None) -> datetime | None:
+def moment(value: str | None) -> datetime | None:
+    """A timestamp as somebody wrote it, None where nobody did, or something else."""
     try:
-        moment = datetime.fromisoformat(value) if value else None
+        timestamp = datetime.fromisoformat(value) if value else None
     except ValueError:
         return None
-    return moment if moment and moment.tzinfo else None
+    return timestamp if timestamp and timestamp.tzinfo else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +239,21 @@ class Limit:
     reason: str
 
 
-def limit(ends: int, existing: int, policy: Policy, approved: int = 0) -> Limit:
+def binds_caps(now: datetime, decision: SweepDecision, record: Remembered | None) -> bool:
+    """Whether a termination counts against the caps. What has a recorded ending, or a deadline of its own that has
+    passed, is no policy gone awry: caps are for what a sweep decides from tags. So an environment that cannot be ended
+    keeps no other standing."""
+    if decision.action not in (SweepAction.END, SweepAction.WAKE):
+        return False
+    return record is None or (record.ended_by is None and now < record.deadline)
+
+
+def limit(ends: int, existing: int, policy: SweepPolicy, approved: int = 0) -> Limit:
     """The caps. Above them nothing is terminated at all: a policy gone awry is stopped as a whole, not in part.
 
     Args:
-        ends: terminations decided on. existing: environments that exist. approved: how many a person let through.
+        ends: terminations decided on that count against the caps. existing: environments that exist.
+        approved: how many a person let through.
     """
     allowed = max(min(policy.most, max(_FEW, int(existing * policy.share))), approved)
     return Limit(
@@ -225,6 +264,6 @@ def limit(ends: int, existing: int, policy: Policy, approved: int = 0) -> Limit:
     )
 
 
-def counts(decisions: Collection[Decision]) -> dict[str, int]:
+def counts(decisions: Collection[SweepDecision]) -> dict[str, int]:
     """How many of each action."""
-    return {action.value: sum(decision.action is action for decision in decisions) for action in Action}
+    return {action.value: sum(decision.action is action for decision in decisions) for action in SweepAction}

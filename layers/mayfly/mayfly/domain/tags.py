@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from mayfly.domain.moment import text
+from mayfly.domain.timestamp import utc_text
 
 ENVIRONMENT = "mayfly:environment"
 APPLICATION = "mayfly:application"
@@ -10,7 +10,7 @@ CONTROLLER = "mayfly:controller"
 EXPIRES_AT = "mayfly:expires-at"
 """The deadline that an environment was created with. An extension moves the record's, and the ceiling bounds it."""
 CEILING = "mayfly:ceiling"
-"""The moment past which no extension reaches."""
+"""The timestamp past which no extension reaches."""
 PROTECTED = "mayfly:protected"
 SERVICE = "mayfly:service"
 """On everything of a permanent environment, with its id. It has no deadline, and nothing of Mayfly's ends it."""
@@ -18,6 +18,12 @@ IMAGE_FAMILY = "mayfly:image-family"
 BAKE = "mayfly:bake"
 BAKE_RESULT = "mayfly:bake-result"
 """Written by the builder itself, once, when its script is done: ``ok``, or ``failed: ...``."""
+BOOT = "mayfly:boot"
+"""Written by each instance itself, at each step of its first boot: how far it is, ``ready ...`` or ``failed ...``."""
+BOOT_LOG = "mayfly:boot-log"
+"""The last lines of the step that failed."""
+VERSION = "mayfly:version"
+"""The version of the application that runs on the instance, by its own word."""
 BASE_IMAGE = "mayfly:base-image"
 """What an image was baked from."""
 IMAGE_STATE = "mayfly:image-state"
@@ -52,8 +58,8 @@ def of_environment(
         ENVIRONMENT: environment,
         APPLICATION: application,
         CONTROLLER: controller,
-        EXPIRES_AT: text(deadline),
-        CEILING: text(ceiling),
+        EXPIRES_AT: utc_text(deadline),
+        CEILING: utc_text(ceiling),
     }
 
 

@@ -42,6 +42,11 @@ class mayfly (
       source => 'puppet:///modules/mayfly/deploy',
       mode   => '0755',
     ;
+    "${home}/version":
+      ensure => file,
+      source => 'puppet:///modules/mayfly/version',
+      mode   => '0755',
+    ;
     "${home}/boot.pp":
       ensure => file,
       source => 'puppet:///modules/mayfly/boot.pp',

@@ -1,0 +1,87 @@
+"""What a person looks at of an environment or a bake from nearby: a shell on an instance, a port, a log."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from mayfly.domain import tags
+from mayfly.domain.records import Bake, Environment
+from mayfly_cli.doctor import Place
+from mayfly_cli.errors import Failed, NotFound
+from mayfly_cli.installation import Installation
+
+type Json = dict[str, Any]
+
+
+def instances(place: Place, environment: str) -> list[str]:
+    """The running instances of an environment."""
+    pages = (
+        place.client("ec2")
+        .get_paginator("describe_instances")
+        .paginate(
+            Filters=[
+                {"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]},
+                {"Name": "instance-state-name", "Values": ["running"]},
+            ]
+        )
+    )
+    return sorted(one["InstanceId"] for page in pages for each in page["Reservations"] for one in each["Instances"])
+
+
+def session(instance: str, region: str, ports: tuple[int, int] | None) -> list[str]:
+    """The command of the AWS CLI that opens a session of Systems Manager, or forwards a port."""
+    line = ["aws", "ssm", "start-session", "--target", instance, "--region", region]
+    if ports:
+        local, remote = ports
+        line += ["--document-name", "AWS-StartPortForwardingSession"]
+        line += ["--parameters", f"localPortNumber={local},portNumber={remote}"]
+    return line
+
+
+def become(line: Sequence[str], place: Place) -> None:
+    """Lets the AWS CLI take over, with the credentials that were found for this place.
+
+    Raises:
+        Failed: it is not there, or its plugin for sessions.
+    """
+    for needed in (line[0], "session-manager-plugin"):
+        if shutil.which(needed) is None:
+            raise Failed(f"{needed} is not installed. It opens sessions: docs.aws.amazon.com/systems-manager, plugin.")
+    os.execvpe(line[0], list(line), os.environ | place.environ())
+
+
+def log_of(installation: Installation, name: str, role: str | None) -> str:
+    """The text of the log of an environment's tests, or of a bake.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if record := installation.records(Environment).get(name):
+        ending = record.ending
+        if ending is None or not ending.log:
+            raise NotFound(f"{name} has no log of its tests: they go on, or were not run by Mayfly.")
+        place = None
+        location = ending.log
+    else:
+        bake = installation.find(Bake, name)
+        location = bake.log
+        place = Place(installation, bake.plan.get("account", ""), bake.plan.get("region", ""), role)
+    return _read(installation, location, place)
+
+
+def _read(installation: Installation, location: str, place: Place | None) -> str:
+    from mayfly.aws.clients import controller
+
+    if not location.startswith("s3://"):
+        raise Failed(f"It is at {location or 'no place yet'}.")
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    s3 = place.client("s3") if place else controller("s3")
+    try:
+        return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode(errors="replace"))
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            raise NotFound(f"There is nothing at {location} (any more).") from None
+        raise

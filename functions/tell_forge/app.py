@@ -1,0 +1,28 @@
+"""Shows developers where a release stands, beside its commit and on its pull request."""
+
+from typing import Any
+
+from mayfly.aws import executions
+from mayfly.aws.dead_letters import message_handler
+from mayfly.contract.announcements import Heard
+from mayfly.contract.reader import receive
+from mayfly.observability import logger, metrics
+from mayfly.settings import load_settings
+from mayfly.workflows import forging
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+@message_handler
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """What is shown comes from the records: an event only says that there is something new. Nothing waits for this."""
+    settings = load_settings()
+    received = receive(Heard, event)
+    release = received.message.release
+    logger.append_keys(release=release)
+    calls = forging.plan(settings, str(release), received.at) if release else None
+    if calls is None:
+        return {"release": release, "shown": False, "reason": "its application has no forge, or it has no commit"}
+    # By the event: one that comes twice is shown once.
+    name = f"{release}-{received.via.rpartition(' ')[2][:8]}"[-80:]
+    return {"release": release, "shown": executions.start(settings.show_machine, name, calls)}

@@ -1,0 +1,22 @@
+"""Snapshots of databases, seen through one workload account."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mayfly.aws.clients import Workload
+
+
+def snapshots(workload: "Workload", database: str) -> list[str]:
+    """The snapshots that somebody, or CloudFormation, took of a database; automatic ones go with it."""
+    pages = workload.rds.get_paginator("describe_db_snapshots").paginate(
+        DBInstanceIdentifier=database, SnapshotType="manual"
+    )
+    return [found["DBSnapshotIdentifier"] for page in pages for found in page["DBSnapshots"]]
+
+
+def cluster_snapshots(workload: "Workload", cluster: str) -> list[str]:
+    """The snapshots that somebody, or CloudFormation, took of a cluster; automatic ones go with it."""
+    pages = workload.rds.get_paginator("describe_db_cluster_snapshots").paginate(
+        DBClusterIdentifier=cluster, SnapshotType="manual"
+    )
+    return [found["DBClusterSnapshotIdentifier"] for page in pages for found in page["DBClusterSnapshots"]]

@@ -1,0 +1,124 @@
+"""Instances of EC2, and the volumes beside them, seen through one workload account."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mayfly.domain import tags
+from mayfly.domain.timestamp import utc_text
+from mayfly.observability import logger
+
+if TYPE_CHECKING:
+    from mayfly.aws.clients import Workload
+
+_ALIVE = ("pending", "running", "stopping", "stopped")
+_GOING = "shutting-down"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance as DescribeInstances shows it."""
+
+    id: str
+    state: str
+    labels: Mapping[str, str]
+    kind: str
+    image: str
+    launched_at: datetime
+
+    @property
+    def going(self) -> bool:
+        """Whether it is being terminated already."""
+        return self.state == _GOING
+
+
+def find(workload: "Workload", labels: Mapping[str, str | None], going: bool = True) -> Iterator[Instance]:
+    """Every instance that carries these tags and is not terminated, page by page.
+
+    Args:
+        labels: the tags' values by their keys; None where any value will do.
+        going: whether those that are being terminated count as well.
+    """
+    by_tag: list[Any] = [
+        {"Name": f"tag:{key}", "Values": [value]} if value else {"Name": "tag-key", "Values": [key]}
+        for key, value in labels.items()
+    ]
+    alive = {"Name": "instance-state-name", "Values": [*_ALIVE, *([_GOING] if going else [])]}
+    yield from _described(workload, Filters=[*by_tag, alive], PaginationConfig={"PageSize": 1000})
+
+
+def of_environment(workload: "Workload", environment: str, controller: str) -> list[Instance]:
+    """All instances that carry the environment's and the controller's tag and are not terminated."""
+    return [*find(workload, {tags.ENVIRONMENT: environment, tags.CONTROLLER: controller})]
+
+
+def describe(workload: "Workload", instance: str) -> Instance | None:
+    """The instance of this id; None where EC2 does not know it: right after its launch not yet, later not any more."""
+    try:
+        return next(_described(workload, InstanceIds=[instance]), None)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidInstanceID.NotFound":
+            raise
+    return None
+
+
+def architectures(workload: "Workload", instance_type: str) -> list[str] | None:
+    """The architectures whose images an instance type boots; None where EC2 has no such type."""
+    asked: Any = [instance_type]
+    try:
+        (listed,) = workload.ec2.describe_instance_types(InstanceTypes=asked)["InstanceTypes"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidInstanceType":
+            raise
+        return None
+    return sorted(listed["ProcessorInfo"]["SupportedArchitectures"])
+
+
+def _described(workload: "Workload", **which: Any) -> Iterator[Instance]:
+    for page in workload.ec2.get_paginator("describe_instances").paginate(**which):
+        for reservation in page["Reservations"]:
+            for found in reservation["Instances"]:
+                yield Instance(
+                    found["InstanceId"],
+                    found["State"]["Name"],
+                    plain(found.get("Tags", [])),
+                    found["InstanceType"],
+                    found["ImageId"],
+                    found["LaunchTime"],
+                )
+
+
+def counted(
+    workload: "Workload", environment: str, controller: str, seen: Sequence[Instance] | None = None
+) -> dict[str, Any]:
+    """What of an environment costs money, as its record keeps it for `mayfly.domain.cost`; {} where there is nothing.
+    Not to know it fails no life, and keeps nothing standing.
+
+    Args:
+        seen: its instances, where they have been looked at already.
+    """
+    try:
+        running = of_environment(workload, environment, controller) if seen is None else seen
+        pages = workload.ec2.get_paginator("describe_volumes").paginate(
+            Filters=[{"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]}]
+        )
+        volume_gb = sum(volume["Size"] for page in pages for volume in page["Volumes"]) if running else 0
+    except (ClientError, BotoCoreError):
+        logger.exception("what it costs is not known")
+        return {}
+    if not running:
+        return {}
+    return {
+        "instance_types": dict(Counter(instance.kind for instance in running)),
+        "volume_gb": volume_gb,
+        "launched_at": utc_text(min(instance.launched_at for instance in running)),
+    }
+
+
+def plain(listed: Iterable[Any]) -> dict[str, str]:
+    """Tags as AWS lists them, by their keys."""
+    return {tag["Key"]: tag["Value"] for tag in listed}

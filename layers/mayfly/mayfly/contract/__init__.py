@@ -1,0 +1,1 @@
+"""The contract: every word, message and document that Mayfly shares with others."""

@@ -1,0 +1,448 @@
+"""What Mayfly says on its bus: each class is the detail of the event that it names."""
+
+from pydantic import ConfigDict, Field
+
+from mayfly.contract.fields import (
+    Announcement,
+    ApplicationName,
+    Identity,
+    Line,
+    Message,
+    ReportToken,
+    Tolerant,
+    Version,
+)
+from mayfly.contract.requests import EnvironmentExtensionRequested
+from mayfly.contract.vocabulary import (
+    EndingCause,
+    Event,
+    Outcome,
+    Retirement,
+    RolloutCause,
+    RolloutStage,
+)
+
+
+class Heard(Tolerant):
+    """The detail of any announcement, as far as people are told of it: whatever it carries."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
+
+    environment: Identity | None = None
+    release: Identity | None = None
+
+
+# ---- releases
+
+
+class Tests(Message):
+    """What a report in JUnit's XML says."""
+
+    tests: int
+    """Test cases, those that were skipped among them."""
+    failures: int
+    """How many failed or broke."""
+    skipped: int
+    """How many were left out."""
+    failed: tuple[str, ...]
+    """Names of the first that failed."""
+
+
+class SuiteResult(Message):
+    """One suite's part in a verdict."""
+
+    suite: str
+    environment: str
+    outcome: Outcome
+    reason: str
+    """For people."""
+    report: str | None = None
+    """Where the tests left their report."""
+    log: str | None = None
+    """Where the log of the tests is, if Mayfly ran them."""
+    tests: Tests | None = None
+    """What the report says, if Mayfly could read it."""
+
+
+class StartedSuite(Message):
+    """A suite of a release, and the environment that is built for it."""
+
+    suite: str
+    environment: str
+
+
+class ReleaseStarted(Announcement, event=Event.RELEASE_STARTED):
+    """A release is planned: an environment is built for each of its suites."""
+
+    release: Identity
+    application: ApplicationName
+    version: Version
+    artifact: Line
+    commit: str | None = None
+    pull_request: int | None = None
+    """The number of the pull request that the version is of."""
+    attempt: int = 1
+    """Counts the runs of the same version, from 1."""
+    suites: tuple[StartedSuite, ...]
+
+
+class _Release(Announcement):
+    release: Identity
+    application: ApplicationName
+    version: Version
+    artifact: Line
+    """Where the version is fetched from, as it was pushed."""
+    commit: str | None = None
+    pull_request: int | None = None
+    """The number of the pull request that the version is of."""
+    attempt: int = 1
+    """Counts the runs of the same version, from 1."""
+    passed: bool
+    reason: str
+    """For people."""
+    suites: tuple[SuiteResult, ...]
+
+
+class ReleasePassed(_Release, event=Event.RELEASE_PASSED):
+    """Every suite of a release passed."""
+
+
+class ReleaseFailed(_Release, event=Event.RELEASE_FAILED):
+    """A suite of a release did not pass, or the release could not be planned: then it has no suites."""
+
+
+# ---- environments
+
+
+class _Environment(Announcement):
+    environment: Identity
+    release: str
+    """Of a proof, the bake. This and what follows is `unknown` where the record was lost and no tag says it."""
+    application: str
+    version: str
+    suite: str
+    kind: str
+    """`automated` or `manual`: whether tests report by themselves, or a person does."""
+    owner: str
+    account: str
+    region: str
+    pull_request: int | None = None
+    """The number of the pull request that the version is of."""
+
+
+class EnvironmentRequested(_Environment, event=Event.ENVIRONMENT_REQUESTED):
+    """An environment is planned, and its stack is asked for next."""
+
+    deadline: str
+    """When it is terminated, whatever its tests say."""
+
+
+class EnvironmentReady(_Environment, event=Event.ENVIRONMENT_READY):
+    """An environment is whole, every instance runs: its tests may begin. `Test Finished` ends it."""
+
+    deadline: str
+    """When it is terminated, if no result has come."""
+    instances: int
+    """How many run."""
+    outputs: dict[str, str]
+    """Of its stack, by name: addresses among them."""
+    token: ReportToken | None = None
+    """What `Test Finished` carries to show that its sender heard this. It is kept nowhere: a lost one is lost."""
+
+
+class EnvironmentExtended(_Environment, event=Event.ENVIRONMENT_EXTENDED):
+    """An environment may live longer."""
+
+    deadline: str
+    """The new one."""
+    ceiling: str
+    """No extension reaches past it."""
+    by: str
+    """Who asked."""
+    why: str
+
+
+class EnvironmentExpiring(_Environment, event=Event.ENVIRONMENT_EXPIRING):
+    """The deadline of an environment that waits for its tests comes near."""
+
+    deadline: str
+    ceiling: str
+    """No extension reaches past it."""
+    minutes_left: int
+    """Until the deadline, in minutes."""
+    to_extend: EnvironmentExtensionRequested
+    """The detail of the event that keeps it for an hour more: with the reason and the name filled in."""
+
+
+class Ending(Message):
+    """Why an environment ended."""
+
+    by: EndingCause
+    outcome: Outcome
+    reason: str
+    """For people."""
+    at: str
+    report: str | None = None
+    """Where the tests left their report."""
+    log: str | None = None
+    """Where the log of the tests is, if Mayfly ran them."""
+    tests: Tests | None = None
+    """What the report says, if Mayfly could read it."""
+
+
+class _Ended(_Environment):
+    ending: Ending
+    instances_built: int
+    """How many it had, in all."""
+    instances_left: int
+    """0: none exists any more, says EC2."""
+    instances_failed: int = 0
+    failures: dict[str, int] = Field(default_factory=dict)
+    kept: tuple[str, ...]
+    """What could not be deleted with it, and is left to people."""
+
+
+class EnvironmentTerminated(_Ended, event=Event.ENVIRONMENT_TERMINATED):
+    """Nothing is left of an environment that costs, say CloudFormation and EC2."""
+
+
+class EnvironmentFailed(_Environment, event=Event.ENVIRONMENT_FAILED):
+    """An environment could not be built or ended: it is gone (with an `ending`), or something may be left of it."""
+
+    reason: str
+    """For people."""
+    deadline: str | None = None
+    instances_left: int | str
+    """0 where it is gone; `unknown` where something may be left, which a sweep looks for."""
+    ending: Ending | None = None
+    instances_built: int | None = None
+    instances_failed: int = 0
+    failures: dict[str, int] = Field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    """What could not be deleted with it, and is left to people."""
+
+
+# ---- the kill switch and sweeps
+
+
+class KillSwitchTurned(Announcement, event=Event.KILL_SWITCH_TURNED):
+    """Somebody turned the kill switch. While it is on, nothing is destroyed."""
+
+    on: bool
+    why: str
+    set_by: str
+    at: str
+
+
+class SweepDecision(Message):
+    """What a sweep decided about one environment."""
+
+    environment: str
+    action: str
+    reason: str
+    """For people."""
+
+
+class _Sweep(Announcement):
+    at: str
+    asked_by: str
+    counts: dict[str, int]
+    """How many environments by what is done with them: keep, end, wake, adopt, refuse."""
+    halted: str
+    """Why nothing was ended, empty where nothing held it back."""
+    unseen: dict[str, str]
+    """Targets (account/Region) that could not be looked at, with the error."""
+    key: str
+    """Of the report in the reports bucket."""
+    refused: tuple[SweepDecision, ...]
+    """What is past its end and must not be touched; 20 at most."""
+
+
+class SweepCompleted(_Sweep, event=Event.SWEEP_COMPLETED):
+    """A sweep looked everywhere and did what it decided."""
+
+
+class SweepHalted(_Sweep, event=Event.SWEEP_HALTED):
+    """A sweep would have ended something, and its caps or the kill switch held it back."""
+
+
+# ---- images
+
+
+class _Bake(Announcement):
+    bake: Identity
+    family: str
+    why: str
+    requested_by: str
+    reason: str
+    """The verdict's, for people."""
+    image: str
+    """Empty where none was made."""
+    account: str
+    region: str
+    base_image: str
+    """What it was baked from; empty where it did not come so far."""
+    log: str
+    """Where the builder left its log; empty where it did not come so far."""
+    following: str
+    """The bake that begins now, for all that asked meanwhile; empty for none."""
+
+
+class ImageBaked(_Bake, event=Event.IMAGE_BAKED):
+    """An image was baked and proved itself."""
+
+    candidate: bool
+    """Whether the channel `candidate` points to it now."""
+    promotion: str
+    """Why (not), for people."""
+
+
+class ImageRejected(_Bake, event=Event.IMAGE_REJECTED):
+    """A bake failed, or its image did not prove itself."""
+
+
+class _Move(Announcement):
+    family: str
+    channel: str
+    image: str
+    """As it is called in the family's own Region; empty where no image was named."""
+    requested_by: str
+    why: str
+
+
+class _Moved(_Move):
+    before: str = Field(validation_alias="from", serialization_alias="from")
+    """The image that the channel pointed to before; empty for none."""
+    regions: dict[str, str]
+    """What the image is called in each Region."""
+    version: int
+    """Counts the channel's moves."""
+
+
+class ImagePromoted(_Moved, event=Event.IMAGE_PROMOTED):
+    """A channel points to another image, in every Region at once."""
+
+
+class ImageRolledBack(_Moved, event=Event.IMAGE_ROLLED_BACK):
+    """A channel points to the image before, in every Region at once."""
+
+
+class _NotMoved(_Move):
+    error: str
+    """Its name."""
+    reason: str
+    """For people."""
+
+
+class ImagePromotionRefused(_NotMoved, event=Event.IMAGE_PROMOTION_REFUSED):
+    """A channel was not moved: it cannot be, or another move was faster. Nothing is broken."""
+
+
+class ImagePromotionFailed(_NotMoved, event=Event.IMAGE_PROMOTION_FAILED):
+    """A channel was not moved, because a step of the move failed. The channel points where it did."""
+
+
+class ImageReplaced(Announcement, event=Event.IMAGE_REPLACED):
+    """The last instance on an image that a channel has left is gone."""
+
+    family: str
+    channel: str
+    image: str
+    regions: dict[str, str]
+    """What the image is called in each Region."""
+    at: str
+    """When the channel left it."""
+    by: str
+    """The image that took its place."""
+    gone_at: str
+
+
+class _Retirement(Announcement):
+    family: str
+    image: str
+    """The original."""
+    ami: str
+    """The original or its copy in `region`, which this is about."""
+    region: str
+    step: str
+    """What was done: deprecate, disable, deregister or restore."""
+    stage: Retirement
+    """What it is now."""
+    reason: str
+    """For people."""
+
+
+class ImageRetired(_Retirement, event=Event.IMAGE_RETIRED):
+    """An image that nobody needs took a step on its way out."""
+
+
+class ImageRestored(_Retirement, event=Event.IMAGE_RESTORED):
+    """An image on its way out was brought back: somebody needs it."""
+
+
+# ---- permanent environments
+
+
+class Pinned(Message):
+    """What a permanent environment runs."""
+
+    image: str
+    version: str
+
+
+class _Rollout(Announcement):
+    rollout: Identity
+    service: Identity
+    """The permanent environment."""
+    application: str
+    account: str
+    region: str
+    cause: RolloutCause
+    why: str
+    """For people."""
+    before: Pinned | None = Field(default=None, validation_alias="from", serialization_alias="from")
+    """Null where nothing was there before."""
+    after: Pinned = Field(validation_alias="to", serialization_alias="to")
+
+
+class RolloutAwaitingApproval(_Rollout, event=Event.ROLLOUT_AWAITING_APPROVAL):
+    """A rollout waits for a person. `Rollout Approved` lets it through."""
+
+
+class RolloutStarted(_Rollout, event=Event.ROLLOUT_STARTED):
+    """A rollout begins to replace instances."""
+
+
+class _RolledOut(_Rollout):
+    outcome: RolloutStage
+    reason: str
+    """For people."""
+
+
+class RolloutCompleted(_RolledOut, event=Event.ROLLOUT_COMPLETED):
+    """Every instance is replaced, healthy, and as the blueprint says."""
+
+
+class RolloutRolledBack(_RolledOut, event=Event.ROLLOUT_ROLLED_BACK):
+    """A rollout went wrong, and every instance is as it was before."""
+
+
+class RolloutFailed(_RolledOut, event=Event.ROLLOUT_FAILED):
+    """A rollout went wrong and could not go back: a person has to look."""
+
+
+class RolloutSuperseded(Announcement, event=Event.ROLLOUT_SUPERSEDED):
+    """A rollout that waited is not wanted any more."""
+
+    rollout: Identity
+    service: Identity | None = None
+    by: str
+    """The rollout that takes its place, or why nobody wants it any more."""
+
+
+class ServiceDrifted(Announcement, event=Event.SERVICE_DRIFTED):
+    """CloudFormation found a permanent environment to differ from its blueprint, otherwise than before."""
+
+    service: Identity
+    drift: tuple[str, ...]
+    """What differs, a line a resource."""

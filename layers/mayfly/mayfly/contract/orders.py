@@ -1,0 +1,193 @@
+"""The inputs of executions: all that one life, bake, move or rollout needs to know.
+
+An execution that one version of Mayfly began is continued by the functions of another: those of the next after an
+upgrade, those of the one before after going back. So whatever a version adds to an input has a default, and what a
+version does not know is ignored. Messages from outside stay strict.
+"""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import StrictBool, model_validator
+from pydantic.config import ExtraValues
+
+from mayfly.contract.configuration import Puppet, Ranges
+from mayfly.contract.fields import (
+    ApplicationName,
+    ChannelName,
+    FamilyName,
+    Identity,
+    ImageId,
+    Line,
+    Message,
+    PoolName,
+    PullRequest,
+    SuiteName,
+    Tolerant,
+    TopicArn,
+    Version,
+)
+from mayfly.contract.runners import Runner
+from mayfly.contract.vocabulary import UNKNOWN, Begin, RolloutCause, SuiteKind
+from mayfly.domain.lease import MOST_EXTENSIONS
+
+
+class Input(Message):
+    """An input of an execution, or a part of one: strict where it is made, tolerant where it is read."""
+
+    @classmethod
+    def model_validate(cls, obj: Any, *, extra: ExtraValues | None = "ignore", **how: Any) -> Self:
+        """Reads an input that any version wrote: what this one does not know is ignored, in its parts as well."""
+        return super().model_validate(obj, extra=extra, **how)
+
+
+class Move(Input):
+    """What an execution of promote_image is to do: to point a channel to an image, or back to the one before."""
+
+    family: FamilyName
+    channel: ChannelName
+    action: Literal["promote", "roll back"] = "promote"
+    image: ImageId | None = None
+    why: Line
+    requested_by: Line
+    by_policy: StrictBool = False
+    """Whether nobody but a policy asks. It does not undo what a person has rolled back."""
+
+    @model_validator(mode="after")
+    def _names_what_it_promotes(self) -> Self:
+        if self.action == "promote" and self.image is None:
+            raise ValueError("expected an image to promote")
+        return self
+
+
+class Blueprint(Input):
+    """A blueprint as it was when the release was planned: an object of the blueprints bucket, with its version."""
+
+    key: str
+    version_id: str | None
+
+
+class Subject(Tolerant):
+    """Whose life an execution is. What it ends by a sweep is known by no more than this, from tags alone."""
+
+    environment: Identity
+    account: str
+    region: str
+    application: str = UNKNOWN
+    release: str = UNKNOWN
+    version: str = UNKNOWN
+    suite: str = UNKNOWN
+    kind: str = UNKNOWN
+    owner: str = UNKNOWN
+    begin: Begin = Begin.CREATION
+    """Where its execution begins: a new life with its creation, one that a sweep adopted with what is left of it."""
+    deadline: datetime | None = None
+    """Of a life that is adopted."""
+    aborted: bool = False
+    """Whether an adopted life was broken off before its tests could begin."""
+    why: str = ""
+
+
+class Pool(Ranges):
+    """A pool as it was when the release was planned."""
+
+    name: PoolName
+
+
+class Order(Input):
+    """All that one environment's life needs to know: the input of its execution. Nothing is looked up later, so
+    that all suites of a release get the same image and blueprint, and a repetition gets them again."""
+
+    environment: Identity
+    release: Identity
+    application: ApplicationName
+    version: Version
+    artifact: Line
+    commit: Line | None = None
+    pull_request: PullRequest | None = None
+    suite: SuiteName
+    kind: SuiteKind
+    runner: Runner | None = None
+    owner: Line
+    owner_topic: TopicArn | None = None
+    account: str
+    region: str
+    blueprint: Blueprint
+    parameters: dict[str, str]
+    declared: tuple[str, ...] | None = None
+    """The parameters that the blueprint declares; None of an order that an earlier version planned: all are passed."""
+    pool: Pool | None = None
+    instance_count: int | None
+    """How many instances have to run; None where the blueprint itself says so."""
+    image: str | None = None
+    """The id of the image (AMI) that instances boot; None if the blueprint does not declare ImageId."""
+    channel: Line | None = None
+    """``family/channel`` that pointed to the image when this was planned."""
+    lifetime_minutes: int
+    ceiling_minutes: int
+    warn_minutes_before: tuple[int, ...]
+    most_extensions: int = MOST_EXTENSIONS
+    begin: Begin = Begin.CREATION
+
+
+class Builder(Input):
+    """What a bake launches, and when that must be gone."""
+
+    base_image: ImageId
+    root_device: str
+    subnet: str
+    security_groups: tuple[str, ...]
+    instance_type: str
+    instance_profile: str
+    kms_key_id: str | None
+    puppet: Puppet
+    log: str
+    minutes: int
+    expires_at: str
+
+
+class Bake(Input):
+    """All that one bake needs to know once it is planned: nothing is looked up later."""
+
+    bake: Identity
+    family: FamilyName
+    account: str
+    region: str
+    builder: Builder
+    proof: dict[str, Any]
+    """The order of the environment that proves the image, as far as it is known before there is one."""
+
+
+class Setup(Input):
+    """What a permanent environment consists of: all that a rollout changes, and can change back."""
+
+    image: str
+    version: str
+    artifact: str
+    blueprint: Blueprint | None
+    """None where only its stack knows: the template then stays as it is."""
+    parameters: dict[str, str]
+    instance_count: int
+
+
+class Rollout(Input):
+    """All that one rollout needs to know: the input of its execution. Nothing is looked up later, so that it goes
+    back to exactly what was there before, whatever is configured meanwhile."""
+
+    rollout: Identity
+    service: Identity
+    application: ApplicationName
+    account: str
+    region: str
+    cause: RolloutCause
+    why: str
+    before: Setup | None
+    """None where nothing was there before."""
+    after: Setup
+    template_version: str
+    """Version of the launch template that the stack pins until all instances are replaced."""
+    checkpoints: tuple[int, ...]
+    soak_minutes: int
+    least_healthy_percent: int
+    most_healthy_percent: int
+    limit_minutes: int

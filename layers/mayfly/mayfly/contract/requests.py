@@ -1,0 +1,207 @@
+"""What people and programs ask of Mayfly by an event: each class is the detail of the event of its name."""
+
+from typing import Literal, Self
+
+from pydantic import Field, StrictBool, model_validator
+
+from mayfly.contract.fields import (
+    ApplicationName,
+    Attempt,
+    ChannelName,
+    DeadLetterId,
+    FamilyName,
+    Identity,
+    ImageId,
+    Line,
+    Location,
+    Message,
+    Minutes,
+    PullRequest,
+    ReportToken,
+    Request,
+    Sha256,
+    SuiteName,
+    Terminations,
+    Timestamp,
+    Version,
+)
+from mayfly.contract.vocabulary import APPLICATION_SOURCE, DeadLetterKind, Event, Source, TestResult
+
+
+class CodeVersionPushed(Request, event=Event.CODE_VERSION_PUSHED, also_by=APPLICATION_SOURCE):
+    """A CI server made a version: build an environment for each suite of its application and have it tested."""
+
+    application: ApplicationName
+    version: Version
+    artifact: Line
+    """Where the deploy script on each instance fetches this version from, as that script understands it."""
+    commit: Line | None = None
+    pull_request: PullRequest | None = None
+    """The number of the pull request (of GitLab, the merge request) that it is of."""
+    pushed_by: Line | None = None
+    attempt: Attempt = 1
+    """The same version and attempt is the same release, however often it arrives. Count up to run it again."""
+
+
+class TestFinished(Request, event=Event.TEST_FINISHED, also_by=APPLICATION_SOURCE):
+    """A suite's tests are over. Names the environment, or the release and the suite."""
+
+    __test__ = False  # pytest: a message, not a test
+
+    environment: Identity | None = None
+    release: Identity | None = None
+    suite: SuiteName | None = None
+    outcome: TestResult
+    report: Line | None = None
+    reason: Line | None = None
+    finished_by: Line | None = None
+    token: ReportToken | None = None
+    """The environment's, as Environment Ready announced it: without it, no automated suite passes."""
+
+    @model_validator(mode="after")
+    def _names_one_environment(self) -> Self:
+        if (self.environment is None) == (self.release is None or self.suite is None):
+            raise ValueError("expected either environment, or release and suite")
+        return self
+
+
+class EnvironmentExtensionRequested(Request, event=Event.ENVIRONMENT_EXTENSION_REQUESTED, also_by=APPLICATION_SOURCE):
+    """Somebody needs an environment for longer."""
+
+    environment: Identity
+    minutes: Minutes
+    """To be added to its deadline, in minutes."""
+    why: Line
+    requested_by: Line
+
+
+class EnvironmentTerminationRequested(
+    Request, event=Event.ENVIRONMENT_TERMINATION_REQUESTED, also_by=APPLICATION_SOURCE
+):
+    """Somebody wants an environment ended now."""
+
+    environment: Identity
+    again: StrictBool = False
+    """Whether to begin anew with one whose ending was handed over to a person."""
+    why: Line
+    requested_by: Line
+
+
+class KillSwitchSet(Request, event=Event.KILL_SWITCH_SET):
+    """While it is on, nothing is destroyed."""
+
+    on: StrictBool
+    why: Line
+    set_by: Line
+
+
+class SweepRequested(Request, event=Event.SWEEP_REQUESTED):
+    """A sweep by hand: to see what it would do, or to let through what the caps of an earlier one stopped."""
+
+    dry_run: StrictBool = False
+    at_most: Terminations = 0
+    """Terminations let through, where it is more than the caps allow."""
+    why: Line
+    requested_by: Line
+
+
+class ImageBakeRequested(Request, event=Event.IMAGE_BAKE_REQUESTED):
+    """Somebody wants a new image of a family now."""
+
+    family: FamilyName
+    why: Line
+    requested_by: Line
+
+
+class PuppetCodePushed(Request, event=Event.PUPPET_CODE_PUSHED, also_by=Source.PUPPET):
+    """A CI server packed a version of the Puppet code: each family that applies Puppet from an artifact is baked with
+    it, and stays with it."""
+
+    version: Version
+    artifact: Location
+    sha256: Sha256 | None = None
+    families: tuple[FamilyName, ...] | None = Field(default=None, min_length=1)
+    """Only these; all that apply Puppet from an artifact where it is left out."""
+    pushed_by: Line | None = None
+
+
+class ImagePromotionRequested(Request, event=Event.IMAGE_PROMOTION_REQUESTED):
+    """Somebody, or a policy, wants a channel to point to an image."""
+
+    family: FamilyName
+    channel: ChannelName
+    image: ImageId
+    """As it is called in the family's own Region."""
+    why: Line
+    requested_by: Line
+
+
+class ImageRollbackRequested(Request, event=Event.IMAGE_ROLLBACK_REQUESTED):
+    """Somebody wants a channel back on the image before."""
+
+    family: FamilyName
+    channel: ChannelName
+    image: ImageId | None = None
+    """The image to get away from. Where it is named, the same request a second time goes no further back."""
+    why: Line
+    requested_by: Line
+
+
+class RolloutApproved(Request, event=Event.ROLLOUT_APPROVED):
+    """Somebody lets a rollout through that waits for it, or has one tried again that was rolled back or failed."""
+
+    rollout: Identity
+    why: Line
+    approved_by: Line
+
+
+class RolloutRequested(Request, event=Event.ROLLOUT_REQUESTED):
+    """Somebody wants a permanent environment rolled out now, whatever its policy says: to what is wanted of it, or one
+    step back to what it had before."""
+
+    service: Identity
+    to: Literal["latest", "previous"] = "latest"
+    why: Line
+    requested_by: Line
+
+
+class RolloutAbortRequested(Request, event=Event.ROLLOUT_ABORT_REQUESTED):
+    """Somebody wants a rollout stopped that runs: it goes back at once to what was there before."""
+
+    rollout: Identity
+    why: Line
+    requested_by: Line
+
+
+class DeadLetterChoice(Message):
+    """Which of the dead letters that wait: all that fit every field that is given, and all where none is."""
+
+    letters: tuple[DeadLetterId, ...] | None = Field(default=None, min_length=1, max_length=1000)
+    """These; up to 1,000."""
+    kind: DeadLetterKind | None = None
+    """Those of this kind."""
+    function: Line | None = None
+    """Those for this function, by its whole name."""
+    reason: Line | None = None
+    """Those whose reason has this in it."""
+
+
+class DeadLettersRedriveRequested(DeadLetterChoice, Request, event=Event.DEAD_LETTERS_REDRIVE_REQUESTED):
+    """Somebody wants dead letters handed once more to the function that they are for."""
+
+    why: Line
+    requested_by: Line
+
+
+class DeadLettersDiscardRequested(DeadLetterChoice, Request, event=Event.DEAD_LETTERS_DISCARD_REQUESTED):
+    """Somebody wants dead letters put away: nobody follows them any more."""
+
+    why: Line
+    requested_by: Line
+
+
+class SweepScheduled(Message):
+    """A sweep by the schedule, or by hand."""
+
+    now: Timestamp
+    dry_run: StrictBool = False

@@ -1,0 +1,99 @@
+"""How many instances of an environment failed, and why: those that never signalled, and those that were lost after it
+was ready, so that what its tests found may be worth nothing."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+NEVER_SIGNALLED = "never signalled"
+UNEXPLAINED = "of an unknown cause"
+
+_SIGNALS = re.compile(r"Received (\d+) SUCCESS signal\(s\) out of (\d+)")
+_CAUSES = (
+    ("status check", "failed a status check"),
+    ("ELB", "failed a load balancer's health check"),
+    ("VPC Lattice", "failed a load balancer's health check"),
+    ("Spot", "were interrupted by EC2"),
+    ("rebalance", "were interrupted by EC2"),
+    ("terminated or stopped", "stopped or were terminated"),
+    ("user health-check", "were called unhealthy by somebody"),
+    ("user request", "were replaced by somebody"),
+)
+"""Words in the cause that Auto Scaling gives of taking an instance out of service, and what they mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The instances of one environment, or of many, and those of them that failed.
+
+    Attributes:
+        launched: how many there were in all. failed: how many of them failed, by cause.
+    """
+
+    launched: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many failed."""
+        return sum(self.failed.values())
+
+    @property
+    def rate(self) -> float | None:
+        """Their share; None where there were no instances."""
+        return self.count / self.launched if self.launched else None
+
+    def __str__(self) -> str:
+        if not self.launched:
+            return "no instances"
+        why = f": {', '.join(f'{count} {cause}' for cause, count in sorted(self.failed.items()))}" if self.count else ""
+        return f"{self.count} of {self.launched} instances failed{why}"
+
+
+def of_creation(reason: str) -> Losses:
+    """Those of an environment that never was ready, by what CloudFormation says of its groups."""
+    counted = [(int(came), int(wanted)) for came, wanted in _SIGNALS.findall(reason)]
+    silent = sum(wanted - came for came, wanted in counted)
+    return Losses(sum(wanted for _, wanted in counted), {NEVER_SIGNALLED: silent} if silent else {})
+
+
+def of_life(
+    ready_at: datetime, built: int, running: Iterable[datetime], ended: Sequence[tuple[datetime, str]]
+) -> Losses:
+    """Those of an environment that was ready, at the end of its life.
+
+    Args:
+        built: how many there were when it was ready. running: when those were launched that run now.
+        ended: when, and why, Auto Scaling took an instance out of service; the latest first.
+    """
+    launches = list(running)
+    replaced = sum(launched > ready_at for launched in launches)
+    gone = max(0, built - (len(launches) - replaced))
+    causes = Counter(_cause(said) for at, said in reversed(ended) if at >= ready_at)
+    failed: Counter[str] = Counter()
+    for cause, count in causes.items():
+        failed[cause] = min(count, gone - failed.total())
+    if unexplained := gone - failed.total():
+        failed[UNEXPLAINED] += unexplained
+    return Losses(built + replaced, {cause: count for cause, count in failed.items() if count > 0})
+
+
+def _cause(said: str) -> str:
+    return next((meaning for words, meaning in _CAUSES if words in said), UNEXPLAINED)
+
+
+def together(many: Iterable[Losses]) -> Losses:
+    """The losses of several environments."""
+    launched, failed = 0, Counter[str]()
+    for one in many:
+        launched += one.launched
+        failed.update(one.failed)
+    return Losses(launched, dict(failed))
+
+
+def is_worse(image: Losses, last: Losses, least: int = 3) -> bool:
+    """Whether an image's instances fail more often than those of the last one, by more than chance: a few failures in
+    all say nothing."""
+    return image.count >= least and (image.rate or 0) > (last.rate or 0)

@@ -1,8 +1,0 @@
-"""Moments as text: UTC, ISO 8601, ending in Z, as Step Functions writes them."""
-
-from datetime import UTC, datetime
-
-
-def text(moment: datetime) -> str:
-    """`moment` to the millisecond, such as ``2026-11-24T06:47:33.120Z``. Sorting these sorts by time."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,610 @@
+"""What Mayfly writes down, one type a kind of record, and the one place where an item of the table becomes one.
+
+An item that an earlier version wrote lacks what is newer: each field has a default. One that a later version wrote has
+more: what is not known is ignored. So whoever reads a record never asks whether something is there.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from types import UnionType
+from typing import Any, ClassVar, dataclass_transform, get_args, get_origin, get_type_hints
+
+from mayfly.contract.vocabulary import (
+    UNKNOWN,
+    BakeStage,
+    DeadLetterStage,
+    EndingCause,
+    EnvironmentStage,
+    ImageStage,
+    Outcome,
+    RecordKind,
+    ReleaseStage,
+    RolloutCause,
+    RolloutStage,
+    ServiceStage,
+    Wait,
+)
+from mayfly.domain.channel import Pointed, Replaced
+from mayfly.domain.losses import Losses
+from mayfly.domain.report import Report
+
+LINES = 150
+"""Lines past which a history is folded. With `_BYTES` and the rest of a record it stays below DynamoDB's 400 KB."""
+
+_KEPT, _FOLDED_BYTES = 50, 64_000
+_BYTES = {"at": 32, "who": 300, "what": 200, "why": 1_100}
+"""What a line takes of each of its texts at most: a name, and one line of 1,024 characters with a little around it."""
+
+
+@dataclass_transform(frozen_default=True)
+def part[C](cls: type[C]) -> type[C]:
+    """A part of a record. Its class has each field by name (`attr` makes a condition of it), which mypy does not know
+    of a dataclass with slots."""
+    return dataclass(frozen=True, slots=True)(cls)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def record[C](cls: type[C]) -> type[C]:
+    """A record; the same, by keywords only."""
+    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
+
+
+@part
+class Entry:
+    """One line of a history."""
+
+    at: str
+    who: str
+    what: str
+    why: str
+
+    def shortened(self) -> "Entry":
+        """The line with what a history has room for."""
+        return Entry(*(cut(getattr(self, name), most) for name, most in _BYTES.items()))
+
+
+def cut(text: str, most: int) -> str:
+    """A text of so many bytes at most: somebody's free text may be long, and must not fill a record."""
+    raw = text.encode(errors="replace")
+    return text if len(raw) <= most else raw[: most - 3].decode(errors="ignore") + "…"
+
+
+def folded(history: Sequence[Entry]) -> tuple[tuple[Entry, ...], int]:
+    """A history with its first line and the newest ones, and how many lines between them are not in it any more."""
+    first, rest, size = [line.shortened() for line in history[:1]], [line.shortened() for line in history[1:]], 0
+    kept: list[Entry] = []
+    for line in reversed(rest[-_KEPT:]):
+        size += sum(len(getattr(line, name).encode()) for name in _BYTES)
+        if size > _FOLDED_BYTES:
+            break
+        kept.insert(0, line)
+    return (*first, *kept), len(rest) - len(kept)
+
+
+@record
+class Record:
+    """What every record has.
+
+    Attributes:
+        live: its kind while its story goes on, so that an index finds it. born: kind and day, for the index of days.
+        forget_after: when DynamoDB may drop it, in seconds since 1970.
+        folded: how many lines of its history are not in it any more: it keeps the first and the newest.
+    """
+
+    kind: ClassVar[RecordKind]
+
+    id: str
+    live: str | None = None
+    born: str | None = None
+    forget_after: int = 0
+    history: tuple[Entry, ...] = ()
+    folded: int = 0
+
+    @property
+    def lines(self) -> int:
+        """How many lines its history has had so far."""
+        return self.folded + len(self.history)
+
+    @property
+    def began(self) -> str:
+        """When its story began, as its first line says."""
+        return self.history[0].at if self.history else ""
+
+
+@part
+class Waiting:
+    """A task token that an execution waits with, and for what. A rollout's knows since when, and for which refresh."""
+
+    for_: Wait
+    token: str
+    since: str | None = None
+    refresh: str | None = None
+
+
+@part
+class Ending:
+    """Why a life ended. The first ending that is recorded stands; later ones are only noted."""
+
+    by: EndingCause
+    outcome: Outcome
+    reason: str
+    at: str = ""
+    report: str | None = None
+    log: str | None = None
+    tests: Report | None = None
+    """What the report says, where Mayfly could read it."""
+
+
+@record
+class Environment(Record):
+    """An environment. One whose record was lost, and begun anew by a later step of its life, knows what that step knew:
+    the rest is unknown, and it may lack a deadline."""
+
+    kind = RecordKind.ENVIRONMENT
+
+    stage: EnvironmentStage | None = None
+    release: str = UNKNOWN
+    application: str = UNKNOWN
+    version: str = UNKNOWN
+    suite: str = UNKNOWN
+    suite_kind: str = field(default=UNKNOWN, metadata={"key": "kind"})
+    runner: str | None = None
+    """The type of what runs its tests, if Mayfly starts that."""
+    command: str | None = None
+    """The command of Run Command that runs them."""
+    owner: str = UNKNOWN
+    owner_topic: str | None = None
+    account: str = UNKNOWN
+    region: str = UNKNOWN
+    image: str | None = None
+    channel: str | None = None
+    blueprint: str | None = None
+    instance_count: int = 0
+    warn_minutes_before: tuple[int, ...] = ()
+    most_extensions: int | None = None
+    planned_at: str | None = None
+    deadline: str | None = None
+    ceiling: str | None = None
+    waiting: Waiting | None = None
+    stack: str | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    report_token: str | None = None
+    """The digest of what only those know who heard that it is ready."""
+    replace_failed: int = 0
+    failed_instances: tuple[str, ...] = ()
+    pool: str | None = None
+    instances_built: int | None = None
+    ready_at: str | None = None
+    """When its instances were seen to run: those that are launched later replace one that failed."""
+    instance_failures: Losses | None = None
+    instance_types: Mapping[str, int] = field(default_factory=dict)
+    volume_gb: int = 0
+    launched_at: str | None = None
+    ending: Ending | None = None
+    extended_by: str | None = None
+    """The last message that extended it, as earlier versions wrote it."""
+    extensions: tuple[str, ...] = ()
+    """Digests of the messages that extended it: each is granted once."""
+    warned: tuple[int, ...] = ()
+    deletions: int = 0
+    kept: tuple[str, ...] = ()
+    handed_over: str | None = None
+    terminated_at: str | None = None
+    instances_left: int | None = None
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether nothing says when it was planned or until when it may live."""
+        return None in (self.planned_at, self.deadline, self.ceiling)
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether its tests may have begun: what was still being built has not come so far."""
+        built = self.stage not in (EnvironmentStage.PLANNED, EnvironmentStage.CREATING)
+        return built or self.instances_built is not None
+
+    def waits_for(self, what: Wait) -> bool:
+        """Whether an execution waits for this."""
+        return self.waiting is not None and self.waiting.for_ == what
+
+
+@part
+class Suite:
+    """A suite of a release, and its environment."""
+
+    suite: str
+    environment: str
+
+
+@part
+class SuiteResult:
+    """A suite's part in a recorded verdict."""
+
+    suite: str
+    environment: str
+    outcome: Outcome
+    reason: str = ""
+    report: str | None = None
+    log: str | None = None
+    tests: Report | None = None
+
+
+@part
+class Verdict:
+    """What was said of a release in the end."""
+
+    passed: bool
+    reason: str
+    suites: tuple[SuiteResult, ...] = ()
+
+
+@record
+class Release(Record):
+    """A release."""
+
+    kind = RecordKind.RELEASE
+
+    application: str = UNKNOWN
+    version: str = UNKNOWN
+    artifact: str = UNKNOWN
+    commit: str | None = None
+    pull_request: int | None = None
+    pushed_by: str | None = None
+    attempt: int = 1
+    stage: ReleaseStage | None = None
+    image: str | None = None
+    suites: tuple[Suite, ...] = ()
+    verdict: Verdict | None = None
+    instance_failures: Losses | None = None
+    """Of all its environments."""
+
+
+@record
+class PullRequest(Record):
+    """A pull request of an application, by the application's name and its number."""
+
+    kind = RecordKind.PULL_REQUEST
+
+    comment: str | None = None
+    """The id of the comment on it."""
+
+
+@record
+class Bake(Record):
+    """A bake."""
+
+    kind = RecordKind.BAKE
+
+    family: str = UNKNOWN
+    why: str = ""
+    requested_by: str = UNKNOWN
+    stage: BakeStage | None = None
+    waiting: Waiting | None = None
+    builder: str | None = None
+    image: str | None = None
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    """The order of its execution, once it is planned."""
+    base_image: str = ""
+    log: str = ""
+    checks: tuple[Mapping[str, Any], ...] = ()
+    command: str | None = None
+    reason: str | None = None
+
+
+@record
+class Builder(Record):
+    """An instance that builds: whose bake it is."""
+
+    kind = RecordKind.BUILDER
+
+    bake: str | None = None
+
+
+@record
+class Command(Record):
+    """A command of Run Command: which proof it checks or which environment it tests, and where."""
+
+    kind = RecordKind.COMMAND
+
+    bake: str = ""
+    environment: str = ""
+    instance: str = ""
+    account: str = ""
+    region: str = ""
+    expected: int = 1
+    """On how many instances it has to run."""
+    report: bool = False
+    """Whether it has to leave a report."""
+
+
+@record
+class Group(Record):
+    """Names the permanent environment that an Auto Scaling group belongs to."""
+
+    kind = RecordKind.GROUP
+
+    service: str | None = None
+
+
+@record
+class Image(Record):
+    """An image, or a copy of one."""
+
+    kind = RecordKind.IMAGE
+
+    family: str = UNKNOWN
+    stage: ImageStage | None = None
+    account: str = ""
+    region: str = ""
+    bake: str = ""
+    base_image: str | None = None
+    source: str | None = None
+    waiting: Waiting | None = None
+    retirement: str | None = None
+    shares: tuple[Mapping[str, str], ...] | None = None
+    retiring_until: str | None = None
+    wanted_until: str | None = None
+    releases_passed: tuple[str, ...] = ()
+
+
+@record
+class ChannelRecord(Record):
+    """A channel, as `mayfly.domain.channel` moves it."""
+
+    kind = RecordKind.CHANNEL
+
+    family: str = ""
+    channel: str = ""
+    version: int = 0
+    image: str | None = None
+    regions: Mapping[str, str] = field(default_factory=dict)
+    moved_at: str = ""
+    moved_by: str | None = None
+    previous: tuple[Pointed, ...] = ()
+    rolled_back: tuple[str, ...] = ()
+    leaving: tuple[Replaced, ...] = ()
+
+
+@record
+class Family(Record):
+    """An image family: whose turn it is to bake, and which Puppet code was pushed for it."""
+
+    kind = RecordKind.FAMILY
+
+    bake: str | None = None
+    bake_until: str | None = None
+    wanted: str | None = None
+    puppet: Mapping[str, str] = field(default_factory=dict)
+    puppet_at: str | None = None
+    recipe: str = ""
+    """What its latest bake was made from and proven by."""
+
+
+@part
+class Pending:
+    """A rollout that waits."""
+
+    id: str
+    to: Mapping[str, Any]
+    stage: str = ""
+
+
+@part
+class Asked:
+    """What a person asked of a service, and by which request."""
+
+    to: str
+    rollout: str | None = None
+
+
+@part
+class Passed:
+    """Keeps a code version whose release passed its tests."""
+
+    version: str
+    artifact: str
+
+
+@record
+class Service(Record):
+    """A permanent environment."""
+
+    kind = RecordKind.SERVICE
+
+    stage: ServiceStage | None = None
+    application: str = UNKNOWN
+    name: str = UNKNOWN
+    account: str | None = None
+    region: str | None = None
+    channel: str | None = None
+    seen_at: str | None = None
+    instance_count: int | None = None
+    odd: tuple[str, ...] = ()
+    url: str = ""
+    oldest_instance_at: str | None = None
+    drift: tuple[str, ...] = ()
+    drift_at: str | None = None
+    detection: str | None = None
+    detected_at: str | None = None
+    passed: Passed | None = None
+    passed_at: str | None = None
+    pushed_by: str | None = None
+    """Who pushed what passed, as its push says."""
+    asked: Asked | None = None
+    asked_at: str | None = None
+    """When the last request was sent that was heeded, and `request` is which: each is done once."""
+    request: str | None = None
+    approved: str | None = None
+    pending: Pending | None = None
+    rollout: str | None = None
+    began_at: str | None = None
+    """When the last rollout took its turn: what was asked for before was asked for another state."""
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    serial: int | None = None
+    setup: Mapping[str, Any] | None = None
+    previous: Mapping[str, Any] | None = None
+    refused: Mapping[str, Any] | None = None
+    held: str = ""
+    failed_at: str | None = None
+    last_rollout: str | None = None
+    image: str | None = None
+    version: str | None = None
+
+
+@part
+class Side:
+    """The image and version before or after a rollout."""
+
+    image: str
+    version: str
+
+
+@part
+class Checkpoint:
+    """A share of the instances at which a rollout stops to be watched."""
+
+    percent: int
+    reached_at: str | None = None
+
+
+@record
+class Rollout(Record):
+    """A rollout."""
+
+    kind = RecordKind.ROLLOUT
+
+    service: str = UNKNOWN
+    application: str = UNKNOWN
+    account: str = UNKNOWN
+    region: str = UNKNOWN
+    stage: RolloutStage | None = None
+    why: str = UNKNOWN
+    cause: RolloutCause | None = None
+    from_: Side | None = None
+    to: Side | None = None
+    planned_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    reason: str | None = None
+    percent: int = 0
+    checkpoints: tuple[Checkpoint, ...] = ()
+    waiting: Waiting | None = None
+    template: str | None = None
+    aborted: str | None = None
+    """Who stopped it, and why."""
+
+
+@record
+class Pool(Record):
+    """A pool of address ranges. Each range that is taken has an attribute of its own, its holder: who takes one writes
+    no other's."""
+
+    kind = RecordKind.POOL
+
+    of: str | None = None
+    taken: Mapping[str, str] = field(default_factory=dict, metadata={"key": "range_", "spread": True})
+    """Holders by the numbers of their ranges."""
+
+
+@record
+class Sweep(Record):
+    """What a sweep came to. Its report is the whole truth."""
+
+    kind = RecordKind.SWEEP
+
+    key: str = ""
+    asked_by: str = UNKNOWN
+    counts: Mapping[str, int] = field(default_factory=dict)
+    halted: str = ""
+    dry_run: bool = False
+
+
+@record
+class DeadLetter(Record):
+    """A message that could not be followed. What is in it lies in the reports bucket."""
+
+    kind = RecordKind.DEAD_LETTER
+
+    failure: str = field(default=UNKNOWN, metadata={"key": "kind"})
+    function: str = UNKNOWN
+    event: str = UNKNOWN
+    reason: str = ""
+    stage: DeadLetterStage | None = None
+    at: str = ""
+    times: int = 1
+    came_as: str = ""
+    """The message of the queue that it came as last."""
+
+
+KINDS: Mapping[RecordKind, type[Record]] = {
+    each.kind: each
+    for each in (
+        *(Environment, Release, Bake, Builder, Command, Group),
+        *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, DeadLetter, PullRequest),
+    )
+}
+
+
+@cache
+def spread(kind: Any) -> Mapping[str, str]:
+    """The fields each entry of which is an attribute of its own, with what those attributes begin with."""
+    return {name: key for name, key in keys(kind).items() if kind.__dataclass_fields__[name].metadata.get("spread")}
+
+
+@cache
+def _fields(kind: Any) -> Mapping[str, tuple[str, Any]]:
+    hints = get_type_hints(kind)
+    return {each.name: (each.metadata.get("key", each.name.rstrip("_")), hints[each.name]) for each in fields(kind)}
+
+
+def keys(kind: Any) -> Mapping[str, str]:
+    """The fields of a record or of a part of one by name, each with the attribute of an item that it is kept in."""
+    return {name: key for name, (key, _) in _fields(kind).items()}
+
+
+def read[R](kind: type[R], item: Mapping[str, Any]) -> R:
+    """A record, or a part of one, as an item says it. NULL counts as absent."""
+    of_any: Any = kind
+    given = {name: _read(hint, item[key]) for name, (key, hint) in _fields(of_any).items() if item.get(key) is not None}
+    for name, begin in spread(of_any).items():
+        given[name] = {key.removeprefix(begin): value for key, value in item.items() if key.startswith(begin)}
+    return kind(**given)
+
+
+def _read(hint: Any, value: Any) -> Any:
+    if isinstance(hint, UnionType):
+        hint = next(each for each in get_args(hint) if each is not type(None))
+    if get_origin(hint) is tuple:
+        return tuple(_read(get_args(hint)[0], each) for each in value)
+    if is_dataclass(hint):
+        of_part: Any = hint
+        return read(of_part, value)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        # A word of a later version is kept as it is.
+        return hint(value) if value in hint or hint._missing_(value) else value
+    return value
+
+
+def attributes(kind: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by name as attributes of an item; those that are None are left out."""
+    named, apart = keys(kind), spread(kind)
+    found = {named[name]: value for name, value in facts.items() if name not in apart and value is not None}
+    return found | {
+        f"{apart[name]}{key}": each for name in apart.keys() & facts.keys() for key, each in facts[name].items()
+    }
+
+
+def plain(value: Any) -> Any:
+    """A record, or a part of one, as an item keeps it: what is not known is not in it."""
+    if is_dataclass(value):
+        return {
+            key: plain(each)
+            for key, each in attributes(type(value), {name: getattr(value, name) for name in keys(type(value))}).items()
+        }
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, str | bytes):
+        return str(value)
+    return [plain(each) for each in value] if isinstance(value, Iterable) else value

@@ -1,0 +1,311 @@
+"""Decides which environments CloudFormation builds now, which wait for a quota, and which can never be built.
+
+Everything that is limited is a counter: a quota of a target (``222222222222/eu-central-1|vpcs``), or a ceiling of an
+application, an owner or the installation (``application:webshop|environments``). An environment takes so much of each;
+it is admitted where every counter stays within its bound.
+
+The order is fair queueing by start tags: each application has a virtual clock that its environments move on by their
+size over its weight, and who is behind on it is first. A later one never gets ahead of a tag that was given, so nobody
+starves. Who is next and does not fit keeps a claim on what it needs: a later one may take only what no claim is on, and
+so goes ahead only where it delays nobody.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from mayfly.domain.needs import INSTANCES, QUOTAS, described
+
+type Counts = Mapping[str, int]
+"""By the names of counters."""
+
+ENVIRONMENTS: Final = "environments"
+INSTALLATION: Final = "installation:"
+WHOLE_AFTER: Final = timedelta(minutes=10)
+"""After that long a release that is admitted as a whole waits for no more of its environments to ask: one has failed,
+or was ended, before it could."""
+
+_LAUNCHES, _LAUNCH_RATE = 1000, 2.0
+"""EC2's token bucket of RunInstances: so many instances at once, then so many a second."""
+_STACKS, _STACK_RATE = 10, 1.5
+"""CloudFormation publishes no rate; 5 calls a second were measured by others, and a life makes 3 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An environment that asks for room.
+
+    Attributes:
+        targets: where it may be built, the best first: ``account/Region``.
+        takes: of the quotas, by the keys of `needs.QUOTAS`.
+        since: when it asked. members: how many of its release are admitted together; 1 for one that is by itself.
+        priority: the higher is first. weight: its application's. virtual: the clock of all when it asked.
+        usd_micros: what it costs an hour, in millionths of a US dollar.
+    """
+
+    environment: str
+    application: str
+    owner: str
+    release: str
+    targets: tuple[str, ...]
+    takes: Mapping[str, int]
+    since: str
+    members: int = 1
+    priority: int = 5
+    weight: int = 1
+    virtual: int = 0
+    usd_micros: int = 0
+
+    @property
+    def size(self) -> int:
+        """What it counts for in the fair order: its instances, at least one."""
+        return max(1, self.takes.get(INSTANCES, 0))
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Whose ceilings it counts for."""
+        return (f"application:{self.application}", f"owner:{self.owner}", INSTALLATION)
+
+    def demand(self, target: str) -> Counter[str]:
+        """What it takes of each counter, built at this target. IAM's quotas are an account's, whatever the Region."""
+        account = target.partition("/")[0]
+        counts = Counter(
+            {f"{account if _is_global(key) else target}|{key}": count for key, count in self.takes.items()}
+        )
+        for scope in self.scopes:
+            counts[f"{scope}|{ENVIRONMENTS}"] = 1
+            counts[f"{scope}|{INSTANCES}"] = self.takes.get(INSTANCES, 0)
+        return counts
+
+
+def _is_global(key: str) -> bool:
+    return key in QUOTAS and QUOTAS[key].service == "iam"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """All that a decision is made from.
+
+    Attributes:
+        counts: what is reserved of each counter.
+        bounds: the most of each, with what others use taken off. A counter without one is not limited.
+        spent: scopes whose budget is used up, with how it is said to people.
+        clocks: the virtual clock of each application, and under "" that of all.
+        closed: targets where nothing is built now, with why.
+    """
+
+    counts: Counts
+    bounds: Counts
+    spent: Mapping[str, str] = field(default_factory=dict)
+    clocks: Mapping[str, int] = field(default_factory=dict)
+    closed: Mapping[str, str] = field(default_factory=dict)
+
+    def left(self, counter: str) -> int | None:
+        """How much is left of a counter; None where it is not limited."""
+        return self.bounds[counter] - self.counts.get(counter, 0) if counter in self.bounds else None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An environment that is built now, and where. Its start tag moves the clocks."""
+
+    wanted: Wanted
+    target: str
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An environment that waits: for what, behind whom, and as which one in the order."""
+
+    wanted: Wanted
+    lacks: str
+    behind: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of everybody who waits."""
+
+    admitted: tuple[Admitted, ...]
+    waiting: tuple[Waiting, ...]
+
+
+def decide(queue: Iterable[Wanted], room: Room, now: datetime) -> Decision:
+    """Decides about everybody who waits, in their fair order."""
+    counts, claims = Counter(dict(room.counts)), Counter[str]()
+    admitted: list[Admitted] = []
+    waiting: list[Waiting] = []
+    for group, tag in _ordered(_grouped(queue), room.clocks):
+        said = _incomplete(group, now)
+        for target in () if said else _open(group, room):
+            if not (said := _lack(group, target, counts + claims, room)):
+                counts.update(_together(group, target))
+                admitted += [Admitted(one, target, tag) for one in group]
+                break
+        if said or not _open(group, room):
+            said = said or "; ".join(room.closed.get(target, "") for target in group[0].targets)
+            behind = waiting[-1].wanted.environment if waiting else ""
+            waiting += [Waiting(one, said, behind, len(waiting) + n) for n, one in enumerate(group, 1)]
+            claims.update(_claims(group, counts, room))
+    return Decision(tuple(admitted), tuple(waiting))
+
+
+def never(wanted: Wanted, members: int, limits: Counts) -> str | None:
+    """Why an environment can never be built anywhere, whatever ends: at each of its targets a quota is smaller than
+    what it takes. None where that is not so.
+
+    Args:
+        members: how many like it are admitted together. limits: of each counter, with nothing taken off.
+    """
+    reasons = []
+    for target in wanted.targets:
+        over = [
+            f"{_said(counter)} is {limits[counter]}, and {'they need' if members > 1 else 'it needs'} {count * members}"
+            for counter, count in wanted.demand(target).items()
+            if counter in limits and count * members > limits[counter]
+        ]
+        if not over:
+            return None
+        reasons.append(f"{target}: {'; '.join(over)}")
+    return " / ".join(reasons)
+
+
+def paced(now: datetime, launched: int, created: int, instances: int) -> tuple[datetime, int, int]:
+    """When an environment that is admitted may be built without AWS refusing its calls.
+
+    Args:
+        launched, created: two clocks of its target, in milliseconds since 1970: until when what was launched, and what
+            stacks were created, use up the rate.
+
+    Returns:
+        when it may begin, and both clocks after that.
+    """
+    moment = int(now.timestamp() * 1000)
+    launched = max(launched, moment) + int(1000 * instances / _LAUNCH_RATE)
+    created = max(created, moment) + int(1000 / _STACK_RATE)
+    begin = max(moment, launched - int(1000 * _LAUNCHES / _LAUNCH_RATE), created - int(1000 * _STACKS / _STACK_RATE))
+    return datetime.fromtimestamp(begin / 1000, now.tzinfo), launched, created
+
+
+def about_minutes(position: int, holding: int, mean_seconds: int) -> int:
+    """About how many minutes somebody waits: so many are to end before, of so many that live that long."""
+    return -(-position * mean_seconds // max(1, holding) // 60)
+
+
+def reconciled(counts: Counts, held: Iterable[tuple[Wanted, str]]) -> dict[str, int]:
+    """By how much counters differ from what is really reserved: what a reservation that was lost, or counted and not
+    kept, has left."""
+    real = Counter[str]()
+    for wanted, target in held:
+        real.update(wanted.demand(target))
+    differing = {counter: real[counter] - counts.get(counter, 0) for counter in {*real, *counts}}
+    return {counter: by for counter, by in differing.items() if by}
+
+
+# ---- the fair order ---------------------------------------------------------------------------------------------
+
+
+def _grouped(queue: Iterable[Wanted]) -> list[tuple[Wanted, ...]]:
+    """What is decided about at once: an environment, or all of a release that is admitted as a whole."""
+    groups: dict[str, list[Wanted]] = defaultdict(list)
+    for one in sorted(queue, key=lambda one: (one.since, one.environment)):
+        groups[one.release if one.members > 1 else one.environment].append(one)
+    return [tuple(group) for group in groups.values()]
+
+
+def _ordered(groups: Sequence[tuple[Wanted, ...]], clocks: Mapping[str, int]) -> list[tuple[tuple[Wanted, ...], int]]:
+    """Groups with their start tags, the first to be built first."""
+    own = dict(clocks)
+    tagged = []
+    # Within an application the order is by priority and age; its clock moves on in that order.
+    for group in sorted(groups, key=lambda group: (-group[0].priority, group[0].since, group[0].environment)):
+        first = group[0]
+        start = max(own.get(first.application, 0), first.virtual)
+        own[first.application] = start + cost(group)
+        tagged.append((group, start))
+    return sorted(tagged, key=lambda each: (-each[0][0].priority, each[1], each[0][0].since, each[0][0].environment))
+
+
+def cost(group: Sequence[Wanted]) -> int:
+    """How far a group moves its application's clock on."""
+    return sum(1000 * one.size for one in group) // group[0].weight
+
+
+def clocks_after(clocks: Mapping[str, int], admitted: Collection[Admitted]) -> dict[str, int]:
+    """The virtual clocks once these were admitted."""
+    after = dict(clocks)
+    for each in admitted:
+        application = each.wanted.application
+        after[application] = max(after.get(application, 0), each.tag) + cost([each.wanted])
+        after[""] = max(after.get("", 0), each.tag)
+    return {name: clock for name, clock in after.items() if not name or clock > after.get("", 0)}
+
+
+# ---- what fits --------------------------------------------------------------------------------------------------
+
+
+def _open(group: Sequence[Wanted], room: Room) -> list[str]:
+    return [target for target in group[0].targets if target not in room.closed]
+
+
+def _together(group: Sequence[Wanted], target: str) -> Counter[str]:
+    demand = Counter[str]()
+    for one in group:
+        demand.update(one.demand(target))
+    return demand
+
+
+def _incomplete(group: Sequence[Wanted], now: datetime) -> str:
+    missing = group[0].members - len(group)
+    if missing <= 0 or now >= datetime.fromisoformat(group[0].since) + WHOLE_AFTER:
+        return ""
+    return f"the other {missing} of its release, which is built as a whole"
+
+
+def _lack(group: Sequence[Wanted], target: str, taken: Counts, room: Room) -> str:
+    """What a group lacks at a target, for people; "" where it fits."""
+    if spent := [room.spent[scope] for scope in group[0].scopes if scope in room.spent]:
+        return spent[0]
+    short = _short(_together(group, target), taken, room.bounds)
+    return "; ".join(
+        f"{_said(counter)}: {needed} needed, {max(0, room.bounds[counter] - taken.get(counter, 0))} free"
+        for counter, needed in short.items()
+    )
+
+
+def _short(demand: Counts, taken: Counts, bounds: Counts) -> dict[str, int]:
+    return {
+        counter: count
+        for counter, count in demand.items()
+        if count and counter in bounds and taken.get(counter, 0) + count > bounds[counter]
+    }
+
+
+def _claims(group: Sequence[Wanted], counts: Counts, room: Room) -> Counter[str]:
+    """What a group that waits keeps later ones from taking. Who waits for a ceiling of its own keeps nobody from a
+    target, nor from a ceiling that is wider."""
+    targets = _open(group, room) or group[0].targets[:1]
+    demand = _together(group, targets[0])
+    short = _short(demand, counts, room.bounds)
+    scopes = [f"{scope}|" for scope in group[0].scopes]
+    for n, scope in enumerate(scopes):
+        if scope[:-1] in room.spent or any(counter.startswith(scope) for counter in short):
+            kept = tuple(scopes[: n + 1])
+            return Counter({counter: count for counter, count in demand.items() if counter.startswith(kept)})
+    claims = Counter[str]()
+    for target in targets:
+        claims |= _together(group, target)
+    return claims
+
+
+def _said(counter: str) -> str:
+    """A counter for people."""
+    scope, _, key = counter.rpartition("|")
+    if scope.startswith(("application:", "owner:", INSTALLATION)):
+        kind, _, name = scope.partition(":")
+        return f"the ceiling of {key} of the {kind} {name}".rstrip()
+    return f"{described(key)} in {scope}"

@@ -1,0 +1,8 @@
+"""Timestamps as text: UTC, ISO 8601, ending in Z, as Step Functions writes them."""
+
+from datetime import UTC, datetime
+
+
+def utc_text(timestamp: datetime) -> str:
+    """A timestamp to the millisecond, such as ``2026-11-24T06:47:33.120Z``. Sorting these sorts by time."""
+    return timestamp.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

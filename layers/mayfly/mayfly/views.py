@@ -1,0 +1,417 @@
+"""What the HTTP API, the console and the command line show of records, made here once.
+
+A stage or an outcome comes with its tone, and what may be done follows from it as a field of its own: who shows an
+answer knows no stage by name.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from mayfly.contract.configuration import Application as Configured
+from mayfly.contract.reader import Refused
+from mayfly.contract.vocabulary import (
+    UNKNOWN,
+    BakeStage,
+    EnvironmentStage,
+    ImageStage,
+    Retirement,
+    RolloutStage,
+    ServiceStage,
+    label_of,
+    tone_of,
+)
+from mayfly.domain.cost import Prices, cost
+from mayfly.domain.losses import Losses
+from mayfly.domain.reach import Reach
+from mayfly.domain.records import (
+    Bake,
+    ChannelRecord,
+    DeadLetter,
+    Ending,
+    Environment,
+    Image,
+    Record,
+    Release,
+    Rollout,
+    Service,
+    Sweep,
+    plain,
+)
+from mayfly.domain.rollout import no_abort
+
+type Shown = Any
+"""One of the API's shapes, put together by parts: the API checks each answer against its shape on the way out."""
+type Fields = Collection[Any]
+"""Fields of a record, as its class names them."""
+
+_WAITS = (
+    RolloutStage.AWAITING_APPROVAL,
+    RolloutStage.AWAITING_WINDOW,
+    RolloutStage.AWAITING_KILL_SWITCH,
+    RolloutStage.AWAITING_ALARMS,
+)
+
+ENVIRONMENT: Fields = (
+    *(Environment.live, Environment.born, Environment.ending, Environment.image, Environment.channel),
+    *(Environment.instance_count, Environment.instances_built, Environment.stage),
+    *(Environment.application, Environment.version, Environment.suite, Environment.suite_kind, Environment.release),
+    *(Environment.owner, Environment.account, Environment.region),
+    *(Environment.planned_at, Environment.deadline, Environment.ceiling),
+    *(Environment.instance_types, Environment.volume_gb, Environment.launched_at, Environment.terminated_at),
+)
+"""What is read of an environment to show it in a list."""
+RELEASE: Fields = (
+    *(Release.application, Release.version, Release.artifact, Release.attempt, Release.commit, Release.pushed_by),
+    *(Release.stage, Release.image, Release.suites, Release.verdict, Release.history),
+)
+BAKE: Fields = (
+    *(Bake.family, Bake.stage, Bake.why, Bake.requested_by, Bake.reason, Bake.image, Bake.history, Bake.checks),
+)
+IMAGE: Fields = (
+    *(Image.family, Image.stage, Image.region, Image.bake, Image.base_image, Image.retirement, Image.history),
+)
+DEAD_LETTER: Fields = (
+    *(DeadLetter.failure, DeadLetter.function, DeadLetter.event, DeadLetter.reason),
+    *(DeadLetter.stage, DeadLetter.at, DeadLetter.times),
+)
+SWEEP: Fields = (Sweep.key, Sweep.asked_by, Sweep.counts, Sweep.halted, Sweep.dry_run, Sweep.history)
+STANDING: Fields = (Service.application, Service.image, Service.channel, Service.instance_count)
+"""What is read of a permanent environment to count its instances."""
+FAILURES: Fields = (
+    *(Environment.application, Environment.image, Environment.blueprint, Environment.instance_failures),
+    *(Environment.planned_at, Environment.born),
+)
+"""What is read of an environment to count the instances that failed."""
+RUNNING: Fields = (Environment.image, Environment.channel, Environment.instances_built)
+"""What is read of a living environment to measure how far an image has got."""
+
+
+def staged(stage: str | None) -> Shown:
+    """A record's stage, by its name of today, and its tone."""
+    return {"stage": label_of(stage or UNKNOWN), "tone": tone_of(stage or UNKNOWN)}
+
+
+def environment_stage(record: Environment) -> Shown:
+    """Where an environment stands: whether it waits for its tests' result, and whether nothing can be asked of it."""
+    over = record.ending is not None or record.stage in (EnvironmentStage.TERMINATING, EnvironmentStage.TERMINATED)
+    return staged(record.stage) | {"ready": record.stage == EnvironmentStage.AWAITING_TESTS, "over": over}
+
+
+def bake_stage(record: Bake) -> Shown:
+    """Where a bake stands, and whether it is over."""
+    over = (BakeStage.PROVEN, BakeStage.REJECTED, BakeStage.SUPERSEDED)
+    return staged(record.stage) | {"over": record.stage in over}
+
+
+def image_stage(record: Image) -> Shown:
+    """Where an image stands, and whether a channel may be pointed to it."""
+    leaves = record.retirement in (Retirement.DEPRECATED, Retirement.DISABLED, Retirement.DEREGISTERED)
+    promotable = not leaves and record.stage not in (ImageStage.REJECTED, ImageStage.RETIRED)
+    return staged(record.stage) | {"promotable": promotable}
+
+
+def service_stage(record: Service) -> Shown:
+    """Where a permanent environment stands: whether it is rolled out now, and whether it can be."""
+    known = bool(record.image) or record.stage == ServiceStage.NEEDS_A_PERSON
+    return staged(record.stage) | {"rolling_out": record.stage == ServiceStage.ROLLING_OUT, "can_roll_out": known}
+
+
+def rollout_stage(record: Rollout) -> Shown:
+    """Where a rollout stands: whether it has not begun yet, whether that is for a person's approval, and
+    whether it can be stopped."""
+    step = record.waiting.for_ if record.waiting else None
+    return staged(record.stage) | {
+        "waits": record.stage in _WAITS,
+        "awaits_approval": record.stage == RolloutStage.AWAITING_APPROVAL,
+        "can_abort": not record.aborted and not no_abort(record.stage or UNKNOWN, step, ""),
+    }
+
+
+def environment(record: Environment, now: datetime, prices: Prices) -> Shown:
+    """An environment in a list. One whose record was lost and begun anew says "unknown" where it does not know."""
+    costs = cost(record, now, prices)
+    shown: dict[str, Any] = {
+        "id": record.id,
+        "application": record.application,
+        "version": record.version,
+        "suite": record.suite,
+        "kind": record.suite_kind,
+        "release": record.release,
+        "owner": record.owner,
+        "account": record.account,
+        "region": record.region,
+        "planned_at": record.planned_at or UNKNOWN,
+        "deadline": record.deadline or UNKNOWN,
+        "ceiling": record.ceiling or UNKNOWN,
+        **environment_stage(record),
+        "image": record.image,
+        "channel": record.channel,
+        "instance_count": record.instance_count,
+        "usd": None if costs.usd is None else round(costs.usd, 4),
+        "usd_per_hour": round(costs.usd_per_hour, 4),
+    }
+    known = {
+        "hourly_rate": None if costs.rate is None else round(costs.rate, 4),
+        "ended_at": record.terminated_at,
+        "ending": ending(record.ending) if record.ending else None,
+        "instances_built": record.instances_built,
+        "instance_type": ", ".join(sorted(record.instance_types)) or None,
+    }
+    return shown | _known(known)
+
+
+def ending(said: Ending) -> Shown:
+    """Why a life ended."""
+    return {"by": said.by, "outcome": said.outcome, "tone": tone_of(said.outcome), "reason": said.reason}
+
+
+def whole_environment(record: Environment, now: datetime, prices: Prices, machine: str) -> Shown:
+    """An environment with all that is known of it.
+
+    Args:
+        machine: ARN of the machine whose executions are lives.
+    """
+    links = {"execution": execution_link(machine, record.id)}
+    if record.stack:
+        links["stack"] = stack_link(record.stack)
+    return {
+        **environment(record, now, prices),
+        "history": history(record),
+        "outputs": record.outputs,
+        "report": record.ending.report if record.ending else None,
+        "log": record.ending.log if record.ending else None,
+        "tests": plain(record.ending.tests) if record.ending and record.ending.tests else None,
+        "kept": [*record.kept],
+        "handed_over": record.handed_over or "",
+        "links": links,
+    }
+
+
+def stack_link(stack: str) -> str:
+    """Where the console of AWS shows a stack, by its id."""
+    region = stack.split(":")[3]
+    target = f"https://{region}.console.aws.amazon.com/cloudformation/home?region={region}"
+    return f"{target}#/stacks/stackinfo?stackId={quote(stack, safe='')}"
+
+
+def execution_link(machine: str, name: str) -> str:
+    """Where the console of AWS shows an execution."""
+    region = machine.split(":")[3]
+    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+    return f"https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}"
+
+
+def history(record: Record) -> Shown:
+    """A record's history, the oldest line first."""
+    return plain(record.history)
+
+
+def release(record: Release, environments: Mapping[str, Environment], now: datetime, prices: Prices) -> Shown:
+    """A release in a list.
+
+    Args:
+        environments: the records of its environments, by id; one that has no record yet has cost nothing.
+    """
+    mine = [environments[part.environment] for part in record.suites if part.environment in environments]
+    costs = [cost(each, now, prices).usd for each in mine]
+    shown: dict[str, Any] = {
+        "id": record.id,
+        "application": record.application,
+        "version": record.version,
+        "artifact": record.artifact,
+        **staged(record.stage),
+        "attempt": record.attempt,
+        "pushed_at": record.began,
+        "suites": list(suite_outcomes(record, environments)),
+        "usd": None if None in costs else round(sum(each or 0.0 for each in costs), 4),
+    }
+    verdict = {"passed": record.verdict.passed, "reason": record.verdict.reason} if record.verdict else None
+    known = {"commit": record.commit, "pushed_by": record.pushed_by, "image": record.image, "verdict": verdict}
+    return shown | _known(known)
+
+
+def suite_outcomes(record: Release, environments: Mapping[str, Environment]) -> Iterable[Shown]:
+    """Each suite's outcome: by the verdict, or before there is one by the ending of its environment."""
+    judged = {part.suite: part.outcome for part in record.verdict.suites} if record.verdict else {}
+    for part in record.suites:
+        shown = {"suite": part.suite, "environment": part.environment}
+        known = environments.get(part.environment)
+        ended = known.ending.outcome if known and known.ending else None
+        if outcome := judged.get(part.suite) or ended:
+            shown |= {"outcome": outcome, "tone": tone_of(outcome)}
+        yield shown
+
+
+def whole_release(record: Release, environments: Mapping[str, Environment], now: datetime, prices: Prices) -> Shown:
+    """A release with its history and environments."""
+    return {
+        **release(record, environments, now, prices),
+        "history": history(record),
+        "environments": [environment(each, now, prices) for each in environments.values()],
+    }
+
+
+def application(name: str, found: Configured | Refused) -> Shown:
+    """An application's configuration, or why it is wrong."""
+    if isinstance(found, Refused):
+        return {"name": name, "problem": str(found)}
+    image = {"image": {"family": found.image.family, "channel": found.image.channel}} if found.image else {}
+    return image | {
+        "name": name,
+        "owner": found.owner,
+        "suites": [{"name": suite.name, "kind": suite.kind} for suite in found.suites],
+        "instance_count": found.instance_count,
+        "parameters": found.parameters,
+        "lifetime_minutes": found.lifetime_minutes,
+        "ceiling_minutes": found.ceiling_minutes,
+    }
+
+
+def channel(reach: Reach, record: ChannelRecord | None) -> Shown:
+    """A channel with how far its image has got.
+
+    Args:
+        record: its record; None where only a parameter says what it points to.
+    """
+    it = reach.channel
+    return {
+        "name": it.name,
+        "image": it.image,
+        "regions": dict(it.current.regions) if it.current else {},
+        "version": it.version,
+        "moved_at": it.moved_at,
+        "previous": [{"image": each.image} for each in it.previous],
+        "history": history(record) if record else [],
+        "instances": dict(reach.images),
+        "on_old_images": reach.on_old,
+        "hours": reach.hours,
+    }
+
+
+def image(record: Image, bakes: Mapping[str, Bake]) -> Shown:
+    """An image, with the checks of its bake where that is among `bakes`."""
+    shown: dict[str, Any] = {
+        "image": record.id,
+        **image_stage(record),
+        "created_at": record.began,
+        "region": record.region,
+    }
+    baked = bakes.get(record.bake)
+    checks = [{"name": check["name"], "command": check["command"]} for check in baked.checks] if baked else []
+    known = {"bake": record.bake, "base_image": record.base_image, "retirement": record.retirement, "checks": checks}
+    return shown | {name: value for name, value in known.items() if value}
+
+
+def failures(kind: str, name: str, lost: Losses) -> Shown:
+    """How many instances failed of an application, of an image or of a blueprint."""
+    return {"of": kind, "name": name, "launched": lost.launched, "failed": lost.count, "causes": dict(lost.failed)}
+
+
+def bake(record: Bake) -> Shown:
+    """A bake."""
+    shown: dict[str, Any] = {
+        "id": record.id,
+        "family": record.family,
+        "why": record.why,
+        "requested_by": record.requested_by,
+        **bake_stage(record),
+        "at": record.began,
+    }
+    return shown | _known({"reason": record.reason, "image": record.image})
+
+
+def service(record: Service) -> Shown:
+    """A permanent environment, as far as its record knows it."""
+    shown: dict[str, Any] = {
+        "id": record.id,
+        "application": record.application,
+        "name": record.name,
+        **service_stage(record),
+        "drift": [*record.drift],
+        "odd": [*record.odd],
+    }
+    known = {
+        "rollout": record.rollout or (record.pending.id if record.pending else None),
+        "version": record.version,
+        "image": record.image,
+        "instance_count": record.instance_count,
+        "oldest_instance_at": record.oldest_instance_at,
+        "previous": _known({side: record.previous.get(side) for side in _SIDE}) if record.previous else None,
+    }
+    return shown | _known(known)
+
+
+def rollout(record: Rollout) -> Shown:
+    """A rollout, as far as its record knows it."""
+    shown: dict[str, Any] = {
+        "id": record.id,
+        "service": record.service,
+        "application": record.application,
+        "why": record.why,
+        **rollout_stage(record),
+        "percent": record.percent,
+        "checkpoints": plain(record.checkpoints),
+        "started_at": record.started_at or record.began,
+        "history": history(record),
+    }
+    sides = {"from": plain(record.from_), "to": plain(record.to)}
+    return shown | _known(sides | {"ended_at": record.ended_at, "reason": record.reason})
+
+
+_SIDE = ("image", "version")
+
+
+def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def sweep(record: Sweep) -> Shown:
+    """What a sweep came to."""
+    return {
+        "key": record.key,
+        "asked_by": record.asked_by,
+        "counts": record.counts,
+        "halted": record.halted,
+        "dry_run": record.dry_run,
+        "at": record.began,
+    }
+
+
+def dead_letter(record: DeadLetter) -> Shown:
+    """A dead letter in a list."""
+    return {
+        "id": record.id,
+        "kind": record.failure,
+        "function": record.function,
+        "event": record.event,
+        "reason": record.reason,
+        "at": record.at,
+        "times": record.times,
+        **staged(record.stage),
+    }
+
+
+def dead_letter_groups(letters: Iterable[Shown]) -> Shown:
+    """Dead letters that wait, counted by kind, function, event and what was expected; the most first. What each has
+    instead is in its own reason."""
+    groups: dict[tuple[str, ...], Shown] = {}
+    for one in letters:
+        same = {name: one[name] for name in ("kind", "function", "event")}
+        same |= {"reason": one["reason"].partition(", but it is ")[0]}
+        group = groups.setdefault(tuple(same.values()), {**same, "count": 0, "oldest": one["at"], "newest": one["at"]})
+        group["count"] += 1
+        group["oldest"], group["newest"] = min(group["oldest"], one["at"]), max(group["newest"], one["at"])
+    return sorted(groups.values(), key=lambda group: (-group["count"], group["oldest"]))
+
+
+def whole_dead_letter(record: DeadLetter, message: Any) -> Shown:
+    """A dead letter with what is in it, and its history."""
+    return {**dead_letter(record), "message": message, "history": history(record)}
+
+
+def report(said: Mapping[str, Any]) -> Shown:
+    """A sweep's whole report, as it was written, with the tone of each decision."""
+    told = {part: [{**one, "tone": tone_of(one["action"])} for one in said[part]] for part in ("decisions", "kept")}
+    return {**said, **told}

@@ -1,0 +1,1 @@
+"""Workflows: each does one thing over several of AWS's services. They decide with `domain` and call with `aws`."""

@@ -1,0 +1,185 @@
+"""Bakes: asked for, one at a time for each family, and cleaned up after."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from mayfly.aws import builders, clients, executions, images, instances, kill_switch, parameters, reports
+from mayfly.aws.records import Conflict, Records, attr
+from mayfly.contract.configuration import BaseImage
+from mayfly.contract.reader import Refused
+from mayfly.contract.vocabulary import BakeStage, Event
+from mayfly.domain import tags
+from mayfly.domain.bake import Candidate, bake_id, newest
+from mayfly.domain.guard import may_remove
+from mayfly.domain.records import Bake, Entry, Family
+from mayfly.domain.timestamp import utc_text
+from mayfly.observability import logger
+from mayfly.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Why a family is to be baked, and what asked for it: the same event is the same bake."""
+
+    family: str
+    why: str
+    by: str
+    event: str
+
+
+def ask(settings: Settings, wish: Wish, now: datetime) -> dict[str, Any]:
+    """Begins a bake's record and starts its execution, once: a repetition finds both."""
+    bake = bake_id(wish.family, wish.event)
+    records = Records(settings.table, Bake)
+    entry = Entry(utc_text(now), wish.by, BakeStage.REQUESTED, wish.why)
+    facts: dict[str, Any] = {
+        "family": wish.family,
+        "why": wish.why,
+        "requested_by": wish.by,
+        "stage": BakeStage.REQUESTED,
+    }
+    try:
+        records.begin(bake, entry, now + timedelta(days=settings.record_days), **facts)
+    except Conflict:
+        records.note(bake, Entry(utc_text(now), wish.by, "requested again", "ignored: the same event is the same bake"))
+    message = {"bake": bake, "family": wish.family, "why": wish.why, "requested_by": wish.by}
+    return {"family": wish.family, "bake": bake, "started": executions.start(settings.bake_machine, bake, message)}
+
+
+def take_turn(settings: Settings, bake: str, family: str, now: datetime, until: datetime) -> Family | None:
+    """Takes the family's lock until `until`, unless another bake has it. A bake that has to stand back leaves its
+    wish, and the running one sees to it.
+
+    Returns:
+        None, or the family's record where another bake runs.
+    """
+    records = Records(settings.table, Family)
+    entry = Entry(utc_text(now), "plan", "bake began", bake)
+    try:
+        records.change(
+            family,
+            entry,
+            bake=bake,
+            bake_until=utc_text(until),
+            drop=(Family.wanted,),
+            only_if=attr(Family.bake).not_exists()
+            | attr(Family.bake).eq(bake)
+            | attr(Family.bake_until).lt(utc_text(now)),
+        )
+    except Conflict as conflict:
+        found: Family = conflict.found
+        # Where that one ends just then, the condition fails, and the state machine tries again.
+        records.change(
+            family,
+            Entry(utc_text(now), "plan", "bake stood back", f"{bake}, because {found.bake} runs"),
+            wanted=bake,
+            only_if=attr(Family.bake).eq(found.bake),
+        )
+        return found
+    return None
+
+
+def give_turn(settings: Settings, bake: str, family: str, now: datetime) -> dict[str, Any] | None:
+    """Ends this bake's turn, and starts the one bake that follows where others stood back meanwhile."""
+    entry = Entry(utc_text(now), "judge", "bake ended", bake)
+    try:
+        record = Records(settings.table, Family).change(
+            family, entry, drop=(Family.bake, Family.bake_until), only_if=attr(Family.bake).eq(bake)
+        )
+    except Conflict as conflict:
+        record = conflict.found
+    if record is None or record.wanted is None or record.bake not in (None, bake):
+        return None
+    stood_back = Records(settings.table, Bake).get(record.wanted)
+    why = f"{stood_back.why if stood_back else 'asked for'} ({record.wanted} stood back for {bake})"
+    by = stood_back.requested_by if stood_back else "mayfly"
+    return ask(settings, Wish(family, why, by, f"after {bake}"), now)
+
+
+def find_base(workload: clients.Workload, base: BaseImage, instance_type: str) -> Candidate:
+    """The newest image that a family is baked from, as it is now, of an architecture that its builder boots.
+
+    Raises:
+        Refused: there is none.
+    """
+    wanted: dict[str, Any] = {"Owners": [base.owner], "Filters": [{"Name": "name", "Values": [base.name]}]}
+    if base.parameter:
+        if (value := parameters.get(workload.ssm, base.parameter)) is None:
+            raise Refused(f"base.parameter: there is no parameter {base.parameter} there")
+        wanted = {"ImageIds": [value]}
+    named = base.parameter or f"{base.name} of {base.owner}"
+    if not (there := list(images.available(workload, **wanted))):
+        raise Refused(f"base: expected an image that is available, but there is none for {named}")
+    if (boots := instances.architectures(workload, instance_type)) is None:
+        raise Refused(f"instance_type: expected one that EC2 has in {workload.region}, but it is '{instance_type}'")
+    if (found := newest(image for image in there if image.architecture in boots)) is None:
+        made_for = ", ".join(sorted({image.architecture for image in there}))
+        raise Refused(
+            f"instance_type: expected one for {made_for}, as {named} is, but {instance_type} is for {', '.join(boots)}"
+        )
+    return found
+
+
+def keep_console(settings: Settings, workload: clients.Workload, bake: str, builder: str) -> str:
+    """Keeps what a builder printed on its console, which goes with it; returns where. One that never came so far as its
+    log says nothing else."""
+    try:
+        return reports.keep_text(settings.reports, f"consoles/{bake}.txt", builders.console(workload, builder))
+    except ClientError as error:  # the bake has failed for its own reason, which this must not hide
+        logger.warning("the console cannot be kept", exc_info=True)
+        return f"unknown, {error.response['Error']['Code']}"
+
+
+def clean_up(settings: Settings, target: tuple[str, str], bake: str) -> dict[str, Any]:
+    """Ends what is left of a bake's builder, with the guard over tags that were read just now and the kill switch.
+
+    Returns:
+        the ids that were `removed`, and those `refused` with the reason.
+
+    Raises:
+        KillSwitchOn: nothing was removed.
+    """
+    workload = clients.workload(*target, settings.workload_role, bake, tags.BAKE)
+    found = builders.leftovers(workload, settings.controller, bake)
+    permissions = {leftover.id: may_remove(bake, settings.controller, leftover.labels) for leftover in found}
+    granted = [leftover for leftover in found if permissions[leftover.id].granted]
+    if granted:
+        kill_switch.check(settings.parameters)
+        builders.remove(workload, granted)
+    refused = {one: said.reason for one, said in permissions.items() if not said.granted}
+    return {"removed": [leftover.id for leftover in granted], "refused": refused}
+
+
+def remember_code(settings: Settings, family: str, code: Mapping[str, str], at: str, who: str) -> None:
+    """Keeps the Puppet code that was pushed for a family, unless a newer one is kept."""
+    with suppress(Conflict):
+        Records(settings.table, Family).change(
+            family,
+            Entry(at, who, Event.PUPPET_CODE_PUSHED, code["version"]),
+            puppet=code,
+            puppet_at=at,
+            only_if=attr(Family.puppet_at).not_exists() | attr(Family.puppet_at).lt(at),
+        )
+
+
+def remember_recipe(settings: Settings, family: str, recipe: str, entry: Entry) -> None:
+    """Writes down what a family's latest bake is made from, whatever comes of it."""
+    Records(settings.table, Family).change(family, entry, recipe=recipe)
+
+
+def recipe_of(settings: Settings, family: str) -> str:
+    """Reads what a family's latest bake was made from; "" where it was never baked."""
+    record = Records(settings.table, Family).get(family)
+    return record.recipe if record else ""
+
+
+def code_of(settings: Settings, family: str) -> dict[str, str]:
+    """The Puppet code that was pushed last for a family; {} where none was."""
+    record = Records(settings.table, Family).get(family)
+    pushed = record.puppet if record else {}
+    return {key: pushed[key] for key in ("artifact", "sha256") if key in pushed}

@@ -1,0 +1,207 @@
+"""What a platform team configures: applications and image families in Parameter Store, blueprints in their bucket."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+from pydantic import ValidationError
+
+from mayfly.aws import parameters as parameters_of
+from mayfly.aws.clients import controller, unsigned
+from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT, TEMPLATE_LIMIT, Template
+from mayfly.contract.configuration import Application, Family, ImageChoice, Ranges
+from mayfly.contract.orders import Blueprint, Pool
+from mayfly.contract.reader import Refused, explain
+from mayfly.contract.template import read
+from mayfly.domain.blueprint import COUNT, IMAGE
+from mayfly.settings import Settings
+from mayfly.workflows import channels
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def application(parameters: str, name: str) -> Application:
+    """The configuration of an application.
+
+    Raises:
+        Refused: there is none, or it is wrong; each wrong field is named.
+    """
+    parameter = f"{parameters}/applications/{name}"
+    return _application(parameter, _value(parameter))
+
+
+def family(parameters: str, name: str) -> Family:
+    """The configuration of an image family.
+
+    Raises:
+        Refused: there is none, or it is wrong; each wrong field is named.
+    """
+    parameter = f"{parameters}/families/{name}"
+    return _family(parameter, _value(parameter))
+
+
+def pool(parameters: str, name: str | None) -> Pool | None:
+    """The configuration of a pool of address ranges; None where an application names none.
+
+    Raises:
+        Refused: there is none, or it is wrong; each wrong field is named.
+    """
+    if name is None:
+        return None
+    parameter = f"{parameters}/pools/{name}"
+    try:
+        found = Ranges.model_validate_json(_value(parameter))
+    except ValidationError as error:
+        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
+    return Pool(name=name, **found.model_dump())
+
+
+def families(parameters: str) -> Iterator[tuple[str, Family | Refused]]:
+    """Every configured image family, by name. One that is wrong comes as its refusal, and hides no other."""
+    yield from _every(f"{parameters}/families/", _family)
+
+
+def applications(parameters: str) -> Iterator[tuple[str, Application | Refused]]:
+    """Every configured application, by name. One that is wrong comes as its refusal, and hides no other."""
+    yield from _every(f"{parameters}/applications/", _application)
+
+
+def _every[M](path: str, read: Callable[[str, str], M]) -> Iterator[tuple[str, M | Refused]]:
+    for parameter, value in parameters_of.below(controller("ssm"), path):
+        name = parameter.removeprefix(path)
+        try:
+            yield name, read(parameter, value)
+        except Refused as refusal:
+            yield name, refusal
+
+
+def _application(parameter: str, value: str) -> Application:
+    try:
+        return Application.model_validate_json(value)
+    except ValidationError as error:
+        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
+
+
+def _family(parameter: str, value: str) -> Family:
+    try:
+        return Family.model_validate_json(value)
+    except ValidationError as error:
+        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
+
+
+def target(settings: Settings, account: str | None, region: str | None) -> tuple[str, str]:
+    """Where something configured lives: where it says, or in the controller's own account or Region.
+
+    Raises:
+        Refused: it is no configured place. What is built elsewhere, no sweep would find.
+    """
+    own_account, own_region, _ = settings.controller.split("/", 2)
+    chosen = (account or own_account, region or own_region)
+    if chosen not in settings.targets:
+        known = ", ".join("/".join(target) for target in settings.targets)
+        raise Refused(f"account, region: expected one of {known}, but it is {'/'.join(chosen)}")
+    return chosen
+
+
+def image(settings: Settings, choice: ImageChoice, region: str) -> str:
+    """The id that the image of a channel has in a Region now.
+
+    What Mayfly bakes has a record that says so for every Region at once; what somebody else bakes has a parameter.
+
+    Raises:
+        Refused: the family has no such channel, or the channel no image in that Region.
+    """
+    channel = channels.read(settings.table, choice.family, choice.channel)
+    if channel.current is None:
+        return _value(f"{settings.parameters}/images/{choice.family}/{choice.channel}")
+    if region not in channel.current.regions:
+        raise Refused(
+            f"image: the channel {choice.channel} of the family {choice.family} has no image in {region}; add the "
+            "Region to the family's regions, and promote an image"
+        )
+    return channel.current.regions[region]
+
+
+def _value(parameter: str) -> str:
+    if (value := parameters_of.get(controller("ssm"), parameter)) is None:
+        raise Refused(f"there is no parameter {parameter} in Parameter Store; put it there first")
+    return value
+
+
+def pin(bucket: str, key: str) -> Blueprint:
+    """A blueprint as it is now, with the version that makes later reads give the same.
+
+    Raises:
+        Refused: it is not there, or larger than a CreateStack call takes.
+    """
+    s3: S3Client = controller("s3")
+    try:
+        head = s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+            raise Refused(f"there is no blueprint {key} in the bucket {bucket}; upload it first") from None
+        raise
+    if head["ContentLength"] > TEMPLATE_LIMIT:
+        raise Refused(
+            f"the blueprint {key} has {head['ContentLength']} bytes; CloudFormation takes {TEMPLATE_LIMIT} at most: "
+            "leave out comments, or move parts into nested stacks"
+        )
+    return Blueprint(key=key, version_id=head.get("VersionId"))
+
+
+def template(bucket: str, blueprint: Blueprint) -> Template:
+    """A pinned blueprint: its text, and its address for CloudFormation."""
+    s3: S3Client = controller("s3")
+    which: Any = {"Bucket": bucket, "Key": blueprint.key}
+    which |= {"VersionId": blueprint.version_id} if blueprint.version_id else {}
+    text = s3.get_object(**which)["Body"].read().decode()
+    if len(text.encode()) <= TEMPLATE_BODY_LIMIT:
+        return Template(text)
+    # CloudFormation takes the address without a signature: it reads as who asks for the stack.
+    return Template(text, unsigned("s3").generate_presigned_url("get_object", Params=which))
+
+
+def building(bucket: str, key: str, own: Mapping[str, str], count: int) -> dict[str, Any]:
+    """What an order says of its blueprint: its version, the parameters that it declares, and how many instances run.
+
+    Args:
+        own: the parameters that are configured. count: of instances, where the blueprint lets itself be told.
+
+    Raises:
+        Refused: it cannot be read, or does not declare one of `own`. CloudFormation would refuse that too.
+    """
+    blueprint = pin(bucket, key)
+    try:
+        declared = tuple(read(template(bucket, blueprint).text).get("Parameters") or ())
+    except ValueError as error:
+        raise Refused(f"the blueprint {key} cannot be read: {error}") from None
+    if strange := sorted(set(own) - set(declared)):
+        raise Refused(
+            f"parameters: expected those that the blueprint {key} declares ({', '.join(declared) or 'none'}), "
+            f"but it does not know {', '.join(strange)}"
+        )
+    return {
+        "blueprint": blueprint.model_dump(),
+        "declared": declared,
+        "instance_count": count if COUNT in declared else None,
+    }
+
+
+def environment(settings: Settings, of: Application, region: str) -> dict[str, Any]:
+    """Finds what CloudFormation builds an application's environments from: the blueprint, and the image (AMI) that the
+    channel points to now, if the blueprint declares ImageId.
+
+    Raises:
+        Refused: the platform team configured something wrongly.
+    """
+    built = building(settings.blueprints, of.blueprint, of.parameters, of.instance_count)
+    if IMAGE not in built["declared"]:
+        return built | {"image": None, "channel": None}
+    if of.image is None:
+        raise Refused(
+            f"image: expected a family and a channel, because the blueprint {of.blueprint} declares {IMAGE}, but there "
+            "is none"
+        )
+    channel = f"{of.image.family}/{of.image.channel}"
+    return built | {"image": image(settings, of.image, region), "channel": channel}

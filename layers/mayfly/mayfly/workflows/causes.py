@@ -1,0 +1,45 @@
+"""Explains why a stack failed, by what CloudFormation and Auto Scaling say."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mayfly.aws import instances, refreshes, stacks
+from mayfly.domain import boot, tags
+from mayfly.domain.identity import environment_of
+from mayfly.domain.stack import TaskResult
+
+if TYPE_CHECKING:
+    from mayfly.aws.clients import Workload
+
+_SHOWN = 3
+_FAILED = {"CreationFailed": "CREATE_FAILED", "DeletionFailed": "DELETE_FAILED", "UpdateFailed": "UPDATE_FAILED"}
+"""The status of the resources at fault: those of a failed creation are no cause of a failed deletion."""
+
+
+def explained(workload: "Workload", stack: str, reply: TaskResult | None) -> TaskResult | None:
+    """An answer with the causes of a failure, the first first, looked up only where something failed.
+
+    CloudFormation reports the resources that failed and those it gave up because of them; only the first are causes.
+    Where instances did not come, Auto Scaling knows why: missing capacity, for one, is told nowhere else. In which step
+    one hangs or failed, it says itself.
+    """
+    if reply is None or reply.error is None:
+        return reply
+    failed = stacks.failures(workload, stack, _FAILED[reply.error])
+    causes = [f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason')}" for event in failed]
+    groups = (
+        event["PhysicalResourceId"]
+        for event in failed
+        if event.get("ResourceType") == "AWS::AutoScaling::AutoScalingGroup" and event.get("PhysicalResourceId")
+    )
+    boots = boot.unready(_labels(workload, stack)) if reply.error == "CreationFailed" else []
+    launches = [cause for group in dict.fromkeys(groups) for cause in refreshes.failed_launches(workload, group)]
+    said = [reply.reason, *causes[:_SHOWN], *launches[:_SHOWN], *boots[:_SHOWN]]
+    return TaskResult(reply.error, "; ".join(dict.fromkeys(said)))
+
+
+def _labels(workload: "Workload", stack: str) -> dict[str, Mapping[str, str]]:
+    """The tags of the instances of an environment's stack: each says in them how far its boot is."""
+    environment = environment_of(stack)
+    found = instances.find(workload, {tags.ENVIRONMENT: environment}) if environment else ()
+    return {one.id: one.labels for one in found}

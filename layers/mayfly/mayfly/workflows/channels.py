@@ -1,0 +1,136 @@
+"""Channels as records, moved by one conditional write, and what follows from it for everybody else: parameters, and
+protection from deregistration."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mayfly.aws import parameters as parameters_of
+from mayfly.aws.clients import controller
+from mayfly.aws.records import Conflict, Records, attr
+from mayfly.domain.channel import Channel, Pointed, Replaced
+from mayfly.domain.records import ChannelRecord, Entry, plain
+from mayfly.observability import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+    from mayfly.aws.clients import Workload
+
+MISSING_API = ("InvalidAction", "UnsupportedOperation", "UnknownOperationException", "NotImplemented")
+"""How an endpoint says that it does not know an action, or not in this Region."""
+
+
+class Overtaken(Exception):
+    """Another move of the channel was faster. Nothing was moved by this one."""
+
+
+def read(table: str, family: str, name: str) -> Channel:
+    """The channel as it is now; one of version 0 where it never moved."""
+    record = Records(table, ChannelRecord).get(f"{family}/{name}")
+    return of_record(record) if record else Channel(family, name)
+
+
+def every(table: str) -> Iterator[Channel]:
+    """Every channel of every family."""
+    return (of_record(record) for record in Records(table, ChannelRecord).live())
+
+
+def move(table: str, after: Channel, by: str, entry: Entry) -> Channel:
+    """Points a channel elsewhere, if it is still as it was when `after` was worked out. This one write is the move.
+
+    Args:
+        after: the channel as it is to be. Its version is the next one.
+        by: the execution that moves it. A repetition of the same finds its own work, and is content.
+
+    Raises:
+        Overtaken: another one moved it meanwhile.
+    """
+    version = attr(ChannelRecord.version)
+    unmoved = version.eq(after.version - 1) if after.version > 1 else version.not_exists()
+    try:
+        record = Records(table, ChannelRecord).change(
+            f"{after.family}/{after.name}", entry, only_if=unmoved, moved_by=by, **_facts(after)
+        )
+    except Conflict as conflict:
+        found: ChannelRecord = conflict.found or ChannelRecord(id="")
+        if found.moved_by == by:
+            return of_record(found)
+        raise Overtaken(f"{after.name} was moved to {found.image} meanwhile, by {found.moved_by}") from None
+    if record is None:
+        raise RuntimeError("the table is lost: a channel is nowhere else")
+    return of_record(record)
+
+
+def forget(table: str, channel: Channel, gone: tuple[Replaced, ...], entry: Entry) -> bool:
+    """Takes images off those that a channel is leaving. False where somebody was faster, or the channel moved."""
+    left = tuple(each for each in channel.leaving if each not in gone)
+    as_seen = attr(ChannelRecord.leaving).eq(plain(channel.leaving))
+    try:
+        Records(table, ChannelRecord).change(f"{channel.family}/{channel.name}", entry, leaving=left, only_if=as_seen)
+    except Conflict:
+        return False
+    return True
+
+
+def put_parameter(ssm: "SSMClient", parameters: str, channel: Channel, region: str) -> None:
+    """Says in Parameter Store what the channel points to in this Region, for everybody but Mayfly itself."""
+    if channel.current:
+        ssm.put_parameter(
+            Name=f"{parameters}/images/{channel.family}/{channel.name}",
+            Description=f"Image that the channel {channel.name} of {channel.family} points to; written by Mayfly",
+            Value=channel.current.regions[region],
+            Type="String",
+            DataType="aws:ec2:image",
+            Overwrite=True,
+        )
+
+
+def protect(workload: "Workload", needed: set[str], not_any_more: set[str]) -> None:
+    """Protects images from being deregistered by anybody, and others not any more. Only where EC2 can do that."""
+    try:
+        for image in sorted(needed):
+            workload.ec2.enable_image_deregistration_protection(ImageId=image)
+        for image in sorted(not_any_more):
+            workload.ec2.disable_image_deregistration_protection(ImageId=image)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in MISSING_API:
+            raise
+        logger.info("EC2 protects no image from deregistration here", extra={"region": workload.region})
+
+
+def own_parameters(parameters: str) -> dict[str, str]:
+    """What the parameters of channels say in the controller account: those that Mayfly wrote, and people's."""
+    return dict(parameters_of.below(controller("ssm"), f"{parameters}/images", Recursive=True))
+
+
+def of_record(record: ChannelRecord) -> Channel:
+    """A channel as its record says it."""
+    return Channel(
+        family=record.family,
+        name=record.channel,
+        version=record.version,
+        current=Pointed(record.image, record.regions) if record.image else None,
+        moved_at=record.moved_at,
+        previous=record.previous,
+        rolled_back=record.rolled_back,
+        leaving=record.leaving,
+    )
+
+
+def _facts(channel: Channel) -> dict[str, Any]:
+    current = channel.current or Pointed("")
+    return {
+        "id": f"{channel.family}/{channel.name}",
+        "live": ChannelRecord.kind.value,
+        "family": channel.family,
+        "channel": channel.name,
+        "version": channel.version,
+        "image": current.image,
+        "regions": current.regions,
+        "moved_at": channel.moved_at,
+        "previous": channel.previous,
+        "rolled_back": channel.rolled_back,
+        "leaving": channel.leaving,
+    }

@@ -1,0 +1,44 @@
+"""Warns before a deadline, by an announcement on the bus."""
+
+from datetime import datetime
+
+from mayfly.aws.events import announce
+from mayfly.aws.records import Conflict, Records, attr
+from mayfly.contract.announcements import EnvironmentExpiring
+from mayfly.contract.requests import EnvironmentExtensionRequested
+from mayfly.contract.vocabulary import EnvironmentStage
+from mayfly.domain.lease import warnings_due
+from mayfly.domain.records import Entry, Environment
+from mayfly.domain.timestamp import utc_text
+from mayfly.settings import Settings
+from mayfly.workflows import environments
+
+
+def warn(settings: Settings, now: datetime, record: Environment) -> bool:
+    """Warns of a deadline that comes near, once for each of the application's warnings. True where it did."""
+    if record.ending or record.stage != EnvironmentStage.AWAITING_TESTS or record.deadline is None:
+        return False
+    deadline, given = datetime.fromisoformat(record.deadline), record.warned
+    due = warnings_due(now, deadline, record.warn_minutes_before, given)
+    if not due or now >= deadline:
+        return False
+    minutes = int((deadline - now).total_seconds() // 60)
+    # Claimed first: two sweeps at once, by schedule and by hand, are to warn once.
+    records, what = Records(settings.table, Environment), f"{minutes} minutes before {record.deadline}"
+    warned = attr(Environment.warned)
+    claim = warned.eq(list(given)) if given else warned.not_exists()
+    try:
+        entry = Entry(utc_text(now), "sweep", "warned", what)
+        records.change(record.id, entry, warned=(*given, *due), only_if=claim)
+    except Conflict:
+        return False
+    extension = EnvironmentExtensionRequested(environment=record.id, minutes=60, why="...", requested_by="...")
+    expiring = EnvironmentExpiring(
+        **environments.facts(record),
+        deadline=record.deadline,
+        ceiling=str(record.ceiling),
+        minutes_left=minutes,
+        to_extend=extension,
+    )
+    announce(settings.facts, expiring)
+    return True

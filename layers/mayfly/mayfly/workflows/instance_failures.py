@@ -1,0 +1,48 @@
+"""Counts, at the end of an environment's life, which of its instances failed."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mayfly.aws import groups, instances
+from mayfly.domain.losses import Losses, of_creation, of_life
+from mayfly.domain.records import Environment
+from mayfly.observability import logger
+
+if TYPE_CHECKING:
+    from mayfly.aws.clients import Workload
+
+
+def count(workload: "Workload", record: Environment, seen: Iterable[instances.Instance]) -> Losses | None:
+    """The instances of an environment that failed; None where that is counted already, or not known.
+
+    Auto Scaling is asked why only where an instance is gone.
+
+    Args:
+        seen: its instances as they are before its stack is deleted.
+    """
+    if record.instance_failures:
+        return None
+    try:
+        found = _losses(workload, record, seen)
+    except (ClientError, BotoCoreError):  # not to know it keeps nothing standing
+        logger.exception("which instances failed is not known")
+        return None
+    return found if found.launched else None
+
+
+def _losses(workload: "Workload", record: Environment, seen: Iterable[instances.Instance]) -> Losses:
+    built = record.instances_built
+    if built is None or record.ready_at is None:
+        return of_creation(record.ending.reason if record.ending else "")
+    ready_at = datetime.fromisoformat(record.ready_at)
+    running = [one.launched_at for one in seen if one.state == "running"]
+    whole = sum(launched <= ready_at for launched in running) == built
+    return of_life(ready_at, built, running, [] if whole else groups.terminations(workload, record.id))
+
+
+def kept(record: Environment) -> Losses:
+    """The losses that a record says; none where it says nothing."""
+    return record.instance_failures or Losses()

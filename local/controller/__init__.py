@@ -1,0 +1,1 @@
+"""The controller account: MiniStack, with the parts replaced in which Mayfly would notice that it is not AWS."""

@@ -1,0 +1,1 @@
+"""The demo: its story in three chapters, told on the screen."""

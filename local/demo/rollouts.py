@@ -1,0 +1,93 @@
+"""The demo's third chapter: a version passes, and production follows, instance by instance, while somebody uses it."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from bench import costs
+from local.cloud import LocalCloud
+from local.demo import rollout_story
+from local.facts import Facts
+from local.install import ROOT, configure, network
+from local.records import read_record
+from mayfly.domain.identity import environment_id, release_id, service_id
+
+Json = dict[str, Any]
+
+APPLICATION, VERSION = "webshop", "1.6.0"
+SERVICE = service_id(APPLICATION, "production")
+INSTANCES = 6
+MAKING, ROLLING = 60, 20
+"""How many times as fast as real time it goes while production is made, and while it is rolled out."""
+PATIENCE_SECONDS = 180
+
+
+def configuration() -> Json:
+    """The application's, as the repository has it."""
+    return dict(json.loads((ROOT / "applications" / f"{APPLICATION}.json").read_text()))
+
+
+def declare(cloud: LocalCloud, warmup_seconds: int = 90) -> None:
+    """Gives the application a permanent environment. The next release that passes makes it."""
+    timing = {"GraceSeconds": "60", "UnhealthyMinutes": "3", "DrainSeconds": "10"}
+    timing["WarmupSeconds"] = str(warmup_seconds)
+    production = {"name": "production", "instance_count": INSTANCES, "parameters": network(cloud) | timing}
+    production["rollout"] = {"soak_minutes": 1}
+    configure(cloud, APPLICATION, configuration() | {"permanent": [production]})
+
+
+def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
+    """Waits for production, pushes a version, and shows its rollout under load; returns the figures."""
+
+    facts = Facts(cloud, outputs["FactsBusName"])
+
+    def read(key: str) -> Json:
+        return read_record(cloud, outputs["TableName"], key)
+
+    def said(what: str, detail: Json) -> None:
+        entry = {"Source": "mayfly.operator", "DetailType": what, "EventBusName": outputs["BusName"]}
+        cloud.client("events").put_events(Entries=[entry | {"Detail": json.dumps(detail)}])
+
+    with console.status(f"{SERVICE} is made: {INSTANCES} instances over three zones"), cloud.hurry(MAKING):
+        # Its alarms fire while it is new and not all of it is healthy yet: nothing is rolled out before they are over.
+        _until(
+            lambda: read(f"service#{SERVICE}").get("stage") == "steady" and cloud.is_calm(f"mayfly-{SERVICE}"),
+            f"{SERVICE} is steady",
+        )
+    number = read(f"service#{SERVICE}")["serial"] + 1
+    release = release_id(APPLICATION, VERSION, 1)
+    tested = {environment_id(release, suite["name"]) for suite in configuration()["suites"]}
+
+    def start(story: rollout_story.Story) -> None:
+        artifact = f"s3://artifacts/{VERSION}.tgz"
+        said("Code Version Pushed", {"application": APPLICATION, "version": VERSION, "artifact": artifact})
+        story.say(
+            f"[bold]{APPLICATION} {VERSION}[/] is pushed; when its suites have passed, production follows by itself"
+        )
+
+    def over() -> bool:
+        for environment in list(tested):
+            if read(f"environment#{environment}").get("stage") == "awaiting tests":
+                result = {"environment": environment, "outcome": "passed", "token": facts.token(environment)}
+                said("Test Finished", result)
+                tested.discard(environment)
+        return "ended_at" in read(f"rollout#{SERVICE}-{number}")
+
+    with cloud.hurry(ROLLING):
+        figures = rollout_story.tell(console, cloud, f"mayfly-{SERVICE}", start, over)
+    history = costs.history(cloud, outputs["RolloutMachine"], f"{SERVICE}-{number}")
+    return figures | {
+        "stage": read(f"rollout#{SERVICE}-{number}")["stage"],
+        "state_transitions": costs.state_transitions(history),
+    }
+
+
+def _until(over: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not over():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {PATIENCE_SECONDS} s: {what}; see .local/*.log")
+        time.sleep(0.25)

@@ -1,0 +1,802 @@
+"""Stacks that take their time, on top of moto, which creates and deletes them within one call.
+
+`install` replaces the parts of moto's CloudFormation that decide *when* things happen; what a resource is stays
+moto's business. A stack is created and deleted by a thread of its own. Everything that touches moto holds
+`lock`, because moto is not made for threads; the waiting happens outside of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from moto.autoscaling.models import FakeAutoScalingGroup
+from moto.autoscaling.responses import AutoScalingResponse
+from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
+from moto.cloudformation.models import CloudFormationBackend, Event, Stack
+from moto.cloudformation.parsing import clean_json
+from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
+from moto.core.resource_tagging import TaggedResource
+from moto.core.responses import ActionResult
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.instances import Instance
+from moto.ec2.models.security_groups import SecurityGroup
+from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
+
+from local.clock import VirtualClock
+from local.faults import Fault, Faults, lasts, sit_out
+from local.workload import deletions, templates, transforms, versions
+
+STACK_PREFIX = "mayfly-"
+ENVIRONMENT_TAG = "mayfly:environment"
+SHOWN_AFTER_TERMINATION = timedelta(hours=1)
+TICK = 0.2  # seconds between two looks at a booting stack
+PENDING, RUNNING, SHUTTING_DOWN = ("pending", 0), ("running", 16), ("shutting-down", 32)
+
+Announce = Callable[[Stack, str, str, str | None], None]
+
+
+@dataclass
+class Timing:
+    """Real seconds that things take; changed at run time by `/_local/settings`."""
+
+    boot_seconds: float
+    delete_seconds: float
+    bake_seconds: float
+    image_seconds: float
+
+
+@dataclass
+class Request:
+    """The parameters of CreateStack and DeleteStack that moto does not hand on."""
+
+    client_request_token: str | None = None
+    on_failure: str = "ROLLBACK"
+    retain: tuple[str, ...] = ()
+
+
+@dataclass
+class Life:
+    """One stack with what moto's object has no room for."""
+
+    stack: Stack
+    request: Request
+    environment: str
+    began: datetime
+    instances: list[Instance] = field(default_factory=list)
+    deleting: bool = False
+    ended: datetime | None = None
+    parent: str = ""  # of a nested stack: the id of the stack that it is a resource of
+    activities: list[dict[str, Any]] = field(default_factory=list)
+    properties: dict[str, Any] = field(default_factory=dict)  # of each resource, as they were last applied
+
+
+class Failed(Exception):
+    """A resource could not be created."""
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(f"{resource}: {reason}")
+        self.resource = resource
+        self.reason = reason
+
+
+class _Overtaken(Exception):
+    """The stack is being deleted while it is still being created: the deletion wins."""
+
+
+class Stacks:
+    """All stacks of the workload account and the threads that make and unmake them."""
+
+    def __init__(
+        self, clock: VirtualClock, faults: Faults, timing: Timing, lock: threading.RLock, announce: Announce
+    ) -> None:
+        self.clock = clock
+        self.faults = faults
+        self.timing = timing
+        self.lock = lock
+        self._announce = announce
+        self._lives: dict[str, Life] = {}
+        self._here = threading.local()  # the API request, or the stack whose resources are made, of this thread
+
+    def install(self) -> None:
+        """Put this in the place of moto's own timing."""
+        deletions.install()
+        templates.install()
+        versions.install()
+        _speed_up()
+        _install_tag_pages()
+        _install_resource_status()
+        _install_outputs()
+        _install_egress()
+        self._install_requests()
+        self._install_tags()
+        self._install_activities()
+        self._install_nested()
+        created, stacks = CloudFormationBackend.create_stack, self
+
+        def create_stack(backend: CloudFormationBackend, name: str, *args: Any, **kwargs: Any) -> Stack:
+            """AWS words the refusal of a name that is taken differently."""
+            if any(stack.name == name for stack in backend.stacks.values()):
+                raise AlreadyExistsException(f"Stack [{name}] already exists")
+            kwargs["template"] = transforms.apply(kwargs["template"], kwargs["parameters"])
+            return created(backend, name, *args, **kwargs)
+
+        def delete_stack(backend: CloudFormationBackend, name_or_stack_id: str) -> None:
+            stacks.delete(backend, name_or_stack_id)
+
+        def create_resources(stack: Stack) -> None:
+            stacks.create(stack)
+
+        replace(CloudFormationBackend, create_stack=create_stack, delete_stack=delete_stack)
+        replace(Stack, create_resources=create_resources)
+
+    def fleet(self) -> dict[str, dict[str, int]]:
+        """Instances per environment and state, of the stacks that are not deleted."""
+        with self.lock:
+            return {
+                life.environment: dict(Counter(instance.state for instance in life.instances))
+                for life in self._lives.values()
+                if life.stack.status != "DELETE_COMPLETE"
+            }
+
+    def life(self, stack_id: str | None) -> Life | None:
+        """What is known of a stack; None if it was not made here."""
+        return self._lives.get(stack_id or "")
+
+    def removes(self, stack_id: str | None) -> bool:
+        """Whether a stack's resources are being removed."""
+        life = self.life(stack_id)
+        return life is not None and life.stack.status in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS")
+
+    def joined(self, stack_id: str | None, instance: Instance) -> None:
+        """A group of this stack has launched an instance by itself."""
+        life = self.life(stack_id)
+        if life:
+            life.instances.append(instance)
+
+    def note(self, stack_id: str | None, activity: dict[str, Any]) -> None:
+        """A group of this stack has done something."""
+        life = self.life(stack_id)
+        if life:
+            life.activities.insert(0, activity)
+
+    # ---- creation --------------------------------------------------------------------------------------
+
+    def create(self, stack: Stack) -> None:
+        """Begin to create the stack's resources; of a nested stack, also come to the end: its parent waits for it."""
+        life, parent = self._begin(stack), getattr(self._here, "making", None)
+        stack.events.clear()  # moto has noted the beginning already, which is done here
+        if parent:
+            life.parent = stack.parent_id = parent.stack.stack_id  # type: ignore[attr-defined]
+            life.request = Request(on_failure="DO_NOTHING")
+        self.status(life, "CREATE_IN_PROGRESS", "User Initiated")
+        if parent:
+            self._create(life, {})
+            self._here.making = parent
+            if stack.status != "CREATE_COMPLETE":
+                why = cast("Any", stack).stack_status_reason
+                raise RuntimeError(f"Embedded stack {stack.stack_id} was not successfully created: {why}")
+            return
+        fault = self.faults.take("stack", stack="create", environment=life.environment)
+        threading.Thread(target=self._create, args=(life, fault or {}), daemon=True).start()
+
+    def _begin(self, stack: Stack) -> Life:
+        environment = stack.tags.get(ENVIRONMENT_TAG, stack.name.removeprefix(STACK_PREFIX))
+        life = Life(stack, getattr(self._here, "request", Request()), environment, self.clock.now())
+        self._lives[stack.stack_id] = life
+        return life
+
+    def _create(self, life: Life, fault: Fault) -> None:
+        try:
+            self._make_resources(life, fault)
+            self._boot(life, fault)
+        except _Overtaken:
+            return
+        except Failed as failure:
+            self._fail(life, failure, fault)
+            return
+        with self.lock:
+            if not life.deleting:
+                self.status(life, "CREATE_COMPLETE")
+
+    def _make_resources(self, life: Life, fault: Fault) -> None:
+        stack = life.stack
+        with self.lock:
+            stack.resource_map.tags.update(stack_tags(stack))
+        for name in self._order(life):
+            with self.lock:
+                _stop_if(life.deleting)
+                self._make_resource(life, name, fault)
+
+    def _make_resource(self, life: Life, name: str, fault: Fault) -> None:
+        kind = life.stack.template_dict["Resources"][name]["Type"]
+        resource_event(life, name, "CREATE_IN_PROGRESS")
+        if fault.get("effect") in ("fail", "rollback") and name == failing_resource(life.stack, fault):
+            raise Failed(name, fault.get("reason", 'Resource handler returned message: "Internal Failure"'))
+        self._here.making = life
+        try:
+            resource: Any = life.stack.resource_map[name]
+            if isinstance(resource, TaggedEC2Resource):
+                _tag(resource, {**life.stack.resource_map.tags, "aws:cloudformation:logical-id": name})
+        except Exception as error:
+            raise Failed(name, str(error)) from error
+        finally:
+            self._here.making = None
+        life.properties[name] = resolved_properties(life.stack, name)
+        for instance in _instances_of(resource):
+            set_state(instance, PENDING)
+            tag_volumes(instance)
+            own_interfaces(instance)
+            if instance not in life.instances:
+                life.instances.append(instance)
+        if kind != "AWS::AutoScaling::AutoScalingGroup":
+            resource_event(life, name, "CREATE_COMPLETE")
+
+    def _boot(self, life: Life, fault: Fault) -> None:
+        """Let the instances come up and signal one after the other; then the groups are complete."""
+        silent = _silent_instances(life, fault)
+        booting = [instance for instance in life.instances if instance not in silent]
+        seconds = fault.get("seconds", self.timing.boot_seconds)
+        began, up = time.monotonic(), 0
+        while up < len(booting) or time.monotonic() - began < seconds:
+            time.sleep(min(TICK, seconds))
+            if lasts(fault):
+                began = time.monotonic()
+            share = 1.0 if not seconds else min(1.0, (time.monotonic() - began) / seconds)
+            with self.lock:
+                _stop_if(life.deleting)
+                self._stop_if_too_late(life)
+                for instance in booting[up : int(share * len(booting))]:
+                    set_state(instance, RUNNING)
+                up = int(share * len(booting))
+        with self.lock:
+            _stop_if(life.deleting)
+            self._complete_groups(life, silent, fault)
+
+    def _complete_groups(self, life: Life, silent: list[Instance], fault: Fault) -> None:
+        for name, group in _groups(life.stack):
+            members = [state.instance for state in group.instance_states]
+            missing = [instance for instance in members if instance in silent]
+            if not missing:
+                resource_event(life, name, "CREATE_COMPLETE")
+                continue
+            if fault["effect"] == "insufficient_capacity":
+                self._drop(life, group, missing)
+            else:
+                for instance in missing:
+                    set_state(instance, RUNNING)  # it runs, it only never says so
+            raise Failed(name, _signals_reason(len(members) - len(missing), len(members)))
+
+    def _drop(self, life: Life, group: FakeAutoScalingGroup, missing: list[Instance]) -> None:
+        """Capacity that EC2 did not have: no instance, and a failed scaling activity."""
+        have, want = len(group.instance_states) - len(missing), len(group.instance_states)
+        group.instance_states = [state for state in group.instance_states if state.instance not in missing]
+        for instance in missing:
+            instance.terminate()
+            life.instances.remove(instance)
+        for reservation in ec2_backends[life.stack.account_id][life.stack.region_name].reservations.values():
+            reservation.instances = [one for one in reservation.instances if one not in missing]
+        why = capacity_reason(group.instance_type, group.availability_zones[0])
+        life.activities.append(
+            {
+                "ActivityId": str(uuid.uuid4()),
+                "AutoScalingGroupName": group.name,
+                "Description": f"Launching a new EC2 instance.  Status Reason: {why}",
+                "Cause": f"At {self.clock.iso()} an instance was started in response to a difference between "
+                f"desired and actual capacity, increasing the capacity from {have} to {want}.",
+                "StartTime": self.clock.now(),
+                "EndTime": self.clock.now(),
+                "StatusCode": "Failed",
+                "StatusMessage": why,
+                "Progress": 100,
+            }
+        )
+
+    def _stop_if_too_late(self, life: Life) -> None:
+        minutes = int(life.stack.timeout_in_minutes or 0)
+        if minutes and self.clock.now() - life.began > timedelta(minutes=minutes):
+            resources = [name for name, _ in _groups(life.stack)] or creation_order(life.stack)
+            reason = "Stack creation time exceeded the specified timeout. Resource creation cancelled"
+            raise Failed(resources[0], reason)
+
+    def _fail(self, life: Life, failure: Failed, fault: Fault) -> None:
+        reason = f"The following resource(s) failed to create: [{failure.resource}]. "
+        then = "ROLLBACK" if fault.get("effect") == "rollback" else life.request.on_failure
+        with self.lock:
+            if life.deleting:
+                return
+            resource_event(life, failure.resource, "CREATE_FAILED", failure.reason)
+            if then == "DO_NOTHING":
+                self.status(life, "CREATE_FAILED", reason)
+            elif then == "DELETE":
+                life.deleting = True
+                self.status(life, "DELETE_IN_PROGRESS", reason + "Delete requested by user.")
+            else:
+                self.status(life, "ROLLBACK_IN_PROGRESS", reason + "Rollback requested by user.")
+            if then != "DO_NOTHING":
+                self._shut_down(life)
+        if then == "DELETE":
+            self._delete(life, {})
+        elif then == "ROLLBACK":
+            time.sleep(self.timing.delete_seconds)
+            self._remove_resources(life, set())
+            with self.lock:
+                if not life.deleting:
+                    self.status(life, "ROLLBACK_COMPLETE")
+
+    # ---- deletion --------------------------------------------------------------------------------------
+
+    def delete(self, backend: CloudFormationBackend, name_or_stack_id: str) -> None:
+        """Begin to delete a stack, also one that is still being created. Unknown stacks are deleted already."""
+        stack = next((s for s in backend.stacks.values() if name_or_stack_id in (s.name, s.stack_id)), None)
+        if stack is None or stack.status == "DELETE_IN_PROGRESS":
+            return
+        if stack.enable_termination_protection in (True, "true"):
+            raise ValidationError(
+                message=f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled"
+            )
+        request = getattr(self._here, "request", Request())
+        life = self._lives.get(stack.stack_id) or self._begin(stack)  # a change set's stack has no life yet
+        life.request, life.deleting = request, True
+        self.status(life, "DELETE_IN_PROGRESS", "User Initiated")
+        self._shut_down(life)
+        if life.parent:
+            self._delete(life, {})
+            if stack.status != "DELETE_COMPLETE":
+                raise RuntimeError(f"Embedded stack {stack.stack_id} was not successfully deleted")
+            return
+        fault = self.faults.take("stack", stack="delete", environment=life.environment)
+        threading.Thread(target=self._delete, args=(life, fault or {}), daemon=True).start()
+
+    def _shut_down(self, life: Life) -> None:
+        for instance in life.instances:
+            if instance.state != "terminated":
+                set_state(instance, SHUTTING_DOWN)
+
+    def _delete(self, life: Life, fault: Fault) -> None:
+        sit_out(fault, self.timing.delete_seconds)
+        keep = set(life.request.retain)
+        stuck = None
+        if fault.get("effect") == "delete_failed":
+            stuck = fault.get("resource") or self._order(life)[0]
+            keep.add(stuck)
+        failures = self._remove_resources(life, keep)
+        if stuck:  # what it depends on is not even tried
+            failures = {stuck: fault.get("reason", "resource has a dependent object")}
+        with self.lock:
+            if failures:
+                self._delete_failed(life, failures)
+            else:
+                self._gone(life)
+
+    def _remove_resources(self, life: Life, keep: set[str]) -> dict[str, str]:
+        """Delete in reverse order, again as long as it helps; returns why the rest could not be deleted."""
+        names = [name for name in reversed(self._order(life)) if name not in keep]
+        while names:
+            failures = {name: why for name in names if (why := self._remove_resource(life, name))}
+            if len(failures) == len(names):
+                return failures
+            names = list(failures)
+        return {}
+
+    def _order(self, life: Life) -> list[str]:
+        with self.lock:  # it may still be being created
+            return creation_order(life.stack)
+
+    def _remove_resource(self, life: Life, name: str) -> str | None:
+        resources = life.stack.resource_map
+        with self.lock:
+            resource = resources._parsed_resources.get(name)
+            definition = resources._resource_json_map[name]
+            if resource is None or definition.get("DeletionPolicy") == "Retain":
+                return None
+            if isinstance(resource, FakeAutoScalingGroup):
+                for state in resource.instance_states:
+                    state.lifecycle_state = "InService"  # moto ends those only
+            try:
+                if not _ended(resource):
+                    resources._delete_resource(resource, definition)
+            except Exception as error:
+                return str(error)
+            resources._parsed_resources.pop(name)
+            resource_event(life, name, "DELETE_COMPLETE")
+        return None
+
+    def _delete_failed(self, life: Life, failures: dict[str, str]) -> None:
+        for name, reason in failures.items():
+            resource_event(life, name, "DELETE_FAILED", reason)
+        for instance in life.instances:
+            if instance.state == SHUTTING_DOWN[0]:  # what was not deleted goes on
+                set_state(instance, RUNNING)
+        life.deleting = False
+        names = ", ".join(failures)
+        self.status(life, "DELETE_FAILED", f"The following resource(s) failed to delete: [{names}]. ")
+
+    def _gone(self, life: Life) -> None:
+        backend = _backend(life.stack)
+        backend.stacks.pop(life.stack.stack_id, None)
+        backend.deleted_stacks[life.stack.stack_id] = life.stack
+        for name, export in list(backend.exports.items()):
+            if export.exporting_stack_id == life.stack.stack_id:
+                backend.exports.pop(name)
+        _drop_interfaces(life.stack)
+        self.status(life, "DELETE_COMPLETE")
+        life.ended = self.clock.now()
+        for old in self._lives.values():
+            if old.instances and old.ended and life.ended - old.ended > SHOWN_AFTER_TERMINATION:
+                _forget_instances(old)
+
+    # ---- what others see -------------------------------------------------------------------------------
+
+    def status(self, life: Life, status: str, reason: str | None = None) -> None:
+        stack: Any = life.stack
+        stack.status = status
+        stack.stack_status_reason = reason
+        stack._add_stack_event(status, resource_status_reason=reason)
+        stack.events[-1].client_request_token = life.request.client_request_token
+        if status == "DELETE_COMPLETE":
+            stack.deletion_time = self.clock.now()
+        self._announce(stack, status, reason or "", life.request.client_request_token)
+
+    def _install_requests(self) -> None:
+        """moto does not look at OnFailure, DisableRollback, ClientRequestToken and RetainResources."""
+        here = self._here
+
+        def remember(method: Callable[[Any], ActionResult]) -> Callable[[Any], ActionResult]:
+            def handle(response: Any) -> ActionResult:
+                templates.check(response)
+                default = "DO_NOTHING" if response._get_bool_param("DisableRollback") else "ROLLBACK"
+                here.request = Request(
+                    response._get_param("ClientRequestToken"),
+                    response._get_param("OnFailure") or default,
+                    tuple(response._get_param("RetainResources", [])),
+                )
+                try:
+                    return method(response)
+                finally:
+                    del here.request
+
+            return handle
+
+        def update_termination_protection(response: Any) -> ActionResult:
+            """moto has no such action."""
+            stack = response.cloudformation_backend.get_stack(response._get_param("StackName"))
+            stack.enable_termination_protection = response._get_bool_param("EnableTerminationProtection")
+            return ActionResult({"StackId": stack.stack_id})
+
+        replace(
+            CloudFormationResponse,
+            update_termination_protection=update_termination_protection,
+            create_stack=remember(CloudFormationResponse.create_stack),
+            delete_stack=remember(CloudFormationResponse.delete_stack),
+        )
+
+    def _install_tags(self) -> None:
+        """moto tags EC2 resources with the stack's tags, but not Auto Scaling groups. On AWS a group gets them
+        and hands them on to its instances; volumes have what the launch template says. Nor does it know warmups, or
+        which metrics a group collects."""
+        here, create = self._here, FakeAutoScalingGroup.create_from_cloudformation_json
+
+        def create_from_cloudformation_json(
+            _cls: type, /, name: str, definition: dict[str, Any], account: str, region: str, **kwargs: Any
+        ) -> FakeAutoScalingGroup:
+            life = getattr(here, "making", None)
+            if life is not None:
+                own = definition["Properties"].get("Tags", [])
+                taken = {tag["Key"] for tag in own}
+                tags = {**stack_tags(life.stack), "aws:cloudformation:logical-id": kwargs["LogicalId"]}
+                definition["Properties"]["Tags"] = [
+                    *own,
+                    *(
+                        {"Key": key, "Value": value, "PropagateAtLaunch": True}
+                        for key, value in tags.items()
+                        if key not in taken
+                    ),
+                ]
+            group = create(name, definition, account, region, **kwargs)
+            group.default_instance_warmup = definition["Properties"].get("DefaultInstanceWarmup")  # type: ignore[attr-defined]
+            group.metrics = collected(definition["Properties"])
+            return group
+
+        replace(FakeAutoScalingGroup, create_from_cloudformation_json=classmethod(create_from_cloudformation_json))
+
+    def _install_nested(self) -> None:
+        """moto gives a nested stack neither its parent's tags nor its own id."""
+        here = self._here
+
+        def create_from_cloudformation_json(
+            _cls: type, /, name: str, definition: dict[str, Any], account: str, region: str, **_: Any
+        ) -> Stack:
+            given = definition["Properties"]
+            text = templates.read(given["TemplateURL"])
+            parent: Life = here.making
+            backend = _backend(parent.stack)
+            return backend.create_stack(
+                name=name, template=text, parameters=given.get("Parameters", {}), tags=dict(parent.stack.tags)
+            )
+
+        def get_cfn_attribute(stack: Stack, name: str) -> str:
+            """Of a nested stack, templates ask for `Outputs.<name>`."""
+            return next(str(one["OutputValue"]) for one in stack.outputs or () if f"Outputs.{one['OutputKey']}" == name)
+
+        replace(
+            Stack,
+            get_cfn_attribute=get_cfn_attribute,
+            create_from_cloudformation_json=classmethod(create_from_cloudformation_json),
+            physical_resource_id=property(lambda stack: stack.stack_id),
+        )
+
+    def _install_activities(self) -> None:
+        """moto answers DescribeScalingActivities with nothing."""
+
+        def describe_scaling_activities(response: Any) -> ActionResult:
+            group = response._get_param("AutoScalingGroupName")
+            activities = [one for life in self._lives.values() for one in life.activities]
+            found = [one for one in activities if group in (None, one["AutoScalingGroupName"])]
+            return ActionResult({"Activities": found})
+
+        replace(AutoScalingResponse, describe_scaling_activities=describe_scaling_activities)
+
+
+# ---- moto's objects ------------------------------------------------------------------------------------
+
+
+def collected(properties: dict[str, Any]) -> list[str]:
+    """The metrics that a template says a group collects."""
+    return [metric for each in properties.get("MetricsCollection", []) for metric in each.get("Metrics", [])]
+
+
+def replace(target: type, **members: Any) -> None:
+    """Give a class of moto's other members."""
+    for name, member in members.items():
+        setattr(target, name, member)
+
+
+def _backend(stack: Stack) -> CloudFormationBackend:
+    from moto.cloudformation.models import cloudformation_backends
+
+    return cloudformation_backends[stack.account_id][stack.region_name]
+
+
+def stack_tags(stack: Stack) -> dict[str, str]:
+    own = {"aws:cloudformation:stack-name": stack.name, "aws:cloudformation:stack-id": stack.stack_id}
+    return {**stack.tags, **own}
+
+
+def creation_order(stack: Stack) -> list[str]:
+    """moto's order by DependsOn; what a resource refers to it makes on the way."""
+    order: Callable[[], list[str]] = stack.resource_map._ResourceMap__get_resources_in_dependency_order  # type: ignore[attr-defined]
+    return order()
+
+
+def resolved_properties(stack: Stack, name: str) -> Any:
+    """The properties of a resource with references and functions replaced; None where its condition is false."""
+    definition = stack.template_dict["Resources"][name]
+    condition = definition.get("Condition")
+    if condition and not stack.resource_map.lazy_condition_map[condition]:
+        return None
+    return copy.deepcopy(clean_json(definition.get("Properties", {}), stack.resource_map))
+
+
+def _groups(stack: Stack) -> Iterable[tuple[str, FakeAutoScalingGroup]]:
+    for name, resource in list(stack.resource_map._parsed_resources.items()):
+        if isinstance(resource, FakeAutoScalingGroup):
+            yield name, resource
+
+
+def _instances_of(resource: object) -> list[Instance]:
+    if isinstance(resource, FakeAutoScalingGroup):
+        return [state.instance for state in resource.instance_states]
+    return [resource] if isinstance(resource, Instance) else []
+
+
+def _ended(resource: object) -> bool:
+    """An instance that somebody terminated: moto fails to do it again, on AWS there is nothing left to do."""
+    return isinstance(resource, Instance) and resource.state == "terminated"
+
+
+def set_state(instance: Any, state: tuple[str, int]) -> None:
+    """Put an instance into a state, which has a name and a code."""
+    instance._state.name, instance._state.code = state
+
+
+def _tag(resource: Any, tags: dict[str, str]) -> None:
+    resource.ec2_backend.create_tags([resource.physical_resource_id], tags)
+
+
+def tag_volumes(instance: Any) -> None:
+    """moto tags an instance as its launch template says, but not the instance's volumes."""
+    group = getattr(instance, "autoscaling_group", None)
+    template: Any = getattr(group, "ec2_launch_template", None)
+    if group is None or template is None:
+        return
+    specifications = template.get_version(group.launch_template_version).data.get("TagSpecifications", [])
+    tags = {
+        tag["Key"]: tag["Value"] for one in specifications if one["ResourceType"] == "volume" for tag in one["Tags"]
+    }
+    volumes = [device.volume_id for device in instance.block_device_mapping.values()]
+    instance.ec2_backend.create_tags(volumes, tags)
+
+
+def own_interfaces(instance: Any) -> None:
+    """moto leaves the network interfaces of a terminated instance behind; on AWS those go that came with it."""
+    for interface in instance.nics.values():
+        interface.delete_on_termination = True
+
+
+def _drop_interfaces(stack: Stack) -> None:
+    """moto leaves those of deleted NAT gateways behind, in networks that are gone."""
+    backend = ec2_backends[stack.account_id][stack.region_name]
+    for name, interface in list(backend.enis.items()):
+        if interface.subnet.vpc_id not in backend.vpcs:
+            backend.enis.pop(name)
+
+
+def _forget_instances(life: Life) -> None:
+    """AWS shows terminated instances for about an hour, moto for ever, and takes the longer to describe any."""
+    gone = {id(instance) for instance in life.instances}
+    life.instances = []
+    reservations = ec2_backends[life.stack.account_id][life.stack.region_name].reservations
+    for name, reservation in list(reservations.items()):
+        if any(id(instance) in gone for instance in reservation.instances):
+            reservations.pop(name)
+
+
+def resource_event(life: Life, name: str, status: str, reason: str | None = None) -> None:
+    stack = life.stack
+    resource: Any = stack.resource_map._parsed_resources.get(name)
+    event = Event(
+        stack_id=stack.stack_id,
+        stack_name=stack.name,
+        logical_resource_id=name,
+        physical_resource_id=str(getattr(resource, "physical_resource_id", "") or ""),
+        resource_type=stack.template_dict["Resources"][name]["Type"],
+        resource_status=status,
+        resource_status_reason=reason,
+        resource_properties=None,
+    )
+    event.client_request_token = life.request.client_request_token  # type: ignore[assignment]
+    stack.events.append(event)
+
+
+def _stop_if(deleting: bool) -> None:
+    if deleting:
+        raise _Overtaken
+
+
+def failing_resource(stack: Stack, fault: Fault) -> str:
+    definitions = stack.template_dict["Resources"]
+    groups = [name for name, one in definitions.items() if one["Type"] == "AWS::AutoScaling::AutoScalingGroup"]
+    return str(fault.get("resource") or (groups or list(definitions))[0])
+
+
+def _silent_instances(life: Life, fault: Fault) -> list[Instance]:
+    if fault.get("effect") not in ("instances_never_signal", "insufficient_capacity"):
+        return []
+    return life.instances[-fault.get("instances", 1) :]
+
+
+def _signals_reason(received: int, wanted: int) -> str:
+    return (
+        f"Received {received} SUCCESS signal(s) out of {wanted}.  "
+        "Unable to satisfy 100% MinSuccessfulInstancesPercent requirement"
+    )
+
+
+def capacity_reason(instance_type: str, zone: str) -> str:
+    return (
+        f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested "
+        f"({zone}). Our system will be working on provisioning additional capacity. You can currently get "
+        f"{instance_type} capacity by not specifying an Availability Zone in your request or choosing another "
+        "one. Launching EC2 instance failed."
+    )
+
+
+def _install_outputs() -> None:
+    """moto makes missing resources when it is asked for a stack's outputs. On AWS a stack has outputs once it
+    is complete, and keeps them while it is updated."""
+    outputs: Any = Stack.outputs
+
+    def finished_outputs(stack: Stack) -> list[dict[str, Any]] | None:
+        if re.fullmatch(r"(CREATE|UPDATE|UPDATE_ROLLBACK)_COMPLETE", stack.status):
+            return outputs.fget(stack)  # type: ignore[no-any-return]
+        return getattr(stack, "outputs_before", None) if stack.status.startswith("UPDATE_") else None
+
+    replace(Stack, outputs=property(finished_outputs))
+
+
+def _install_egress() -> None:
+    """moto lets every security group out everywhere, whatever a template says."""
+    create = SecurityGroup.create_from_cloudformation_json
+
+    def create_from_cloudformation_json(
+        _cls: type, /, name: str, definition: dict[str, Any], account: str, region: str, **kwargs: Any
+    ) -> SecurityGroup:
+        group = create(name, definition, account, region, **kwargs)
+        declared = definition["Properties"].get("SecurityGroupEgress")
+        if declared is not None:
+            group.egress_rules.clear()
+        for rule in declared or ():
+            peer = rule.get("DestinationSecurityGroupId")
+            ec2_backends[account][region].authorize_security_group_egress(
+                group.id,
+                rule["IpProtocol"],
+                rule.get("FromPort"),
+                rule.get("ToPort"),
+                rule.get("CidrIp", []),
+                source_groups=[{"GroupId": peer}] if peer else [],
+                vpc_id=group.vpc_id,
+            )
+        return group
+
+    replace(SecurityGroup, create_from_cloudformation_json=classmethod(create_from_cloudformation_json))
+
+
+def _install_resource_status() -> None:
+    """moto shows the stack's status for each of its resources; on AWS each has its own, with its own reason."""
+    shown, resources = StackResourceDTO.__init__, cast("Any", Stack.stack_resources)
+
+    def known(stack: Stack) -> list[Any]:
+        """Without those that moto cannot make, which it takes for resources of no type."""
+        return [resource for resource in resources.fget(stack) if resource is not None]
+
+    def show(self: Any, stack: Stack, resource: Any) -> None:
+        shown(self, stack, resource)
+        own = [event for event in stack.events if event.logical_resource_id == self.logical_resource_id]
+        gone = "DELETE_COMPLETE" if stack.status == "DELETE_FAILED" else "CREATE_COMPLETE"
+        self.resource_status = own[-1].resource_status if own else gone
+        self.resource_status_reason = own[-1].resource_status_reason if own else None
+
+    replace(StackResourceDTO, __init__=show)
+    replace(Stack, stack_resources=property(known))
+
+
+def _install_tag_pages() -> None:
+    """moto walks on through its own collections from one page of GetResources to the next, and breaks where they have
+    changed between; nor does it know a page's token twice. Here a token is the last ARN of its page. And moto ends a
+    page at 100 tags; AWS does where TagsPerPage says so, and we never say it."""
+
+    def get_resources(
+        backend: ResourceGroupsTaggingAPIBackend,
+        pagination_token: str | None = None,
+        resources_per_page: int = 50,
+        tags_per_page: int = 0,
+        **filters: Any,
+    ) -> tuple[str | None, list[TaggedResource]]:
+        after = pagination_token or ""
+        found = sorted(backend._get_resources_generator(**filters), key=lambda resource: resource.arn)
+        page = [resource for resource in found if resource.arn > after][: resources_per_page + 1]
+        more = len(page) > resources_per_page
+        page = page[:resources_per_page]
+        return (page[-1].arn if more else None), page
+
+    replace(ResourceGroupsTaggingAPIBackend, get_resources=get_resources)
+
+
+def _speed_up() -> None:
+    """moto looks through the tags of all resources for those of one, for each instance that it describes."""
+
+    def get_tags(resource: Any) -> list[dict[str, str]]:
+        own = resource.ec2_backend.tags.get(resource.id, {}) if resource.id else {}
+        kind = resource.id and _kind(resource.id)
+        return [
+            {"resource_id": resource.id, "key": key, "value": value, "resource_type": kind}
+            for key, value in own.items()
+        ]
+
+    replace(TaggedEC2Resource, get_tags=get_tags)
+
+
+def _kind(resource_id: str) -> str:
+    from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+    return EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource_id), "")

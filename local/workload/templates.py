@@ -1,0 +1,100 @@
+"""What CloudFormation asks of a template before it begins, on top of moto, which takes anything of any size."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import boto3
+from moto.cloudformation import models, responses
+from moto.cloudformation.exceptions import CloudFormationError, ValidationError
+from moto.cloudformation.models import Stack
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.cloudformation.utils import yaml_tag_constructor
+
+from local.cloud import ADMIN_KEYS, SECRET
+
+
+class InsufficientCapabilities(CloudFormationError):
+    """A template has transforms, and who asks for its stack has not said that they may be applied."""
+
+    code = "InsufficientCapabilitiesException"
+
+    def __init__(self) -> None:
+        super().__init__("Requires capabilities : [CAPABILITY_AUTO_EXPAND]")
+
+
+BODY, WHOLE = 51_200, 1_000_000
+"""Bytes of a template that a call takes, and of one that CloudFormation reads from a bucket."""
+
+
+def install() -> None:
+    """Lets CloudFormation read templates from the controller account's buckets."""
+    for module in (models, responses):
+        vars(module)["yaml_tag_constructor"] = _construct
+    vars(responses)["get_stack_from_s3_url"] = lambda url, **_: read(url)
+
+
+def _construct(loader: Any, tag: Any, node: Any) -> Any:
+    """A function in its long form; moto splits the attribute of `!GetAtt Database.Endpoint.Address` at each dot."""
+    if tag == "!GetAtt" and isinstance(node.value, str):
+        return {"Fn::GetAtt": node.value.split(".", 1)}
+    return yaml_tag_constructor(loader, tag, node)
+
+
+def located(template_url: str) -> tuple[str, str, str | None]:
+    """Bucket, key and version in an address of the controller account's S3."""
+    url = urlsplit(template_url)
+    bucket, _, key = url.path.lstrip("/").partition("/")
+    return bucket, unquote(key), dict(parse_qsl(url.query)).get("versionId")
+
+
+def check(response: CloudFormationResponse) -> None:
+    """Refuses a template and its parameters as CreateStack does."""
+    body, url = response._get_param("TemplateBody"), response._get_param("TemplateURL")
+    if len((body or "").encode()) > BODY:
+        raise ValidationError(
+            message="1 validation error detected: Value at 'templateBody' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {BODY}"
+        )
+    text = body or (read(url) if url else "")
+    if not text:
+        return
+    template = Stack.parse_template(text)
+    if template.get("Transform") and "CAPABILITY_AUTO_EXPAND" not in response._get_param("Capabilities", []):
+        raise InsufficientCapabilities
+    _check_parameters(template, response._get_param("Parameters", []))
+
+
+def _check_parameters(template: Any, given: list[dict[str, str]]) -> None:
+    declared: dict[str, Any] = template.get("Parameters") or {}
+    names = [each["ParameterKey"] for each in given]
+    if unknown := [name for name in names if name not in declared]:
+        raise ValidationError(message=f"Parameters: [{', '.join(unknown)}] do not exist in the template")
+    if lacking := [name for name, one in declared.items() if "Default" not in one and name not in names]:
+        raise ValidationError(message=f"Parameters: [{', '.join(lacking)}] must have values")
+
+
+def read(template_url: str) -> str:
+    """A template of the controller account's buckets.
+
+    Raises:
+        ValidationError: it cannot be read, or is too large.
+    """
+    bucket, key, version = located(template_url)
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=os.environ["MAYFLY_LOCAL_CONTROLLER_URL"],
+        region_name="us-east-1",
+        aws_access_key_id=ADMIN_KEYS["controller"],
+        aws_secret_access_key=SECRET,
+    )
+    which: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": version} if version else {})
+    try:
+        text = s3.get_object(**which)["Body"].read()
+    except s3.exceptions.ClientError as error:
+        raise ValidationError(message=f"S3 error: {error}") from None
+    if len(text) > WHOLE:
+        raise ValidationError(message=f"Template may not exceed {WHOLE} bytes in size.")
+    return str(text.decode())

@@ -1,0 +1,117 @@
+"""Instances fail at their first boot: one is replaced, one too many ends the environment, and each says why."""
+
+from typing import Any
+
+import pytest
+
+from tests.integration.world import (
+    LATER,
+    NOW,
+    OURS,
+    REGION,
+    TOKEN,
+    WORKLOAD_ACCOUNT,
+    Json,
+    World,
+    an_order,
+    creation,
+)
+
+FAILED = "failed after 19 s: deploy: exit code 1: no executable start"
+
+
+def built(world: World, replace: str = "1") -> None:
+    """An environment is being built, of which so many instances may be replaced."""
+    world.planned()
+    world.call("create_environment", creation(order=an_order(parameters={"ReplaceFailed": replace})))
+
+
+def an_instance(world: World, **tags: str) -> str:
+    """One of its instances, and what it says of itself."""
+    [instance] = world.launch(OURS | {f"mayfly:{key.replace('_', '-')}": value for key, value in tags.items()})
+    return instance
+
+
+def stopped(world: World, instance: str, account: str = WORKLOAD_ACCOUNT) -> Json:
+    event = {
+        "version": "0", "id": "6a7e8feb", "detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2",
+        "account": account, "region": REGION, "time": NOW, "resources": [],
+        "detail": {"instance-id": instance, "state": "stopped"},
+    }  # fmt: skip
+    return world.call("judge_instance", event)
+
+
+def test_as_many_as_may_be_are_replaced_and_one_more_ends_it_with_the_reason(world: World) -> None:
+    built(world)
+    first, second = (an_instance(world, boot=FAILED) for _ in range(2))
+    assert stopped(world, first)["replaced"]
+    assert stopped(world, first)["replaced"], "the event came twice"
+    assert world.settled == []
+    assert not stopped(world, second)["replaced"]
+    [end] = world.settled
+    assert (end["taskToken"], end["error"]) == (TOKEN, "CreationFailed")
+    assert f"2 failed where 1 may be replaced; {second}: {FAILED}" in end["cause"]
+    assert world.record()["failed_instances"] == [first, second]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"boot": "ready after 70 s"},
+        {},
+        {"boot": FAILED, "controller": "333333333333/us-east-1/mayfly"},
+        {"boot": FAILED, "environment": "webshop-9-9-9-smoke-0a1b2c3d"},
+    ],
+    ids=["was ready", "says nothing", "another's", "no environment of ours"],
+)
+def test_what_stopped_for_another_reason_is_not_counted(world: World, tags: dict[str, str]) -> None:
+    built(world, "0")
+    assert not stopped(world, an_instance(world, **tags))["judged"]
+    assert world.settled == []
+
+
+def test_an_account_that_is_not_ours_is_not_entered(world: World) -> None:
+    built(world)
+    world.wire.forget()
+    assert not stopped(world, "i-0123456789abcdef0", "999999999999")["judged"]
+    assert world.wire.heard("AssumeRole") == []
+
+
+def test_what_fails_after_its_environment_was_ready_is_not_counted(world: World) -> None:
+    world.ready()
+    assert not stopped(world, an_instance(world, boot=FAILED))["judged"]
+
+
+def test_the_reason_of_a_failed_creation_names_who_hangs_where(world: World) -> None:
+    stack = world.created()
+    hangs = an_instance(world, boot="certificate 4 s; deploy since 10:41:07Z")
+    an_instance(world, boot="ready after 70 s")
+    world.set_stack(stack, status="CREATE_FAILED")
+    event: Any = {
+        "version": "0", "id": "1", "detail-type": "CloudFormation Stack Status Change", "source": "aws.cloudformation",
+        "account": WORKLOAD_ACCOUNT, "region": REGION, "time": LATER, "resources": [],
+        "detail": {"stack-id": stack, "status-details": {"status": "CREATE_FAILED", "status-reason": "no signals"}},
+    }  # fmt: skip
+    reason = world.call("resume_environment", event)["reason"]
+    assert f"{hangs}: certificate 4 s; deploy since 10:41:07Z" in reason
+
+
+def test_another_version_than_the_one_that_was_pushed_is_not_ready(world: World) -> None:
+    stack = world.created()
+    [only] = [name for name, state in world.states().items() if state == "running"]
+    world.there("ec2").create_tags(Resources=[only], Tags=[{"Key": "mayfly:version", "Value": "0.0.0"}])
+    with pytest.raises(Exception, match=rf"{only} runs 0\.0\.0, not 0\.0\.1"):
+        world.call("confirm_ready", {"order": an_order(), "stack": stack, "now": LATER})
+
+
+def test_who_watches_an_environment_sees_where_it_hangs_once_for_each_news(world: World) -> None:
+    world.created()
+    hangs = an_instance(world, boot="deploy since 10:41:07Z")
+    for _ in range(2):
+        world.call("measure_reach", {"now": LATER})
+    notes = [line["why"] for line in world.record()["history"] if line["what"] == "booting"]
+    [note] = notes
+    assert f"{hangs}: deploy since 10:41:07Z" in note
+    world.there("ec2").create_tags(Resources=[hangs], Tags=[{"Key": "mayfly:boot", "Value": FAILED}])
+    world.call("measure_reach", {"now": LATER})
+    assert FAILED in world.record()["history"][-1]["why"]

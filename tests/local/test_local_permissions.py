@@ -1,0 +1,130 @@
+"""The workload account enforces its roles' policies at every call, as IAM does."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.cloud import REGION, WORKLOAD_ACCOUNT, LocalCloud
+from local.install import let_in
+from tests.local.local_toys import Toys
+
+CONTROLLER = "111111111111/us-east-1/mayfly"
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """A strict cloud with what lets Mayfly into its workload account, and a bus to tell it on."""
+    with LocalCloud(tmp_path_factory.mktemp("strict"), image_seconds=0.2, strict=True) as cloud:
+        let_in(cloud, CONTROLLER, "workload-account.yaml")
+        let_in(cloud, CONTROLLER, "workload-region.yaml")
+        cloud.client("events").create_event_bus(Name="mayfly")
+        yield cloud
+
+
+class Session:
+    """A session of Mayfly's role, with a tag as functions pass it."""
+
+    def __init__(self, cloud: LocalCloud, role: str = "mayfly-workload", **tags: str) -> None:
+        given = cloud.workload_client("sts").assume_role(
+            RoleArn=f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/{role}",
+            RoleSessionName="session",
+            Tags=[{"Key": f"mayfly:{key}", "Value": value} for key, value in tags.items()],
+        )["Credentials"]
+        self._cloud, self._keys = (
+            cloud,
+            {
+                "aws_access_key_id": given["AccessKeyId"],
+                "aws_secret_access_key": given["SecretAccessKey"],
+                "aws_session_token": given["SessionToken"],
+            },
+        )
+
+    def client(self, service: str) -> Any:
+        return self._cloud.workload_client(service, **self._keys)
+
+
+def refused(call: Any, **arguments: Any) -> str:
+    with pytest.raises(ClientError) as error:
+        call(**arguments)
+    return str(error.value.response["Error"]["Code"])
+
+
+def test_a_role_that_is_not_there_lets_nobody_in(account: LocalCloud) -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        Session(account, "second-workload", environment="shop-1")
+
+
+def test_a_tag_that_the_role_does_not_trust_lets_nobody_in(account: LocalCloud) -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        Session(account, administrator="true")
+
+
+def test_a_session_deletes_its_own_stack_and_no_other(account: LocalCloud) -> None:
+    body = '{"Resources": {"Note": {"Type": "AWS::SNS::Topic"}}}'
+    labels = {"mayfly:controller": CONTROLLER, "mayfly:environment": "shop-1"}
+    stack = account.workload_client("cloudformation").create_stack(
+        StackName="mayfly-shop-1",
+        TemplateBody=body,
+        Tags=[{"Key": key, "Value": value} for key, value in labels.items()],
+    )["StackId"]
+    for session in (Session(account, environment="shop-2"), Session(account)):
+        assert refused(session.client("cloudformation").delete_stack, StackName=stack) == "AccessDenied"
+    Session(account, environment="shop-1").client("cloudformation").delete_stack(StackName=stack)
+
+
+def test_a_session_launches_only_what_carries_its_tag(account: LocalCloud) -> None:
+    image = account.workload_client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    labels = {"mayfly:controller": CONTROLLER, "mayfly:expires-at": "2026-11-25T00:00:00Z", "mayfly:bake": "base-1"}
+    ec2 = Session(account, bake="base-1").client("ec2")
+
+    def launch(**change: str) -> Any:
+        tags = [{"Key": key, "Value": value} for key, value in (labels | change).items()]
+        kinds = ("instance", "volume")
+        return {
+            "ImageId": image,
+            "MinCount": 1,
+            "MaxCount": 1,
+            "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in kinds],
+        }
+
+    assert refused(ec2.run_instances, **launch(**{"mayfly:bake": "other-1"})) == "UnauthorizedOperation"
+    assert refused(ec2.run_instances, ImageId=image, MinCount=1, MaxCount=1) == "UnauthorizedOperation"
+    instance = ec2.run_instances(**launch())["Instances"][0]["InstanceId"]
+    other = Session(account, bake="other-1").client("ec2")
+    assert refused(other.terminate_instances, InstanceIds=[instance]) == "UnauthorizedOperation"
+    ec2.terminate_instances(InstanceIds=[instance])
+
+
+def test_looking_is_permitted_and_what_nobody_calls_is_not(account: LocalCloud) -> None:
+    session = Session(account)
+    session.client("ec2").describe_instances()
+    session.client("resourcegroupstaggingapi").get_resources()
+    assert refused(session.client("ec2").describe_vpcs) == "UnauthorizedOperation"
+    assert refused(session.client("ssm").describe_instance_information) == "AccessDeniedException"
+    assert refused(session.client("iam").list_users) == "AccessDenied"
+
+
+def test_the_administrator_of_the_account_may_do_everything(account: LocalCloud) -> None:
+    assert account.workload_client("iam").list_roles()["Roles"]
+    assert account.workload_client("ec2").meta.region_name == REGION
+
+
+def test_a_second_region_tells_of_itself_once_it_was_let_in(account: LocalCloud) -> None:
+    toys, events = Toys(account), account.client("events")
+    queue, arn = toys.queue()
+    events.put_rule(Name="listen", EventBusName="mayfly", EventPattern=json.dumps({"source": ["aws.ec2"]}))
+    events.put_targets(Rule="listen", EventBusName="mayfly", Targets=[{"Id": "queue", "Arn": arn}])
+    source = account.workload_client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+
+    def heard_of_a_copy(region: str, name: str) -> list[str]:
+        ec2 = account.workload_client("ec2", region_name=region)
+        copy = ec2.copy_image(Name=name, SourceImageId=source, SourceRegion=REGION)["ImageId"]
+        ec2.get_waiter("image_available").wait(ImageIds=[copy], WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+        return [each["region"] for each in toys.messages(queue) if each["detail"].get("ImageId") == copy]
+
+    assert heard_of_a_copy("eu-west-1", "before") == []
+    let_in(account, CONTROLLER, "workload-region.yaml", "eu-west-1")
+    assert heard_of_a_copy("eu-west-1", "after") == ["eu-west-1"]

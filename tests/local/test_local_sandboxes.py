@@ -1,0 +1,54 @@
+"""Sandboxes that begin as copies: each a process of its own, with the libraries and with nothing of another."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from local_toys import eventually
+
+from local.controller.sandboxes import Forks, Sandbox
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each sandbox is a new Python")
+
+SCRIPT = """
+import os, sys
+print("boto3" in sys.modules, os.environ["NAME"], os.getcwd(), hasattr(sys, "mine"), flush=True)
+sys.mine = True
+for line in sys.stdin:
+    print(line.strip()[::-1], flush=True)
+"""
+
+
+@pytest.fixture
+def forks() -> Forks:
+    return Forks()
+
+
+def begun(forks: Forks, place: Path, name: str) -> tuple[Sandbox, str]:
+    """A sandbox, and what it says first."""
+    script = place / "script.py"
+    script.write_text(SCRIPT)
+    sandbox = forks.Popen([sys.executable, str(script)], cwd=str(place), env={"NAME": name})
+    return sandbox, sandbox.stdout.readline().strip()
+
+
+def test_each_has_the_libraries_its_own_environment_and_nothing_of_another(forks: Forks, tmp_path: Path) -> None:
+    (first, said), (second, same) = begun(forks, tmp_path, "one"), begun(forks, tmp_path, "two")
+    assert (said, same) == (f"True one {tmp_path} False", f"True two {tmp_path} False")
+    assert first.pid != second.pid
+    for sandbox in (first, second):
+        sandbox.stdin.write("abc\n")
+        assert sandbox.stdout.readline() == "cba\n"
+        assert sandbox.poll() is None
+
+
+def test_one_ends_when_it_is_ended_or_nobody_asks_it_any_more(forks: Forks, tmp_path: Path) -> None:
+    (killed, _), (left, _) = begun(forks, tmp_path, "one"), begun(forks, tmp_path, "two")
+    killed.kill()
+    left.stdin.close()
+    assert killed.wait(60) == left.wait(60) == -1
+    assert killed.stdout.read() == left.stdout.read() == ""
+    assert killed.poll() == -1
+    eventually(lambda: not Path(f"/proc/{killed.pid}").exists())

@@ -1,0 +1,144 @@
+"""What people are told, and in which words."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from samtranslator.yaml_helper import yaml_parse
+
+from mayfly.domain.notification import notification_of
+
+TEMPLATE = yaml_parse((Path(__file__).resolve().parents[2] / "template.yaml").read_text())
+RULE = TEMPLATE["Resources"]["NotifyPeople"]["Properties"]["Events"]["Bus"]["Properties"]["Pattern"]
+TOLD = [each for each in RULE["detail-type"] if isinstance(each, str)]
+PASSED = {"release": "web-1-ab", "application": "web", "version": "1", "reason": "all 2 suites passed"}
+CONSOLE = "https://console.example/"
+OWNERS = ["Release Passed", "Release Failed", "Environment Ready", "Environment Failed", "Environment Expiring"]
+
+
+def test_a_verdict_is_one_line_with_its_reason_and_a_link():
+    told = notification_of("Release Passed", PASSED, CONSOLE)
+    assert told.subject == "web 1 passed"
+    assert told.text == "all 2 suites passed\n\nhttps://console.example/#/releases/web-1-ab"
+
+
+def test_there_is_no_link_where_there_is_no_console():
+    assert "http" not in notification_of("Release Passed", PASSED, "").text
+
+
+@pytest.mark.parametrize("what", OWNERS)
+def test_owners_are_told_of_what_is_theirs(what):
+    assert notification_of(what, PASSED, "").to_owner
+
+
+@pytest.mark.parametrize("what", sorted(set(TOLD) - set(OWNERS)))
+def test_owners_are_spared_the_rest(what):
+    assert not notification_of(what, PASSED, "").to_owner
+
+
+@pytest.mark.parametrize("what", ["Rollout Started", "Rollout Rolled Back", "Rollout Awaiting Approval"])
+def test_every_step_of_a_rollout_is_told_with_the_service(what):
+    told = notification_of(what, {"rollout": "r-1", "service": "web-production", "reason": "5xx"}, CONSOLE)
+    assert (told.subject, told.about) == (f"{what}: web-production", "r-1")
+    assert told.text.startswith("5xx")
+
+
+@pytest.mark.parametrize("what", ["Environment Terminated", "Sweep Completed", "Image Replaced"])
+def test_what_is_no_news_is_not_told(what):
+    assert notification_of(what, PASSED, CONSOLE) is None
+
+
+@pytest.mark.parametrize("what", TOLD)
+def test_what_the_rule_lets_through_is_told(what):
+    assert notification_of(what, {}, CONSOLE).subject
+
+
+def test_who_owns_or_pushed_hears_that_an_environment_is_ready_with_its_address_and_what_may_be_done():
+    ready = PASSED | {"environment": "web-1-ab-smoke", "suite": "smoke", "deadline": "2026-11-24T12:00:00.123Z",
+                      "instances": 45, "outputs": {"Url": "http://10.0.0.7/", "Vpc": "vpc-1"}}  # fmt: skip
+    del ready["reason"]
+    told = notification_of("Environment Ready", ready, CONSOLE)
+    assert told.subject == "web 1 smoke is ready: web-1-ab-smoke"
+    page = "https://console.example/#/environments/web-1-ab-smoke"
+    assert told.text.split("\n\n") == [
+        "45 instances; it ends at 2026-11-24T12:00:00Z.",
+        "Url: http://10.0.0.7/",
+        page,
+        f"To keep it for longer: {page}?do=extend",
+        f"To end it: {page}?do=end",
+    ]
+
+
+def test_what_proves_an_image_is_nobody_s_to_use():
+    assert notification_of("Environment Ready", {"application": "image-proof"}, CONSOLE) is None
+
+
+def test_what_awaits_approval_has_a_link_that_asks_for_it():
+    told = notification_of("Rollout Awaiting Approval", {"rollout": "r-1", "service": "web-production"}, CONSOLE)
+    assert "To approve it: https://console.example/#/rollout/r-1?do=approve" in told.text
+
+
+def test_an_owner_is_told_that_instances_failed_under_the_tests():
+    lost = PASSED | {"suite": "smoke", "instances_failed": 2, "failures": {"failed a status check": 2}}
+    told = notification_of("Environment Terminated", lost | {"ending": {"by": "tests"}}, "")
+    assert told.subject == "2 instances of web 1, suite smoke, failed"
+    assert "may be worth nothing. Of its instances, 2 failed a status check." in told.text
+    assert told.to_owner
+
+
+def test_of_one_that_could_not_be_built_its_failure_tells():
+    lost = PASSED | {"instances_failed": 2, "failures": {"never signalled": 2}, "ending": {"by": "failure"}}
+    assert notification_of("Environment Terminated", lost, "") is None
+
+
+def test_a_warning_says_when_it_ends_and_both_ways_to_keep_it():
+    asked = {"environment": "web-1-ab-smoke", "minutes": 60, "why": "...", "requested_by": "..."}
+    warning = PASSED | {"environment": "web-1-ab-smoke", "suite": "smoke", "deadline": "2026-11-24T12:00:00Z",
+                        "ceiling": "2026-11-26T12:00:00Z", "minutes_left": 30, "to_extend": asked}  # fmt: skip
+    told = notification_of("Environment Expiring", warning, "")
+    assert told.subject == "web smoke ends in 30 min: web-1-ab-smoke"
+    assert "web-1-ab-smoke is terminated at 2026-11-24T12:00:00Z, with all that is in it." in told.text
+    assert "until 2026-11-26T12:00:00Z at most: mayfly extend web-1-ab-smoke 60 --why '...'" in told.text
+    assert f"'Environment Extension Requested': {json.dumps(asked)}" in told.text
+
+
+def test_who_asked_and_why_is_told():
+    told = notification_of("Image Promoted", {"family": "base", "channel": "stable", "image": "ami-1", "why": "a CVE",
+                                   "requested_by": "alice"}, "")  # fmt: skip
+    assert told.subject == "base/stable promoted to ami-1"
+    assert told.text == "a CVE\n\nAsked for by alice."
+
+
+def test_a_warning_says_how_to_extend():
+    warned = {"environment": "web-1-ab-smoke", "application": "web", "suite": "smoke", "minutes_left": 30}
+    assert "mayfly extend web-1-ab-smoke 60" in notification_of("Environment Expiring", warned, "").text
+
+
+def test_tellings_of_one_release_share_a_thread():
+    failed = notification_of("Environment Failed", PASSED | {"environment": "web-1-ab-smoke"}, "")
+    assert failed.about == notification_of("Release Failed", PASSED, "").about
+
+
+def test_what_may_not_be_gone_is_told_so():
+    left = {"application": "web", "version": "1", "suite": "smoke", "instances_left": "unknown"}
+    assert "may not be gone" in notification_of("Environment Failed", left, "").subject
+
+
+def test_a_chat_is_told_in_its_own_schema():
+    told = notification_of("Release Failed", PASSED, CONSOLE)
+    said = json.loads(told.for_chat())
+    assert (said["version"], said["source"]) == ("1.0", "custom")
+    assert said["content"] == {"textType": "client-markdown", "title": told.subject, "description": told.text}
+    assert said["metadata"] == {"threadId": "web-1-ab", "summary": "web 1 FAILED"}
+
+
+@given(st.sampled_from(TOLD), st.text(), st.text(max_size=3000))
+def test_a_subject_is_what_sns_takes(what, name, reason):
+    detail = dict.fromkeys(("application", "version", "suite", "family", "image", "channel", "service"), name)
+    told = notification_of(what, detail | {"reason": reason}, CONSOLE)
+    assert 0 < len(told.subject) <= 100
+    assert told.subject.isascii()
+    assert told.subject.isprintable()
+    assert len(told.text) < 2000

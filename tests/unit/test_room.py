@@ -1,0 +1,311 @@
+"""Who is built now, who waits, for what and behind whom: decided by pure functions."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mayfly.domain.room import (
+    Admitted,
+    Room,
+    Wanted,
+    about_minutes,
+    clocks_after,
+    decide,
+    never,
+    paced,
+    reconciled,
+)
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+HERE, THERE = "222222222222/us-east-1", "222222222222/eu-central-1"
+
+
+def wanted(name: str, application: str = "webshop", **other: Any) -> Wanted:
+    """An environment that takes a VPC and 2 instances, and asked in the minute that its name ends with."""
+    minute = int("".join(filter(str.isdigit, name)) or 0)
+    facts: dict[str, Any] = {
+        "environment": name,
+        "application": application,
+        "owner": "team",
+        "release": name,
+        "targets": (HERE,),
+        "takes": {"vpcs": 1, "instances": 2},
+        "since": (NOW - timedelta(minutes=60) + timedelta(minutes=minute)).isoformat(),
+    }
+    return Wanted(**(facts | other))
+
+
+def vpcs(most: int, target: str = HERE, **other: int) -> dict[str, int]:
+    return {f"{target}|vpcs": most} | other
+
+
+def built(decision: Any) -> list[str]:
+    return [each.wanted.environment for each in decision.admitted]
+
+
+def test_what_fits_is_built_the_oldest_first_and_the_rest_waits_for_a_named_quota_behind_a_named_one():
+    decision = decide([wanted("e3"), wanted("e1"), wanted("e2")], Room({}, vpcs(1)), NOW)
+    assert built(decision) == ["e1"]
+    [second, third] = decision.waiting
+    assert (second.wanted.environment, second.behind, second.position) == ("e2", "", 1)
+    assert (third.wanted.environment, third.behind, third.position) == ("e3", "e2", 2)
+    assert second.lacks == f"the quota VPCs per Region (vpc, L-F678F1CE) in {HERE}: 1 needed, 0 free"
+
+
+def test_what_is_reserved_already_counts():
+    assert not decide([wanted("e1")], Room({f"{HERE}|vpcs": 5}, vpcs(5)), NOW).admitted
+    assert decide([wanted("e1")], Room({f"{HERE}|vpcs": 4}, vpcs(5)), NOW).admitted
+
+
+def test_one_application_with_many_does_not_keep_another_waiting():
+    queue = [wanted(f"many{n}", "many") for n in range(10)] + [wanted(f"few{n}", "few") for n in range(20, 22)]
+    assert built(decide(queue, Room({}, vpcs(4)), NOW)) == ["many0", "few20", "many1", "few21"]
+
+
+def test_an_application_of_twice_the_weight_gets_twice_as_many():
+    queue = [wanted(f"a{n}", "a", weight=2) for n in range(10)] + [wanted(f"b{n}", "b") for n in range(10, 20)]
+    applications = Counter(each.wanted.application for each in decide(queue, Room({}, vpcs(9)), NOW).admitted)
+    assert applications == {"a": 6, "b": 3}
+
+
+def test_the_higher_priority_is_first_whatever_its_age():
+    queue = [wanted("e1"), wanted("hotfix9", "other", priority=9)]
+    assert built(decide(queue, Room({}, vpcs(1)), NOW)) == ["hotfix9"]
+
+
+LARGE = {"vpcs": 1, "instances": 100, "vcpus-standard": 200}
+SMALL = {"instances": 1, "vcpus-standard": 2}
+
+
+def test_a_small_one_does_not_go_ahead_where_it_would_delay_the_large_one_before_it():
+    room = Room({f"{HERE}|vcpus-standard": 50}, {f"{HERE}|vcpus-standard": 240})
+    queue = [wanted("large1", takes=LARGE), wanted("small2", "other", takes=SMALL)]
+    decision = decide(queue, room, NOW)
+    assert not decision.admitted
+    assert decision.waiting[1].behind == "large1"
+
+
+def test_a_small_one_goes_ahead_where_it_delays_nobody():
+    room = Room({f"{HERE}|vpcs": 5}, vpcs(5) | {f"{HERE}|vcpus-standard": 240})
+    queue = [wanted("large1", takes=LARGE), wanted("small2", "other", takes=SMALL)]
+    assert built(decide(queue, room, NOW)) == ["small2"], (
+        "the large one lacks a VPC, and 40 vCPUs are left besides its own"
+    )
+    full = Room({f"{HERE}|vpcs": 5}, vpcs(5) | {f"{HERE}|vcpus-standard": 201})
+    assert not decide(queue, full, NOW).admitted, "it would take what the large one needs once it has its VPC"
+
+
+def test_what_waits_for_its_own_ceiling_keeps_nobody_else_waiting():
+    bounds = vpcs(1) | {"application:webshop|environments": 0}
+    decision = decide([wanted("e1"), wanted("e2", "other")], Room({}, bounds), NOW)
+    assert built(decision) == ["e2"]
+    assert decision.waiting[0].lacks == "the ceiling of environments of the application webshop: 1 needed, 0 free"
+
+
+def test_a_budget_that_is_used_up_is_waited_for_with_its_own_words():
+    room = Room({}, vpcs(5), spent={"owner:team": "US$ 100 a day of the owner team are used up"})
+    [waits] = decide([wanted("e1")], room, NOW).waiting
+    assert waits.lacks == "US$ 100 a day of the owner team are used up"
+
+
+def test_the_next_target_is_taken_where_the_first_has_no_room():
+    room = Room({f"{HERE}|vpcs": 5}, vpcs(5) | vpcs(5, THERE))
+    [admitted] = decide([wanted("e1", targets=(HERE, THERE))], room, NOW).admitted
+    assert admitted.target == THERE
+
+
+def test_nothing_is_built_at_a_target_that_is_closed():
+    closed = Room({}, vpcs(5), closed={HERE: "the account refuses: AccessDenied"})
+    assert [each.lacks for each in decide([wanted("e1")], closed, NOW).waiting] == ["the account refuses: AccessDenied"]
+    assert decide([wanted("e1", targets=(HERE, THERE))], closed, NOW).admitted[0].target == THERE
+
+
+def test_a_release_that_is_built_as_a_whole_waits_for_all_of_it_to_fit():
+    whole = [wanted(f"suite{n}", release="r", members=2) for n in (1, 2)]
+    assert not decide(whole, Room({}, vpcs(1)), NOW).admitted
+    assert built(decide(whole, Room({}, vpcs(2)), NOW)) == ["suite1", "suite2"]
+
+
+def test_it_waits_for_its_other_environments_to_ask_but_not_for_ever():
+    one = wanted("suite1", release="r", members=2, since=(NOW - timedelta(minutes=1)).isoformat())
+    [waits] = decide([one], Room({}, vpcs(5)), NOW).waiting
+    assert waits.lacks == "the other 1 of its release, which is built as a whole"
+    assert decide([one], Room({}, vpcs(5)), NOW + timedelta(minutes=10)).admitted
+
+
+def test_roles_count_for_the_account_whatever_the_region():
+    takes = {"roles": 1}
+    room = Room({"222222222222|roles": 1000}, {"222222222222|roles": 1000})
+    assert not decide([wanted("e1", targets=(HERE, THERE), takes=takes)], room, NOW).admitted
+
+
+def test_what_can_never_fit_is_said_for_each_of_its_targets():
+    limits = vpcs(0) | vpcs(0, THERE)
+    assert never(wanted("e1", targets=(HERE, THERE)), 1, limits) == (
+        f"{HERE}: the quota VPCs per Region (vpc, L-F678F1CE) in {HERE} is 0, and it needs 1 / "
+        f"{THERE}: the quota VPCs per Region (vpc, L-F678F1CE) in {THERE} is 0, and it needs 1"
+    )
+    assert never(wanted("e1", targets=(HERE, THERE)), 1, vpcs(0) | vpcs(1, THERE)) is None
+    assert never(wanted("e1"), 3, vpcs(2)) == (
+        f"{HERE}: the quota VPCs per Region (vpc, L-F678F1CE) in {HERE} is 2, and they need 3"
+    )
+
+
+def test_launches_are_paced_to_ec2s_token_bucket():
+    launched = created = 0
+    begins = []
+    for _ in range(60):
+        begin, launched, created = paced(NOW, launched, 0, 45)
+        begins.append((begin - NOW).total_seconds())
+    assert begins[21] == 0, "22 environments of 45 instances at once: 990 of 1,000 tokens"
+    assert begins[22] == pytest.approx(17.5)
+    assert begins[-1] == pytest.approx(60 * 22.5 - 500)
+    later = NOW + timedelta(hours=1)
+    assert paced(later, launched, created, 45)[0] == later, "the bucket is full again"
+
+
+def test_creations_are_paced_too():
+    launched = created = 0
+    for _ in range(100):
+        begin, launched, created = paced(NOW, launched, created, 1)
+    assert (begin - NOW).total_seconds() == pytest.approx(60, abs=0.1)
+
+
+def test_how_long_somebody_waits_is_reckoned_from_how_long_others_lived():
+    assert about_minutes(position=3, holding=60, mean_seconds=3600) == 3
+    assert about_minutes(position=1, holding=0, mean_seconds=600) == 10
+
+
+def test_a_reservation_that_was_lost_or_not_given_back_is_found():
+    held = [(wanted("e1"), HERE)]
+    counts = {
+        f"{HERE}|vpcs": 2, f"{HERE}|instances": 2, f"{THERE}|vpcs": 1, "application:webshop|environments": 1,
+        "application:webshop|instances": 2, "owner:team|instances": 2, "installation:|environments": 1,
+        "installation:|instances": 2,
+    }  # fmt: skip
+    assert reconciled(counts, held) == {f"{HERE}|vpcs": -1, f"{THERE}|vpcs": -1, "owner:team|environments": 1}
+
+
+APPLICATIONS = ("a", "b", "c")
+
+
+@st.composite
+def queues(draw: st.DrawFn) -> list[Wanted]:
+    """Up to 12 environments of three applications, alone or as whole releases, of all sizes, for one or two targets."""
+    queue = []
+    for n in range(draw(st.integers(1, 8))):
+        application = draw(st.sampled_from(APPLICATIONS))
+        members = draw(st.sampled_from([1, 1, 1, 2]))
+        takes = {"vpcs": draw(st.integers(0, 2)), "vcpus-standard": draw(st.integers(0, 8)), "instances": 1}
+        targets = draw(st.sampled_from([(HERE,), (THERE,), (HERE, THERE), (THERE, HERE)]))
+        priority, weight = draw(st.sampled_from([5, 5, 9])), draw(st.integers(1, 3))
+        for m in range(members):
+            queue.append(
+                wanted(
+                    f"{application}-{m}-{n}",
+                    application,
+                    takes=takes,
+                    targets=targets,
+                    release=f"{application}-{n}",
+                    members=members,
+                    priority=priority,
+                    weight=weight,
+                )
+            )
+    return queue
+
+
+@st.composite
+def rooms(draw: st.DrawFn) -> Room:
+    bounds = {
+        f"{target}|{key}": draw(st.integers(0, 12)) for target in (HERE, THERE) for key in ("vpcs", "vcpus-standard")
+    } | {f"application:{name}|environments": draw(st.integers(0, 5)) for name in APPLICATIONS}
+    counts = {counter: draw(st.integers(0, 13)) for counter in bounds}  # a quota may be lowered below what is reserved
+    return Room(counts, bounds)
+
+
+@settings(max_examples=100, deadline=None)
+@given(queues(), rooms())
+def test_no_counter_gets_above_its_bound_nobody_is_lost_and_nobody_admitted_twice(queue, room):
+    decision = decide(queue, room, NOW)
+    added = Counter[str]()
+    for each in decision.admitted:
+        added.update(each.wanted.demand(each.target))
+    for counter, count in added.items():
+        if count and counter in room.bounds:
+            assert room.counts.get(counter, 0) + count <= room.bounds[counter]
+    names = built(decision) + [each.wanted.environment for each in decision.waiting]
+    assert sorted(names) == sorted(one.environment for one in queue)
+
+
+@settings(max_examples=100, deadline=None)
+@given(queues(), rooms())
+def test_whole_releases_are_admitted_as_a_whole_and_at_one_target(queue, room):
+    targets: dict[str, set[str]] = {}
+    for each in decide(queue, room, NOW).admitted:
+        targets.setdefault(each.wanted.release, set()).add(each.target)
+    admitted = {each.wanted.environment for each in decide(queue, room, NOW).admitted}
+    for one in queue:
+        if one.members > 1 and one.release in targets:
+            assert one.environment in admitted
+            assert len(targets[one.release]) == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(queues(), rooms())
+def test_who_goes_ahead_delays_nobody(queue, room):
+    """Of what the first that waits needs, those behind it in the order take only what is left besides."""
+    order = built(decide(queue, Room({}, {}), NOW))
+    decision = decide(queue, room, NOW)
+    if not decision.waiting or "the ceiling" in decision.waiting[0].lacks:
+        return
+    first = decision.waiting[0].wanted
+    behind = [
+        each for each in decision.admitted if order.index(each.wanted.environment) > order.index(first.environment)
+    ]
+    taken = Counter(dict(room.counts))
+    for each in decision.admitted:
+        taken.update(each.wanted.demand(each.target))
+    for target in first.targets:
+        for counter, count in first.demand(target).items():
+            if count and counter in room.bounds and any(each.wanted.demand(each.target)[counter] for each in behind):
+                assert taken[counter] + count <= room.bounds[counter]
+
+
+@settings(max_examples=100, deadline=None)
+@given(queues(), st.integers(1, 3))
+def test_everybody_is_built_in_the_end_whoever_comes_meanwhile(queue, newcomers):
+    """One environment ends a round, and newcomers of every application ask in each: who was there first is built."""
+    bounds = {f"{target}|{key}": 24 for target in (HERE, THERE) for key in ("vpcs", "vcpus-standard")}
+    waiting, held, clocks, n = list(queue), [], {}, 100
+    there = {one.environment for one in queue}
+    for _ in range(400):
+        counts = Counter[str]()
+        for one, target in held:
+            counts.update(one.demand(target))
+        decision = decide(waiting, Room(counts, bounds, clocks=clocks), NOW)
+        assert all(counts[c] <= b for c, b in bounds.items())
+        clocks = clocks_after(clocks, decision.admitted)
+        held += [(each.wanted, each.target) for each in decision.admitted]
+        waiting = [each.wanted for each in decision.waiting]
+        there -= {each.wanted.environment for each in decision.admitted}
+        if not there:
+            return
+        held = held[1:]
+        for k in range(newcomers):
+            n += 1
+            takes = {"vpcs": 1, "vcpus-standard": 4, "instances": 1}
+            waiting.append(
+                wanted(f"new{n}", APPLICATIONS[k], takes=takes, virtual=clocks.get("", 0), priority=9 if not k else 5)
+            )
+    high = [one for one in queue if one.environment in there and one.priority < 9]
+    assert len(high) == len(there), "only a higher priority may keep somebody waiting"
+
+
+def test_a_clock_that_all_have_passed_is_forgotten():
+    after = clocks_after({"old": 10}, [Admitted(wanted("e1"), HERE, 5000)])
+    assert after == {"webshop": 7000, "": 5000}
