@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -78,6 +79,9 @@ class Sandbox:
         self.returncode: int | None = None
         try:
             self._handle = os.pidfd_open(pid)
+            # Closed with the object, not by whoever sees the end: several threads ask at once, and a number that is
+            # closed twice may be somebody else's by then.
+            weakref.finalize(self, os.close, self._handle)
         except ProcessLookupError:
             self.returncode = -1
 
@@ -110,7 +114,6 @@ class Sandbox:
             poll.register(self._handle, select.POLLIN)
             if poll.poll(None if timeout is None else timeout * 1000):
                 self.returncode = -1
-                os.close(self._handle)
         return self.returncode
 
 

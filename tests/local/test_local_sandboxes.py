@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,13 @@ def test_one_ends_when_it_is_ended_or_nobody_asks_it_any_more(forks: Forks, tmp_
     assert killed.stdout.read() == left.stdout.read() == ""
     assert killed.poll() == -1
     eventually(lambda: not Path(f"/proc/{killed.pid}").exists())
+
+
+def test_everybody_who_waits_for_its_end_sees_it(forks: Forks, tmp_path: Path) -> None:
+    """MiniStack looks from several threads: the one that serves a call, the one that ends what is not needed."""
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(10):
+            killed, _ = begun(forks, tmp_path, "one")
+            waiting = [threads.submit(killed.wait, 60) for _ in range(8)]
+            killed.kill()
+            assert {each.result() for each in waiting} == {-1}
