@@ -24,7 +24,7 @@ test: lint ## All checks and tests but the container ones
 lint: $(INSTALLED) ## Formatting, style, types, templates
 	ruff format --check .
 	ruff check .
-	mypy layers/mayfly/mayfly local cli/mayfly_cli functions bench statemachines
+	mypy layers/mayfly/mayfly local cli/mayfly_cli functions bench statemachines accept
 	cfn-lint template.yaml blueprints/*.yaml tests/blueprints/*.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 

@@ -8,7 +8,8 @@ import math
 from collections import Counter
 from typing import Any
 
-from local.cloud import LocalCloud
+from local.accounts import Accounts
+from local.cloud import REGION, LocalCloud
 from local.records import read_record
 from mayfly.prices import list_prices
 
@@ -18,7 +19,7 @@ _LOG_BYTES_PER_INVOCATION = 1500
 """A start, a report and a line or two of our own, as measured in the log group of the local cloud."""
 
 
-def history(cloud: LocalCloud, machine: str, name: str) -> list[Json]:
+def history(cloud: Accounts, machine: str, name: str) -> list[Json]:
     """All events of an execution, oldest first."""
     arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
     pages = cloud.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
@@ -89,10 +90,10 @@ def stages(record: Json) -> list[Json]:
     return [{"name": name, "at": at} for name, at in seen.items()]
 
 
-def instances_left(cloud: LocalCloud, environment: str) -> int:
+def instances_left(cloud: Accounts, environment: str, region: str = REGION) -> int:
     """Instances that EC2 still knows to be there, asked as the workload account's administrator."""
     pages = (
-        cloud.workload_client("ec2")
+        cloud.workload_client("ec2", region_name=region)
         .get_paginator("describe_instances")
         .paginate(Filters=[{"Name": "tag:mayfly:environment", "Values": [environment]}])
     )

@@ -66,6 +66,11 @@ class LocalCloud:
         forks: sandboxes of functions begin with the libraries imported (see `local/controller/sandboxes.py`).
     """
 
+    workload_account = WORKLOAD_ACCOUNT
+    patience_seconds = 600.0
+    """On a busy machine everything takes its time."""
+    look_seconds = 0.1
+
     def __init__(
         self,
         state_dir: Path | str,
@@ -90,7 +95,7 @@ class LocalCloud:
         self._retry_scale, self._forks, self._strict = retry_scale, forks, strict
         self._processes: dict[Account, subprocess.Popen[bytes]] = {}
         self._urls: dict[Account, str] = {}
-        self._clients: dict[tuple[Account, str], Any] = {}  # making one takes longer than most calls
+        self._clients: dict[tuple[Account, str, str], Any] = {}  # making one takes longer than most calls
         self.console_url = ""
         """Where a browser finds the console and the HTTP API, as soon as Mayfly is installed: without a slash at the
         end."""
@@ -224,14 +229,15 @@ class LocalCloud:
         return self._client("workload", service, options)
 
     def _client(self, account: Account, service: str, options: dict[str, Any]) -> Any:
-        if options:
+        if options.keys() - {"region_name"}:
             return self._make_client(account, service, options)
-        if (account, service) not in self._clients:
-            self._clients[account, service] = self._make_client(account, service, options)
-        return self._clients[account, service]
+        named = account, service, options.get("region_name", REGION)
+        if named not in self._clients:
+            self._clients[named] = self._make_client(account, service, options)
+        return self._clients[named]
 
     def _make_client(self, account: Account, service: str, options: dict[str, Any]) -> Any:
-        session = boto3.session.Session(ADMIN_KEYS[account], SECRET, region_name=REGION)
+        session = boto3.session.Session(ADMIN_KEYS[account], SECRET, region_name=options.pop("region_name", REGION))
         options.setdefault("config", Config(retries={"mode": "standard"}, max_pool_connections=50))
         make: Any = session.client  # its overloads name every service, and ours is a variable
         return make(service, endpoint_url=self._urls[account], **options)

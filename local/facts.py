@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from local.cloud import LocalCloud
+from local.accounts import Accounts
 
 type Json = dict[str, Any]
 
@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 30
 class Facts:
     """A queue of one's own, and what has been heard by it."""
 
-    def __init__(self, cloud: LocalCloud, bus: str, name: str = "heard") -> None:
+    def __init__(self, cloud: Accounts, bus: str, name: str = "heard") -> None:
         self._cloud, self._name, self._sqs = cloud, name, cloud.client("sqs")
         self.url: str = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         self._heard: list[Json] = []
@@ -24,6 +24,9 @@ class Facts:
         """Hears what is said on this bus, too."""
         named = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
         events, target = self._cloud.client("events"), {"Id": self._name, "Arn": named["Attributes"]["QueueArn"]}
+        let_in = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+        policy = {"Version": "2012-10-17", "Statement": [let_in | {"Resource": target["Arn"]}]}
+        self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": json.dumps(policy)})
         events.put_rule(Name=self._name, EventBusName=bus, EventPattern=json.dumps({"source": ["mayfly"]}))
         events.put_targets(Rule=self._name, EventBusName=bus, Targets=[target])
 

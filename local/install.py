@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from local import users
+from local.accounts import Accounts
 from local.cloud import REGION, WORKLOAD_ACCOUNT, LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,11 +23,8 @@ SIMULATED = (
 )
 """What the demo and local runs say once of themselves."""
 STACK = "mayfly"
-WORKLOAD_STACKS = {
-    "workload-account-of-mayfly": "workload-account.yaml",
-    "workload-region-of-mayfly": "workload-region.yaml",
-}
-"""By name, which does not begin with `mayfly-`: what Mayfly may delete does."""
+WORKLOAD_STACKS = (f"workload-account-of-{STACK}", f"workload-region-of-{STACK}")
+"""They do not begin with `mayfly-`: what Mayfly may delete does."""
 REGIONS = (REGION, "eu-west-1")
 """Where the shipped image family's images go."""
 PARAMETERS = "/mayfly"
@@ -59,11 +57,11 @@ def deploy(cloud: LocalCloud, say: Say = print, root: Path = ROOT) -> None:
     Raises:
         RuntimeError: a step failed; its output is in the message.
     """
-    with _alone():
+    with alone():
         say("sam build")
-        _sam(cloud, root, "build")
+        sam(cloud, root, "build")
         say("sam deploy, with IAM enforced")
-        _sam(cloud, root, "deploy", *_LOCALLY)
+        sam(cloud, root, "deploy", *_LOCALLY)
 
 
 def delete(cloud: LocalCloud) -> None:
@@ -72,13 +70,13 @@ def delete(cloud: LocalCloud) -> None:
     Raises:
         RuntimeError: it failed; its output is in the message.
     """
-    with _alone():
-        _sam(cloud, ROOT, "delete", "--stack-name", STACK, "--region", REGION, "--no-prompts")
+    with alone():
+        sam(cloud, ROOT, "delete", "--stack-name", STACK, "--region", REGION, "--no-prompts")
 
 
 def prepare(cloud: LocalCloud, say: Say = print) -> Installation:
     """Makes what a deployed Mayfly needs besides: a workload account's roles and rules, people, the configuration."""
-    outputs = _outputs(cloud)
+    outputs = outputs_of(cloud)
     say("workload account: its roles and its rules")
     let_in(cloud, outputs["Controller"], "workload-account.yaml")
     let_in(cloud, outputs["Controller"], "workload-region.yaml", *REGIONS)
@@ -102,7 +100,7 @@ def prepare(cloud: LocalCloud, say: Say = print) -> Installation:
     return Installation(outputs, image)
 
 
-def application_topic(cloud: LocalCloud, application: str, topic: str) -> str:
+def application_topic(cloud: Accounts, application: str, topic: str) -> str:
     """One of the topics of an application, by the name of the output; its stack is deployed where it is not yet."""
     cloudformation, name = cloud.client("cloudformation"), f"application-{application}"
     with suppress(cloudformation.exceptions.AlreadyExistsException):
@@ -125,22 +123,22 @@ def deploy_with(cloud: LocalCloud, **parameters: str) -> dict[str, str]:
         RuntimeError: it failed; its output is in the message.
     """
     overrides = [f"{name}={value}" for name, value in parameters.items()]
-    with _alone():
+    with alone():
         accounts = f"WorkloadAccounts={WORKLOAD_ACCOUNT}"  # what the command line says takes the place of all
-        _sam(cloud, ROOT, "deploy", *_LOCALLY, "--parameter-overrides", accounts, *overrides)
-    return _outputs(cloud)
+        sam(cloud, ROOT, "deploy", *_LOCALLY, "--parameter-overrides", accounts, *overrides)
+    return outputs_of(cloud)
 
 
 def installed(cloud: LocalCloud) -> Installation:
     """The installation that is there already."""
     value = cloud.client("ssm").get_parameter(Name=f"{PARAMETERS}/images/base/stable")["Parameter"]["Value"]
-    return Installation(_outputs(cloud), value)
+    return Installation(outputs_of(cloud), value)
 
 
-def configure(cloud: LocalCloud, application: str, configuration: dict[str, Any]) -> None:
+def configure(cloud: Accounts, application: str, configuration: dict[str, Any], path: str = PARAMETERS) -> None:
     """Puts an application's configuration where Mayfly reads it."""
     cloud.client("ssm").put_parameter(
-        Name=f"{PARAMETERS}/applications/{application}",
+        Name=f"{path}/applications/{application}",
         Value=json.dumps(configuration, indent=1),
         Type="String",
         Overwrite=True,
@@ -170,27 +168,32 @@ def network(cloud: LocalCloud) -> dict[str, str]:
     return {"VpcId": subnets[0]["VpcId"], "SubnetIds": three, "LoadBalancerSubnetIds": three}
 
 
-def upload_blueprint(cloud: LocalCloud, outputs: dict[str, str], template: Path) -> None:
+def upload_blueprint(cloud: Accounts, outputs: dict[str, str], template: Path) -> None:
     """Puts a blueprint into the bucket, under its file name."""
     cloud.client("s3").upload_file(str(template), outputs["BlueprintsBucket"], template.name)
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Waits until nobody else builds from this checkout: `sam build` empties .aws-sam before it fills it."""
     with (ROOT / "samconfig.toml").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, and when the process dies
         yield
 
 
-def _sam(cloud: LocalCloud, root: Path, *arguments: str) -> None:
+def sam(cloud: Accounts, root: Path, *arguments: str) -> None:
+    """Runs the SAM CLI on the controller account.
+
+    Raises:
+        RuntimeError: it failed; its output is in the message.
+    """
     # The venv's own `sam` and `python3.13`: the layer's Makefile calls the latter.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     run = subprocess.run(
         ["sam", *arguments],
         cwd=root,
-        # Seconds between its looks at the deployment: by default five, to spare AWS.
-        env={**os.environ, **cloud.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.5"},
+        # Seconds between its looks at the deployment: by default five.
+        env={**os.environ, "SAM_CLI_POLL_DELAY": "0.5", **cloud.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"},
         capture_output=True,
         text=True,
         check=False,
@@ -199,26 +202,31 @@ def _sam(cloud: LocalCloud, root: Path, *arguments: str) -> None:
         raise RuntimeError(f"sam {' '.join(arguments)} failed:\n{run.stdout[-4000:]}\n{run.stderr[-4000:]}")
 
 
-def _outputs(cloud: LocalCloud) -> dict[str, str]:
-    stack = cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+def outputs_of(cloud: Accounts, stack_name: str = STACK) -> dict[str, str]:
+    """The outputs of an installation."""
+    stack = cloud.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
     return {out["OutputKey"]: out["OutputValue"] for out in stack["Outputs"]}
 
 
-def let_in(cloud: LocalCloud, controller: str, template: str, *regions: str) -> None:
+def let_in(cloud: Accounts, controller: str, template: str, *regions: str) -> None:
     """Deploys one of the templates that let Mayfly into the workload account, in all Regions at once."""
-    name = next(name for name, file in WORKLOAD_STACKS.items() if file == template)
+    name = f"{Path(template).stem}-of-{controller.split('/')[2]}"
+    make_stacks(cloud, name, ROOT / "blueprints" / template, {"Controller": controller}, *regions or (REGION,))
+
+
+def make_stacks(cloud: Accounts, name: str, template: Path, parameters: dict[str, str], *regions: str) -> None:
+    """Makes a stack of the workload account in several Regions at once, where it is not there yet."""
     made = []
-    for region in regions or (REGION,):
+    for region in regions:
         cloudformation = cloud.workload_client("cloudformation", region_name=region)
         with suppress(cloudformation.exceptions.AlreadyExistsException):
             cloudformation.create_stack(
                 StackName=name,
-                TemplateBody=(ROOT / "blueprints" / template).read_text(),
-                Parameters=[{"ParameterKey": "Controller", "ParameterValue": controller}],
+                TemplateBody=template.read_text(),
+                Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
                 Capabilities=["CAPABILITY_NAMED_IAM"],
             )
             made.append(cloudformation)
     for cloudformation in made:
-        cloudformation.get_waiter("stack_create_complete").wait(
-            StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-        )
+        tries = {"Delay": 1, "MaxAttempts": int(cloud.patience_seconds)}
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=tries)

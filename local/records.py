@@ -5,19 +5,19 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from local.cloud import LocalCloud
+from local.accounts import Accounts
 from mayfly.domain.timestamp import utc_text
 
 type Json = dict[str, Any]
 
 
-def read_record(cloud: LocalCloud, table: str, key: str) -> Json:
+def read_record(cloud: Accounts, table: str, key: str) -> Json:
     """Reads a record as plain values; {} if there is none."""
     reply = cloud.client("dynamodb").get_item(TableName=table, Key={"pk": {"S": key}}, ConsistentRead=True)
     return _plain(reply.get("Item", {}))
 
 
-def all_records(cloud: LocalCloud, table: str) -> list[Json]:
+def all_records(cloud: Accounts, table: str) -> list[Json]:
     """Reads every record of the table, page by page."""
     pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table)
     return [_plain(item) for page in pages for item in page["Items"]]
@@ -28,7 +28,7 @@ def _plain(item: Json) -> Json:
     return dict(json.loads(json.dumps({name: read(value) for name, value in item.items()}, default=int)))
 
 
-def remember_release(cloud: LocalCloud, table: str, passed: Json) -> None:
+def remember_release(cloud: Accounts, table: str, passed: Json) -> None:
     """Writes the record of a release that passed: what a story begins with that tells what follows it."""
     at = utc_text(cloud.now())
     entry = {"at": at, "who": "story", "what": "passed", "why": "as a story begins"}

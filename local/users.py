@@ -13,6 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from local.accounts import Accounts
 from local.cloud import LocalCloud
 
 PASSWORD = "Mayfly-local-1"  # it opens nothing but a server on the loopback interface
@@ -26,6 +27,13 @@ PEOPLE: dict[str, tuple[str, ...]] = {
 def welcome(cloud: LocalCloud, outputs: Mapping[str, str]) -> None:
     """Makes the three users, and lets the console's client come back to where the console is here. Repeating it is
     harmless."""
+    let_back(cloud, outputs)
+    for name, groups in PEOPLE.items():
+        make(cloud, outputs, name, groups)
+
+
+def let_back(cloud: LocalCloud, outputs: Mapping[str, str]) -> None:
+    """Lets the console's client come back to where the console is here, and tests sign in without a browser."""
     cognito, pool = cloud.client("cognito-idp"), outputs["UserPoolId"]
     console = f"{cloud.console_url}/"
     client = cognito.describe_user_pool_client(UserPoolId=pool, ClientId=outputs["ClientId"])["UserPoolClient"]
@@ -33,14 +41,11 @@ def welcome(cloud: LocalCloud, outputs: Mapping[str, str]) -> None:
     kept = {name: value for name, value in client.items() if value and not name.endswith("Date")}
     for name in ("CallbackURLs", "LogoutURLs"):
         kept[name] = sorted({*client[name], console})
-    # So that tests need no browser to sign in.
     kept["ExplicitAuthFlows"] = sorted({*client["ExplicitAuthFlows"], "ALLOW_USER_PASSWORD_AUTH"})
     cognito.update_user_pool_client(**kept)
-    for name, groups in PEOPLE.items():
-        make(cloud, outputs, name, groups)
 
 
-def make(cloud: LocalCloud, outputs: Mapping[str, str], name: str, groups: Sequence[str] = ()) -> str:
+def make(cloud: Accounts, outputs: Mapping[str, str], name: str, groups: Sequence[str] = ()) -> str:
     """Makes a user in these groups; returns the name."""
     cognito, pool = cloud.client("cognito-idp"), outputs["UserPoolId"]
     try:

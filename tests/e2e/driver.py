@@ -1,251 +1,25 @@
-"""Mayfly from outside: what a CI server, a platform engineer and an auditor can do and see.
-
-Nothing here sleeps for time to pass: `cloud.advance` moves it. What goes on by itself is watched until it has
-happened, and a watch that ends in vain says what it saw.
-"""
+"""Mayfly on the local cloud: what the driver does and sees everywhere, and what only the local cloud can tell."""
 
 import json
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator
 
+from accept import driver
+from accept.driver import Json, Way
 from bench import costs
-from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
-from local.facts import Facts
-from local.install import application_topic, configure
-from local.records import read_record
-from mayfly.domain.identity import environment_id, release_id, stack_name
+from local.cloud import LocalCloud
 
-type Json = dict[str, Any]
-type Way = Literal["bus", "topic"]
-
-PATIENCE_SECONDS = 600.0
-"""Until what has not happened is given up: on a busy machine everything takes its time."""
-LOOK_SECONDS = 0.1
+__all__ = ["Driver", "Json", "Way", "dead_letters"]
 
 
-class Driver:
-    """One test's view of an installed Mayfly. Applications are the test's own; the cloud is everybody's."""
+class Driver(driver.Driver):
+    """One test's view of an installed Mayfly."""
 
-    def __init__(self, cloud: LocalCloud, outputs: dict[str, str], heard: Facts, names: Iterator[str]) -> None:
-        self.cloud, self.outputs = cloud, outputs
-        self._heard, self._names = heard, names
-        self._before = len(heard.heard())
-
-    # ---- what people and CI servers do --------------------------------------------------------------------
-
-    def application(
-        self,
-        suites: Sequence[str | Json] = ("smoke",),
-        instances: int = 1,
-        blueprint: str = "single.yaml",
-        kind: str = "automated",
-        **more: Any,
-    ) -> str:
-        """Configures an application under a name of its own and returns the name."""
-        name = next(self._names)
-        configuration = {
-            "owner": "team@example.com",
-            "blueprint": blueprint,
-            "instance_count": instances,
-            "image": {"family": "base"},
-            "account": WORKLOAD_ACCOUNT,
-            "suites": [{"name": suite, "kind": kind} if isinstance(suite, str) else suite for suite in suites],
-        }
-        configure(self.cloud, name, configuration | more)
-        return name
-
-    def push(self, application: str, version: str = "1.0.0", by: Way = "bus", times: int = 1, **more: Any) -> str:
-        """Announces a code version, perhaps several times at once, and returns the name of its release."""
-        detail = {"application": application, "version": version, "artifact": f"s3://artifacts/{version}", **more}
-        self.say("Code Version Pushed", [detail] * times, by)
-        return release_id(application, version, more.get("attempt", 1))
-
-    def finish(self, environment: str, outcome: str = "passed", by: Way = "bus", **more: Any) -> None:
-        """Reports the end of an environment's tests."""
-        self.say("Test Finished", [{"environment": environment, "outcome": outcome, **more}], by)
-
-    def say(self, detail_type: str, details: Sequence[Json], by: Way = "bus") -> None:
-        """Puts all details in one call on the bus, or publishes each on the topic for it. Who says that tests passed
-        has heard before that they may begin."""
-        details = [self._with_token(detail) if detail_type == "Test Finished" else detail for detail in details]
-        if by == "bus":
-            self.put([{"DetailType": detail_type, "Detail": json.dumps(detail)} for detail in details])
-            return
-        topic = {"Code Version Pushed": "CodeVersionsTopic", "Test Finished": "TestResultsTopic"}[detail_type]
-        for detail in details:
-            application = detail.get("application") or self._application(detail.get("environment", ""))
-            self.cloud.client("sns").publish(
-                TopicArn=application_topic(self.cloud, application, topic), Message=json.dumps(detail)
-            )
-
-    def _with_token(self, detail: Json) -> Json:
-        if detail.get("outcome") != "passed" or "token" in detail:
-            return detail
-        named = environment_id(str(detail.get("release")), str(detail.get("suite")))
-        environment = str(detail.get("environment") or named)
-        if self.record(environment).get("report_token") is None:
-            return detail
-        return detail | {"token": self.token(environment)}
-
-    def hear(self, bus: str) -> None:
-        """Listens to another bus as well."""
-        self._heard.listen(bus)
-
-    def token(self, environment: str) -> str:
-        """What Environment Ready said to whoever runs the tests of an environment."""
-        return self._heard.token(environment)
-
-    def put(self, entries: Sequence[Json]) -> None:
-        """Puts entries on the bus, ten a call as EventBridge takes them."""
-        ours = [{"Source": "mayfly.operator", "EventBusName": self.outputs["BusName"], **entry} for entry in entries]
-        for start in range(0, len(ours), 10):
-            answer = self.cloud.client("events").put_events(Entries=ours[start : start + 10])
-            assert not answer["FailedEntryCount"], answer
-
-    def publish(self, topic: str, message: str) -> None:
-        """Publishes a text on one of the installation's topics."""
-        self.cloud.client("sns").publish(TopicArn=self.outputs[topic], Message=message)
-
-    def _application(self, environment: str) -> str:
-        return str(self.record(environment).get("application", "webshop"))
-
-    # ---- what they wait for ---------------------------------------------------------------------------------
-
-    def begin(self, application: str, suite: str = "smoke", **more: Any) -> str:
-        """Pushes a version and waits until the tests of a suite may begin; returns the environment."""
-        environment = environment_id(self.push(application, **more), suite)
-        self.life(environment, "awaiting tests")
-        return environment
-
-    def life(self, environment: str, stage: str) -> Json:
-        """Waits until an environment is at this stage; returns its record then.
-
-        Raises:
-            AssertionError: its execution ended elsewhere, or it took too long; says what was seen.
-        """
-
-        def look() -> Json | None:
-            record = self.record(environment)
-            if record.get("stage") == stage:
-                return record
-            over = self.execution(environment)
-            assert over.get("status", "RUNNING") == "RUNNING" or self.record(environment).get("stage") == stage, (
-                f"{environment} ended before it was {stage}: {_shown(over)}\n{_shown(record)}"
-            )
-            return None
-
-        return self.until(look, f"{environment} is {stage}", lambda: self.record(environment))
-
-    def end(self, environment: str) -> Json:
-        """Waits until an environment's execution is over; returns its description."""
-
-        def look() -> Json | None:
-            execution = self.execution(environment)
-            return execution if execution.get("status", "RUNNING") != "RUNNING" else None
-
-        return self.until(look, f"{environment} has ended", lambda: self.record(environment))
-
-    def verdict(self, release: str) -> Json:
-        """Waits for the verdict over a release and its announcement; returns the announcement."""
-
-        def look() -> Json | None:
-            said = [one for one in self.announcements() if one["detail"].get("release") == release]
-            return next((one for one in said if one["detail-type"] in ("Release Passed", "Release Failed")), None)
-
-        return self.until(look, f"the verdict on {release}", lambda: self.release(release))
-
-    def until[T](
-        self,
-        look: Callable[[], T | None],
-        what: str,
-        otherwise: Callable[[], object] = lambda: "",
-    ) -> T:
-        """Looks until there is something to see.
-
-        Raises:
-            AssertionError: there is not for long; `otherwise` says how things stand instead.
-        """
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            if found := look():
-                return found
-            assert time.monotonic() < give_up, f"not within {PATIENCE_SECONDS:.0f} s: {what}\n{_shown(otherwise())}"
-            time.sleep(LOOK_SECONDS)
-
-    # ---- what they see --------------------------------------------------------------------------------------
-
-    def record(self, environment: str) -> Json:
-        """An environment's record, {} where there is none."""
-        return read_record(self.cloud, self.outputs["TableName"], f"environment#{environment}")
-
-    def release(self, release: str) -> Json:
-        """A release's record, {} where there is none."""
-        return read_record(self.cloud, self.outputs["TableName"], f"release#{release}")
-
-    def execution(self, environment: str) -> Json:
-        """The execution that is an environment's life, {} where there is none yet."""
-        states = self.cloud.client("stepfunctions")
-        arn = f"{self.outputs['EnvironmentMachine'].replace(':stateMachine:', ':execution:')}:{environment}"
-        try:
-            found: Json = states.describe_execution(executionArn=arn)
-        except states.exceptions.ExecutionDoesNotExist:
-            return {}
-        return {name: value for name, value in found.items() if name != "ResponseMetadata"}
-
-    def releases(self, release: str) -> list[str]:
-        """The names of all executions that this release ever had."""
-        pages = self.cloud.client("stepfunctions").get_paginator("list_executions")
-        machine = self.outputs["ReleaseMachine"]
-        names = [one["name"] for page in pages.paginate(stateMachineArn=machine) for one in page["executions"]]
-        return [name for name in names if name.startswith(release)]
+    cloud: LocalCloud
 
     def costs(self, environment: str) -> Json:
         """What a life has cost."""
         return costs.life(self.cloud, self.outputs["EnvironmentMachine"], self.outputs["TableName"], environment)
-
-    def history(self, record: Json) -> list[tuple[str, str]]:
-        """What and why of each line of a record's history."""
-        return [(line["what"], line["why"]) for line in record["history"]]
-
-    def stacks(self, environment: str) -> list[str]:
-        """The status of every stack that this environment ever had, the deleted ones included."""
-        pages = self.cloud.workload_client("cloudformation").get_paginator("list_stacks").paginate()
-        stacks = [stack for page in pages for stack in page["StackSummaries"]]
-        return [stack["StackStatus"] for stack in stacks if stack["StackName"] == stack_name(environment)]
-
-    def instances_left(self, environment: str) -> int:
-        """Instances of it that are not terminated."""
-        return costs.instances_left(self.cloud, environment)
-
-    def nothing_is_left(self, environment: str) -> bool:
-        """Whether it had one stack at most, and neither this nor any instance remains."""
-        return self.stacks(environment) in ([], ["DELETE_COMPLETE"]) and not self.instances_left(environment)
-
-    def left(self, location: str) -> str:
-        """What stands at a location of S3."""
-        bucket, _, key = location.removeprefix("s3://").partition("/")
-        return str(self.cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode())
-
-    def announcements(self) -> list[Json]:
-        """All that Mayfly announced since this test began, in order."""
-        return self._heard.heard()[self._before :]
-
-    def announced(self, environment: str) -> list[str]:
-        """The detail types that were announced of an environment, in order."""
-        return [one["detail-type"] for one in self.announcements() if one["detail"].get("environment") == environment]
-
-    def announcement(self, detail_type: str, environment: str) -> Json:
-        """The detail of the one announcement of this type; waits for it."""
-
-        def look() -> list[Json]:
-            mine = (one for one in self.announcements() if one["detail"].get("environment") == environment)
-            return [one["detail"] for one in mine if one["detail-type"] == detail_type]
-
-        found = self.until(look, f"{detail_type} of {environment}", lambda: self.announced(environment))
-        assert len(found) == 1, found
-        return found[0]
 
     def letter(self, mark: str) -> Json:
         """The one dead letter that has this text in it; waits for it."""
@@ -273,6 +47,26 @@ class Driver:
             if row["function"] == f"mayfly-{function}" and environment in (None, row["environment"])
         ]
 
+    def releases(self, release: str) -> list[str]:
+        """The names of all executions that this release ever had."""
+        pages = self.cloud.client("stepfunctions").get_paginator("list_executions")
+        machine = self.outputs["ReleaseMachine"]
+        names = [one["name"] for page in pages.paginate(stateMachineArn=machine) for one in page["executions"]]
+        return [name for name in names if name.startswith(release)]
+
+    def left(self, location: str) -> str:
+        """What stands at a location of S3."""
+        bucket, _, key = location.removeprefix("s3://").partition("/")
+        return str(self.cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode())
+
+    def publish(self, topic: str, message: str) -> None:
+        """Publishes a text on one of the installation's topics."""
+        self.cloud.client("sns").publish(TopicArn=self.outputs[topic], Message=message)
+
+    def hear(self, bus: str) -> None:
+        """Listens to another bus as well."""
+        self._heard.listen(bus)
+
 
 def dead_letters(cloud: LocalCloud, outputs: dict[str, str]) -> Iterator[Json]:
     """What could not be followed, as it is kept."""
@@ -280,7 +74,3 @@ def dead_letters(cloud: LocalCloud, outputs: dict[str, str]) -> Iterator[Json]:
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="dead-letters/"):
         for one in page.get("Contents", []):
             yield json.loads(s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read())
-
-
-def _shown(value: object) -> str:
-    return json.dumps(value, indent=1, default=str)

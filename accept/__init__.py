@@ -1,0 +1,1 @@
+"""Acceptance: Mayfly's first hour in an account, compared with what the local cloud does."""
