@@ -1,6 +1,7 @@
 """Ends an environment: records why, asks the guard by freshly read tags, and deletes the stack."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from mayfly.aws import clients, executions, instances, kill_switch, stacks
@@ -19,6 +20,9 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
 from mayfly.workflows import environments, instance_failures, leftovers, teardown
 
+FOUND_WHEN_DELETED = timedelta(days=90)
+"""How long CloudFormation shows a deleted stack by its id."""
+
 
 class TerminationRefused(Exception):
     """The guard refused. Nothing was destroyed, and repeating it would change nothing."""
@@ -26,6 +30,10 @@ class TerminationRefused(Exception):
 
 class HandedOver(Exception):
     """Every way to delete the stack was tried. A person is needed; the message says for what."""
+
+
+class NotSeenYet(Exception):
+    """CloudFormation has created the stack, and does not show it. The state machine looks again."""
 
 
 class Extended(Exception):
@@ -43,7 +51,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if record.runner in BESIDE and not record.deletions:
         executions.stop(settings.tests_machine, subject.environment, "its environment ends")
     workload = clients.workload(subject.account, subject.region, settings.workload_role, subject.environment)
-    stack = stacks.describe(workload, record.stack or stack_name(subject.environment))
+    stack = look(workload, record, event["now"])
     result = {"environment": subject.environment, "stack": stack.id if stack else None}
     over = answer(Wait.DELETION, stack.status if stack else "DELETE_COMPLETE")
     if over and not over.error:
@@ -71,6 +79,23 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         entry = Entry(event["now"], "teardown", *done) if done else None
         records.try_change(subject.environment, entry, deletions=record.deletions + 1, instance_failures=lost, **costs)
     return result
+
+
+def look(workload: clients.Workload, record: Environment, now: str) -> stacks.Stack | None:
+    """The environment's stack as CloudFormation shows it; None where it is gone.
+
+    Raises:
+        NotSeenYet: by its id a stack is found long after its deletion, so this one was created a moment ago.
+    """
+    stack = stacks.describe(workload, record.stack or stack_name(record.id))
+    planned_at = record.planned_at or now
+    if (
+        stack is None
+        and record.stack
+        and datetime.fromisoformat(now) - datetime.fromisoformat(planned_at) < FOUND_WHEN_DELETED
+    ):
+        raise NotSeenYet(f"{record.stack} is not found")
+    return stack
 
 
 def begin_ending(

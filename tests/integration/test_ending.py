@@ -42,6 +42,7 @@ def error(name: str, function_name: str) -> type[Exception]:
 
 REFUSED = error("TerminationRefused", "delete_environment")
 STILL_THERE = error("StillThere", "confirm_gone")
+NOT_SEEN = error("NotSeenYet", "delete_environment")
 
 
 def end(world: World, by: str = "tests", **change: Any) -> Json:
@@ -65,6 +66,21 @@ class TestALifeEnds:
         end(world)
         role = f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/mayfly-cloudformation"
         assert world.wire.heard("DeleteStack") == [{"StackName": stack, "RoleARN": role}]
+
+    def test_whose_stack_is_not_seen_yet_when_it_is_seen(self, world: World) -> None:
+        stack = world.ready()
+        world.wire.answer("DescribeStacks", "ValidationError", f"Stack with id {stack} does not exist")
+        with pytest.raises(NOT_SEEN, match=f"{stack} is not found"):
+            end(world)
+        assert not deleted(world)
+        world.wire.recover("DescribeStacks")
+        end(world)
+        assert deleted(world) == [stack]
+
+    def test_whose_stack_went_longer_ago_than_cloudformation_remembers(self, world: World) -> None:
+        stack = world.ready()
+        world.wire.answer("DescribeStacks", "ValidationError", f"Stack with id {stack} does not exist")
+        assert end(world, now="2027-06-01T00:00:00.000Z") == {"environment": ENVIRONMENT, "stack": None}
 
     def test_waiting_for_cloudformation_s_event(self, world: World) -> None:
         world.ready()
