@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from mayfly.domain.records import Entry, Environment, cut, plain
 from mayfly.domain.teardown import Step
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import instance_failures, leftovers, pools, releases, teardown
+from mayfly.workflows import admission, instance_failures, leftovers, pools, releases, teardown
 
 
 class StillThere(Exception):
@@ -97,6 +98,7 @@ def close(settings: Settings, subject: Subject, kept: list[str], now: str) -> di
         instances_left=0,
         kept=[cut(each, 500) for each in kept[:100]] or None,
     ) or Environment(id=subject.environment)
+    admission.give_back(settings, record, datetime.fromisoformat(now), "confirm_gone")
     if record.pool:
         pools.give_back(settings, record.pool, subject.environment)
     if subject.begin != Begin.CREATION.value:

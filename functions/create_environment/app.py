@@ -16,14 +16,11 @@ from mayfly.domain.stack import answer
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
 from mayfly.workflows import catalogue, causes, environments, pools, puppet_access
+from mayfly.workflows.environments import EndedBefore
 
 
 class NotOurs(Exception):
     """A stack of this name stands that another controller or person made."""
-
-
-class EndedBefore(Exception):
-    """The life was ended before anything was built."""
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -87,6 +87,10 @@ def builder_of(bake: str, family: Family, base: Candidate, puppet: Puppet, until
 
 def proof(settings: Settings, bake: str, family: Family) -> dict[str, Any]:
     """The order of the environment that proves the image, all but the image. The checks are its tests."""
+    building = catalogue.building(settings.blueprints, family.blueprint, family.parameters, 1)
+    needs = catalogue.needs(
+        settings.blueprints, building | {"parameters": family.parameters}, (family.account, family.region)
+    )
     return {
         "environment": f"{bake}-{PROOF}",
         "release": bake,
@@ -98,6 +102,8 @@ def proof(settings: Settings, bake: str, family: Family) -> dict[str, Any]:
         "lifetime_minutes": family.prove_minutes,
         "ceiling_minutes": family.prove_minutes,
         "warn_minutes_before": [],
-        **catalogue.building(settings.blueprints, family.blueprint, family.parameters, 1),
+        # A proof counts for what is reserved, and waits for quotas; ceilings are of applications.
+        "demand": {"takes": dict(needs.takes)},
+        **building,
         **family.model_dump(include={"owner", "account", "region", "parameters"}),
     }

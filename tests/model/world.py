@@ -107,7 +107,14 @@ def function(name: str) -> ModuleType:
 def definition(name: str) -> Json:
     """A machine as the template deploys it: its placeholders are filled in."""
     text = (ROOT / "statemachines" / f"{name}.asl.json").read_text()
-    names = ("plan_environment", "create_environment", "confirm_ready", "delete_environment", "confirm_gone")
+    names = (
+        "plan_environment",
+        "admit_environment",
+        "create_environment",
+        "confirm_ready",
+        "delete_environment",
+        "confirm_gone",
+    )
     for each in (*names, "start_command", "plan_release", "judge_release"):
         text = text.replace("${" + each.title().replace("_", "") + "}", each)
     text = text.replace("${Table}", TABLE).replace("${Facts}", "mayfly-facts")

@@ -4,7 +4,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +14,9 @@ from mayfly.domain.room import (
     about_minutes,
     clocks_after,
     decide,
+    launchable,
+    launched_after,
     never,
-    paced,
     reconciled,
 )
 
@@ -106,12 +106,6 @@ def test_what_waits_for_its_own_ceiling_keeps_nobody_else_waiting():
     assert decision.waiting[0].lacks == "the ceiling of environments of the application webshop: 1 needed, 0 free"
 
 
-def test_a_budget_that_is_used_up_is_waited_for_with_its_own_words():
-    room = Room({}, vpcs(5), spent={"owner:team": "US$ 100 a day of the owner team are used up"})
-    [waits] = decide([wanted("e1")], room, NOW).waiting
-    assert waits.lacks == "US$ 100 a day of the owner team are used up"
-
-
 def test_the_next_target_is_taken_where_the_first_has_no_room():
     room = Room({f"{HERE}|vpcs": 5}, vpcs(5) | vpcs(5, THERE))
     [admitted] = decide([wanted("e1", targets=(HERE, THERE))], room, NOW).admitted
@@ -156,23 +150,32 @@ def test_what_can_never_fit_is_said_for_each_of_its_targets():
 
 
 def test_launches_are_paced_to_ec2s_token_bucket():
-    launched = created = 0
-    begins = []
-    for _ in range(60):
-        begin, launched, created = paced(NOW, launched, 0, 45)
-        begins.append((begin - NOW).total_seconds())
-    assert begins[21] == 0, "22 environments of 45 instances at once: 990 of 1,000 tokens"
-    assert begins[22] == pytest.approx(17.5)
-    assert begins[-1] == pytest.approx(60 * 22.5 - 500)
-    later = NOW + timedelta(hours=1)
-    assert paced(later, launched, created, 45)[0] == later, "the bucket is full again"
+    launched, now = 0, NOW
+    bounds = {f"{HERE}|launches": launchable(now, launched)}
+    queue = [wanted(f"e{n}", takes={"instances": 45}) for n in range(60)]
+    admitted = decide(queue, Room({}, bounds), now).admitted
+    assert len(admitted) == 22, "22 environments of 45 instances at once: 990 of 1,000 tokens"
+    for each in admitted:
+        launched = launched_after(now, launched, each.wanted.size)
+    assert launchable(now, launched) == 10
+    assert launchable(now + timedelta(seconds=17.5), launched) == 45, "2 tokens a second"
+    assert launchable(now + timedelta(hours=1), launched) == 1000, "the bucket is full again"
 
 
-def test_creations_are_paced_too():
-    launched = created = 0
-    for _ in range(100):
-        begin, launched, created = paced(NOW, launched, created, 1)
-    assert (begin - NOW).total_seconds() == pytest.approx(60, abs=0.1)
+def test_launches_are_held_by_nobody():
+    one = wanted("e1")
+    assert f"{HERE}|launches" in one.demand(HERE)
+    assert f"{HERE}|launches" not in one.holds(HERE)
+
+
+def test_a_budget_counts_for_the_day_and_for_everybody_that_it_is_of():
+    one = wanted("e1", charges={"usd 2026-11-28": 1200})
+    full = Room({"owner:team|usd 2026-11-28": 9000}, {"owner:team|usd 2026-11-28": 10000})
+    assert decide([one], Room({}, {"owner:team|usd 2026-11-28": 1200}), NOW).admitted
+    [waits] = decide([one], full, NOW).waiting
+    assert waits.lacks == "the budget in US cents for 2026-11-28 of the owner team: 1200 needed, 1000 free"
+    [next_day] = decide([wanted("e1", charges={"usd 2026-11-29": 1200})], full, NOW).admitted
+    assert next_day.wanted.environment == "e1"
 
 
 def test_how_long_somebody_waits_is_reckoned_from_how_long_others_lived():
@@ -181,8 +184,9 @@ def test_how_long_somebody_waits_is_reckoned_from_how_long_others_lived():
 
 
 def test_a_reservation_that_was_lost_or_not_given_back_is_found():
-    held = [(wanted("e1"), HERE)]
+    held = [wanted("e1").holds(HERE)]
     counts = {
+        "owner:team|usd 2026-11-28": 300,
         f"{HERE}|vpcs": 2, f"{HERE}|instances": 2, f"{THERE}|vpcs": 1, "application:webshop|environments": 1,
         "application:webshop|instances": 2, "owner:team|instances": 2, "installation:|environments": 1,
         "installation:|instances": 2,

@@ -137,6 +137,21 @@ class EnvironmentRequested(_Environment, event=Event.ENVIRONMENT_REQUESTED):
     """When it is terminated, whatever its tests say."""
 
 
+class EnvironmentQueued(_Environment, event=Event.ENVIRONMENT_QUEUED):
+    """An environment waits for room before it is built. Its lifetime counts from when it gets some."""
+
+    deadline: str
+    """Until when it waits at most."""
+    lacks: str
+    """What it waits for: a ceiling, a budget or a quota, with both numbers. For people."""
+    behind: str
+    """The environment that is before it in the queue; empty for the first."""
+    position: int
+    """In the queue, from 1."""
+    waiting: int
+    """How many wait, in all."""
+
+
 class EnvironmentReady(_Environment, event=Event.ENVIRONMENT_READY):
     """An environment is whole, every instance runs: its tests may begin. `Test Finished` ends it."""
 

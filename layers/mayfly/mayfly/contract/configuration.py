@@ -128,6 +128,27 @@ class Permanent(Message):
     rollout: RolloutPolicy = Field(default_factory=RolloutPolicy)
 
 
+class Ceilings(Message):
+    """The most at once, and the most money. What does not fit waits; nothing that lives is ended because of it."""
+
+    environments: int | None = Field(default=None, ge=0)
+    instances: int | None = Field(default=None, ge=0)
+    usd_a_day: int | None = Field(default=None, ge=1)
+    """US dollars that the environments of one day (UTC) may cost at most, at list prices."""
+    usd_a_month: int | None = Field(default=None, ge=1)
+
+
+class Admission(Message):
+    """What may be built at once: the parameter ``<MAYFLY_PARAMETERS>/admission``."""
+
+    installation: Ceilings = Field(default_factory=Ceilings)
+    """Of everything together."""
+    owner: Ceilings = Field(default_factory=Ceilings)
+    """Of each owner."""
+    application: Ceilings = Field(default_factory=Ceilings)
+    """Of each application that has none of its own."""
+
+
 class Ranges(Message):
     """A pool of address ranges: the parameter ``<MAYFLY_PARAMETERS>/pools/<name>``."""
 
@@ -181,6 +202,14 @@ class Application(Message):
     most_extensions: int = Field(default=MOST_EXTENSIONS, ge=0, le=500)
     """How often an environment may be extended, within its ceiling."""
     suites: tuple[Suite, ...] = Field(min_length=1, max_length=100)
+    ceilings: Ceilings | None = None
+    """How much it may have at once, and spend."""
+    weight: int = Field(default=1, ge=1, le=100)
+    """Its share where several wait: twice the weight gets twice as much."""
+    admitted: Literal["by suite", "together"] = "by suite"
+    """Whether an environment is built as soon as it fits, or a release's only all together."""
+    hotfixes: bool = False
+    """Whether a version may be pushed as a hotfix, which goes before all others that wait."""
     forge: Forge | None = None
     """Where developers see what came of their commits."""
     permanent: tuple[Permanent, ...] = Field(default=(), max_length=20)

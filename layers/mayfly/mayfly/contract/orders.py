@@ -8,7 +8,7 @@ version does not know is ignored. Messages from outside stay strict.
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
 from pydantic.config import ExtraValues
 
 from mayfly.contract.configuration import Puppet, Ranges
@@ -94,6 +94,27 @@ class Pool(Ranges):
     name: PoolName
 
 
+class Demand(Input):
+    """What an environment asks of admission, and what bounds it, as it was when its release was planned.
+
+    Attributes:
+        takes: of each quota, by the keys of `domain.needs.QUOTAS`.
+        cents: US cents that it costs at most, at list prices, if it lives as long as it is planned to.
+        ceilings: the most of each counter of its application, its owner and the installation; as `domain.room`
+            names them.
+        budgets: US cents a day and a month, by ``<scope>|day`` and ``<scope>|month``.
+        members: how many environments of its release are admitted together.
+    """
+
+    takes: dict[str, int] = Field(default_factory=dict)
+    cents: int = 0
+    ceilings: dict[str, int] = Field(default_factory=dict)
+    budgets: dict[str, int] = Field(default_factory=dict)
+    weight: int = 1
+    priority: int = 5
+    members: int = 1
+
+
 class Order(Input):
     """All that one environment's life needs to know: the input of its execution. Nothing is looked up later, so
     that all suites of a release get the same image and blueprint, and a repetition gets them again."""
@@ -127,6 +148,8 @@ class Order(Input):
     ceiling_minutes: int
     warn_minutes_before: tuple[int, ...]
     most_extensions: int = MOST_EXTENSIONS
+    demand: Demand = Field(default_factory=Demand)
+    """What it asks of admission; of an order that an earlier version planned, nothing: it is built at once."""
     begin: Begin = Begin.CREATION
 
 

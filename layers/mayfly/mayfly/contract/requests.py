@@ -38,6 +38,8 @@ class CodeVersionPushed(Request, event=Event.CODE_VERSION_PUSHED, also_by=APPLIC
     commit: Line | None = None
     pull_request: PullRequest | None = None
     """The number of the pull request (of GitLab, the merge request) that it is of."""
+    hotfix: StrictBool = False
+    """Whether its environments go before all others that wait. Its application has to be allowed that."""
     pushed_by: Line | None = None
     attempt: Attempt = 1
     """The same version and attempt is the same release, however often it arrives. Count up to run it again."""

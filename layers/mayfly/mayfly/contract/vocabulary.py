@@ -49,6 +49,7 @@ class Event(StrEnum):
     RELEASE_PASSED = "Release Passed"
     RELEASE_FAILED = "Release Failed"
     ENVIRONMENT_REQUESTED = "Environment Requested"
+    ENVIRONMENT_QUEUED = "Environment Queued"
     ENVIRONMENT_READY = "Environment Ready"
     ENVIRONMENT_EXTENDED = "Environment Extended"
     ENVIRONMENT_EXPIRING = "Environment Expiring"
@@ -109,6 +110,8 @@ class RecordKind(StrEnum):
     GROUP = "group"
     SWEEP = "sweep"
     POOL = "pool"
+    LEDGER = "ledger"
+    """What is reserved of all that is limited, and who waits for some of it."""
     DEAD_LETTER = "dead-letter"
 
 
@@ -153,6 +156,8 @@ class EnvironmentStage(StrEnum):
     """Where an environment stands in its life."""
 
     PLANNED = "planned"
+    QUEUED = "queued"
+    """It waits for room: a ceiling, a budget or a quota."""
     CREATING = "creating"
     AWAITING_TESTS = "awaiting tests"
     TERMINATING = "terminating"
@@ -291,6 +296,7 @@ class SweepAction(StrEnum):
 class Wait(StrEnum):
     """What an execution's task token waits for."""
 
+    ROOM = "room"
     CREATION = "creation"
     TESTS = "tests"
     DELETION = "deletion"
@@ -330,6 +336,7 @@ _TONES: dict[Tone, tuple[StrEnum, ...]] = {
     Tone.WARN: (
         *(RolloutStage.AWAITING_APPROVAL, RolloutStage.AWAITING_WINDOW, RolloutStage.AWAITING_KILL_SWITCH),
         *(RolloutStage.AWAITING_ALARMS, EnvironmentStage.ADOPTED, SweepAction.END, SweepAction.WAKE),
+        EnvironmentStage.QUEUED,
         DeadLetterStage.WAITING,
     ),
     Tone.BAD: (

@@ -168,6 +168,10 @@ class Environment(Record):
     deadline: str | None = None
     ceiling: str | None = None
     waiting: Waiting | None = None
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    """What it asks of admission, while it waits for room."""
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    """What is reserved for it, by the names of counters, from its admission until it is gone."""
     stack: str | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
     report_token: str | None = None
@@ -202,7 +206,7 @@ class Environment(Record):
     @property
     def was_ready(self) -> bool:
         """Whether its tests may have begun: what was still being built has not come so far."""
-        built = self.stage not in (EnvironmentStage.PLANNED, EnvironmentStage.CREATING)
+        built = self.stage not in (EnvironmentStage.PLANNED, EnvironmentStage.QUEUED, EnvironmentStage.CREATING)
         return built or self.instances_built is not None
 
     def waits_for(self, what: Wait) -> bool:
@@ -251,6 +255,7 @@ class Release(Record):
     artifact: str = UNKNOWN
     commit: str | None = None
     pull_request: int | None = None
+    hotfix: bool = False
     pushed_by: str | None = None
     attempt: int = 1
     stage: ReleaseStage | None = None
@@ -509,6 +514,28 @@ class Pool(Record):
 
 
 @record
+class Ledger(Record):
+    """The ledger of an installation: every reservation is one conditional write of it, so two that ask in the same
+    millisecond never get the same room.
+
+    Attributes:
+        version: counts its writes.
+        counts: what is reserved, by the names of counters. clocks: see `domain.room.Room`.
+        launched: by target, see `domain.room.launchable`.
+        queue: who waits, the first first. suspected: what a sweep found to be reserved too much or too little.
+    """
+
+    kind = RecordKind.LEDGER
+
+    version: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    clocks: Mapping[str, int] = field(default_factory=dict)
+    launched: Mapping[str, int] = field(default_factory=dict)
+    queue: tuple[str, ...] = ()
+    suspected: Mapping[str, int] = field(default_factory=dict)
+
+
+@record
 class Sweep(Record):
     """What a sweep came to. Its report is the whole truth."""
 
@@ -542,7 +569,7 @@ KINDS: Mapping[RecordKind, type[Record]] = {
     each.kind: each
     for each in (
         *(Environment, Release, Bake, Builder, Command, Group),
-        *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, DeadLetter, PullRequest),
+        *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, Ledger, DeadLetter, PullRequest),
     )
 }
 

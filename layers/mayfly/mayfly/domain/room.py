@@ -10,6 +10,7 @@ starves. Who is next and does not fit keeps a claim on what it needs: a later on
 so goes ahead only where it delays nobody.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,14 +24,16 @@ type Counts = Mapping[str, int]
 
 ENVIRONMENTS: Final = "environments"
 INSTALLATION: Final = "installation:"
+LAUNCHES: Final = "launches"
+"""Of a target: instances that EC2 would launch at once just now. Nothing holds them."""
+USD: Final = "usd "
+"""Before a day or a month: US cents that the environments that began then cost at most."""
 WHOLE_AFTER: Final = timedelta(minutes=10)
 """After that long a release that is admitted as a whole waits for no more of its environments to ask: one has failed,
 or was ended, before it could."""
 
 _LAUNCHES, _LAUNCH_RATE = 1000, 2.0
 """EC2's token bucket of RunInstances: so many instances at once, then so many a second."""
-_STACKS, _STACK_RATE = 10, 1.5
-"""CloudFormation publishes no rate; 5 calls a second were measured by others, and a life makes 3 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Wanted:
         takes: of the quotas, by the keys of `needs.QUOTAS`.
         since: when it asked. members: how many of its release are admitted together; 1 for one that is by itself.
         priority: the higher is first. weight: its application's. virtual: the clock of all when it asked.
-        usd_micros: what it costs an hour, in millionths of a US dollar.
+        charges: what it costs at most, in US cents, by the day and the month whose budgets it counts for.
     """
 
     environment: str
@@ -56,7 +59,7 @@ class Wanted:
     priority: int = 5
     weight: int = 1
     virtual: int = 0
-    usd_micros: int = 0
+    charges: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -77,7 +80,23 @@ class Wanted:
         for scope in self.scopes:
             counts[f"{scope}|{ENVIRONMENTS}"] = 1
             counts[f"{scope}|{INSTANCES}"] = self.takes.get(INSTANCES, 0)
+            counts.update({f"{scope}|{period}": cents for period, cents in self.charges.items()})
+        counts[f"{target}|{LAUNCHES}"] = self.takes.get(INSTANCES, 0)
         return counts
+
+    def holds(self, target: str) -> dict[str, int]:
+        """What is reserved for it until it ends, built at this target."""
+        return {counter: count for counter, count in self.demand(target).items() if count and not _passes(counter)}
+
+
+def _passes(counter: str) -> bool:
+    """Whether a counter counts what is over in a moment, and nobody holds."""
+    return counter.endswith(f"|{LAUNCHES}")
+
+
+def is_money(counter: str) -> bool:
+    """Whether a counter is a budget's: what was spent of it stays spent."""
+    return counter.rpartition("|")[2].startswith(USD)
 
 
 def _is_global(key: str) -> bool:
@@ -91,14 +110,12 @@ class Room:
     Attributes:
         counts: what is reserved of each counter.
         bounds: the most of each, with what others use taken off. A counter without one is not limited.
-        spent: scopes whose budget is used up, with how it is said to people.
         clocks: the virtual clock of each application, and under "" that of all.
         closed: targets where nothing is built now, with why.
     """
 
     counts: Counts
     bounds: Counts
-    spent: Mapping[str, str] = field(default_factory=dict)
     clocks: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
 
@@ -174,21 +191,19 @@ def never(wanted: Wanted, members: int, limits: Counts) -> str | None:
     return " / ".join(reasons)
 
 
-def paced(now: datetime, launched: int, created: int, instances: int) -> tuple[datetime, int, int]:
-    """When an environment that is admitted may be built without AWS refusing its calls.
+def launchable(now: datetime, launched: int) -> int:
+    """How many instances EC2 launches at once now, by its token bucket of RunInstances.
 
     Args:
-        launched, created: two clocks of its target, in milliseconds since 1970: until when what was launched, and what
-            stacks were created, use up the rate.
-
-    Returns:
-        when it may begin, and both clocks after that.
+        launched: the clock of a target, in milliseconds since 1970: when what was launched there is made up for.
     """
-    moment = int(now.timestamp() * 1000)
-    launched = max(launched, moment) + int(1000 * instances / _LAUNCH_RATE)
-    created = max(created, moment) + int(1000 / _STACK_RATE)
-    begin = max(moment, launched - int(1000 * _LAUNCHES / _LAUNCH_RATE), created - int(1000 * _STACKS / _STACK_RATE))
-    return datetime.fromtimestamp(begin / 1000, now.tzinfo), launched, created
+    owed = max(0, launched - int(now.timestamp() * 1000))
+    return _LAUNCHES - math.ceil(owed * _LAUNCH_RATE / 1000)
+
+
+def launched_after(now: datetime, launched: int, instances: int) -> int:
+    """The clock of a target once so many instances more were launched there."""
+    return max(launched, int(now.timestamp() * 1000)) + int(1000 * instances / _LAUNCH_RATE)
 
 
 def about_minutes(position: int, holding: int, mean_seconds: int) -> int:
@@ -196,14 +211,14 @@ def about_minutes(position: int, holding: int, mean_seconds: int) -> int:
     return -(-position * mean_seconds // max(1, holding) // 60)
 
 
-def reconciled(counts: Counts, held: Iterable[tuple[Wanted, str]]) -> dict[str, int]:
-    """By how much counters differ from what is really reserved: what a reservation that was lost, or counted and not
-    kept, has left."""
+def reconciled(counts: Counts, held: Iterable[Counts]) -> dict[str, int]:
+    """By how much counters differ from what is really held: by what a reservation that was lost, or counted and not
+    kept, has left. What was spent of a budget is not held."""
     real = Counter[str]()
-    for wanted, target in held:
-        real.update(wanted.demand(target))
+    for each in held:
+        real.update(each)
     differing = {counter: real[counter] - counts.get(counter, 0) for counter in {*real, *counts}}
-    return {counter: by for counter, by in differing.items() if by}
+    return {counter: by for counter, by in differing.items() if by and not is_money(counter)}
 
 
 # ---- the fair order ---------------------------------------------------------------------------------------------
@@ -268,8 +283,6 @@ def _incomplete(group: Sequence[Wanted], now: datetime) -> str:
 
 def _lack(group: Sequence[Wanted], target: str, taken: Counts, room: Room) -> str:
     """What a group lacks at a target, for people; "" where it fits."""
-    if spent := [room.spent[scope] for scope in group[0].scopes if scope in room.spent]:
-        return spent[0]
     short = _short(_together(group, target), taken, room.bounds)
     return "; ".join(
         f"{_said(counter)}: {needed} needed, {max(0, room.bounds[counter] - taken.get(counter, 0))} free"
@@ -293,7 +306,7 @@ def _claims(group: Sequence[Wanted], counts: Counts, room: Room) -> Counter[str]
     short = _short(demand, counts, room.bounds)
     scopes = [f"{scope}|" for scope in group[0].scopes]
     for n, scope in enumerate(scopes):
-        if scope[:-1] in room.spent or any(counter.startswith(scope) for counter in short):
+        if any(counter.startswith(scope) for counter in short):
             kept = tuple(scopes[: n + 1])
             return Counter({counter: count for counter, count in demand.items() if counter.startswith(kept)})
     claims = Counter[str]()
@@ -305,6 +318,11 @@ def _claims(group: Sequence[Wanted], counts: Counts, room: Room) -> Counter[str]
 def _said(counter: str) -> str:
     """A counter for people."""
     scope, _, key = counter.rpartition("|")
+    if key == LAUNCHES:
+        return f"EC2's rate of launching instances in {scope}"
+    if key.startswith(USD):
+        kind, _, name = scope.partition(":")
+        return f"the budget in US cents for {key.removeprefix(USD)} of the {kind} {name}".rstrip()
     if scope.startswith(("application:", "owner:", INSTALLATION)):
         kind, _, name = scope.partition(":")
         return f"the ceiling of {key} of the {kind} {name}".rstrip()

@@ -60,7 +60,7 @@ class Remembered:
     def sleeps(self) -> bool:
         """Whether its execution waits for what nobody needs any more once it is ended."""
         by_request = self.ended_by == EndingCause.REQUEST
-        return self.waiting_for == Wait.TESTS or (self.waiting_for == Wait.CREATION and by_request)
+        return self.waiting_for in (Wait.ROOM, Wait.TESTS) or (self.waiting_for == Wait.CREATION and by_request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from mayfly.aws import parameters as parameters_of
 from mayfly.aws.clients import controller, unsigned
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT, TEMPLATE_LIMIT, Template
-from mayfly.contract.configuration import Application, Family, ImageChoice, Ranges
+from mayfly.contract.configuration import Admission, Application, Family, ImageChoice, Ranges
 from mayfly.contract.orders import Blueprint, Pool
 from mayfly.contract.reader import Refused, explain
 from mayfly.contract.template import read
 from mayfly.domain.blueprint import COUNT, IMAGE
+from mayfly.domain.needs import Needs, reckon
 from mayfly.settings import Settings
 from mayfly.workflows import channels
 
@@ -39,6 +40,21 @@ def family(parameters: str, name: str) -> Family:
     """
     parameter = f"{parameters}/families/{name}"
     return _family(parameter, _value(parameter))
+
+
+def admission(parameters: str) -> Admission:
+    """How much may be built at once; without ceilings where nothing is configured.
+
+    Raises:
+        Refused: the document is wrong; each wrong field is named.
+    """
+    parameter = f"{parameters}/admission"
+    if (value := parameters_of.get(controller("ssm"), parameter)) is None:
+        return Admission()
+    try:
+        return Admission.model_validate_json(value)
+    except ValidationError as error:
+        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
 
 
 def pool(parameters: str, name: str | None) -> Pool | None:
@@ -160,6 +176,18 @@ def template(bucket: str, blueprint: Blueprint) -> Template:
         return Template(text)
     # CloudFormation takes the address without a signature: it reads as who asks for the stack.
     return Template(text, unsigned("s3").generate_presigned_url("get_object", Params=which))
+
+
+def needs(bucket: str, order: Mapping[str, Any], target: tuple[str, str]) -> Needs:
+    """What one environment of a pinned blueprint takes of each quota, with the parameters of its order.
+
+    Args:
+        order: with its `blueprint`, `parameters` and `instance_count`.
+    """
+    account, region = target
+    text = template(bucket, Blueprint.model_validate(order["blueprint"])).text
+    told = {**order["parameters"]} | ({COUNT: str(order["instance_count"])} if order["instance_count"] else {})
+    return reckon(read(text), told, region, account)
 
 
 def building(bucket: str, key: str, own: Mapping[str, str], count: int) -> dict[str, Any]:

@@ -13,6 +13,11 @@ from mayfly.domain.records import Ending, Entry, Environment
 from mayfly.domain.stack import TaskResult
 from mayfly.settings import Settings
 
+
+class EndedBefore(Exception):
+    """A life was ended before anything was built."""
+
+
 NOT_ENDED = EXISTS & attr(Environment.ending).not_exists()
 
 
@@ -54,10 +59,12 @@ def end(records: Records[Environment], environment: str, ending: Ending, entry: 
 
 
 def wake(record: Environment, ending: Ending) -> bool:
-    """Tells an execution that its environment is ended, if it still waits for what nobody needs any more: the tests, or
-    a creation that a person wants ended. False where nobody waits."""
+    """Tells an execution that its environment is ended, if it still waits for what nobody needs any more: room, the
+    tests, or a creation that a person wants ended. False where nobody waits."""
     if record.waiting is None:
         return False
+    if record.waits_for(Wait.ROOM):
+        return executions.complete_task(record.waiting.token, TaskResult("EndedBefore", ending.reason), {})
     if record.waits_for(Wait.TESTS):
         return executions.complete_task(record.waiting.token, TaskResult(None, ""), {})
     if record.waits_for(Wait.CREATION) and ending.by == EndingCause.REQUEST:

@@ -8,6 +8,7 @@ from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.announcements import ReleasePassed
 from mayfly.contract.orders import Order
+from mayfly.contract.reader import Refused
 from mayfly.contract.requests import CodeVersionPushed
 from mayfly.contract.vocabulary import ReleaseStage
 from mayfly.domain.channel import CANDIDATE, STABLE, Channel
@@ -16,7 +17,7 @@ from mayfly.domain.identity import environment_id
 from mayfly.domain.losses import Losses, is_worse, together
 from mayfly.domain.records import Entry, Environment, Image, Release, Suite, Verdict, plain
 from mayfly.settings import Settings
-from mayfly.workflows import catalogue, channels
+from mayfly.workflows import admission, catalogue, channels
 
 _PUSHED = ("application", "version", "artifact", "commit", "attempt")
 
@@ -39,6 +40,11 @@ def plan(settings: Settings, release: str, pushed: CodeVersionPushed) -> list[Or
     application = catalogue.application(settings.parameters, pushed.application)
     account, region = catalogue.target(settings, application.account, application.region)
     building = catalogue.environment(settings, application, region)
+    needs = catalogue.needs(settings.blueprints, building | {"parameters": application.parameters}, (account, region))
+    if pushed.hotfix and not application.hotfixes:
+        raise Refused(f"hotfix: expected false, because {pushed.application} is not allowed hotfixes, but it is true")
+    limits = catalogue.admission(settings.parameters)
+    asked = admission.demand(application, pushed.application, limits, (needs, region), pushed.hotfix)
     pool = catalogue.pool(settings.parameters, application.pool)
     return [
         Order(
@@ -48,6 +54,7 @@ def plan(settings: Settings, release: str, pushed: CodeVersionPushed) -> list[Or
             kind=suite.kind,
             runner=suite.runner,
             pool=pool,
+            demand=asked,
             account=account,
             region=region,
             **building,

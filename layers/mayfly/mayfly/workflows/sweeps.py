@@ -16,14 +16,14 @@ from mayfly.contract.reader import Received
 from mayfly.contract.requests import SweepRequested
 from mayfly.contract.vocabulary import UNKNOWN, Begin, SweepAction
 from mayfly.domain import sweep
-from mayfly.domain.records import Entry, Environment, plain
+from mayfly.domain.records import Entry, Environment, Ledger, plain
 from mayfly.domain.records import Sweep as SweepRecord
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.sweep import Found, Remembered, SweepDecision, SweepPolicy
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import metrics
 from mayfly.settings import Settings
-from mayfly.workflows import bakes, discovery, environments, gauges
+from mayfly.workflows import admission, bakes, discovery, environments, gauges
 from mayfly.workflows.discovery import Seen, Target
 from mayfly.workflows.expiry import warn
 
@@ -55,6 +55,9 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
         invocation: the function's: two sweeps of the same second keep a report each.
     """
     asked, now = received.message, received.at
+    ledger = Ledger(id="")
+    with going_on("the ledger"):  # a lost table keeps nothing from ending
+        ledger = admission.ledger(settings)
     running = executions.running(settings.environment_machine)
     records = list(Records(settings.table, Environment).live())
     # A target that was taken out of the configuration is looked at as long as anything is remembered there.
@@ -90,6 +93,8 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
         act(this, cases, records, halted)
         if not halted:
             end_builders(settings, left)
+        with going_on("who waits for room"):
+            admission.make_up(settings, ledger, records, now, "sweep")
         tell(settings, report)
         gauges.publish(records, now)
     with going_on("the list of reports"):
