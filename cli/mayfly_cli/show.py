@@ -89,7 +89,7 @@ def environments(shown: Sequence[Json], now: datetime) -> Listing:
     rows = [
         (
             each["id"],
-            each["stage"],
+            f"{each['stage']} ({each['queue']['position']})" if "queue" in each else each["stage"],
             each.get("ending", {}).get("outcome", ""),
             f"{each.get('instances_built', 0)}/{each['instance_count'] or '?'}",
             each.get("image"),

@@ -174,6 +174,17 @@ class Ending(TypedDict):
     reason: str
 
 
+class InQueue(TypedDict):
+    """Where an environment stands in the queue."""
+
+    position: int
+    lacks: str
+    """What it waits for, with both numbers."""
+    behind: str
+    """Who is before it; empty for the first."""
+    about_minutes: int | None
+
+
 class Environment(TypedDict):
     """An environment."""
 
@@ -190,6 +201,8 @@ class Environment(TypedDict):
     tone: Tone
     ready: bool
     over: bool
+    queue: NotRequired[InQueue]
+    """Of one that waits for room."""
     planned_at: str
     deadline: str
     ceiling: str

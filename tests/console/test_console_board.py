@@ -87,6 +87,16 @@ def test_what_outlives_its_deadline_cannot_be_missed(frozen, fake):
     expect(page.locator(".figure", has_text="past deadline").locator("strong")).to_have_text(str(int(before) + 1))
 
 
+def test_says_where_an_environment_stands_in_the_queue_and_for_what_it_waits(console, fake):
+    one = first(fake, stage="creating")
+    lacks = "the ceiling of environments of the application webshop: 1 needed, 0 free"
+    queue = {"position": 3, "lacks": lacks, "behind": "", "about_minutes": 25}
+    one |= {"stage": "queued", "tone": "warn", "queue": queue}
+    page = console("/environments")
+    said = page.locator("li.row", has=page.get_by_title(one["id"])).get_by_title(lacks)
+    expect(said).to_have_text("number 3 in the queue, about 25 minutes")
+
+
 def test_filters_by_text_application_and_stage(console, fake):
     page = console()
     expect(page.locator(".row")).to_have_count(40)

@@ -12,7 +12,10 @@ RECONCILED = 1200
 ANSWERED = 120
 """Seconds after which a function that has not answered never will."""
 
-OF_A_LIFE = ("plan-environment", "create-environment", "confirm-ready", "delete-environment", "confirm-gone")
+OF_A_LIFE = (
+    *("plan-environment", "admit-environment", "create-environment", "confirm-ready"),
+    *("delete-environment", "confirm-gone"),
+)
 OF_A_RELEASE = ("accept-code-version", "plan-release", "judge-release")
 BY_EVENTS = ("resume-environment", "accept-test-result")
 

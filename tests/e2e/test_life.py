@@ -119,7 +119,7 @@ class TestWhatALifeCosts:
         assert [bill["instances_built"] for bill in bills] == [1, 5, 1]
         for bill in bills:
             assert bill["ended_by"] == "tests"
-            assert bill["state_transitions"] <= 14
+            assert bill["state_transitions"] <= 15
             assert bill["lambda_invocations"] <= 10
             assert sum(bill["workload_calls"].values()) <= 13
             assert bill["cost_usd"] < 0.0006

@@ -17,6 +17,7 @@ FUNCTIONS = frozenset(
         "plan-release",
         "judge-release",
         "plan-environment",
+        "admit-environment",
         "create-environment",
         "resume-environment",
         "confirm-ready",
@@ -98,7 +99,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "list records": (
         {"sweep-environments", "move-channel", "count-release", "measure-reach", "retire-images", "serve-api"}
-        | {"plan-rollouts", "work-dead-letters"},
+        | {"plan-rollouts", "work-dead-letters", "admit-environment", "confirm-gone"},
         lambda its, at: its("dynamodb").query(
             TableName=at["TableName"],
             IndexName="live",
@@ -180,7 +181,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "announce anything": (
         {"accept-extension", "set-kill-switch", "sweep-environments", "measure-reach", "retire-images"}
-        | {"plan-rollouts", "confirm-gone"},
+        | {"plan-rollouts", "confirm-gone", "admit-environment"},
         lambda its, at: its("events").put_events(
             Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["FactsBusName"]}]
         ),

@@ -38,6 +38,7 @@ LIFE: dict[str, Callable[[Answer], object]] = {
     "accept_code_version": lambda said: said == {"accepted": True, "release": RELEASE, "started": True},
     "plan_release": lambda said: ENVIRONMENT in [order["environment"] for order in said["orders"]],
     "plan_environment": lambda said: said == PLANNED,
+    "admit_environment": lambda said: said == {"admitted": True, "lacks": ""},
     "create_environment": lambda said: f":stack/mayfly-{ENVIRONMENT}/" in said["stack"],
     # The sample event names a stack that is not the one just created.
     "resume_environment": lambda said: not said["resumed"] and "older stack" in said["reason"],

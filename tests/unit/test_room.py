@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mayfly.domain.room import (
+    ALL,
     Admitted,
     Room,
     Wanted,
     about_minutes,
     clocks_after,
     decide,
-    launchable,
-    launched_after,
     never,
     reconciled,
 )
@@ -149,25 +148,6 @@ def test_what_can_never_fit_is_said_for_each_of_its_targets():
     )
 
 
-def test_launches_are_paced_to_ec2s_token_bucket():
-    launched, now = 0, NOW
-    bounds = {f"{HERE}|launches": launchable(now, launched)}
-    queue = [wanted(f"e{n}", takes={"instances": 45}) for n in range(60)]
-    admitted = decide(queue, Room({}, bounds), now).admitted
-    assert len(admitted) == 22, "22 environments of 45 instances at once: 990 of 1,000 tokens"
-    for each in admitted:
-        launched = launched_after(now, launched, each.wanted.size)
-    assert launchable(now, launched) == 10
-    assert launchable(now + timedelta(seconds=17.5), launched) == 45, "2 tokens a second"
-    assert launchable(now + timedelta(hours=1), launched) == 1000, "the bucket is full again"
-
-
-def test_launches_are_held_by_nobody():
-    one = wanted("e1")
-    assert f"{HERE}|launches" in one.demand(HERE)
-    assert f"{HERE}|launches" not in one.holds(HERE)
-
-
 def test_a_budget_counts_for_the_day_and_for_everybody_that_it_is_of():
     one = wanted("e1", charges={"usd 2026-11-28": 1200})
     full = Room({"owner:team|usd 2026-11-28": 9000}, {"owner:team|usd 2026-11-28": 10000})
@@ -184,7 +164,7 @@ def test_how_long_somebody_waits_is_reckoned_from_how_long_others_lived():
 
 
 def test_a_reservation_that_was_lost_or_not_given_back_is_found():
-    held = [wanted("e1").holds(HERE)]
+    held = [wanted("e1").demand(HERE)]
     counts = {
         "owner:team|usd 2026-11-28": 300,
         f"{HERE}|vpcs": 2, f"{HERE}|instances": 2, f"{THERE}|vpcs": 1, "application:webshop|environments": 1,
@@ -304,7 +284,7 @@ def test_everybody_is_built_in_the_end_whoever_comes_meanwhile(queue, newcomers)
             n += 1
             takes = {"vpcs": 1, "vcpus-standard": 4, "instances": 1}
             waiting.append(
-                wanted(f"new{n}", APPLICATIONS[k], takes=takes, virtual=clocks.get("", 0), priority=9 if not k else 5)
+                wanted(f"new{n}", APPLICATIONS[k], takes=takes, virtual=clocks.get(ALL, 0), priority=9 if not k else 5)
             )
     high = [one for one in queue if one.environment in there and one.priority < 9]
     assert len(high) == len(there), "only a higher priority may keep somebody waiting"
@@ -312,4 +292,4 @@ def test_everybody_is_built_in_the_end_whoever_comes_meanwhile(queue, newcomers)
 
 def test_a_clock_that_all_have_passed_is_forgotten():
     after = clocks_after({"old": 10}, [Admitted(wanted("e1"), HERE, 5000)])
-    assert after == {"webshop": 7000, "": 5000}
+    assert after == {"webshop": 7000, ALL: 5000}

@@ -372,7 +372,15 @@ class TestTheLife:
     @pytest.mark.parametrize(
         "name",
         [
-            *("Plan", "Await Room", "Announce Requested", "Create Stack", "Confirm Ready", "Announce Ready", "Who Tests?"),
+            *(
+                "Plan",
+                "Await Room",
+                "Announce Requested",
+                "Create Stack",
+                "Confirm Ready",
+                "Announce Ready",
+                "Who Tests?",
+            ),
             *("Run Command", "Start Tests", "Await Tests"),
         ],
     )

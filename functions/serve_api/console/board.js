@@ -294,6 +294,12 @@ function head(id, [first, ...others], release) {
 /** An environment's row, made anew when something that it shows has changed: its cost does in every answer. */
 const row = (one) => memo(one.id, JSON.stringify({ ...one, usd: usd(one.usd) }), () => lifeOf(one));
 
+/** Where it stands in the queue, and about how long it waits. */
+function waits(queue) {
+  const about = queue.about_minutes === null ? "" : `, about ${count(queue.about_minutes, "minute")}`;
+  return `number ${queue.position} in the queue${about}`;
+}
+
 function lifeOf(one) {
   const built = one.instances_built ?? (one.ready ? one.instance_count : 0);
   return h(
@@ -306,7 +312,12 @@ function lifeOf(one) {
       one.kind === "manual" && h("span", { class: "aside" }, " manual"),
       h("small", {}, wanted.order === "release" ? one.region : `${one.application} ${one.version}`),
     ),
-    h("span", { class: "stage" }, chip(one.ended_at && one.ending ? one.ending : one)),
+    h(
+      "span",
+      { class: "stage" },
+      chip(one.ended_at && one.ending ? one.ending : one),
+      one.queue && h("small", { title: one.queue.lacks }, waits(one.queue)),
+    ),
     life(one, now()),
     h(
       "span",

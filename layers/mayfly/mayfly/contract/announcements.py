@@ -148,6 +148,8 @@ class EnvironmentQueued(_Environment, event=Event.ENVIRONMENT_QUEUED):
     """The environment that is before it in the queue; empty for the first."""
     position: int
     """In the queue, from 1."""
+    about_minutes: int | None = None
+    """How long that takes, by how long others have had their room; null where none has ended yet."""
     waiting: int
     """How many wait, in all."""
 

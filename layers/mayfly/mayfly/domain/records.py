@@ -521,8 +521,8 @@ class Ledger(Record):
     Attributes:
         version: counts its writes.
         counts: what is reserved, by the names of counters. clocks: see `domain.room.Room`.
-        launched: by target, see `domain.room.launchable`.
         queue: who waits, the first first. suspected: what a sweep found to be reserved too much or too little.
+        holding: how many environments have room. mean_seconds: how long the last ones had theirs.
     """
 
     kind = RecordKind.LEDGER
@@ -530,9 +530,10 @@ class Ledger(Record):
     version: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     clocks: Mapping[str, int] = field(default_factory=dict)
-    launched: Mapping[str, int] = field(default_factory=dict)
     queue: tuple[str, ...] = ()
     suspected: Mapping[str, int] = field(default_factory=dict)
+    holding: int = 0
+    mean_seconds: int = 0
 
 
 @record

@@ -10,7 +10,6 @@ starves. Who is next and does not fit keeps a claim on what it needs: a later on
 so goes ahead only where it delays nobody.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,16 +23,13 @@ type Counts = Mapping[str, int]
 
 ENVIRONMENTS: Final = "environments"
 INSTALLATION: Final = "installation:"
-LAUNCHES: Final = "launches"
-"""Of a target: instances that EC2 would launch at once just now. Nothing holds them."""
+ALL: Final = "*"
+"""Among the clocks of applications, that of all together."""
 USD: Final = "usd "
 """Before a day or a month: US cents that the environments that began then cost at most."""
 WHOLE_AFTER: Final = timedelta(minutes=10)
 """After that long a release that is admitted as a whole waits for no more of its environments to ask: one has failed,
 or was ended, before it could."""
-
-_LAUNCHES, _LAUNCH_RATE = 1000, 2.0
-"""EC2's token bucket of RunInstances: so many instances at once, then so many a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +77,7 @@ class Wanted:
             counts[f"{scope}|{ENVIRONMENTS}"] = 1
             counts[f"{scope}|{INSTANCES}"] = self.takes.get(INSTANCES, 0)
             counts.update({f"{scope}|{period}": cents for period, cents in self.charges.items()})
-        counts[f"{target}|{LAUNCHES}"] = self.takes.get(INSTANCES, 0)
         return counts
-
-    def holds(self, target: str) -> dict[str, int]:
-        """What is reserved for it until it ends, built at this target."""
-        return {counter: count for counter, count in self.demand(target).items() if count and not _passes(counter)}
-
-
-def _passes(counter: str) -> bool:
-    """Whether a counter counts what is over in a moment, and nobody holds."""
-    return counter.endswith(f"|{LAUNCHES}")
 
 
 def is_money(counter: str) -> bool:
@@ -110,7 +96,7 @@ class Room:
     Attributes:
         counts: what is reserved of each counter.
         bounds: the most of each, with what others use taken off. A counter without one is not limited.
-        clocks: the virtual clock of each application, and under "" that of all.
+        clocks: the virtual clock of each application, and under ALL that of all.
         closed: targets where nothing is built now, with why.
     """
 
@@ -191,21 +177,6 @@ def never(wanted: Wanted, members: int, limits: Counts) -> str | None:
     return " / ".join(reasons)
 
 
-def launchable(now: datetime, launched: int) -> int:
-    """How many instances EC2 launches at once now, by its token bucket of RunInstances.
-
-    Args:
-        launched: the clock of a target, in milliseconds since 1970: when what was launched there is made up for.
-    """
-    owed = max(0, launched - int(now.timestamp() * 1000))
-    return _LAUNCHES - math.ceil(owed * _LAUNCH_RATE / 1000)
-
-
-def launched_after(now: datetime, launched: int, instances: int) -> int:
-    """The clock of a target once so many instances more were launched there."""
-    return max(launched, int(now.timestamp() * 1000)) + int(1000 * instances / _LAUNCH_RATE)
-
-
 def about_minutes(position: int, holding: int, mean_seconds: int) -> int:
     """About how many minutes somebody waits: so many are to end before, of so many that live that long."""
     return -(-position * mean_seconds // max(1, holding) // 60)
@@ -256,8 +227,8 @@ def clocks_after(clocks: Mapping[str, int], admitted: Collection[Admitted]) -> d
     for each in admitted:
         application = each.wanted.application
         after[application] = max(after.get(application, 0), each.tag) + cost([each.wanted])
-        after[""] = max(after.get("", 0), each.tag)
-    return {name: clock for name, clock in after.items() if not name or clock > after.get("", 0)}
+        after[ALL] = max(after.get(ALL, 0), each.tag)
+    return {name: clock for name, clock in after.items() if name == ALL or clock > after.get(ALL, 0)}
 
 
 # ---- what fits --------------------------------------------------------------------------------------------------
@@ -318,8 +289,6 @@ def _claims(group: Sequence[Wanted], counts: Counts, room: Room) -> Counter[str]
 def _said(counter: str) -> str:
     """A counter for people."""
     scope, _, key = counter.rpartition("|")
-    if key == LAUNCHES:
-        return f"EC2's rate of launching instances in {scope}"
     if key.startswith(USD):
         kind, _, name = scope.partition(":")
         return f"the budget in US cents for {key.removeprefix(USD)} of the {kind} {name}".rstrip()

@@ -8,7 +8,7 @@ found and freed by a sweep. Who waits has its task token in its own record, and 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,9 @@ _LEDGER = "room"
 _TRIES = 10
 _MOST_WAITING = 5000
 """Names in a queue: the ledger is one item of DynamoDB."""
+_WRITTEN = ("counts", "clocks", "queue", "holding", "mean_seconds")
+_SMOOTH = 9
+"""How many of the last environments, and one, how long rooms are held is a mean of, about."""
 HOTFIX, ORDINARY = 9, 5
 """Priorities."""
 
@@ -52,6 +55,29 @@ class QueueFull(Exception):
 
 class LedgerBusy(Exception):
     """Many others ask at the same time. Repeating it a little later gets through."""
+
+
+@dataclass(frozen=True, slots=True)
+class InQueue:
+    """Where an environment stands in the queue.
+
+    Attributes:
+        position: from 1. lacks: what it waits for, with both numbers. behind: who is before it; "" for the first.
+        about_minutes: how long that takes, by how long others have had their room; None where none has ended yet.
+    """
+
+    position: int
+    lacks: str
+    behind: str
+    about_minutes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Returned:
+    """What is given back: counters, and for how many seconds they were held, where that is known."""
+
+    holds: Mapping[str, int]
+    seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +98,7 @@ class _Asking:
 
     def at(self, clocks: Mapping[str, int]) -> "_Asking":
         """The same, which asks for the first time now, at these clocks."""
-        return self if self.virtual is not None else replace(self, virtual=clocks.get("", 0))
+        return self if self.virtual is not None else replace(self, virtual=clocks.get(room.ALL, 0))
 
     def wanted(self, now: datetime) -> Wanted:
         """What is decided about. What it costs counts for the budgets of the day and the month in which it begins."""
@@ -194,7 +220,7 @@ def _settle(
     now: datetime,
     who: str,
     asking: _Asking | None = None,
-    returned: Mapping[str, int] | None = None,
+    returned: _Returned | None = None,
 ) -> Decision:
     """Decides about everybody who waits, writes the ledger, and tells whoever is admitted.
 
@@ -203,18 +229,18 @@ def _settle(
     """
     queued = False
     for _ in range(_TRIES):
-        seen = ledger(settings)
-        waiting = {each.id: each for each in _waiting(settings, seen.queue)}
+        seen = ledger(settings.table)
+        waiting = {each.id: each for each in _waiting(settings.table, seen.queue)}
         if asking:
             waiting[asking.id] = asking = asking.at(seen.clocks)
-        counts = _counts(settings, seen, waiting.values(), returned or {}, now)
+        counts = _counts(settings.table, seen, waiting.values(), returned.holds if returned else {}, now)
         decision = _decide(seen, counts, waiting.values(), now)
         if asking and not queued and asking.id in {each.wanted.environment for each in decision.waiting}:
             # Before the ledger says so: who admits it next finds its token.
-            _enqueue(settings, asking, decision, now, who)
+            _enqueue(settings, asking, decision, seen, (now, who))
             queued = True
             continue
-        if _write(settings, seen, counts, decision, now):
+        if _write(settings, seen, _after(replace(seen, counts=counts), decision, returned, now)):
             for each in decision.admitted:
                 one = waiting[each.wanted.environment]
                 if one is asking:
@@ -227,7 +253,7 @@ def _settle(
 
 
 def _counts(
-    settings: Settings, seen: Ledger, waiting: Iterable[_Asking], returned: Mapping[str, int], now: datetime
+    table: str, seen: Ledger, waiting: Iterable[_Asking], returned: Mapping[str, int], now: datetime
 ) -> dict[str, int]:
     """What is reserved of each counter that has a bound: the ledger keeps no other. One that has just got its bound is
     counted in the records, once."""
@@ -235,45 +261,47 @@ def _counts(
     bounded = {counter for each in waiting for counter in each.bounds(now)}
     if new := {counter for counter in bounded - counts.keys() if not room.is_money(counter)}:
         held = Counter[str]()
-        for record in Records(settings.table, Environment).live((Environment.reserved,)):
+        for record in Records(table, Environment).live((Environment.reserved,)):
             held.update(record.reserved)
-        counts |= {counter: max(0, held[counter] - returned.get(counter, 0)) for counter in new}
+        counts |= {counter: held[counter] for counter in new}
     return dict.fromkeys(bounded, 0) | counts
 
 
 def _decide(seen: Ledger, counts: Mapping[str, int], waiting: Iterable[_Asking], now: datetime) -> Decision:
     there = list(waiting)
     bounds = {counter: most for each in there for counter, most in each.bounds(now).items()}
-    targets = {each.target for each in there}
-    launches = {f"{one}|{room.LAUNCHES}": room.launchable(now, seen.launched.get(one, 0)) for one in targets}
-    return room.decide([each.wanted(now) for each in there], Room(counts, bounds | launches, seen.clocks), now)
+    return room.decide([each.wanted(now) for each in there], Room(counts, bounds, seen.clocks), now)
 
 
-def _write(settings: Settings, seen: Ledger, counts: Mapping[str, int], decision: Decision, now: datetime) -> bool:
-    """Writes the ledger as it is after a decision; False where somebody else wrote it meanwhile."""
-    after, launched = dict(counts), dict(seen.launched)
+def _after(seen: Ledger, decision: Decision, returned: _Returned | None, now: datetime) -> Ledger:
+    """The ledger after a decision."""
+    counts = dict(seen.counts)
     for each in decision.admitted:
-        for counter, count in each.wanted.holds(each.target).items():
-            if counter in after:
-                after[counter] += count
-        took = each.wanted.takes.get(INSTANCES, 0)
-        launched[each.target] = room.launched_after(now, launched.get(each.target, 0), took)
-    queue = tuple(each.wanted.environment for each in decision.waiting)
-    if after == seen.counts and launched == seen.launched and queue == seen.queue:
+        for counter, count in each.wanted.demand(each.target).items():
+            if counter in counts:
+                counts[counter] += count
+    held = returned.seconds if returned else None
+    mean = seen.mean_seconds
+    return replace(
+        seen,
+        counts={counter: count for counter, count in counts.items() if _lasts(counter, now)},
+        clocks=room.clocks_after(seen.clocks, decision.admitted) if decision.admitted else seen.clocks,
+        queue=tuple(each.wanted.environment for each in decision.waiting),
+        holding=max(0, seen.holding + len(decision.admitted) - (held is not None)),
+        mean_seconds=mean if held is None else (_SMOOTH * mean + held) // (_SMOOTH + 1) if mean else held,
+    )
+
+
+def _write(settings: Settings, seen: Ledger, after: Ledger) -> bool:
+    """Writes the ledger; False where somebody else wrote it meanwhile. Where nothing is bounded there is nothing to
+    write: what only says how long rooms are held can wait."""
+    if (after.counts, after.queue) == (seen.counts, seen.queue):
         return True
-    if len(queue) > _MOST_WAITING:
+    if len(after.queue) > _MOST_WAITING:
         raise QueueFull(f"{_MOST_WAITING} environments wait already")
-    past = int(now.timestamp() * 1000)
+    facts = {name: getattr(after, name) for name in _WRITTEN}
     try:
-        Records(settings.table, Ledger).change(
-            _LEDGER,
-            version=seen.version + 1,
-            counts={counter: count for counter, count in after.items() if _lasts(counter, now)},
-            clocks=room.clocks_after(seen.clocks, decision.admitted) if decision.admitted else seen.clocks,
-            launched={target: clock for target, clock in launched.items() if clock > past},
-            queue=queue,
-            only_if=_as_seen(seen),
-        )
+        Records(settings.table, Ledger).change(_LEDGER, version=seen.version + 1, only_if=_as_seen(seen), **facts)
     except Conflict:
         return False
     return True
@@ -291,11 +319,11 @@ def _lasts(counter: str, now: datetime) -> bool:
     return period >= utc_text(now - timedelta(days=62))[: len(period)]
 
 
-def _waiting(settings: Settings, queue: tuple[str, ...]) -> Iterator[_Asking]:
+def _waiting(table: str, queue: tuple[str, ...]) -> Iterator[_Asking]:
     """Those of the queue that still wait: none that was ended meanwhile, or admitted."""
     if not queue:
         return
-    for record in Records(settings.table, Environment).many(queue):
+    for record in Records(table, Environment).many(queue):
         if record.ending or record.reserved or not record.wanted or not record.waiting:
             continue
         said = record.wanted
@@ -314,8 +342,9 @@ def _waiting(settings: Settings, queue: tuple[str, ...]) -> Iterator[_Asking]:
         )
 
 
-def _enqueue(settings: Settings, asking: _Asking, decision: Decision, now: datetime, who: str) -> None:
+def _enqueue(settings: Settings, asking: _Asking, decision: Decision, seen: Ledger, by: tuple[datetime, str]) -> None:
     """Writes down that an environment waits, and for what; says so once."""
+    now, who = by
     at = next(each for each in decision.waiting if each.wanted.environment == asking.id)
     behind = f", behind {at.behind}" if at.behind else ""
     records = Records(settings.table, Environment)
@@ -341,15 +370,15 @@ def _enqueue(settings: Settings, asking: _Asking, decision: Decision, now: datet
     if record is None:
         raise environments.EndedBefore("the table is lost: what nobody would remember is not built")
     metrics.add_metric(name="EnvironmentsQueued", unit="Count", value=1)
-    said = {"deadline": record.deadline, "lacks": at.lacks, "behind": at.behind, "position": at.position}
-    detail = environments.facts(record) | said | {"waiting": len(decision.waiting)}
+    said = asdict(_in_queue(at, seen)) | {"deadline": record.deadline, "waiting": len(decision.waiting)}
+    detail = environments.facts(record) | said
     announce(settings.facts, EnvironmentQueued.model_validate(detail))
 
 
 def _grant(settings: Settings, asking: _Asking, admitted: Admitted, now: datetime, who: str) -> None:
     """Writes an environment's reservation into its record, and completes its task. Its lifetime begins now, if it has
     waited. What cannot be written is found by a sweep."""
-    holds = admitted.wanted.holds(admitted.target)
+    holds = {counter: count for counter, count in admitted.wanted.demand(admitted.target).items() if count}
     waited: dict[str, Any] = {}
     entry = None
     if utc_text(now) != asking.since:
@@ -366,7 +395,7 @@ def _grant(settings: Settings, asking: _Asking, admitted: Admitted, now: datetim
         )
     except Conflict:
         # It was ended meanwhile, or admitted twice: what was reserved just now is nobody's.
-        _settle(settings, now, who, returned=holds)
+        _settle(settings, now, who, returned=_Returned(holds))
         return
     if record is None:
         raise environments.EndedBefore("the table is lost: what nobody would remember is not built")
@@ -386,7 +415,7 @@ def give_back(settings: Settings, record: Environment, now: datetime, who: str) 
             )
         except Conflict:  # a repetition
             return
-        _settle(settings, now, who, returned=_unspent(record, now))
+        _settle(settings, now, who, returned=_Returned(_unspent(record, now), _held(record, now)))
 
 
 def _unspent(record: Environment, now: datetime) -> dict[str, int]:
@@ -398,6 +427,12 @@ def _unspent(record: Environment, now: datetime) -> dict[str, int]:
         for counter, count in record.reserved.items()
         if spent is not None or not room.is_money(counter)
     }
+
+
+def _held(record: Environment, now: datetime) -> int:
+    """For how many seconds an environment has had its room."""
+    since = record.launched_at or record.planned_at
+    return max(1, int((now - datetime.fromisoformat(since)).total_seconds())) if since else 1
 
 
 # ---- what a sweep makes up for ----------------------------------------------------------------------------------
@@ -434,13 +469,19 @@ def make_up(settings: Settings, seen: Ledger, live: Sequence[Environment], now: 
         _settle(settings, now, who)
 
 
-def ledger(settings: Settings) -> Ledger:
+def ledger(table: str) -> Ledger:
     """The ledger as it is: what is reserved, and who waits."""
-    return Records(settings.table, Ledger).get(_LEDGER) or Ledger(id=_LEDGER)
+    return Records(table, Ledger).get(_LEDGER) or Ledger(id=_LEDGER)
 
 
-def overview(settings: Settings, now: datetime) -> Decision:
-    """Who waits, for what and behind whom, as it would be decided now."""
-    seen = ledger(settings)
-    waiting = list(_waiting(settings, seen.queue))
-    return _decide(seen, _counts(settings, seen, waiting, {}, now), waiting, now)
+def queue(table: str, now: datetime) -> dict[str, InQueue]:
+    """Who waits, in order: for what, behind whom, and about how long, as it would be decided now."""
+    seen = ledger(table)
+    waiting = list(_waiting(table, seen.queue))
+    decision = _decide(seen, _counts(table, seen, waiting, {}, now), waiting, now)
+    return {each.wanted.environment: _in_queue(each, seen) for each in decision.waiting}
+
+
+def _in_queue(waits: room.Waiting, seen: Ledger) -> InQueue:
+    minutes = room.about_minutes(waits.position, seen.holding, seen.mean_seconds)
+    return InQueue(waits.position, waits.lacks, waits.behind, minutes if seen.mean_seconds else None)

@@ -2,7 +2,7 @@
 read a hundred at a time."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from mayfly import views
 from mayfly.aws import kill_switch
 from mayfly.aws.records import Records
 from mayfly.contract.reader import Refused
+from mayfly.contract.vocabulary import EnvironmentStage
 from mayfly.domain.channel import CANDIDATE, STABLE, Channel, Pointed
 from mayfly.domain.cost import Prices, by_application
 from mayfly.domain.losses import Losses, together
@@ -31,7 +32,7 @@ from mayfly.domain.records import (
 from mayfly.domain.timestamp import utc_text
 from mayfly.prices import list_prices
 from mayfly.views import Fields, Shown
-from mayfly.workflows import catalogue, channels
+from mayfly.workflows import admission, catalogue, channels
 
 _LETTERS_SHOWN = 1000
 """Dead letters that a list shows one by one. All of them are counted."""
@@ -70,8 +71,15 @@ class Reading:
         else:
             found = self._recent(Environment, days, views.ENVIRONMENT)
         chosen = [one for one in found if bool(one.live) == live and application in (None, one.application)]
-        shown = [self.environment(one) for one in chosen]
+        queue = self._queue(chosen)
+        shown = [self.environment(one) | queue.get(one.id, {}) for one in chosen]
         return self._at(environments=sorted(shown, key=lambda one: str(one["planned_at"]), reverse=True))
+
+    def _queue(self, chosen: Iterable[Environment]) -> dict[str, Shown]:
+        """Where environments stand in the queue, if one of them waits for room."""
+        if not any(one.stage == EnvironmentStage.QUEUED for one in chosen):
+            return {}
+        return {name: {"queue": asdict(each)} for name, each in admission.queue(self.table, self.now).items()}
 
     def environment(self, record: Environment) -> Shown:
         """An environment in a list."""

@@ -57,7 +57,7 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
     asked, now = received.message, received.at
     ledger = Ledger(id="")
     with going_on("the ledger"):  # a lost table keeps nothing from ending
-        ledger = admission.ledger(settings)
+        ledger = admission.ledger(settings.table)
     running = executions.running(settings.environment_machine)
     records = list(Records(settings.table, Environment).live())
     # A target that was taken out of the configuration is looked at as long as anything is remembered there.
