@@ -92,8 +92,7 @@ def test_says_where_an_environment_stands_in_the_queue_and_for_what_it_waits(con
     lacks = "the ceiling of environments of the application webshop: 1 needed, 0 free"
     queue = {"position": 3, "lacks": lacks, "behind": "", "about_minutes": 25}
     one |= {"stage": "queued", "tone": "warn", "queue": queue}
-    page = console("/environments")
-    said = page.locator("li.row", has=page.get_by_title(one["id"])).get_by_title(lacks)
+    said = row(console(), one["id"]).get_by_title(lacks)
     expect(said).to_have_text("number 3 in the queue, about 25 minutes")
 
 
