@@ -553,13 +553,42 @@ def bake(installation: Installation, as_json: bool, family: str, why: str, watch
 @click.argument("image")
 @why_option
 def promote(installation: Installation, as_json: bool, family: str, channel: str, image: str, why: str) -> None:
-    """Point CHANNEL of FAMILY to IMAGE, as its family's own Region calls it."""
+    """Point CHANNEL of FAMILY to IMAGE, as its family's own Region calls it.
+
+    What differs from the image that it points to is shown beside.
+    """
     from mayfly.contract.requests import ImagePromotionRequested
 
     message = ImagePromotionRequested(
         family=family, channel=channel, image=image, why=why, requested_by=installation.who
     )
-    move(installation, as_json, message)
+    changes = brought(installation, family, channel, image)
+    if not as_json:
+        show_changes(changes)
+    move(installation, as_json, message, differences=changes)
+
+
+def brought(installation: Installation, family: str, channel: str, image: str) -> Json:
+    """How an image differs from the one that a channel points to, or why nobody knows; {} where it is the same one."""
+    from mayfly.workflows import channels, image_contents
+
+    now_there = channels.read(installation.settings.table, family, channel).image
+    if not now_there or now_there == image:
+        return {}
+    try:
+        return image_contents.differences(installation.settings.reports, now_there, image)
+    except image_contents.NotRecorded as unknown:
+        return {"before": now_there, "after": image, "unknown": str(unknown)}
+
+
+def show_changes(changes: Json) -> None:
+    """Shows on standard error what a promotion brings: what was asked for is the move."""
+    from mayfly_cli import show
+
+    if "unknown" in changes:
+        click.echo(f"What it brings is not known: {changes['unknown']}", err=True)
+    elif changes:
+        show.aside(show.differences(changes))
 
 
 @command
@@ -577,7 +606,9 @@ def rollback(installation: Installation, as_json: bool, family: str, channel: st
     move(installation, as_json, message)
 
 
-def move(installation: Installation, as_json: bool, message: ImagePromotionRequested | ImageRollbackRequested) -> None:
+def move(
+    installation: Installation, as_json: bool, message: ImagePromotionRequested | ImageRollbackRequested, **also: Json
+) -> None:
     """Asks for a channel's move and waits for it: its execution is named by the event."""
     from mayfly.aws.clients import controller
     from mayfly.contract.vocabulary import Event
@@ -609,7 +640,8 @@ def move(installation: Installation, as_json: bool, message: ImagePromotionReque
     there = message.image not in (None, moved.image) if back else message.image == moved.image
     if not said["moved"] and not there:
         raise Failed(f"{channel} of {family} points to {moved.image or 'nothing'} still: {said['reason']}")
-    show.answer(as_json, {"accepted": True, "family": family, "channel": channel, "image": moved.image, "move": name})
+    done = {"accepted": True, "family": family, "channel": channel, "image": moved.image, "move": name}
+    show.answer(as_json, done | also)
     if not as_json:
         click.echo(f"{channel} of {family} points to {moved.image}")
 

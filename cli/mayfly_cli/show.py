@@ -72,6 +72,13 @@ def answer(as_json: bool, value: Json, *tables: Listing) -> None:
         console.print(table)
 
 
+def aside(*tables: Listing) -> None:
+    """Prints on standard error what somebody should see beside what was asked for."""
+    console = Console(highlight=False, stderr=True, width=None if sys.stderr.isatty() else 200)
+    for table in tables:
+        console.print(table)
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Listing:
     """A table for people, below its title. What is told of a stage is coloured."""
     return Listing(title, columns, rows)

@@ -18,6 +18,9 @@ from mayfly.settings import Settings, load_settings
 from mayfly.workflows import bakes, catalogue
 from mayfly.workflows.bakes import Wish
 
+TAKES = {"apply": "apply Puppet from an artifact", "agent": "ask a Puppet server, as there is no artifact"}
+TAKES_NOT = {"apply": "asks a server", "agent": "applies an artifact"}
+
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
@@ -60,18 +63,19 @@ def of_publisher(settings: Settings, received: Received[BaseImagesPublished]) ->
 
 
 def of_push(settings: Settings, received: Received[PuppetCodePushed]) -> Iterator[Wish]:
-    """The families that apply Puppet from an artifact. The code is remembered: whichever bake is next has it."""
+    """The families that take Puppet's code from where it was pushed to. That of an artifact is remembered: whichever
+    bake is next has it. A Puppet server has it already."""
     pushed = received.message
+    mode = "apply" if pushed.artifact else "agent"
     chosen = [(name, catalogue.family(settings.parameters, name)) for name in pushed.families or ()]
-    if other := [name for name, family in chosen if family.puppet.mode != "apply"]:
-        raise Refused(
-            f"families: expected ones that apply Puppet from an artifact, but {', '.join(other)} asks a server"
-        )
+    if other := [name for name, family in chosen if family.puppet.mode != mode]:
+        raise Refused(f"families: expected ones that {TAKES[mode]}, but {', '.join(other)} {TAKES_NOT[mode]}")
     who = pushed.pushed_by or received.source
     for name, family in chosen or readable(settings):
-        if family.puppet.mode == "apply":
+        if family.puppet.mode == mode:
             code = pushed.model_dump(include={"version", "artifact", "sha256"}, exclude_none=True)
-            bakes.remember_code(settings, name, code, utc_text(received.at), who)
+            if pushed.artifact:
+                bakes.remember_code(settings, name, code, utc_text(received.at), who)
             yield Wish(name, f"Puppet code {pushed.version}", who, f"Puppet code {pushed.version}")
 
 

@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     groups = capacities(workload, order.environment) if asked is None else {}
     if lacking := shortfall({one.id: one.state for one in seen}, asked, groups):
         raise NotReady("; ".join(lacking[:SHOWN]))
-    if wrong := wrong_versions({one.id: one.labels for one in running}, order.version):
+    if wrong := wrong_versions({one.id: one.labels for one in running}, order.version, order.artifact):
         raise NotReady("; ".join(wrong[:SHOWN]))
     wanted = len(running) if asked is None else asked
     token = secrets.token_urlsafe(32)  # of a repetition another one: nobody has heard the first

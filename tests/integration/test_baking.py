@@ -230,6 +230,17 @@ class TestPuppetCode:
         assert "but asked asks a server" in self.push(line, families=["base", "asked"])["reason"]
         assert line.started() == {}
 
+    def test_on_the_puppet_servers_bakes_every_family_that_asks_one(self, line: Line) -> None:
+        line.configure("asked", puppet={"mode": "agent", "server": "puppet.example"})
+        assert [bake["family"] for bake in self.push(line, artifact=None)["bakes"]] == ["asked"]
+        assert self.push(line, artifact=None, version="8")["bakes"], "and each version once"
+        assert [bake["why"] for bake in line.started().values()] == ["Puppet code 7", "Puppet code 8"]
+
+    def test_on_the_puppet_servers_is_not_for_a_family_with_an_artifact(self, line: Line) -> None:
+        said = self.push(line, artifact=None, families=["base"])["reason"]
+        assert "expected ones that ask a Puppet server, as there is no artifact, but base applies an artifact" in said
+        assert "expected none without an artifact" in self.push(line, artifact=None, sha256="a" * 64)["reason"]
+
     def test_takes_the_place_of_the_configured_one_from_then_on(self, line: Line) -> None:
         line.configure(puppet=CONFIGURATION["puppet"] | {"sha256": "a" * 64})
         self.push(line)

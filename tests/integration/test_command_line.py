@@ -1,6 +1,7 @@
 """The command line over an installation: what it puts on the bus, what it shows, and how it ends."""
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from mayfly.domain.contents import Contents
 from mayfly.domain.identity import release_id
 from mayfly.domain.records import Entry
 from mayfly.domain.timestamp import utc_text
+from mayfly.workflows import image_contents
 from mayfly_cli import installation as installations
 from mayfly_cli import watching
 from mayfly_cli.main import main
@@ -497,12 +500,32 @@ class TestImages:
         assert (found.exit_code, found.stdout) == (1, "")
         assert "stable of base points to nothing still: expected a proven one" in found.stderr
 
-    def test_a_move_to_where_the_channel_points_already_is_done(self, world: World, run: Run) -> None:
+    def test_a_promotion_shows_what_it_brings(self, world: World, run: Run) -> None:
         world.put("/mayfly/families/base", json.dumps(FAMILY))
-        image = "ami-0123456789abcdef0"
+        before, after = "ami-0123456789abcdef0", "ami-0fedcba9876543210"
+        self.points(world, before)
+        world.wire.answer(
+            "DescribeExecution", status="SUCCEEDED", output=json.dumps({"moved": True, "reason": "because"})
+        )
+        promotion = ("promote", "base", "stable", after, "--why", "good")
+        assert f"nothing is recorded of what {before} consists of" in run(*promotion).stderr
+        for image, version in ((before, "3.0.1"), (after, "3.0.2")):
+            image_contents.keep(world.reports, image, Contents({"package": {"openssl": version}}))
+        found = run(*promotion)
+        assert re.search(r"package\W+openssl\W+3\.0\.1\W+3\.0\.2", found.stderr)
+        said = json.loads(run(*promotion, "--json").stdout)
+        assert said["differences"]["packages"] == [{"name": "openssl", "before": "3.0.1", "after": "3.0.2"}]
+
+    def points(self, world: World, image: str) -> None:
+        """The channel stable of base points to an image."""
         facts = {"family": "base", "channel": "stable", "image": image, "regions": {REGION: image}, "version": 1}
         entry = Entry(utc_text(datetime.now(UTC)), "alice", "promoted", "")
         world.records("channel").begin("base/stable", facts, entry, datetime.now(UTC))
+
+    def test_a_move_to_where_the_channel_points_already_is_done(self, world: World, run: Run) -> None:
+        world.put("/mayfly/families/base", json.dumps(FAMILY))
+        image = "ami-0123456789abcdef0"
+        self.points(world, image)
         world.wire.answer(
             "DescribeExecution", status="SUCCEEDED", output=json.dumps({"moved": False, "reason": "there"})
         )

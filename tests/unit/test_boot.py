@@ -27,6 +27,13 @@ def test_the_version_that_runs_is_compared_where_an_instance_says_it():
     assert wrong_versions(said, "1.4.2") == ["i-1 runs 1.4.1, not 1.4.2"]
 
 
+def test_the_checksum_of_its_artifact_is_as_good_as_a_version():
+    said = {"i-1": {"mayfly:version": "a" * 64}, "i-2": {"mayfly:version": "b" * 64}, "i-3": {"mayfly:version": ""}}
+    box = f"https://box.example/webshop.tgz#sha256={'a' * 64}"
+    assert wrong_versions(said, "1.4.2", box) == [f"i-2 runs {'b' * 64}, not 1.4.2", "i-3 runs nothing, not 1.4.2"]
+    assert len(wrong_versions(said, "1.4.2", "https://box.example/webshop.tgz")) == 3
+
+
 @given(st.lists(st.sampled_from(["i-1", "i-2", "i-3", "i-4"])), st.integers(0, 4))
 def test_as_many_are_replaced_as_may_be_however_often_each_is_told_of(told, limit):
     failed, replaced = (), set()

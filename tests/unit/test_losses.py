@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mayfly.domain.losses import UNEXPLAINED, Losses, is_worse, of_creation, of_life, together
+from mayfly.domain.losses import UNEXPLAINED, Losses, is_worse, of_creation, of_life, together, with_failed_boots
 
 READY = datetime(2026, 11, 24, 7, tzinfo=UTC)
 BEFORE, AFTER = READY - timedelta(minutes=5), READY + timedelta(minutes=30)
@@ -15,6 +15,13 @@ class TestOneThatNeverWasReady:
     def test_lost_those_that_never_signalled(self) -> None:
         reason = "Fleet: Received 43 SUCCESS signal(s) out of 45.  Unable to satisfy 100% requirement"
         assert of_creation(reason) == Losses(45, {"never signalled": 2})
+
+    def test_lost_those_that_signalled_a_failure(self) -> None:
+        reason = "Fleet: Received 1 FAILURE signal(s) out of 45.  Unable to satisfy 100% requirement"
+        assert of_creation(reason) == Losses(45, {"failed before they were ready": 1})
+
+    def test_lost_those_that_were_replaced_until_they_were_too_many(self) -> None:
+        assert with_failed_boots(Losses(), 3, 45) == Losses(48, {"failed before they were ready": 3})
 
     def test_lost_none_where_something_else_failed(self) -> None:
         assert of_creation("Database: no capacity") == Losses()
@@ -27,6 +34,11 @@ class TestOneThatWasReady:
     def test_lost_those_that_were_replaced_and_auto_scaling_says_why(self) -> None:
         found = of_life(READY, 3, [BEFORE, BEFORE, AFTER], [(AFTER, STATUS_CHECK)])
         assert found == Losses(4, {"failed a status check": 1})
+
+    def test_lost_those_that_were_replaced_at_their_boot_besides(self) -> None:
+        found = with_failed_boots(of_life(READY, 3, [BEFORE, BEFORE, AFTER], [(AFTER, STATUS_CHECK)]), 2, 3)
+        assert found == Losses(6, {"failed a status check": 1, "failed before they were ready": 2})
+        assert with_failed_boots(Losses(3), 0, 3) == Losses(3)
 
     def test_lost_those_that_nothing_has_replaced(self) -> None:
         assert of_life(READY, 3, [BEFORE], []) == Losses(3, {UNEXPLAINED: 2})

@@ -116,15 +116,23 @@ class ImageBakeRequested(Request, event=Event.IMAGE_BAKE_REQUESTED):
 
 
 class PuppetCodePushed(Request, event=Event.PUPPET_CODE_PUSHED, also_by=Source.PUPPET):
-    """A CI server packed a version of the Puppet code: each family that applies Puppet from an artifact is baked with
-    it, and stays with it."""
+    """There is a new version of the Puppet code. In an artifact that a CI server packed: each family that applies
+    Puppet from one is baked with it, and stays with it. Without one, on the Puppet servers: each family that asks a
+    server is baked."""
 
     version: Version
-    artifact: Location
+    artifact: Location | None = None
+    """Left out where Puppet servers have the version already."""
     sha256: Sha256 | None = None
     families: tuple[FamilyName, ...] | None = Field(default=None, min_length=1)
-    """Only these; all that apply Puppet from an artifact where it is left out."""
+    """Only these; where it is left out, all that take the code from where it is."""
     pushed_by: Line | None = None
+
+    @model_validator(mode="after")
+    def _checksum_of_something(self) -> Self:
+        if self.sha256 and not self.artifact:
+            raise ValueError("sha256: expected none without an artifact")
+        return self
 
 
 class ImagePromotionRequested(Request, event=Event.IMAGE_PROMOTION_REQUESTED):

@@ -13,6 +13,9 @@ type Labels = Mapping[str, str]
 FAILED = "failed"
 """What an instance writes before the step that failed."""
 
+CHECKSUM = "#sha256="
+"""What stands before the checksum at the end of an artifact's location."""
+
 
 def has_failed(labels: Labels) -> bool:
     """Whether an instance says that its boot failed."""
@@ -48,10 +51,15 @@ def shortfall(states: Mapping[str, str], asked: int | None, groups: Mapping[str,
     ]
 
 
-def wrong_versions(instances: Mapping[str, Labels], version: str) -> list[str]:
-    """A line for each instance that says to run another version than it was told to deploy."""
+def wrong_versions(instances: Mapping[str, Labels], version: str, artifact: str = "") -> list[str]:
+    """A line for each instance that says to run another version than it was told to deploy.
+
+    Args:
+        artifact: where that version is fetched from, perhaps with its checksum: an instance may say this one instead.
+    """
+    right = {version, artifact.partition(CHECKSUM)[2]} - {""}
     said = {name: labels.get(tags.VERSION, version) for name, labels in sorted(instances.items())}
-    return [f"{name} runs {runs}, not {version}" for name, runs in said.items() if runs != version]
+    return [f"{name} runs {runs or 'nothing'}, not {version}" for name, runs in said.items() if runs not in right]
 
 
 @dataclass(frozen=True, slots=True)

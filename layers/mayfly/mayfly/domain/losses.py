@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 NEVER_SIGNALLED = "never signalled"
+NEVER_READY = "failed before they were ready"
 UNEXPLAINED = "of an unknown cause"
 
-_SIGNALS = re.compile(r"Received (\d+) SUCCESS signal\(s\) out of (\d+)")
+_SIGNALS = re.compile(r"Received (\d+) (SUCCESS|FAILURE) signal\(s\) out of (\d+)")
 _CAUSES = (
     ("status check", "failed a status check"),
     ("ELB", "failed a load balancer's health check"),
@@ -54,9 +55,12 @@ class Losses:
 
 def of_creation(reason: str) -> Losses:
     """Those of an environment that never was ready, by what CloudFormation says of its groups."""
-    counted = [(int(came), int(wanted)) for came, wanted in _SIGNALS.findall(reason)]
-    silent = sum(wanted - came for came, wanted in counted)
-    return Losses(sum(wanted for _, wanted in counted), {NEVER_SIGNALLED: silent} if silent else {})
+    launched, failed = 0, Counter[str]()
+    for count, signal, wanted in _SIGNALS.findall(reason):
+        launched += int(wanted)
+        failed[NEVER_SIGNALLED] += int(wanted) - int(count) if signal == "SUCCESS" else 0
+        failed[NEVER_READY] += int(count) if signal == "FAILURE" else 0
+    return Losses(launched, {cause: count for cause, count in failed.items() if count})
 
 
 def of_life(
@@ -78,6 +82,17 @@ def of_life(
     if unexplained := gone - failed.total():
         failed[UNEXPLAINED] += unexplained
     return Losses(built + replaced, {cause: count for cause, count in failed.items() if count > 0})
+
+
+def with_failed_boots(losses: Losses, failed: int, asked: int) -> Losses:
+    """The same with so many that stopped before they were ready, each of which was replaced.
+
+    Args:
+        asked: how many the environment was to have, where nothing else says how many there were.
+    """
+    if not failed:
+        return losses
+    return together([losses if losses.launched else Losses(asked), Losses(failed, {NEVER_READY: failed})])
 
 
 def _cause(said: str) -> str:

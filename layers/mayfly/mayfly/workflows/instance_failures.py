@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws import groups, instances
-from mayfly.domain.losses import Losses, of_creation, of_life
+from mayfly.domain.losses import Losses, of_creation, of_life, with_failed_boots
 from mayfly.domain.records import Environment
 from mayfly.observability import logger
 
@@ -26,7 +26,8 @@ def count(workload: "Workload", record: Environment, seen: Iterable[instances.In
     if record.instance_failures:
         return None
     try:
-        found = _losses(workload, record, seen)
+        asked, failed = record.instance_count or 0, len(record.failed_instances)
+        found = with_failed_boots(_losses(workload, record, seen), failed, asked)
     except (ClientError, BotoCoreError):  # not to know it keeps nothing standing
         logger.exception("which instances failed is not known")
         return None
