@@ -61,7 +61,8 @@ class LocalCloud:
         boot_seconds, delete_seconds: real seconds that a stack's instances take to boot and to go.
         bake_seconds, image_seconds: real seconds that a builder's script takes, and that an image takes to be
             created, copied or reported on.
-        strict: whether the workload account enforces its roles' policies, and events stay in their Region, as on AWS.
+        strict: whether it refuses and delays what AWS does: the workload account enforces its roles' policies, events
+            stay in their Region, what was just made is not seen at first, calls have rates, and kinds have quotas.
         retry_scale: real seconds that a retry of a state machine waits per second of its interval.
         forks: sandboxes of functions begin with the libraries imported (see `local/controller/sandboxes.py`).
     """
@@ -338,6 +339,10 @@ class LocalCloud:
         """Change `boot_seconds`, `delete_seconds`, `bake_seconds` or `image_seconds`; returns what holds now."""
         return dict(self._call("workload", "POST", "settings", values))
 
+    def quotas(self, **most: int) -> dict[str, int]:
+        """Raise or lower quotas of a strict workload account (`local/workload/quotas.py`); returns what holds now."""
+        return dict(self._call("workload", "POST", "quotas", most))
+
     def fleet(self) -> dict[str, dict[str, int]]:
         """Instances per environment and state, read in process: no AWS call, and not in the ledger."""
         return dict(self._call("workload", "GET", "fleet"))
@@ -410,6 +415,7 @@ class LocalCloud:
             "MAYFLY_WORKLOAD_ENDPOINT_URL": self.workload_url,
             "MAYFLY_LOCAL_RETRY_SCALE": str(self._retry_scale),
             "MAYFLY_LOCAL_FORKS": str(int(self._forks)),
+            "MAYFLY_LOCAL_STRICT": "1" if self._strict else "",
             "MAYFLY_LOCAL_CONSOLE_PORT": str(console),
             "TMPDIR": str(scratch),
             "PERSIST_STATE": "1",

@@ -44,7 +44,7 @@ from hypercorn.config import Config
 
 from local.clock import VirtualClock
 from local.cloud import ask
-from local.controller import builds, gateway, schedules, stepfunctions
+from local.controller import builds, gateway, lag, schedules, stepfunctions
 from local.controller.sandboxes import Forks
 from local.controller.web import Web
 from local.desk import PREFIX, Desk
@@ -94,6 +94,8 @@ class Controller:
         self._ministack._stop_docker_containers = lambda *_: None
         self._resume = stepfunctions.install(desk.clock, retry_scale)
         _install_time(desk.clock)
+        if os.environ["MAYFLY_LOCAL_STRICT"]:
+            lag.install(desk.clock)
         schedules.install()
         builds.install()
         (web := Web()).install()

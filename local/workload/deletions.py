@@ -15,6 +15,7 @@ from moto.ec2.models.nat_gateways import NatGateway
 from moto.ec2.models.route_tables import RouteTable
 from moto.ec2.models.vpcs import VPCEndPoint
 from moto.ecs.models import Cluster, ecs_backends
+from moto.iam.models import ManagedPolicy
 
 Deletion = Callable[[EC2Backend, Any], object]
 
@@ -49,7 +50,16 @@ def install() -> None:
         resource.delete = delete
     RestAPI.delete = _delete_api  # type: ignore[attr-defined]
     Cluster.delete = _delete_cluster  # type: ignore[attr-defined]
+    ManagedPolicy.delete = _delete_policy  # type: ignore[attr-defined]
     install_resource_lists()
+
+
+def _delete_policy(self: ManagedPolicy, account_id: str, region_name: str) -> None:
+    """From those that the template attached it to, CloudFormation takes it first."""
+    for role in self.backend.get_roles():
+        if self.arn in role.managed_policies:
+            self.detach_from(role)
+    self.backend.managed_policies.pop(self.arn, None)
 
 
 def _delete_cluster(self: Cluster, account_id: str, region_name: str) -> None:

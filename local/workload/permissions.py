@@ -91,7 +91,7 @@ def may_be_assumed(account: str, role: str, tags: dict[str, str]) -> bool:
     if found is None:
         return False
     context = EvalContext(
-        principal_arn="arn:aws:iam::111111111111:role/mayfly-any",
+        principal_arn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:role/{role.removesuffix('-workload')}-any",
         principal_type="AssumedRole",
         principal_account="111111111111",
         action="sts:AssumeRole",

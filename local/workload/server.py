@@ -2,7 +2,7 @@
 
 Run by `LocalCloud` as `python -m local.workload.server`; all settings come from the environment. Besides AWS's API it
 answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/crashes`, `/_local/faults`, `/_local/settings`,
-`/_local/fleet`, `/_local/balancers` and `/_local/fewest-healthy`.
+`/_local/fleet`, `/_local/quotas`, `/_local/balancers` and `/_local/fewest-healthy`.
 
 Faults (`cloud.fault("workload", ...)`, all with `environment`: glob and `times`):
 
@@ -90,7 +90,10 @@ class Workload:
         from local.workload.drift import Drift
         from local.workload.groups import Groups
         from local.workload.images import Images
+        from local.workload.lag import Lag
         from local.workload.machines import Machines
+        from local.workload.quotas import Quotas
+        from local.workload.rates import Rates
         from local.workload.refreshes import Refreshes
         from local.workload.stacks import Stacks, Timing
         from local.workload.traffic import Wire
@@ -102,8 +105,12 @@ class Workload:
         self._sessions: dict[str, Session] = {}  # by access key
         self._timing = Timing(**timing)
         delivery = Delivery(controller_url, desk.clock, desk.faults, strict)
-        stacks = Stacks(desk.clock, desk.faults, self._timing, self._lock, delivery.announce)
+        quotas = Quotas(enforced=strict)
+        stacks = Stacks(desk.clock, desk.faults, self._timing, self._lock, delivery.announce, quotas)
         stacks.install()
+        self._rates, self._lag = Rates(desk.clock), Lag(desk.clock)
+        if strict:
+            self._lag.install(stacks)
         Updates(stacks).install()
         Drift(stacks).install()
         wire = Wire(desk.clock)
@@ -118,6 +125,7 @@ class Workload:
         desk.offer("GET", "fleet", lambda _: stacks.fleet())
         desk.offer("GET", "balancers", lambda _: groups.balancers())
         desk.offer("DELETE", "fewest-healthy", lambda _: groups.watch_fewest())
+        desk.offer("POST", "quotas", lambda body: quotas.change(**body))
         desk.offer("POST", "settings", lambda body: self._set(**body))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -143,8 +151,8 @@ class Workload:
         if fault and fault.get("when", "before") == "before":
             answer = fault_answer(call, fault)
         else:
-            answer = self._refusal(call, session) or (
-                no_recipes(call) if call.service == "imagebuilder" else self._ask_moto(environ, body)
+            answer = self._refusal(call, session) or self._answered(
+                call, session, lambda: self._ask_moto(environ, body)
             )
             answer = fault_answer(call, fault) if fault else answer
         if call.action == "AssumeRole" and answer.code == 200:
@@ -163,6 +171,15 @@ class Workload:
         )
         start_response(answer.status, answer.headers)
         return [answer.body]
+
+    def _answered(self, call: Call, session: Session | None, ask: Callable[[], Answer]) -> Answer:
+        """What a call that is permitted is answered: of a strict account a session sees what was just made only at the
+        second look. The administrator sees everything."""
+        if call.service == "imagebuilder":
+            return no_recipes(call)
+        if not self._strict or session is None:
+            return ask()
+        return self._rates.refusal(call, session.account) or self._lag.answer(call, session, ask)
 
     def _ask_moto(self, environ: Environ, body: bytes) -> Answer:
         """One call at a time: moto is not made for threads, and is busy computing anyway."""

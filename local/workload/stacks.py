@@ -35,6 +35,7 @@ from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 from local.clock import VirtualClock
 from local.faults import Fault, Faults, lasts, sit_out
 from local.workload import deletions, templates, transforms, versions
+from local.workload.quotas import TOO_MANY_STACKS, Quotas
 
 STACK_PREFIX = "mayfly-"
 ENVIRONMENT_TAG = "mayfly:environment"
@@ -89,6 +90,10 @@ class Failed(Exception):
         self.reason = reason
 
 
+class _TooManyStacks(AlreadyExistsException):
+    code = "LimitExceededException"
+
+
 class _Overtaken(Exception):
     """The stack is being deleted while it is still being created: the deletion wins."""
 
@@ -97,8 +102,15 @@ class Stacks:
     """All stacks of the workload account and the threads that make and unmake them."""
 
     def __init__(
-        self, clock: VirtualClock, faults: Faults, timing: Timing, lock: threading.RLock, announce: Announce
+        self,
+        clock: VirtualClock,
+        faults: Faults,
+        timing: Timing,
+        lock: threading.RLock,
+        announce: Announce,
+        quotas: Quotas | None = None,
     ) -> None:
+        self._quotas = quotas or Quotas(enforced=False)
         self.clock = clock
         self.faults = faults
         self.timing = timing
@@ -127,6 +139,8 @@ class Stacks:
             """AWS words the refusal of a name that is taken differently."""
             if any(stack.name == name for stack in backend.stacks.values()):
                 raise AlreadyExistsException(f"Stack [{name}] already exists")
+            if stacks._quotas.stacks_are_too_many(len(backend.stacks)):
+                raise _TooManyStacks(TOO_MANY_STACKS)
             kwargs["template"] = transforms.apply(kwargs["template"], kwargs["parameters"])
             return created(backend, name, *args, **kwargs)
 
@@ -222,6 +236,8 @@ class Stacks:
         resource_event(life, name, "CREATE_IN_PROGRESS")
         if fault.get("effect") in ("fail", "rollback") and name == failing_resource(life.stack, fault):
             raise Failed(name, fault.get("reason", 'Resource handler returned message: "Internal Failure"'))
+        if refused := self._above_quota(life.stack, name):
+            raise Failed(name, refused)
         self._here.making = life
         try:
             resource: Any = life.stack.resource_map[name]
@@ -240,6 +256,15 @@ class Stacks:
                 life.instances.append(instance)
         if kind != "AWS::AutoScaling::AutoScalingGroup":
             resource_event(life, name, "CREATE_COMPLETE")
+
+    def _above_quota(self, stack: Stack, name: str) -> str | None:
+        kind = stack.template_dict["Resources"][name]["Type"]
+        if not self._quotas.limit(kind):
+            return None
+        properties = resolved_properties(stack, name)
+        if properties is None:  # its condition is false
+            return None
+        return self._quotas.refusal(kind, stack.account_id, stack.region_name, properties)
 
     def _boot(self, life: Life, fault: Fault) -> None:
         """Let the instances come up and signal one after the other; then the groups are complete."""

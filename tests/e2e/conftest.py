@@ -16,7 +16,9 @@ from tests.e2e.driver import Driver
 from tests.e2e.gallery import stop_schedules
 
 STRICT = bool(os.environ.get("MAYFLY_STRICT"))
-"""Whether the workload account enforces IAM and keeps events in their Region: MAYFLY_STRICT=1."""
+"""Whether the cloud refuses and delays what AWS does: MAYFLY_STRICT=1."""
+RAISED = {"vpcs": 60, "elastic_ips": 60, "nat_gateways": 60}
+"""Quotas as the account of many environments has them, each in a VPC of its own."""
 RETRY_SCALE = 0.002
 """So that ten minutes of retries take a second. What waits for a clock is moved by `cloud.advance` instead."""
 
@@ -43,6 +45,7 @@ def cloud(deployed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     state = tmp_path_factory.mktemp("cloud")
     fast = {"boot_seconds": 0.3, "delete_seconds": 0.2, "retry_scale": RETRY_SCALE}
     with LocalCloud(state, saved=deployed, forks=True, strict=STRICT, **fast) as running:
+        running.quotas(**RAISED)
         yield running
 
 

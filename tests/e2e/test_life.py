@@ -3,6 +3,7 @@
 import pytest
 
 from mayfly.domain.identity import environment_id
+from tests.e2e.conftest import STRICT
 from tests.e2e.driver import Driver, Way
 
 pytestmark = pytest.mark.usefixtures("no_images")
@@ -121,7 +122,8 @@ class TestWhatALifeCosts:
             assert bill["ended_by"] == "tests"
             assert bill["state_transitions"] <= 15
             assert bill["lambda_invocations"] <= 10
-            assert sum(bill["workload_calls"].values()) <= 13
+            # In a strict cloud five more look for kinds of which the tagging API still lists what is gone.
+            assert sum(bill["workload_calls"].values()) <= (18 if STRICT else 13)
             assert bill["cost_usd"] < 0.0006
         counted = [(bill["state_transitions"], bill["lambda_invocations"], bill["workload_calls"]) for bill in bills]
         assert counted[0] == counted[1] == counted[2]
