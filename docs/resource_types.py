@@ -1,4 +1,4 @@
-"""Writes cli/mayfly_cli/resource_types.json, from the resource types' schemas that cfn-lint ships: of each type, the
+"""Writes resource_types.json in the layer, from the resource types' schemas that cfn-lint ships: of each type, the
 property that names it for its whole account or Region, and the call that makes it where the service role of
 blueprints/workload-account.yaml may not do that. `mayfly blueprint check` reads it; a test holds it to be current."""
 
@@ -14,7 +14,7 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from mayfly.contract.template import read
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE = ROOT / "cli" / "mayfly_cli" / "resource_types.json"
+FILE = ROOT / "layers" / "mayfly" / "mayfly" / "resource_types.json"
 REGION = "us-east-1"
 BESIDES = re.compile(
     r"^(kms|iam:PassRole|iam:CreateServiceLinkedRole)"

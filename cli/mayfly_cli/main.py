@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         ImageRollbackRequested,
     )
     from mayfly.domain.records import Entry, Record, Service
-    from mayfly_cli.blueprint import Remark
+    from mayfly.workflows.examination import Remark
     from mayfly_cli.installation import Installation
 
 type Json = dict[str, Any]
@@ -966,7 +966,7 @@ def check(file: Path, as_json: bool) -> None:
 
     Asks no AWS account. Exits with 1 where an environment of it could not be built or ended; warnings are none.
     """
-    from mayfly_cli.blueprint import examine
+    from mayfly.workflows.examination import examine
 
     text = file.read_text()
     remarks = examine(text)
@@ -983,7 +983,7 @@ def add(installation: Installation, as_json: bool, file: Path, key: str | None, 
 
     Releases that are planned from then on are built from it; what is planned already keeps the version that it has.
     """
-    from mayfly_cli.blueprint import examine
+    from mayfly.workflows.examination import examine
 
     text, name = file.read_text(), key or file.name
     remarks = examine(text)
@@ -999,9 +999,10 @@ def add(installation: Installation, as_json: bool, file: Path, key: str | None, 
 
 def say_remarks(name: str, text: str, remarks: list[Remark], as_json: bool) -> None:
     """Prints what there is to say about a template, and what one environment of it takes of each quota."""
-    from mayfly_cli import blueprint, show
+    from mayfly.workflows import examination
+    from mayfly_cli import show
 
-    takes, unknown = blueprint.takes(text)
+    takes, unknown = examination.takes(text)
     rows = [(one.level, one.line, one.where, one.said) for one in remarks]
     listed = {"file": name, "remarks": [one.as_json() for one in remarks], "takes": takes, "not_reckoned": unknown}
     quotas = [(each["quota"], f"{each['takes']:g}", each["default"]) for each in takes]

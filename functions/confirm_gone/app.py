@@ -45,7 +45,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     resources = stacks.resources(workload, stack.id) if stack else []
     found = leftovers.listed(workload, subject.environment)
     others = teardown.unaccounted(leftovers.of_other_kinds(found, settings.controller), resources)
-    if left := leftovers.find(workload, subject.environment, settings.controller, found):
+    left = leftovers.find(workload, subject.environment, settings.controller, found)
+    if left := [*left, *(leftovers.going(workload, resources) if stack and stack.express else ())]:
         said = chase(settings, subject.environment, workload, left)
         if event.get("looks_left", 1) > 0:
             raise StillThere(said)
@@ -73,7 +74,8 @@ def chase(settings: Settings, environment: str, workload: clients.Workload, left
     """Deletes what outlived its stack, as far as the guard permits; returns what is left, and why."""
     permitted = partial(may_terminate, environment, settings.controller, termination_protection=False)
     ours = [remnant for remnant in left if not remnant.going and permitted(remnant.labels).granted]
-    refused = {remnant.id: said.reason for remnant in left if not (said := permitted(remnant.labels)).granted}
+    staying = [remnant for remnant in left if not remnant.going]
+    refused = {remnant.id: said.reason for remnant in staying if not (said := permitted(remnant.labels)).granted}
     if ours:
         kill_switch.check(settings.parameters)
         refused |= leftovers.delete(workload, ours)
@@ -105,8 +107,7 @@ def close(settings: Settings, subject: Subject, kept: list[str], now: str) -> di
         releases.judge_again(settings, subject.environment, now)
     metrics.add_metric(name="EnvironmentsTerminated", unit="Count", value=1)
     lost = instance_failures.kept(record)
-    metrics.add_metric(name="InstancesLaunched", unit="Count", value=lost.launched)
-    metrics.add_metric(name="InstancesFailed", unit="Count", value=lost.count)
+    instance_failures.publish(record, lost)
     metrics.add_metric(name="ResourcesKept", unit="Count", value=len(kept))
     return {
         "environment": subject.environment,

@@ -1,21 +1,21 @@
 """Confirms that an environment is whole: its stack stands, and every instance runs the version that was pushed."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mayfly.aws import clients, instances, stacks
+from mayfly.aws import clients, instances, networks, stacks
 from mayfly.aws.groups import capacities
 from mayfly.aws.records import Records
 from mayfly.contract.orders import Order
 from mayfly.contract.vocabulary import Wait
-from mayfly.domain.boot import shortfall, wrong_versions
+from mayfly.domain.boot import booting, shortfall, wrong_versions
 from mayfly.domain.ending import digest
 from mayfly.domain.records import Entry, Environment
 from mayfly.domain.stack import answer
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
-from mayfly.settings import load_settings
+from mayfly.settings import Settings, load_settings
 
 OUTPUT_BYTES = 64_000
 SHOWN = 3
@@ -24,6 +24,14 @@ SHOWN = 3
 
 class NotReady(Exception):
     """Not yet, or never: the state machine looks again for a while."""
+
+
+class StillBooting(Exception):
+    """The same of a stack that was built in Express mode: nobody has waited for its instances yet."""
+
+
+class EndedBefore(Exception):
+    """The life was ended before it was ready."""
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -40,7 +48,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     running = [instance for instance in seen if instance.state == "running"]
     asked = order.instance_count
     groups = capacities(workload, order.environment) if asked is None else {}
-    if lacking := shortfall({one.id: one.state for one in seen}, asked, groups):
+    lacking = shortfall({one.id: one.state for one in seen}, asked, groups)
+    if stack.express and (lacking := [*lacking, *unsettled(workload, stack, order, running)]):
+        not_ended(settings, order)
+        raise StillBooting("; ".join(lacking[:SHOWN]))
+    if lacking:
         raise NotReady("; ".join(lacking[:SHOWN]))
     if wrong := wrong_versions({one.id: one.labels for one in running}, order.version, order.artifact):
         raise NotReady("; ".join(wrong[:SHOWN]))
@@ -62,6 +74,26 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "outputs": dict(stack.outputs),
         "token": token,
     }
+
+
+def unsettled(
+    workload: clients.Workload, stack: stacks.Stack, order: Order, running: Sequence[instances.Instance]
+) -> list[str]:
+    """Names what CloudFormation would have waited for, had it not built the stack in Express mode."""
+    parts = networks.states(workload, stacks.resources(workload, stack.id))
+    late = [f"{identity} is {state}" for identity, state in sorted(parts.items()) if state != "available"]
+    return late + (booting({one.id: one.labels for one in running}) if order.tells_boot else [])
+
+
+def not_ended(settings: Settings, order: Order) -> None:
+    """Goes on waiting only for what nobody has ended meanwhile.
+
+    Raises:
+        EndedBefore: somebody has.
+    """
+    record = Records(settings.table, Environment).get(order.environment)
+    if record and record.ending:
+        raise EndedBefore(f"its record says {record.ending.reason}")
 
 
 def shown(outputs: Mapping[str, str]) -> dict[str, str]:

@@ -34,9 +34,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     settings, order, token = load_settings(), Order.model_validate(event["order"]), event["token"]
     logger.append_keys(environment=order.environment)
     records = Records(settings.table, Environment)
-    entry = Entry(
-        event["now"], context.function_name, EnvironmentStage.CREATING, f"stack {stack_name(order.environment)}"
-    )
+    built = f"stack {stack_name(order.environment)}{', in Express mode' if order.express else ''}"
+    entry = Entry(event["now"], context.function_name, EnvironmentStage.CREATING, built)
     record = remember(records, order, token, entry)
     workload = clients.workload(order.account, order.region, settings.workload_role, order.environment)
     template = catalogue.template(settings.blueprints, order.blueprint)
@@ -46,6 +45,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         f"arn:aws:iam::{order.account}:role/{settings.stack_role}",
         # A task token is longer than CloudFormation's may be.
         request=hashlib.sha256(token.encode()).hexdigest(),
+        express=order.express,
     )
     until = (timestamp(record.deadline), timestamp(record.ceiling))
     labels = tags.of_environment(order.environment, order.application, settings.controller, *until)

@@ -36,6 +36,10 @@ class NotSeenYet(Exception):
     """CloudFormation has created the stack, and does not show it. The state machine looks again."""
 
 
+class DeletionFailed(Exception):
+    """CloudFormation did not even take the deletion, and will not before somebody has mended something."""
+
+
 class Extended(Exception):
     """The deadline was moved in the meantime. The message is the new one."""
 
@@ -71,10 +75,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         lost = instance_failures.count(workload, record, seen)
         try:
             done = delete(settings, subject, workload, stack, record.deletions)
-        except HandedOver as handed:
+        except (HandedOver, DeletionFailed) as blocked:
             # So that no sweep begins it all again: a person deletes the stack, and the next sweep closes the record.
-            over_to = Entry(event["now"], "teardown", Step.HAND_OVER.value, str(handed))
-            records.try_change(subject.environment, over_to, handed_over=cut(str(handed), 4_000))
+            final = isinstance(blocked, HandedOver)
+            change = {"handed_over": cut(str(blocked), 4_000)} if final else {"deletions": record.deletions + 1}
+            what = (Step.HAND_OVER if final else Step.DELETE).value
+            records.try_change(subject.environment, Entry(event["now"], "teardown", what, str(blocked)), **change)
             raise
         entry = Entry(event["now"], "teardown", *done) if done else None
         records.try_change(subject.environment, entry, deletions=record.deletions + 1, instance_failures=lost, **costs)
@@ -142,7 +148,11 @@ def delete(
     )
     # CloudFormation retains resources only of a stack whose deletion has failed.
     retained = teardown.still_held(blockers) if step is Step.RETAIN and not refused else []
-    stacks.delete(workload, stack, role, retained)
+    try:
+        stacks.delete(workload, stack, role, retained)
+    except stacks.RoleUnusable as unusable:
+        said = f"{stack.id} cannot be deleted: {unusable}"
+        raise (HandedOver if next_step(deletions + 1) is Step.HAND_OVER else DeletionFailed)(said) from unusable
     if not failed:
         return None
     said = f"blocked by {told(blockers)}; {', '.join(done) or 'nothing of it is ours to mend'}"

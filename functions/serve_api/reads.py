@@ -8,6 +8,8 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from shapes import (
     Applications,
+    BlueprintToCheck,
+    CheckedBlueprint,
     Costs,
     Days,
     DeadLetters,
@@ -30,12 +32,13 @@ from shapes import (
 from mayfly import views
 from mayfly.aws import reports
 from mayfly.contract.fields import ApplicationName, DeadLetterId, Identity, ImageId
+from mayfly.contract.reader import Refused
 from mayfly.domain.records import DeadLetter, Environment, Record, Release
 from mayfly.domain.records import Rollout as RolloutRecord
 from mayfly.domain.timestamp import utc_text
 from mayfly.prices import list_prices
 from mayfly.settings import load_settings
-from mayfly.workflows import catalogue, image_contents
+from mayfly.workflows import catalogue, examination, image_contents
 from mayfly.workflows.dead_letters import key_of as dead_letter_key
 from mayfly.workflows.reading import Reading
 
@@ -112,6 +115,17 @@ def applications() -> Applications:
     """As they are configured. One that is configured wrongly comes with the problem."""
     found = catalogue.applications(load_settings().parameters)
     return {"applications": [views.application(name, one) for name, one in sorted(found, key=lambda pair: pair[0])]}
+
+
+@router.post("/api/blueprints/check", compress=True, summary="Examine a template before it is a blueprint")
+def check_blueprint(asked: BlueprintToCheck) -> CheckedBlueprint:
+    """What of it would fail, collide between two environments, or outlive them, and on which line. It changes nothing;
+    developers and operators may ask."""
+    try:
+        found = examination.examined(load_settings(), asked.template, asked.application)
+    except Refused as refusal:
+        raise NotFoundError(str(refusal)) from None
+    return cast(CheckedBlueprint, found)
 
 
 @router.get("/api/images", compress=True, summary="Image families, by name")

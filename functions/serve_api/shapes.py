@@ -1,9 +1,9 @@
 """What the HTTP API is asked, and what it answers. The requests are parts of the messages that follow from them, and
 the OpenAPI document is made of both."""
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, Self, TypedDict
 
-from pydantic import BeforeValidator, Field, StrictBool
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from mayfly.contract.fields import (
     ApplicationName,
@@ -103,6 +103,20 @@ class SweepWish(Why):
 
     dry_run: StrictBool
     at_most: Annotated[Terminations, Number] = 0
+
+
+class BlueprintToCheck(Message):
+    """A template to examine, and the application whose parameters it is told; without a template, the blueprint that
+    the application names is examined."""
+
+    template: Annotated[str, Field(min_length=1, max_length=2_000_000)] | None = None
+    application: ApplicationName | None = None
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.template is None and self.application is None:
+            raise ValueError("expected a template, or an application whose blueprint is to be examined")
+        return self
 
 
 class DeadLetterWish(DeadLetterChoice, Why):
@@ -336,6 +350,33 @@ class Applications(TypedDict):
     """All applications, by name."""
 
     applications: list[Application]
+
+
+class Remark(TypedDict):
+    """Something about a template. An error keeps an environment from being built or ended; a warning costs something
+    or loses something; a note says how Mayfly will take it."""
+
+    level: Literal["error", "warning", "note"]
+    line: int
+    where: str
+    said: str
+
+
+class Takes(TypedDict):
+    """What one environment takes of a quota, and how much of that a new account has."""
+
+    quota: str
+    takes: float
+    default: int
+
+
+class CheckedBlueprint(TypedDict):
+    """All that there is to say about a template, the worst first."""
+
+    blueprint: str
+    remarks: list[Remark]
+    takes: list[Takes]
+    not_reckoned: list[str]
 
 
 class Previous(TypedDict):

@@ -48,6 +48,13 @@ def install() -> None:
             deletion(ec2_backends[account_id][region_name], self)
 
         resource.delete = delete
+    filter_value = VPCEndPoint.get_filter_value
+
+    def get_filter_value(endpoint: VPCEndPoint, filter_name: str, method_name: str | None = None) -> Any:
+        """moto does not know endpoints by their ids."""
+        return endpoint.id if filter_name == "vpc-endpoint-id" else filter_value(endpoint, filter_name, method_name)
+
+    VPCEndPoint.get_filter_value = get_filter_value  # type: ignore[assignment,method-assign]
     RestAPI.delete = _delete_api  # type: ignore[attr-defined]
     Cluster.delete = _delete_cluster  # type: ignore[attr-defined]
     ManagedPolicy.delete = _delete_policy  # type: ignore[attr-defined]

@@ -26,6 +26,7 @@ from moto.cloudformation.parsing import clean_json
 from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
 from moto.core.resource_tagging import TaggedResource
 from moto.core.responses import ActionResult
+from moto.ec2.exceptions import OperationNotPermitted4
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.instances import Instance
@@ -42,6 +43,12 @@ ENVIRONMENT_TAG = "mayfly:environment"
 SHOWN_AFTER_TERMINATION = timedelta(hours=1)
 TICK = 0.2  # seconds between two looks at a booting stack
 PENDING, RUNNING, SHUTTING_DOWN = ("pending", 0), ("running", 16), ("shutting-down", 32)
+TERMINATED = ("terminated", 48)
+BOOT_TAG = "mayfly:boot"
+SAME_MODE = "Follow-up operations must use the same DeploymentConfig (mode=EXPRESS)"
+COMPLETE_EARLY = (
+    "Resource operation completed using Express Mode. It may continue becoming available in the background."
+)
 
 Announce = Callable[[Stack, str, str, str | None], None]
 
@@ -60,6 +67,7 @@ class Timing:
 class Request:
     """The parameters of CreateStack and DeleteStack that moto does not hand on."""
 
+    express: bool = False
     client_request_token: str | None = None
     on_failure: str = "ROLLBACK"
     retain: tuple[str, ...] = ()
@@ -206,12 +214,16 @@ class Stacks:
     def _begin(self, stack: Stack) -> Life:
         environment = stack.tags.get(ENVIRONMENT_TAG, stack.name.removeprefix(STACK_PREFIX))
         life = Life(stack, getattr(self._here, "request", Request()), environment, self.clock.now())
+        if life.request.express:
+            stack.deployment_config = {"Mode": "EXPRESS", "DisableRollback": True}  # type: ignore[attr-defined]
         self._lives[stack.stack_id] = life
         return life
 
     def _create(self, life: Life, fault: Fault) -> None:
         try:
             self._make_resources(life, fault)
+            if life.request.express:
+                self._complete_early(life)
             self._boot(life, fault)
         except _Overtaken:
             return
@@ -219,8 +231,18 @@ class Stacks:
             self._fail(life, failure, fault)
             return
         with self.lock:
-            if not life.deleting:
+            if not life.deleting and not life.request.express:
                 self.status(life, "CREATE_COMPLETE")
+
+    def _complete_early(self, life: Life) -> None:
+        """In Express mode a stack is complete once each call has succeeded; its instances boot on."""
+        with self.lock:
+            _stop_if(life.deleting)
+            for name, group in _groups(life.stack):
+                for state in group.instance_states:
+                    state.lifecycle_state = "Pending"
+                resource_event(life, name, "CREATE_COMPLETE", COMPLETE_EARLY)
+            self.status(life, "CREATE_COMPLETE")
 
     def _make_resources(self, life: Life, fault: Fault) -> None:
         stack = life.stack
@@ -249,6 +271,7 @@ class Stacks:
             self._here.making = None
         life.properties[name] = resolved_properties(life.stack, name)
         for instance in _instances_of(resource):
+            instance.disable_api_termination = _is_protected(instance, life.properties[name] or {})
             set_state(instance, PENDING)
             tag_volumes(instance)
             own_interfaces(instance)
@@ -282,6 +305,8 @@ class Stacks:
                 self._stop_if_too_late(life)
                 for instance in booting[up : int(share * len(booting))]:
                     set_state(instance, RUNNING)
+                    if life.request.express:
+                        _say_ready(instance)
                 up = int(share * len(booting))
         with self.lock:
             _stop_if(life.deleting)
@@ -291,6 +316,11 @@ class Stacks:
         for name, group in _groups(life.stack):
             members = [state.instance for state in group.instance_states]
             missing = [instance for instance in members if instance in silent]
+            if life.request.express:
+                for state in group.instance_states:
+                    set_state(state.instance, RUNNING)  # the silent ones too: nobody waits for their signals
+                    state.lifecycle_state = "InService"
+                continue
             if not missing:
                 resource_event(life, name, "CREATE_COMPLETE")
                 continue
@@ -371,6 +401,8 @@ class Stacks:
             )
         request = getattr(self._here, "request", Request())
         life = self._lives.get(stack.stack_id) or self._begin(stack)  # a change set's stack has no life yet
+        if life.request.express and not (request.express or life.parent):
+            raise ValidationError(message=SAME_MODE)
         life.request, life.deleting = request, True
         self.status(life, "DELETE_IN_PROGRESS", "User Initiated")
         self._shut_down(life)
@@ -383,12 +415,22 @@ class Stacks:
         threading.Thread(target=self._delete, args=(life, fault or {}), daemon=True).start()
 
     def _shut_down(self, life: Life) -> None:
+        """Not what the stack retains, or EC2 protects."""
+        resources = life.stack.resource_map
+        kept = {
+            id(instance)
+            for name, resource in resources._parsed_resources.items()
+            if name in life.request.retain
+            or resources._resource_json_map.get(name, {}).get("DeletionPolicy") == "Retain"
+            for instance in _instances_of(resource)
+        }
         for instance in life.instances:
-            if instance.state != "terminated":
+            if instance.state != "terminated" and id(instance) not in kept and not instance.disable_api_termination:
                 set_state(instance, SHUTTING_DOWN)
 
     def _delete(self, life: Life, fault: Fault) -> None:
-        sit_out(fault, self.timing.delete_seconds)
+        if not life.request.express:
+            sit_out(fault, self.timing.delete_seconds)
         keep = set(life.request.retain)
         stuck = None
         if fault.get("effect") == "delete_failed":
@@ -400,8 +442,14 @@ class Stacks:
         with self.lock:
             if failures:
                 self._delete_failed(life, failures)
-            else:
-                self._gone(life)
+                return
+            ending = _go_on(life) if life.request.express else []
+            self._gone(life)
+        if ending:
+            sit_out(fault, self.timing.delete_seconds)
+        with self.lock:
+            for instance in ending:
+                set_state(instance, TERMINATED)
 
     def _remove_resources(self, life: Life, keep: set[str]) -> dict[str, str]:
         """Delete in reverse order, again as long as it helps; returns why the rest could not be deleted."""
@@ -429,6 +477,7 @@ class Stacks:
                     state.lifecycle_state = "InService"  # moto ends those only
             try:
                 if not _ended(resource):
+                    _refuse_protected(resource)
                     resources._delete_resource(resource, definition)
             except Exception as error:
                 return str(error)
@@ -479,8 +528,17 @@ class Stacks:
         def remember(method: Callable[[Any], ActionResult]) -> Callable[[Any], ActionResult]:
             def handle(response: Any) -> ActionResult:
                 templates.check(response)
-                default = "DO_NOTHING" if response._get_bool_param("DisableRollback") else "ROLLBACK"
+                config = response._get_param("DeploymentConfig") or {}
+                if config and (response._get_param("OnFailure") or response._get_param("DisableRollback") is not None):
+                    raise ValidationError(
+                        message="DeploymentConfig cannot be specified together with OnFailure or DisableRollback"
+                    )
+                # In Express mode nothing is rolled back unless somebody says so.
+                express = config.get("Mode") == "EXPRESS"
+                stays = config.get("DisableRollback", express) in (True, "true")
+                default = "DO_NOTHING" if stays or response._get_bool_param("DisableRollback") else "ROLLBACK"
                 here.request = Request(
+                    express,
                     response._get_param("ClientRequestToken"),
                     response._get_param("OnFailure") or default,
                     tuple(response._get_param("RetainResources", [])),
@@ -629,6 +687,40 @@ def _ended(resource: object) -> bool:
     return isinstance(resource, Instance) and resource.state == "terminated"
 
 
+def _go_on(life: Life) -> list[Instance]:
+    """In Express mode a deletion is complete once each call has succeeded: what moto has ended goes on for a while."""
+    ending = [instance for instance in life.instances if instance.state == "terminated"]
+    for instance in ending:
+        set_state(instance, SHUTTING_DOWN)
+    return ending
+
+
+def _say_ready(instance: Any) -> None:
+    """What a blueprint's instances do at the end of their boot that say so by a tag."""
+    template: Any = getattr(getattr(instance, "autoscaling_group", None), "ec2_launch_template", None)
+    data = template.get_version(instance.autoscaling_group.launch_template_version).data if template else {}
+    if "UserData" in data and BOOT_TAG in data["UserData"].decode():
+        instance.add_tags({BOOT_TAG: "ready"})
+
+
+def _is_protected(instance: Instance, properties: dict[str, Any]) -> bool:
+    """moto looks neither at the property of an instance nor at the one of its launch template. Auto Scaling ends an
+    instance all the same."""
+    if getattr(instance, "autoscaling_group", None):
+        return False
+    template: Any = properties.get("LaunchTemplate") or {}
+    data = {}
+    if template:
+        data = cast("Any", instance.ec2_backend)._get_template_from_args(template).data
+    return str(properties.get("DisableApiTermination", data.get("DisableApiTermination", False))).lower() == "true"
+
+
+def _refuse_protected(resource: object) -> None:
+    """moto deletes an instance that EC2 protects from being terminated by a call."""
+    if isinstance(resource, Instance) and resource.disable_api_termination:
+        raise OperationNotPermitted4(resource.id)
+
+
 def set_state(instance: Any, state: tuple[str, int]) -> None:
     """Put an instance into a state, which has a name and a code."""
     instance._state.name, instance._state.code = state
@@ -668,8 +760,8 @@ def _drop_interfaces(stack: Stack) -> None:
 
 def _forget_instances(life: Life) -> None:
     """AWS shows terminated instances for about an hour, moto for ever, and takes the longer to describe any."""
-    gone = {id(instance) for instance in life.instances}
-    life.instances = []
+    gone = {id(instance) for instance in life.instances if instance.state == "terminated"}
+    life.instances = [instance for instance in life.instances if id(instance) not in gone]  # some outlive their stack
     reservations = ec2_backends[life.stack.account_id][life.stack.region_name].reservations
     for name, reservation in list(reservations.items()):
         if any(id(instance) in gone for instance in reservation.instances):

@@ -24,6 +24,7 @@ from moto.elbv2.models import FakeTargetGroup
 
 from local.faults import Fault, sit_out
 from local.workload.stacks import (
+    SAME_MODE,
     Failed,
     Life,
     Request,
@@ -91,6 +92,8 @@ class Updates:
             raise ValidationError(
                 message=f"Stack:{stack.stack_id} was not created by CreateStack: it has no update here"
             )
+        if life.request.express:
+            raise ValidationError(message=SAME_MODE)
         life.request = Request(client_request_token=token)
         stack.outputs_before = stack.outputs  # type: ignore[attr-defined]
         self._stacks.status(life, "UPDATE_IN_PROGRESS", "User Initiated")

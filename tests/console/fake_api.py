@@ -27,6 +27,7 @@ from mayfly import views
 from mayfly.contract.vocabulary import tone_of
 from mayfly.domain import access
 from mayfly.domain.records import Bake, Environment, Image, Rollout, Service, read
+from mayfly.workflows import examination
 from tests.console.made_up import WHO, Json, World, line, text
 
 sys.path.append(str(Path(__file__).parents[2] / "functions" / "serve_api"))  # the real one: what is no fake of it
@@ -282,6 +283,15 @@ def _push(fake: Fake, body: Json) -> Json:
     return _accepted(f"releases/{release}", release=release)
 
 
+def _check_blueprint(fake: Fake, body: Json) -> Json:
+    own = next((one for one in fake.world.applications if one["name"] == body.get("application")), {})
+    template = body.get("template") or "Resources: {Jobs: {Type: 'AWS::SQS::Queue'}}"
+    takes, unknown = examination.takes(template, own.get("parameters") or {})
+    remarks = [one.as_json() for one in examination.examine(template, own.get("parameters"))]
+    named = "" if body.get("template") else "fleet.yaml"
+    return {"blueprint": named, "remarks": remarks, "takes": takes, "not_reckoned": unknown}
+
+
 def _images(fake: Fake, query: Json) -> Json:
     lost = {"of": "application", "name": "webshop", "launched": 1350, "failed": 1}
     failures = [lost | {"causes": {"failed a status check": 1}}]
@@ -425,6 +435,7 @@ ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]],
     ("GET", f"releases/{_NAME}", None, _one_release),
     ("POST", "releases", shapes.Push, _push),
     ("GET", "applications", None, _applications),
+    ("POST", "blueprints/check", shapes.BlueprintToCheck, _check_blueprint),
     ("GET", "images", None, _images),
     ("GET", f"images/{_NAME}/since/{_NAME}", None, _differences),
     ("POST", "bakes", shapes.BakeWish, _bake),

@@ -84,6 +84,49 @@ class TestDeploying:
         expect(page.get_by_role("button", name="Deploy webshop")).to_be_disabled()
 
 
+class TestABlueprint:
+    TEMPLATE = "Resources:\n  Jobs:\n    Type: AWS::SQS::Queue\n    Properties: {QueueName: jobs}\n"
+
+    def test_is_checked_from_a_file_and_each_finding_has_its_line(self, console, fake):
+        page = console("deploy", role="developer")
+        page.get_by_role("link", name="Check a blueprint").click()
+        file = {"name": "jobs.yaml", "mimeType": "text/yaml", "buffer": self.TEMPLATE.encode()}
+        drawer(page).get_by_label("Template", exact=True).set_input_files(file)
+        expect(drawer(page)).to_contain_text("jobs.yaml is read; nothing is uploaded or kept")
+        drawer(page).get_by_role("button", name="Check").click()
+        result = drawer(page).get_by_role("region", name="Result")
+        expect(result.get_by_role("status")).to_contain_text(
+            "1 error: an environment of it could not be built or ended"
+        )
+        first = result.get_by_role("region", name="Findings").locator("tbody tr").first
+        expect(first.locator("td").nth(0)).to_have_text("error")
+        expect(first.locator("td").nth(1)).to_have_text("4")
+        expect(first).to_contain_text("QueueName is the same in each environment")
+        expect(result.get_by_role("region", name="One environment takes")).to_contain_text("CloudFormation stacks")
+        assert fake.asked == [("POST", "blueprints/check", {"template": self.TEMPLATE})]
+
+    def test_that_an_application_names_is_checked_as_it_is(self, console, fake):
+        page = console("blueprint")
+        drawer(page).get_by_label("Application").select_option("webshop")
+        drawer(page).get_by_role("button", name="Check the blueprint of webshop").click()
+        expect(drawer(page).get_by_role("region", name="Result").get_by_role("status")).to_contain_text("fleet.yaml: ")
+        drawer(page).get_by_text("Paste it instead").click()
+        drawer(page).get_by_label("Template, as text").fill("no template")
+        expect(drawer(page).get_by_role("region", name="Result")).to_have_count(0)
+        drawer(page).get_by_role("button", name="Check").click()
+        expect(drawer(page)).to_contain_text("expected a CloudFormation template with Resources")
+        assert [body for _, _, body in fake.asked] == [
+            {"application": "webshop"},
+            {"application": "webshop", "template": "no template"},
+        ]
+
+    def test_is_checked_for_no_viewer(self, console, fake):
+        page = console("blueprint", role="viewer")
+        drawer(page).get_by_label("Application").select_option("webshop")
+        drawer(page).get_by_role("button", name="Check the blueprint").click()
+        expect(drawer(page).get_by_role("alert")).to_contain_text("only members of")
+
+
 class TestAnEnvironment:
     def test_shows_its_history_outputs_and_links(self, console, fake):
         one = first(fake, stage="awaiting tests")

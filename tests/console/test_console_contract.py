@@ -34,3 +34,9 @@ def test_what_the_fake_answers_is_what_the_api_says_that_it_answers(fake, path):
     _, said = fake.call("GET", asked, {}, {}, "operator")
     # Whatever the shape does not name is dropped, and missed here.
     assert TypeAdapter(getattr(shapes, READS[path])).validate_python(said) == said
+
+
+def test_what_the_fake_finds_in_a_template_has_the_api_s_shape(fake):
+    _, said = fake.call("POST", "blueprints/check", {}, {"application": "webshop"}, "developer")
+    assert said["remarks"]
+    assert TypeAdapter(shapes.CheckedBlueprint).validate_python(said) == said

@@ -40,10 +40,13 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cloud(deployed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """The two accounts, with instances that boot in a third of a second."""
+def cloud(
+    request: pytest.FixtureRequest, deployed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalCloud]:
+    """The two accounts, with instances that boot in a third of a second. A module may have its own RETRY_SCALE."""
     state = tmp_path_factory.mktemp("cloud")
-    fast = {"boot_seconds": 0.3, "delete_seconds": 0.2, "retry_scale": RETRY_SCALE}
+    scale = getattr(request.module, "RETRY_SCALE", RETRY_SCALE)
+    fast = {"boot_seconds": 0.3, "delete_seconds": 0.2, "retry_scale": scale}
     with LocalCloud(state, saved=deployed, forks=True, strict=STRICT, **fast) as running:
         running.quotas(**RAISED)
         yield running

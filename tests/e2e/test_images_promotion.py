@@ -135,6 +135,16 @@ class TestAPromotion:
         gallery.cloud.advance(3600)
         gallery.heard("Image Promoted", image=image)
 
+    def test_waits_for_ec2_where_it_copies_as_much_as_it_may(self, gallery: Gallery) -> None:
+        """Twelve refusals are three quarters of an hour."""
+        gallery.configure(regions=REGIONS[:2])
+        gallery.cloud.fault("workload", action="CopyImage", error="ResourceLimitExceeded", times=12)
+        gallery.promote(image := gallery.image())
+        gallery.heard("Image Promoted", image=image)
+        assert set(gallery.channel()["regions"]) == set(REGIONS[:2])
+        asked = [row for row in gallery.cloud.ledger()["calls"] if row["action"] == "CopyImage"]
+        assert [row["error"] for row in asked[-13:]] == ["ResourceLimitExceeded"] * 12 + [None]
+
     def test_whose_events_all_come_twice_moves_once(self, gallery: Gallery) -> None:
         gallery.configure(regions=REGIONS[:2])
         gallery.cloud.fault("workload", event="*", effect="duplicate")

@@ -384,7 +384,10 @@ class TestInstancesThatFailed:
             confirm_gone(world, stack)
         answer = confirm_gone(world, stack)
         assert (answer["instances_failed"], answer["failures"]) == (1, {"failed a status check": 1})
-        assert "InstancesFailed" in capsys.readouterr().out
+        said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"InstancesFailed"' in line]
+        assert [one["InstancesFailed"] for one in said] == [[1.0]] * 4
+        dimensions = [one["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0] for one in said]
+        assert sorted(dimensions) == [["service"], *(["service", of] for of in ("application", "blueprint", "image"))]
 
     def test_are_none_where_all_run_and_nobody_is_asked_why(self, world: World) -> None:
         world.ready()
@@ -498,10 +501,10 @@ class TestAReleaseIsJudged:
         for suite, failed in (("smoke", {"never signalled": 1}), ("look", {})):
             suite_ended(world, suite, "passed")
             world.change(f"{RELEASE}-{suite}", instance_failures={"launched": 45, "failed": failed})
-        assert judge(world)["reason"] == "all 2 suites passed"
+        said = "all 2 suites passed; 1 of 90 instances failed, 1.111 %: 1 never signalled"
+        assert judge(world)["reason"] == said
         record = world.record(RELEASE, "release")
         assert record["instance_failures"] == {"launched": 90, "failed": {"never signalled": 1}}
-        said = "all 2 suites passed; 1 of 90 instances failed: 1 never signalled"
         assert record["history"][-1]["why"] == said
 
     def test_as_passed_when_every_suite_passed(self, world: World) -> None:

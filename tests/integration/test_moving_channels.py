@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from mayfly.aws.images import CopyLimitReached
 from tests.integration.world import (
     CONTROLLER,
     CONTROLLER_ACCOUNT,
@@ -194,6 +196,19 @@ class TestCopying:
         self.copy(world, made)  # moto drops the tags of a copy, so this one does not find the first
         first, second = world.wire.heard("CopyImage")
         assert first["ClientToken"] == second["ClientToken"]
+
+    @pytest.mark.parametrize("code", ["ResourceLimitExceeded", "PendingSnapshotLimitExceeded"])
+    def test_that_ec2_takes_no_more_of_now_is_to_be_asked_for_again(self, world: World, code: str) -> None:
+        made = image(world)
+        world.wire.answer("CopyImage", error=code)
+        with pytest.raises(CopyLimitReached, match=f"{EU} takes no copy of {made} now: .*{code}"):
+            self.copy(world, made)
+        assert not world.settled
+
+    def test_that_is_refused_for_another_reason_is_that_error(self, world: World) -> None:
+        world.wire.answer("CopyImage", error="UnauthorizedOperation")
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            self.copy(world, image(world))
 
 
 class TestSharing:

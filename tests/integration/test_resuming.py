@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.world import ENVIRONMENT, STACK, TOKEN, World, of_the_stack, on_the_bus
+from tests.integration.world import ENVIRONMENT, OURS, STACK, TOKEN, World, of_the_stack, on_the_bus
 
 EARLIER = f"arn:aws:cloudformation:us-east-1:222222222222:stack/{STACK}/0d1c2b3a-0000-11f0-8de9-0242ac120002"
 
@@ -152,6 +152,22 @@ class TestAFailureIsExplained:
         world.report(stack, "Rules", "CREATE_FAILED", "the port is taken")
         world.report(stack, "Instance", "CREATE_FAILED", "Resource creation cancelled")
         assert "Instance" not in self.cause(world, stack)
+
+    def test_by_the_first_failure_in_a_nested_stack(self, world: World) -> None:
+        stack = waiting_for(world, "creation")
+        nested = world.stand(f"{STACK}-Network-1ABC", OURS)
+        said = f"Embedded stack {nested} was not successfully created: ... failed to create: [Vpc]"
+
+        world.report(stack, "Network", "CREATE_FAILED", said, "AWS::CloudFormation::Stack", nested)
+        world.report(nested, "Vpc", "CREATE_FAILED", "The maximum number of VPCs has been reached.", "AWS::EC2::VPC")
+        assert self.cause(world, stack) == (
+            "the stack is CREATE_FAILED; Network.Vpc: The maximum number of VPCs has been reached."
+        )
+
+    def test_by_a_nested_stack_s_own_words_where_it_was_never_made(self, world: World) -> None:
+        stack = waiting_for(world, "creation")
+        world.report(stack, "Network", "CREATE_FAILED", "no template", "AWS::CloudFormation::Stack", EARLIER)
+        assert self.cause(world, stack) == "the stack is CREATE_FAILED; Network: no template"
 
     def test_by_three_causes_at_most(self, world: World) -> None:
         stack = waiting_for(world, "creation")

@@ -149,6 +149,8 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         {"on": True, "why": "because", "set_by": "WHO"},
     ),
 }
+CHECK = "/api/blueprints/check"
+"""A POST that changes nothing."""
 READS = [
     "/api/me",
     "/api/environments",
@@ -805,3 +807,57 @@ class TestAnAnswer:
         assert answer.headers["Content-Encoding"] == "gzip"
         assert isinstance(answer.text, bytes)
         assert json.loads(gzip.decompress(answer.text))["environments"]
+
+
+class TestABlueprint:
+    """What `mayfly blueprint check` says, for who has no command line."""
+
+    TEMPLATE = (
+        "Parameters:\n  Size: {Type: String}\nResources:\n  Jobs:\n    Type: AWS::SQS::Queue\n"
+        "    Properties: {QueueName: jobs}\n  Vpc: {Type: 'AWS::EC2::VPC'}\n"
+    )
+
+    def test_is_examined_line_by_line_with_what_it_takes(self, api: Api) -> None:
+        said = api.of("developer").post(CHECK, {"template": self.TEMPLATE}).json
+        assert [(one["level"], one["line"], one["where"]) for one in said["remarks"]] == [
+            ("error", 6, "Jobs"),
+            ("warning", 2, "Size"),
+            ("note", 1, "Parameters"),
+        ]
+        assert {"quota": "VPCs per Region", "takes": 1.0, "default": 5} in said["takes"]
+        assert (said["blueprint"], said["not_reckoned"]) == ("", [])
+        assert api.world.said == []
+
+    def test_is_examined_with_what_an_application_configures(self, api: Api) -> None:
+        api.world.configure(parameters={"Colour": "red"})
+        said = api.post(CHECK, {"template": self.TEMPLATE, "application": "webshop"}).json
+        wrong = {one["where"]: one["said"] for one in said["remarks"] if one["level"] == "error"}
+        assert "each application has to configure a value" in wrong["Size"]
+        assert wrong["Parameters"] == "Colour is configured, but no parameter of it"
+
+    def test_that_an_application_names_is_examined_as_it_is_uploaded(self, api: Api) -> None:
+        said = api.post(CHECK, {"application": "webshop"}).json
+        assert said["blueprint"] == "single.yaml"
+        assert not [one for one in said["remarks"] if one["level"] == "error"]
+        assert {"quota": "CloudFormation stacks", "takes": 1.0, "default": 2000} in said["takes"]
+
+    @pytest.mark.parametrize(
+        ("body", "status", "words"),
+        [
+            ({}, 422, "expected a template, or an application"),
+            ({"application": "nobody"}, 404, "there is no parameter /mayfly/applications/nobody"),
+            ({"template": ""}, 422, "at least 1 character"),
+        ],
+    )
+    def test_that_is_none_is_refused(self, api: Api, body: Json, status: int, words: str) -> None:
+        answer = api.post(CHECK, body)
+        assert (answer.status, words in answer.json["error"]) == (status, True), answer.text
+
+    def test_that_is_not_there_is_said(self, api: Api) -> None:
+        api.world.configure(blueprint="nowhere.yaml")
+        assert "there is no blueprint nowhere.yaml" in api.post(CHECK, {"application": "webshop"}).json["error"]
+
+    def test_is_examined_for_developers_and_operators_only(self, api: Api) -> None:
+        asked = {who: api.of(who).post(CHECK, {"application": "webshop"}).status for who in ("viewer", "nobody")}
+        assert asked == {"viewer": 403, "nobody": 403}
+        assert api.of("stranger").post(CHECK, {"application": "webshop"}).status == 200

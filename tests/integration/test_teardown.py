@@ -208,6 +208,31 @@ class TestADeletionThatIsRefused:
         assert not world.call("resume_environment", of_the_stack(stack, "CREATE_COMPLETE"))["resumed"]
 
 
+class TestARoleThatCannotBeAssumed:
+    said = "Role arn:aws:iam::222222222222:role/mayfly-cloudformation is invalid or cannot be assumed"
+
+    def test_is_tried_four_times_and_handed_over_with_cloudformation_s_sentence(self, world: World) -> None:
+        stack = world.ready()
+        world.wire.answer("DeleteStack", error="ValidationError", message=self.said)
+        for tried in range(1, 4):
+            with pytest.raises(function("delete_environment").DeletionFailed) as failed:
+                end(world)
+            assert str(failed.value) == f"{stack} cannot be deleted: {self.said}"
+            assert world.record()["deletions"] == tried
+        with pytest.raises(function("delete_environment").HandedOver) as handed:
+            end(world)
+        assert world.record()["handed_over"] == str(handed.value) == f"{stack} cannot be deleted: {self.said}"
+
+    def test_that_is_mended_meanwhile_ends_the_environment(self, world: World) -> None:
+        world.ready()
+        world.wire.answer("DeleteStack", error="ValidationError", message=self.said)
+        with pytest.raises(function("delete_environment").DeletionFailed):
+            end(world)
+        world.wire.recover("DeleteStack")
+        end(world)
+        assert world.stack() is None
+
+
 class TestInstances:
     def test_go_first_whatever_blocks(self, world: World) -> None:
         blocked(world, blocker("Queue", "AWS::SQS::Queue", "denied"), SUBNET)

@@ -95,6 +95,7 @@ class TestAnAction:
             ("HEAD", "/api/anything", ApiAction.READ),
             ("POST", "/api/releases", ApiAction.CHANGE),
             ("POST", "/api/environments/web-1/extension", ApiAction.CHANGE),
+            ("POST", "/api/blueprints/check", ApiAction.CHANGE),
             ("POST", "/api/bakes", ApiAction.OPERATE),
             ("PUT", "/api/kill-switch", ApiAction.OPERATE),
             ("DELETE", "/api/what-nobody-has-thought-of", ApiAction.OPERATE),

@@ -67,6 +67,8 @@ class TestTheFunction:
             "dynamodb:Query",
             "events:PutEvents",
             "s3:GetObject",
+            "s3:GetObject",
+            "s3:GetObjectVersion",
             "s3:ListBucket",
             "ssm:GetParameter",
             "ssm:GetParametersByPath",

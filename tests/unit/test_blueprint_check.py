@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from docs.resource_types import FILE, table
-from mayfly_cli.blueprint import examine, takes
+from mayfly.workflows.examination import examine, takes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,6 +43,26 @@ class TestATemplate:
         text = resource("AWS::SSM::Parameter", "Value: x")
         assert said(text + "#" * 1_000_000) == [("error", 1, "")]
         assert about(text + "#" * 51_200, "CloudFormation reads it from the bucket") == ("note", 1, "")
+
+    def test_of_more_resources_than_cloudformation_takes_is_an_error(self) -> None:
+        many = "".join(f"  Q{n}: {{Type: 'AWS::SQS::Queue'}}\n" for n in range(501))
+        assert about(f"Resources:\n{many}", "501 resources, and CloudFormation takes 500") == ("error", 1, "")
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("[" * 100_000, "nested more than 100 deep"),
+            ("- " * 50_000, "nested more than 100 deep"),
+            ("Resources: {A: &a {Type: x}, B: *a}", "*a is a YAML alias"),
+            ("Resources: {A: {Type: 'AWS::EC2::LaunchTemplate', Properties: {LaunchTemplateData: x}}}", "another form"),
+            ("Resources: {A: {Type: 'AWS::IAM::Role', Properties: {Tags: [1]}}}", "another form"),
+            ("Resources: {}\nParameters: {Size: 3}", "another form"),
+            ("Resources: {}\nOutputs: {Url: {Export: 3}}", "another form"),
+        ],
+    )
+    def test_that_no_template_can_be_is_told_and_breaks_nothing(self, text: str, words: str) -> None:
+        assert about(text, words)[0] == "error"
+        takes(text)
 
     def test_without_a_count_is_said_to_have_its_own(self) -> None:
         assert about("Resources: {Jobs: {Type: 'AWS::SQS::Queue'}}", "no parameter InstanceCount")[0] == "note"

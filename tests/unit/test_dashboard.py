@@ -21,6 +21,10 @@ def lines():
     for widget in BODY["widgets"]:
         before = []
         for line in widget["properties"]["metrics"]:
+            if isinstance(line[0], dict) and "SEARCH" not in line[0]["expression"]:
+                ids = {each[-1].get("id") for each in widget["properties"]["metrics"] if isinstance(each[-1], dict)}
+                assert set(re.findall(r"[a-z]\w*", line[0]["expression"])) <= ids, "it reckons with what is there"
+                continue
             if isinstance(line[0], dict):
                 namespace, *keys = re.search(r"{([^}]*)}", line[0]["expression"])[1].split(",")
                 for name in re.findall(r'MetricName="(\w+)"', line[0]["expression"]):
@@ -75,7 +79,15 @@ def test_a_metric_that_is_watched_is_published(name):
 
 
 def test_the_dashboard_shows_what_it_is_for():
-    assert shown() >= {"Environments", "OldestEnvironmentHours", "PastDeadline", "ImageReachHours", "UsdPerHour"}
+    assert shown() >= {
+        "InstancesFailed",
+        "InstancesLaunched",
+        "Environments",
+        "OldestEnvironmentHours",
+        "PastDeadline",
+        "ImageReachHours",
+        "UsdPerHour",
+    }
 
 
 def test_no_widget_covers_another():

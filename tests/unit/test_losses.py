@@ -62,7 +62,7 @@ class TestOneThatWasReady:
 class TestLosses:
     def test_are_told_with_their_causes(self) -> None:
         some = Losses(45, {"never signalled": 2, "failed a status check": 1})
-        assert str(some) == "3 of 45 instances failed: 1 failed a status check, 2 never signalled"
+        assert str(some) == "3 of 45 instances failed, 6.667 %: 1 failed a status check, 2 never signalled"
         assert (str(Losses(45)), str(Losses())) == ("0 of 45 instances failed", "no instances")
 
     def test_of_several_are_added(self) -> None:

@@ -299,10 +299,24 @@ to say how it ended. So are all announcements, and the wait for tests, which has
 PENDING = {
     # Not there yet, said by the function that looked. The interval is how often it looks.
     "NotReady": (15, 1.5, 6, None, None),  # instances boot: five minutes
+    "StillBooting": (
+        30,
+        1.5,
+        20,
+        120,
+        None,
+    ),  # the same of a stack in Express mode, for which nobody has waited: 35 min
     "StillThere": (15, 1.5, 15, 300, None),  # instances, volumes, interfaces go: AWS takes up to 45 minutes
     "NotSettled": (30, 1, 20, None, None),  # targets become healthy: ten minutes
     "DeletionFailed": (60, 6, 5, 2400, None),  # each attempt frees more; the last comes after an hour, as interfaces
     # of functions linger for up to 45 minutes
+    "CopyLimitReached": (
+        60,
+        1.5,
+        60,
+        300,
+        None,
+    ),  # other copies end, or somebody raises a quota: five hours
     "KillSwitchOn": (300, 1, 288, None, None),  # a person stopped all deletions: for a day
     "RefreshCancelled": (5, 2, 3, None, None),  # the way back goes on, whoever cancelled it
 }

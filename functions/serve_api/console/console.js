@@ -1,5 +1,6 @@
 /** The console: its header, its routes, and what keeps it up to date. */
 
+import { blueprint } from "./blueprint.js";
 import { board } from "./board.js";
 import { costs } from "./costs.js";
 import { deadLetter, deadLetters } from "./deadletters.js";
@@ -29,7 +30,15 @@ const NOWHERE = {
       h("a", { class: "button", href: "#/" }, "To the live board"),
     ),
 };
-const DRAWERS = { environments: environment, releases: release, deploy, sweep, rollout, "dead-letter": deadLetter };
+const DRAWERS = {
+  environments: environment,
+  releases: release,
+  deploy,
+  blueprint,
+  sweep,
+  rollout,
+  "dead-letter": deadLetter,
+};
 
 const at = { view: "", drawer: null, id: "", deed: null };
 const view = () => VIEWS[at.view] ?? NOWHERE;

@@ -103,6 +103,7 @@ export const deploy = {
         { type: "submit", class: "primary big", disabled: state.busy || Boolean(chosen.problem) },
         state.busy ? "Deploying…" : `Deploy ${chosen.name}`,
       ),
+      h("p", { class: "note" }, "Another template? ", h("a", { href: "#/blueprint" }, "Check a blueprint"), " first."),
     );
   },
 };

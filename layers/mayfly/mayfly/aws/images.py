@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from mayfly.aws import clients
 from mayfly.contract.configuration import Family
 from mayfly.domain import tags
@@ -13,6 +15,21 @@ from mayfly.settings import Settings
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
+
+
+class CopyLimitReached(Exception):
+    """EC2 copies or snapshots as much as it may in that Region: the state machine asks again, for hours."""
+
+
+_LIMITS = frozenset(
+    {
+        "ConcurrentSnapshotLimitExceeded",
+        "PendingSnapshotLimitExceeded",
+        "ResourceLimitExceeded",
+        "SnapshotLimitExceeded",
+    }
+)
+"""EC2's codes of limits that it is below again when other copies are done, or somebody has raised a quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +85,28 @@ def copy(workload: "Workload", source: Seen, home: str, key: str | None, request
     Args:
         home: the Region that it is copied from. key: of KMS, the account's default where it is None.
         request: any text that is this request's own; the same again is answered with the same copy.
+
+    Raises:
+        CopyLimitReached: EC2 takes none now.
     """
     digest = hashlib.sha256(f"{request} {source.id} {workload.region}".encode()).hexdigest()
     labels = {**source.labels, tags.SOURCE_IMAGE: source.id}
     listed: Any = [{"Key": name, "Value": value} for name, value in labels.items()]
     encryption: Any = {"Encrypted": True, "KmsKeyId": key} if key else {}
-    reply = workload.ec2.copy_image(
-        SourceImageId=source.id,
-        SourceRegion=home,
-        # A copy that failed still has its name, and one name is there once.
-        Name=f"{source.name[:115]}-{digest[:8]}",
-        ClientToken=digest,
-        TagSpecifications=[{"ResourceType": kind, "Tags": listed} for kind in ("image", "snapshot")],
-        **encryption,
-    )
+    try:
+        reply = workload.ec2.copy_image(
+            SourceImageId=source.id,
+            SourceRegion=home,
+            # A copy that failed still has its name, and one name is there once.
+            Name=f"{source.name[:115]}-{digest[:8]}",
+            ClientToken=digest,
+            TagSpecifications=[{"ResourceType": kind, "Tags": listed} for kind in ("image", "snapshot")],
+            **encryption,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _LIMITS:
+            raise CopyLimitReached(f"{workload.region} takes no copy of {source.id} now: {error}") from error
+        raise
     return reply["ImageId"]
 
 

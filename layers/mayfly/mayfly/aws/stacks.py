@@ -19,6 +19,10 @@ _CAPABILITIES: Any = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO
 """A blueprint may make roles, and may have transforms and macros: the service role bounds what comes of them."""
 
 
+class RoleUnusable(Exception):
+    """CloudFormation cannot work in the role that it is given: a person has to mend that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A template's text, and where CloudFormation reads it when it is too large for the call itself."""
@@ -43,6 +47,8 @@ class Stack:
     outputs: Mapping[str, str]
     termination_protection: bool
     parameters: Mapping[str, str] = field(default_factory=dict)
+    express: bool = False
+    """Whether it was built in Express mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,14 @@ class Wanted:
         template: None leaves it as it is. role_arn: of the role that CloudFormation works in.
         request: the request's own token, of letters, digits and hyphens, 128 at most. CloudFormation answers the same
             request again like the first time, so that a lost reply is no harm. Its events bring the token back.
+        express: whether each resource is complete when its call has succeeded.
     """
 
     template: Template | None
     parameters: Mapping[str, str]
     role_arn: str
     request: str
+    express: bool = False
 
 
 def _argument(template: Template | None) -> dict[str, Any]:
@@ -93,16 +101,20 @@ def create(
         permanent: whether its termination protection is set in the same call.
     """
     errors, argument = workload.cloudformation.exceptions, _argument(wanted.template)
+    # One of both: CloudFormation refuses OnFailure beside it. Neither lets a creation that failed be rolled back.
+    failing: dict[str, Any] = {"OnFailure": "DO_NOTHING"}
+    if wanted.express and knows_express(workload):
+        failing = {"DeploymentConfig": {"Mode": "EXPRESS", "DisableRollback": True}}
     try:
         reply = workload.cloudformation.create_stack(
             StackName=name,
             Parameters=_given(wanted.parameters),
             Tags=_listed(labels),
             RoleARN=wanted.role_arn,
-            OnFailure="DO_NOTHING",
             Capabilities=_CAPABILITIES,
             ClientRequestToken=wanted.request,
             EnableTerminationProtection=permanent,
+            **failing,
             **argument,
         )
     except (errors.AlreadyExistsException, errors.TokenAlreadyExistsException):
@@ -207,6 +219,7 @@ def describe(workload: "Workload", stack: str) -> Stack | None:
         outputs={out["OutputKey"]: out["OutputValue"] for out in found.get("Outputs", [])},
         termination_protection=found.get("EnableTerminationProtection", False),
         parameters={each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])},
+        express=found.get("DeploymentConfig", {}).get("Mode") == "EXPRESS",
     )
 
 
@@ -233,23 +246,54 @@ def delete(workload: "Workload", stack: Stack, stack_role_arn: str, retained: Se
 
     Args:
         retained: logical ids to leave standing, of resources whose deletion failed before. They are chased by tag.
+
+    Raises:
+        RoleUnusable: CloudFormation's own sentence.
     """
-    keep: dict[str, Any] = {"RetainResources": list(retained)} if retained else {}
-    workload.cloudformation.delete_stack(StackName=stack.id, RoleARN=stack_role_arn, **keep)
+    how: dict[str, Any] = {"RetainResources": list(retained)} if retained else {}
+    # As it was built: CloudFormation wants the same mode of what follows.
+    how |= {"DeploymentConfig": {"Mode": "EXPRESS"}} if stack.express else {}
+    try:
+        workload.cloudformation.delete_stack(StackName=stack.id, RoleARN=stack_role_arn, **how)
+    except ClientError as error:
+        # CloudFormation has no error code of its own for this.
+        if "cannot be assumed" in str(error):
+            raise RoleUnusable(error.response["Error"]["Message"]) from error
+        raise
+
+
+def knows_express(workload: "Workload") -> bool:
+    """Whether this SDK knows Express mode: Lambda's own may be older than CloudFormation's API."""
+    asked = workload.cloudformation.meta.service_model.operation_model("CreateStack").input_shape
+    return asked is not None and "DeploymentConfig" in asked.members
 
 
 def failures(workload: "Workload", stack: str, status: str) -> list[Any]:
     """The events of a stack's resources that came into this status, the first first: without the stack's own, and
-    without those that CloudFormation gave up because of others."""
+    without those that CloudFormation gave up because of others. Of a nested stack, the events of its own resources."""
     pages = workload.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
     events = [event for page in pages for event in page["StackEvents"]]
-    return [
+    found = [
         event
         for event in reversed(events)
         if event.get("ResourceStatus") == status
         and event.get("PhysicalResourceId") != event.get("StackId")
         and "cancelled" not in event.get("ResourceStatusReason", "")
     ]
+    return [inner for event in found for inner in _inside(workload, event, status) or [event]]
+
+
+def _inside(workload: "Workload", event: Any, status: str) -> list[Any]:
+    """The failures of a nested stack, each under its name; [] of what is none, or was never made."""
+    if event.get("ResourceType") != "AWS::CloudFormation::Stack" or not event.get("PhysicalResourceId"):
+        return []
+    try:
+        found = failures(workload, event["PhysicalResourceId"], status)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        return []
+    return [{**one, "LogicalResourceId": f"{event['LogicalResourceId']}.{one['LogicalResourceId']}"} for one in found]
 
 
 def _listed(labels: Mapping[str, str]) -> list[Any]:

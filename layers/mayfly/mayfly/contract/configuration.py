@@ -188,6 +188,9 @@ class Application(Message):
     """The blueprint's own parameters, besides those that Mayfly passes to every blueprint."""
     instance_count: int = Field(default=45, ge=0, le=500)
     """How many instances an environment has. A blueprint without the parameter InstanceCount says so itself."""
+    deployment: Literal["automatic", "express", "standard"] = "automatic"
+    """Whether CloudFormation's Express mode builds and deletes its stacks: where it is safe and helps, wherever it is
+    safe, or never."""
     pool: PoolName | None = None
     """Where the VPC of each environment gets its range from; without one all have the blueprint's."""
     image: ImageChoice | None = None

@@ -137,6 +137,10 @@ class Order(Input):
     parameters: dict[str, str]
     declared: tuple[str, ...] | None = None
     """The parameters that the blueprint declares; None of an order that an earlier version planned: all are passed."""
+    express: bool = False
+    """Whether CloudFormation builds it in Express mode: Mayfly then confirms itself what gets ready later."""
+    tells_boot: bool = False
+    """Whether its instances say by their tags when they are ready."""
     pool: Pool | None = None
     instance_count: int | None
     """How many instances have to run; None where the blueprint itself says so."""

@@ -39,6 +39,7 @@ def read(text: str) -> dict[str, Any]:
         ValueError: it is no JSON, no YAML, or no template; the message says where.
     """
     try:
+        _refuse(text)
         found = yaml.load(text, Loader=_Reader)  # a safe loader, with functions
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
@@ -50,6 +51,21 @@ def read(text: str) -> dict[str, Any]:
     if not isinstance(found.get("Parameters") or {}, dict):
         raise ValueError("Parameters: expected a name and a definition for each")
     return found
+
+
+def _refuse(text: str) -> None:
+    """Refuses aliases, which CloudFormation does not take either: of a few of one another comes more than fits into any
+    memory. And what is nested so deeply that the library breaks on it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Reader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        said = f"*{event.anchor} is a YAML alias" if isinstance(event, yaml.AliasEvent) else ""
+        if said := said or (f"it is nested more than {_DEEPEST} deep" if depth > _DEEPEST else ""):
+            where = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
+            raise ValueError(f"{where}{said}, which CloudFormation does not take")
+
+
+_DEEPEST = 100
 
 
 def lines(text: str) -> Callable[[Iterable[str]], int]:

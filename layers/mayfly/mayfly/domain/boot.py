@@ -33,6 +33,11 @@ def unready(instances: Mapping[str, Labels]) -> list[str]:
     return [_line(name, waiting[name]) for name in sorted(waiting, key=lambda one: (not has_failed(waiting[one]), one))]
 
 
+def booting(instances: Mapping[str, Labels]) -> list[str]:
+    """A line for each instance that has not said that it is ready, of those that say it."""
+    return [_line(name, labels) for name, labels in sorted(instances.items()) if not _is_ready(labels)]
+
+
 def shortfall(states: Mapping[str, str], asked: int | None, groups: Mapping[str, tuple[int, int]]) -> list[str]:
     """Names what an environment still lacks: of the instances that it was to have, or of those that its template says.
 

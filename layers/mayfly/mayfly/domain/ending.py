@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mayfly.contract.vocabulary import EndingCause, Outcome, SuiteKind
 from mayfly.domain.identity import PROOF_APPLICATION
+from mayfly.domain.losses import Losses
 from mayfly.domain.records import Ending, Environment, SuiteResult, Verdict, cut
 
 _REASON = 2_000
@@ -65,16 +66,21 @@ def _said(cause: str) -> str:
 NO_ENDING = "its life left no ending"
 
 
-def judge_release(results: Sequence[SuiteResult]) -> Verdict:
-    """The verdict over the suites of a release. A release without suites has proven nothing and fails."""
+def judge_release(results: Sequence[SuiteResult], lost: Losses | None = None) -> Verdict:
+    """The verdict over the suites of a release. A release without suites has proven nothing and fails.
+
+    Args:
+        lost: the instances of all its environments that failed: a result may be worth nothing for it.
+    """
+    instances = f"; {lost}" if lost and lost.count else ""
     bad = [result for result in results if result.outcome != Outcome.PASSED]
     if not results:
         return Verdict(False, "no suite was run", ())
     if bad:
         reason = "; ".join(f"{result.suite} {result.outcome}: {result.reason}" for result in bad)
         said = cut(f"{len(bad)} of {len(results)} suites did not pass: {reason}", 2 * _REASON)
-        return Verdict(False, said, tuple(results))
-    return Verdict(True, f"all {len(results)} suites passed", tuple(results))
+        return Verdict(False, f"{said}{instances}", tuple(results))
+    return Verdict(True, f"all {len(results)} suites passed{instances}", tuple(results))
 
 
 def result_of(suite: str, environment: str, ending: Ending | None) -> SuiteResult:

@@ -49,8 +49,11 @@ class Losses:
     def __str__(self) -> str:
         if not self.launched:
             return "no instances"
-        why = f": {', '.join(f'{count} {cause}' for cause, count in sorted(self.failed.items()))}" if self.count else ""
-        return f"{self.count} of {self.launched} instances failed{why}"
+        said = f"{self.count} of {self.launched} instances failed"
+        if not self.count:
+            return said
+        why = ", ".join(f"{count} {cause}" for cause, count in sorted(self.failed.items()))
+        return f"{said}, {100 * self.count / self.launched:.3f} %: {why}"
 
 
 def of_creation(reason: str) -> Losses:

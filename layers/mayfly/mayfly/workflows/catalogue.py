@@ -14,12 +14,16 @@ from mayfly.contract.orders import Blueprint, Pool
 from mayfly.contract.reader import Refused, explain
 from mayfly.contract.template import read
 from mayfly.domain.blueprint import COUNT, IMAGE
+from mayfly.domain.express import Deployment, choose, obstacles
 from mayfly.domain.needs import Needs, reckon
 from mayfly.settings import Settings
 from mayfly.workflows import channels
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+_SHOWN = 3
+"""Reasons that are named of many."""
 
 
 def application(parameters: str, name: str) -> Application:
@@ -190,18 +194,23 @@ def needs(bucket: str, order: Mapping[str, Any], target: tuple[str, str]) -> Nee
     return reckon(read(text), told, region, account)
 
 
-def building(bucket: str, key: str, own: Mapping[str, str], count: int) -> dict[str, Any]:
-    """What an order says of its blueprint: its version, the parameters that it declares, and how many instances run.
+def building(
+    bucket: str, key: str, own: Mapping[str, str], count: int, deployment: Deployment = "standard"
+) -> dict[str, Any]:
+    """What an order says of its blueprint: its version, the parameters that it declares, how many instances run, and
+    whether it is built in Express mode.
 
     Args:
         own: the parameters that are configured. count: of instances, where the blueprint lets itself be told.
 
     Raises:
-        Refused: it cannot be read, or does not declare one of `own`. CloudFormation would refuse that too.
+        Refused: it cannot be read, does not declare one of `own`, which CloudFormation would refuse too, or is to be
+            built in Express mode, which is not safe for it.
     """
     blueprint = pin(bucket, key)
     try:
-        declared = tuple(read(template(bucket, blueprint).text).get("Parameters") or ())
+        found = read(template(bucket, blueprint).text)
+        declared = tuple(found.get("Parameters") or ())
     except ValueError as error:
         raise Refused(f"the blueprint {key} cannot be read: {error}") from None
     if strange := sorted(set(own) - set(declared)):
@@ -209,9 +218,17 @@ def building(bucket: str, key: str, own: Mapping[str, str], count: int) -> dict[
             f"parameters: expected those that the blueprint {key} declares ({', '.join(declared) or 'none'}), "
             f"but it does not know {', '.join(strange)}"
         )
+    chosen = choose(deployment, found)
+    if chosen is None:
+        why = "; ".join(said for _, said in obstacles(found)[:_SHOWN])
+        raise Refused(
+            f"deployment: expected automatic or standard, because of the blueprint {key}, but it is express: {why}"
+        )
     return {
         "blueprint": blueprint.model_dump(),
         "declared": declared,
+        "express": chosen.express,
+        "tells_boot": chosen.tells_boot,
         "instance_count": count if COUNT in declared else None,
     }
 
@@ -223,7 +240,7 @@ def environment(settings: Settings, of: Application, region: str) -> dict[str, A
     Raises:
         Refused: the platform team configured something wrongly.
     """
-    built = building(settings.blueprints, of.blueprint, of.parameters, of.instance_count)
+    built = building(settings.blueprints, of.blueprint, of.parameters, of.instance_count, of.deployment)
     if IMAGE not in built["declared"]:
         return built | {"image": None, "channel": None}
     if of.image is None:

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mayfly.aws import groups, instances
 from mayfly.domain.losses import Losses, of_creation, of_life, with_failed_boots
 from mayfly.domain.records import Environment
-from mayfly.observability import logger
+from mayfly.observability import logger, measure, metrics
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
@@ -47,3 +47,14 @@ def _losses(workload: "Workload", record: Environment, seen: Iterable[instances.
 def kept(record: Environment) -> Losses:
     """The losses that a record says; none where it says nothing."""
     return record.instance_failures or Losses()
+
+
+def publish(record: Environment, lost: Losses) -> None:
+    """Publishes the losses of an environment that is gone: of all, of its application, its blueprint and its image."""
+    counted = {"InstancesLaunched": lost.launched, "InstancesFailed": lost.count}
+    named = {"application": record.application, "blueprint": record.blueprint, "image": record.image}
+    for name, count_of in counted.items():
+        metrics.add_metric(name=name, unit="Count", value=count_of)
+        for kind, value in named.items():
+            if lost.launched and value:
+                measure(name, count_of, **{kind: value})

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mayfly.aws import instances
+from mayfly.aws import instances, networks
 from mayfly.aws.instances import plain
+from mayfly.aws.stacks import Resource
 from mayfly.domain import tags
 from mayfly.domain.guard import protection
 
@@ -74,6 +75,14 @@ def find(workload: "Workload", environment: str, controller: str, found: Listed 
     kinds = [kind for kind in _KINDS if kind in ("group", "instance") or kind in hinted]
     there = (remnant for kind in kinds for remnant in _KINDS[kind].look(workload, by_tag))
     return [remnant for remnant in there if remnant.labels.get(tags.CONTROLLER, controller) == controller]
+
+
+def going(workload: "Workload", resources: Iterable[Resource]) -> list[Remnant]:
+    """The parts of a network that go on after a deletion in Express mode, which has only asked for it."""
+    states = networks.states(workload, resources)
+    return [
+        Remnant(state, identity, {}, going=True) for identity, state in sorted(states.items()) if state != "deleted"
+    ]
 
 
 def protected(workload: "Workload", environment: str, seen: Iterable[instances.Instance]) -> list[str]:

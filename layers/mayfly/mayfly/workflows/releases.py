@@ -1,7 +1,6 @@
 """Releases: planned as one order a suite, judged by the records of their environments, counted for their image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from mayfly.aws.events import announce
@@ -89,7 +88,8 @@ def verdict_of(settings: Settings, release: str, error: Mapping[str, Any] | None
     suites = record.suites if record else ()
     environments = Records(settings.table, Environment)
     known = [(part, environments.get(part.environment)) for part in suites]
-    return judge_release([result_of(part.suite, part.environment, it.ending if it else None) for part, it in known])
+    results = [result_of(part.suite, part.environment, it.ending if it else None) for part, it in known]
+    return judge_release(results, together(it.instance_failures for _, it in known if it and it.instance_failures))
 
 
 def remember_verdict(settings: Settings, release: str, verdict: Verdict, entry: Entry) -> None:
@@ -98,9 +98,8 @@ def remember_verdict(settings: Settings, release: str, verdict: Verdict, entry: 
     environments = Records(settings.table, Environment)
     found = [environments.get(suite.environment) for suite in verdict.suites]
     lost = together(one.instance_failures for one in found if one and one.instance_failures)
-    said = replace(entry, why=f"{entry.why}; {lost}") if lost.count else entry
     Records(settings.table, Release).change(
-        release, said, stage=stage, verdict=verdict, instance_failures=lost, drop=(Release.live,)
+        release, entry, stage=stage, verdict=verdict, instance_failures=lost, drop=(Release.live,)
     )
 
 

@@ -1,18 +1,23 @@
 """Examines a CloudFormation template before it becomes a blueprint: what of it would fail, collide between two
 environments, or outlive them, and on which line."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT, TEMPLATE_LIMIT
 from mayfly.contract.template import lines, read
 from mayfly.domain.blueprint import COUNT, IMAGE, PARAMETERS, PINNED
+from mayfly.domain.express import choose, obstacles
 from mayfly.domain.needs import QUOTAS, reckon
+from mayfly.resource_types import resource_types
+from mayfly.settings import Settings
+from mayfly.workflows import catalogue
+
+RESOURCE_LIMIT = 500
+"""Resources of a template that CloudFormation takes."""
 
 type Level = Literal["error", "warning", "note"]
 type Resource = Mapping[str, Any]
@@ -53,28 +58,68 @@ def examine(text: str, configured: Iterable[str] | None = None) -> list[Remark]:
     except ValueError as error:
         line = re.match(r"line (\d+): ", str(error))
         return [Remark("error", int(line[1]) if line else 1, "", str(error).removeprefix(line[0] if line else ""))]
-    found = [
-        *_size(size),
-        *_parameters(template, None if configured is None else set(configured)),
-        *_resources(template),
-        *_exports(template),
-    ]
+    if (many := len(template["Resources"])) > RESOURCE_LIMIT:
+        return [Remark("error", 1, "", f"it has {many} resources, and CloudFormation takes {RESOURCE_LIMIT} at most")]
+    try:
+        found = [
+            *_size(size),
+            *_parameters(template, None if configured is None else set(configured)),
+            *_resources(template),
+            *_exports(template),
+            *_deployment(template),
+        ]
+    except _MALFORMED as error:
+        return [Remark("error", 1, "", f"something of it has another form than CloudFormation's templates: {error}")]
     line_of = lines(text)
     remarks = [Remark(level, line_of(path), ".".join(path[1:2] or path), said) for level, path, said in found]
     return sorted(remarks, key=lambda one: (("error", "warning", "note").index(one.level), one.line))
 
 
-def takes(text: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """What one environment of a template takes of each quota, as its defaults say, and what could not be reckoned."""
+def examined(settings: Settings, template: str | None, application: str | None) -> dict[str, Any]:
+    """Examines a template with what an application configures; without a template, the application's own blueprint.
+
+    Raises:
+        Refused: there is no such application, or its blueprint is not there.
+    """
+    of = catalogue.application(settings.parameters, application) if application else None
+    text, named = template or "", ""
+    if of and template is None:
+        named = of.blueprint
+        text = catalogue.template(settings.blueprints, catalogue.pin(settings.blueprints, named)).text
+    told = {**of.parameters, COUNT: str(of.instance_count)} if of else {}
+    quotas, unknown = takes(text, told)
+    remarks = examine(text, of.parameters if of else None)
+    return {
+        "blueprint": named,
+        "remarks": [one.as_json() for one in remarks],
+        "takes": quotas,
+        "not_reckoned": unknown,
+    }
+
+
+def takes(text: str, parameters: Mapping[str, str] = MappingProxyType({})) -> tuple[list[dict[str, Any]], list[str]]:
+    """What one environment of a template takes of each quota, and what could not be reckoned.
+
+    Args:
+        parameters: what it is told; its defaults stand for the others.
+    """
     try:
-        needs = reckon(read(text), {})
+        template = read(text)
     except ValueError:
         return [], []
+    try:
+        needs = reckon(template, parameters)
+    except _MALFORMED as error:
+        return [], [f"it could not be reckoned: {error}"]
     counted = ((QUOTAS[key], count) for key, count in needs.takes.items() if key in QUOTAS)
     return (
         [{"quota": quota.name, "takes": count / quota.per, "default": quota.default} for quota, count in counted],
         [*needs.unknown, *needs.short],
     )
+
+
+_MALFORMED = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+"""What comes of a text or a list where templates have names and values."""
 
 
 def _size(size: int) -> Iterator[Found]:
@@ -114,7 +159,7 @@ def _resources(template: Resource) -> Iterator[Found]:
 
 def _name(one: Resource, template: Resource) -> Iterator[Found]:
     """A name that is the same in two environments keeps the second from being built."""
-    naming = types().get(kind(one), ["", ""])[0]
+    naming = resource_types().get(kind(one), ["", ""])[0]
     value = properties(one).get(naming) if naming else None
     if value is None:
         return
@@ -170,7 +215,7 @@ def _pair(one: Resource, listed: str, key: str) -> str | None:
 
 
 def _permission(one: Resource, _: Resource) -> Iterator[Found]:
-    if lacking := types().get(kind(one), ["", ""])[1]:
+    if lacking := resource_types().get(kind(one), ["", ""])[1]:
         yield (
             "warning",
             ("Type",),
@@ -210,6 +255,22 @@ def _exports(template: Resource) -> Iterator[Found]:
             yield ("error", path, "its name is the same in each environment, so that only one at a time can stand")
 
 
+def _deployment(template: Resource) -> Iterator[Found]:
+    """Whether it may be built and deleted in CloudFormation's Express mode."""
+    if PINNED in (template.get("Parameters") or {}):
+        return  # of a permanent environment: what it has is to be ready
+    chosen = choose("automatic", template)
+    unsafe = obstacles(template)
+    if chosen and chosen.express:
+        yield "note", (), "CloudFormation builds and deletes it in Express mode, unless an application says otherwise"
+    elif unsafe:
+        path, why = unsafe[0]
+        more = f", and {len(unsafe) - 1} more" if len(unsafe) > 1 else ""
+        yield "note", path, f"Express mode is not safe for it: {why}{more}"
+    else:
+        yield "note", (), "Express mode is safe for it, where an application says deployment: express"
+
+
 # ---- what is what -----------------------------------------------------------------------------------------------
 
 _MACHINES = ("AWS::EC2::Instance", "AWS::EC2::LaunchTemplate", "AWS::AutoScaling::LaunchConfiguration")
@@ -225,13 +286,6 @@ _PROTECTIONS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
     "AWS::EC2::Instance": ((("DisableApiTermination",), "true"),),
     "AWS::EC2::LaunchTemplate": ((("LaunchTemplateData", "DisableApiTermination"), "true"),),
 }
-
-
-@cache
-def types() -> dict[str, list[str]]:
-    """Of each resource type: the property that names it, and the call that makes it where the service role may not."""
-    found: dict[str, list[str]] = json.loads(Path(__file__).with_name("resource_types.json").read_text())
-    return found
 
 
 def kind(one: Resource) -> str:
