@@ -1,9 +1,9 @@
 """What the HTTP API is asked, and what it answers. The requests are parts of the messages that follow from them, and
 the OpenAPI document is made of both."""
 
-from typing import Annotated, Any, Literal, NotRequired, Self, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from pydantic import BeforeValidator, Field, StrictBool, model_validator
+from pydantic import BeforeValidator, Field, StrictBool
 
 from mayfly.contract.fields import (
     ApplicationName,
@@ -111,12 +111,6 @@ class BlueprintToCheck(Message):
 
     template: Annotated[str, Field(min_length=1, max_length=2_000_000)] | None = None
     application: ApplicationName | None = None
-
-    @model_validator(mode="after")
-    def _names_something(self) -> Self:
-        if self.template is None and self.application is None:
-            raise ValueError("expected a template, or an application whose blueprint is to be examined")
-        return self
 
 
 class DeadLetterWish(DeadLetterChoice, Why):

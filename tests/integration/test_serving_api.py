@@ -36,7 +36,14 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         "/api/releases",
         {"application": "webshop", "version": "2.0", "artifact": "s3://a/b"},
         "Code Version Pushed",
-        {"application": "webshop", "version": "2.0", "artifact": "s3://a/b", "attempt": 1, "pushed_by": "WHO"},
+        {
+            "application": "webshop",
+            "version": "2.0",
+            "artifact": "s3://a/b",
+            "attempt": 1,
+            "hotfix": False,
+            "pushed_by": "WHO",
+        },
     ),
     "extend": (
         "developer",
@@ -822,7 +829,9 @@ class TestABlueprint:
         assert [(one["level"], one["line"], one["where"]) for one in said["remarks"]] == [
             ("error", 6, "Jobs"),
             ("warning", 2, "Size"),
+            ("warning", 5, "Jobs"),
             ("note", 1, "Parameters"),
+            ("note", 1, ""),
         ]
         assert {"quota": "VPCs per Region", "takes": 1.0, "default": 5} in said["takes"]
         assert (said["blueprint"], said["not_reckoned"]) == ("", [])
@@ -844,7 +853,7 @@ class TestABlueprint:
     @pytest.mark.parametrize(
         ("body", "status", "words"),
         [
-            ({}, 422, "expected a template, or an application"),
+            ({}, 404, "template: expected one, or an application whose blueprint is to be examined"),
             ({"application": "nobody"}, 404, "there is no parameter /mayfly/applications/nobody"),
             ({"template": ""}, 422, "at least 1 character"),
         ],

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT, TEMPLATE_LIMIT
+from mayfly.contract.reader import Refused
 from mayfly.contract.template import lines, read
 from mayfly.domain.blueprint import COUNT, IMAGE, PARAMETERS, PINNED
 from mayfly.domain.express import choose, obstacles
@@ -79,8 +80,12 @@ def examined(settings: Settings, template: str | None, application: str | None) 
     """Examines a template with what an application configures; without a template, the application's own blueprint.
 
     Raises:
-        Refused: there is no such application, or its blueprint is not there.
+        Refused: neither is named, there is no such application, or its blueprint is not there.
     """
+    if template is None and application is None:
+        raise Refused(
+            "template: expected one, or an application whose blueprint is to be examined, but there is neither"
+        )
     of = catalogue.application(settings.parameters, application) if application else None
     text, named = template or "", ""
     if of and template is None:
