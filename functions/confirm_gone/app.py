@@ -11,7 +11,7 @@ from mayfly.aws.records import Records, forget_after
 from mayfly.contract.orders import Subject
 from mayfly.contract.vocabulary import Begin, EnvironmentStage
 from mayfly.domain.ending import by_failure
-from mayfly.domain.guard import may_terminate
+from mayfly.domain.guard import may_destroy
 from mayfly.domain.records import Entry, Environment, cut, plain
 from mayfly.domain.teardown import Step
 from mayfly.observability import logger, metrics
@@ -67,12 +67,12 @@ def made_by_aws(
     logs, snapshots = teardown.made_by_aws(workload, resources)
     if logs:
         kill_switch.check(settings.parameters)
-    return snapshots + teardown.delete_logs(workload, subject.environment, logs)
+    return snapshots + teardown.delete_logs(workload, subject.environment, settings.controller, logs)
 
 
 def chase(settings: Settings, environment: str, workload: clients.Workload, left: Sequence[leftovers.Remnant]) -> str:
     """Deletes what outlived its stack, as far as the guard permits; returns what is left, and why."""
-    permitted = partial(may_terminate, environment, settings.controller, termination_protection=False)
+    permitted = partial(may_destroy, environment, settings.controller)
     ours = [remnant for remnant in left if not remnant.going and permitted(remnant.labels).granted]
     staying = [remnant for remnant in left if not remnant.going]
     refused = {remnant.id: said.reason for remnant in staying if not (said := permitted(remnant.labels)).granted}

@@ -10,7 +10,7 @@ from mayfly.contract.orders import Subject
 from mayfly.contract.vocabulary import EndingCause, EnvironmentStage, Outcome, Wait
 from mayfly.domain import tags
 from mayfly.domain.ending import by_deadline, by_failure
-from mayfly.domain.guard import may_terminate
+from mayfly.domain.guard import TERMINATION_PROTECTED, may_destroy
 from mayfly.domain.identity import stack_name
 from mayfly.domain.records import Ending, Entry, Environment, Waiting, cut
 from mayfly.domain.stack import answer, deletion_refused
@@ -63,24 +63,28 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     elif stack and stack.status == "DELETE_IN_PROGRESS":
         metrics.add_metric(name="StacksLookedAtAgain", unit="Count", value=1)
     elif stack:
-        permission = may_terminate(subject.environment, settings.controller, stack.tags, stack.termination_protection)
+        locked = TERMINATION_PROTECTED if stack.termination_protection else ""
+        permission = may_destroy(subject.environment, settings.controller, stack.tags, locked=locked)
         if not permission.granted:
             raise TerminationRefused(f"{stack.id} is left standing: {permission.reason}")
         seen = [*instances.find(workload, {tags.ENVIRONMENT: subject.environment})]
         if protected := leftovers.protected(workload, subject.environment, seen):
-            raise TerminationRefused(f"{stack.id} is left standing, because of what is in it: {'; '.join(protected)}")
+            said = f"{stack.id} is left standing, because of what is in it: {'; '.join(protected)}"
+            # A sweep sees the stack's own tags only, and would begin it all again.
+            hand_over(records, subject.environment, event["now"], said)
+            raise TerminationRefused(said)
         kill_switch.check(settings.parameters)
         # Of a life that was never ready, this is the last chance to see what it costs.
         costs = {} if record.instance_types else instances.counted(workload, subject.environment, settings.controller)
         lost = instance_failures.count(workload, record, seen)
         try:
             done = delete(settings, subject, workload, stack, record.deletions)
-        except (HandedOver, DeletionFailed) as blocked:
-            # So that no sweep begins it all again: a person deletes the stack, and the next sweep closes the record.
-            final = isinstance(blocked, HandedOver)
-            change = {"handed_over": cut(str(blocked), 4_000)} if final else {"deletions": record.deletions + 1}
-            what = (Step.HAND_OVER if final else Step.DELETE).value
-            records.try_change(subject.environment, Entry(event["now"], "teardown", what, str(blocked)), **change)
+        except HandedOver as handed:
+            hand_over(records, subject.environment, event["now"], str(handed))
+            raise
+        except DeletionFailed as failed:
+            entry = Entry(event["now"], "teardown", Step.DELETE.value, str(failed))
+            records.try_change(subject.environment, entry, deletions=record.deletions + 1)
             raise
         entry = Entry(event["now"], "teardown", *done) if done else None
         records.try_change(subject.environment, entry, deletions=record.deletions + 1, instance_failures=lost, **costs)
@@ -102,6 +106,13 @@ def look(workload: clients.Workload, record: Environment, now: str) -> stacks.St
     ):
         raise NotSeenYet(f"{record.stack} is not found")
     return stack
+
+
+def hand_over(records: Records[Environment], environment: str, now: str, why: str) -> None:
+    """Leaves the rest to a person, so that no sweep begins it all again: either they delete the stack, and the next
+    sweep closes the record, or they remove what is in the way and ask for the ending again."""
+    entry = Entry(now, "teardown", Step.HAND_OVER.value, why)
+    records.try_change(environment, entry, handed_over=cut(why, 4_000))
 
 
 def begin_ending(

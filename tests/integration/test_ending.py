@@ -291,6 +291,27 @@ def test_a_stack_with_a_protected_instance_in_it_is_left_standing(world: World, 
     assert set(world.states().values()) == {"running"}
 
 
+def test_what_is_protected_in_a_stack_is_handed_over_once_and_ended_when_a_person_asks_again(world: World) -> None:
+    stack = world.ready()
+    (inside,) = world.launch(OURS | {"mayfly:protected": "yes"})
+    with pytest.raises(REFUSED):
+        end(world)
+    assert inside in world.record()["handed_over"]
+    for now in ("2026-11-25T07:00:00.000Z", "2026-11-26T07:00:00.000Z"):  # long past its deadline, and no execution
+        report = world.call("sweep_environments", {"now": now})
+        ((said),) = report["decisions"]
+        assert said["action"] == "refuse"
+        assert f"it was handed over to a person: {stack} is left standing" in said["reason"]
+    assert world.started() == {}
+    world.there("ec2").delete_tags(Resources=[inside], Tags=[{"Key": "mayfly:protected"}])
+    asked = {"environment": ENVIRONMENT, "requested_by": "ada", "why": "not needed any more", "again": True}
+    world.call("accept_termination", on_the_bus("Environment Termination Requested", asked))
+    ((_, order),) = world.started().items()
+    assert order["begin"] == "termination"
+    end(world)
+    assert len(deleted(world)) == 1
+
+
 def confirm_gone(world: World, stack: str | None) -> Json:
     return world.call("confirm_gone", {"order": an_order(), "stack": stack, "now": LATER})
 

@@ -102,3 +102,31 @@ def test_the_cap_lets_no_more_go(world: World, old: str, monkeypatch: pytest.Mon
 def test_instances_in_whatever_place_hold_an_image(world: World, old: str) -> None:
     world.own("ec2").run_instances(ImageId=old, MinCount=1, MaxCount=1)
     assert retire(world)["steps"] == []
+
+
+def test_the_guard_is_asked_by_tags_that_are_read_right_before_a_step(world: World, old: str) -> None:
+    """The run has listed the image without the tag; somebody protects it meanwhile."""
+    protect = {"Resources": [old], "Tags": [{"Key": "mayfly:protected", "Value": "yes"}]}
+    world.wire.before("DescribeImageReferences", lambda: world.there("ec2").create_tags(**protect))
+    report = retire(world)
+    assert [one["error"] for one in report["failed"]] == ["it is protected by its tag mayfly:protected=yes"]
+    assert not world.wire.heard("EnableImageDeprecation")
+
+
+def test_an_image_goes_with_no_snapshot_that_is_protected(world: World, old: str) -> None:
+    (shown,) = world.there("ec2").describe_images(ImageIds=[old])["Images"]
+    snapshots = [one["Ebs"]["SnapshotId"] for one in shown["BlockDeviceMappings"] if "Ebs" in one]
+    assert snapshots
+    world.there("ec2").create_tags(Resources=snapshots[:1], Tags=[{"Key": "mayfly:protected", "Value": ""}])
+    report = retire(world)
+    assert (report["steps"], report["failed"]) == ([], [])
+    kept = json.loads(world.own("s3").get_object(Bucket=world.reports, Key=report["key"])["Body"].read())["kept"]
+    assert f"{snapshots[0]}: it is protected by its tag mayfly:protected=" in [one["reason"] for one in kept]
+
+
+def test_nor_with_one_that_is_protected_meanwhile(world: World, old: str) -> None:
+    (shown,) = world.there("ec2").describe_images(ImageIds=[old])["Images"]
+    snapshots = [one["Ebs"]["SnapshotId"] for one in shown["BlockDeviceMappings"] if "Ebs" in one]
+    protect = {"Resources": snapshots, "Tags": [{"Key": "mayfly:protected", "Value": "true"}]}
+    world.wire.before("DescribeImageReferences", lambda: world.there("ec2").create_tags(**protect))
+    assert f"{snapshots[0]}: it is protected" in retire(world)["failed"][0]["error"]

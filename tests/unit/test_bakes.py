@@ -27,7 +27,7 @@ from mayfly.domain.bake import (
 )
 from mayfly.domain.checks import Expected, judge_checks, script
 from mayfly.domain.contents import read_contents
-from mayfly.domain.guard import may_remove
+from mayfly.domain.guard import may_destroy
 from mayfly.domain.records import SuiteResult
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,11 +89,11 @@ class TestTheBuilder:
 
     def test_is_removed_by_its_own_bake_only(self):
         mine = {tags.BAKE: "base-1", tags.CONTROLLER: "c"}
-        assert may_remove("base-1", "c", mine).granted
-        assert not may_remove("base-2", "c", mine).granted
-        assert not may_remove("base-1", "d", mine).granted
-        assert not may_remove("base-1", "c", mine | {tags.PROTECTED: "true"}).granted
-        assert not may_remove("base-1", "c", {}).granted
+        assert may_destroy("base-1", "c", mine, tags.BAKE).granted
+        assert not may_destroy("base-2", "c", mine, tags.BAKE).granted
+        assert not may_destroy("base-1", "d", mine, tags.BAKE).granted
+        assert not may_destroy("base-1", "c", mine | {tags.PROTECTED: "true"}, tags.BAKE).granted
+        assert not may_destroy("base-1", "c", {}, tags.BAKE).granted
 
 
 class TestTheImage:

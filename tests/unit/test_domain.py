@@ -51,35 +51,41 @@ class TestNames:
 
 class TestGuard:
     def test_what_carries_our_tags_may_be_terminated(self):
-        assert guard.may_terminate("web-1-smoke", CONTROLLER, OURS, False).granted
+        assert guard.may_destroy("web-1-smoke", CONTROLLER, OURS).granted
 
     @pytest.mark.parametrize("missing", [tags.CONTROLLER, tags.ENVIRONMENT])
     def test_a_missing_tag_refuses_and_is_named(self, missing):
         found = {key: value for key, value in OURS.items() if key != missing}
-        refused = guard.may_terminate("web-1-smoke", CONTROLLER, found, False)
+        refused = guard.may_destroy("web-1-smoke", CONTROLLER, found)
         assert not refused.granted
         assert missing in refused.reason
 
     @pytest.mark.parametrize("changed", [tags.CONTROLLER, tags.ENVIRONMENT])
     def test_another_s_tag_refuses_and_both_values_are_named(self, changed):
-        refused = guard.may_terminate("web-1-smoke", CONTROLLER, OURS | {changed: "other"}, False)
+        refused = guard.may_destroy("web-1-smoke", CONTROLLER, OURS | {changed: "other"})
         assert not refused.granted
         assert "other" in refused.reason
         assert OURS[changed] in refused.reason
 
     def test_termination_protection_alone_refuses(self):
-        assert not guard.may_terminate("web-1-smoke", CONTROLLER, OURS, True).granted
+        assert not guard.may_destroy("web-1-smoke", CONTROLLER, OURS, locked="it is locked").granted
 
     @pytest.mark.parametrize("value", ["true", "True", "yes", ""])
     def test_the_tag_of_protection_alone_refuses_whatever_it_says_but_false(self, value):
-        assert not guard.may_terminate("web-1-smoke", CONTROLLER, OURS | {tags.PROTECTED: value}, False).granted
+        assert not guard.may_destroy("web-1-smoke", CONTROLLER, OURS | {tags.PROTECTED: value}).granted
+
+    @pytest.mark.parametrize("label", [tags.ENVIRONMENT, tags.BAKE, tags.IMAGE_FAMILY])
+    def test_what_is_permanent_is_refused_whatever_else_it_carries(self, label):
+        found = {tags.CONTROLLER: CONTROLLER, label: "web-1-smoke"}
+        assert guard.may_destroy("web-1-smoke", CONTROLLER, found, label).granted
+        assert not guard.may_destroy("web-1-smoke", CONTROLLER, found | {tags.SERVICE: "shop"}, label).granted
 
     def test_a_tag_that_says_unprotected_does_not_protect(self):
-        assert guard.may_terminate("web-1-smoke", CONTROLLER, OURS | {tags.PROTECTED: "false"}, False).granted
+        assert guard.may_destroy("web-1-smoke", CONTROLLER, OURS | {tags.PROTECTED: "false"}).granted
 
     @given(st.dictionaries(st.sampled_from([*OURS, tags.PROTECTED]), st.text(max_size=8)), st.booleans())
     def test_nothing_but_exactly_ours_is_ever_granted(self, found, protected):
-        granted = guard.may_terminate("web-1-smoke", CONTROLLER, found, protected).granted
+        granted = guard.may_destroy("web-1-smoke", CONTROLLER, found, locked="locked" if protected else "").granted
         exactly = all(found.get(key) == OURS[key] for key in (tags.CONTROLLER, tags.ENVIRONMENT))
         unprotected = not protected and found.get(tags.PROTECTED, "false").lower() == "false"
         assert granted == (exactly and unprotected)

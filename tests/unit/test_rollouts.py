@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mayfly.contract.configuration import RolloutPolicy
 from mayfly.contract.vocabulary import Wait
 from mayfly.domain import rollout
-from mayfly.domain.guard import may_terminate
+from mayfly.domain.guard import may_destroy
 from mayfly.domain.records import Checkpoint
 from mayfly.domain.rollout import (
     Member,
@@ -437,7 +437,7 @@ class TestNothingEndsAService:
     def test_even_without_both_signals_of_protection(self) -> None:
         labels = {key: value for key, value in self.LABELS.items() if key != "mayfly:protected"}
         assert sweep(NOW, self.found(labels, False), None, False, SweepPolicy(CONTROLLER)).action.value == "keep"
-        assert not may_terminate("web-production", CONTROLLER, labels, False).granted
+        assert not may_destroy("web-production", CONTROLLER, labels).granted
 
     def test_one_that_lost_its_mark_is_refused_and_people_are_told(self) -> None:
         labels = {key: value for key, value in self.LABELS.items() if key != "mayfly:service"}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from mayfly.domain import tags
 
+TERMINATION_PROTECTED = "the stack's termination protection is on"
+
 
 @dataclass(frozen=True, slots=True)
 class Permission:
@@ -25,32 +27,28 @@ def is_ours(environment: str, controller: str, found: Mapping[str, str], label: 
     return Permission(True, f"it carries {label}={environment} of this controller")
 
 
-def may_terminate(
-    environment: str, controller: str, found: Mapping[str, str], termination_protection: bool
+def may_destroy(
+    name: str, controller: str, found: Mapping[str, str], label: str = tags.ENVIRONMENT, locked: str = ""
 ) -> Permission:
-    """Decides over tags that were read freshly, right before destroying.
+    """Decides over tags that were read freshly, right before destroying. Whatever destroys something asks this.
 
-    Either signal of protection is enough to refuse: the tag or the stack's termination protection. What belongs to a
-    permanent environment is refused even without both.
+    Either signal of protection is enough to refuse: the tag, or AWS's own lock. What belongs to a permanent
+    environment is refused even without both.
+
+    Args:
+        name: whose it has to be: an environment's, or what else `label` names.
+        locked: what AWS's own protection says (a stack's from termination, an image's from deregistration).
     """
     if tags.SERVICE in found:
         return Permission(False, f"it belongs to the permanent environment {found[tags.SERVICE]}")
-    if termination_protection:
-        return Permission(False, "the stack's termination protection is on")
-    return _unless_tagged(found) or is_ours(environment, controller, found)
-
-
-def may_remove(bake: str, controller: str, found: Mapping[str, str]) -> Permission:
-    """Decides the same over what is left of a bake: its builder, or a volume of that."""
-    return _unless_tagged(found) or is_ours(bake, controller, found, tags.BAKE)
+    if locked:
+        return Permission(False, locked)
+    if said := protection(found):
+        return Permission(False, said)
+    return is_ours(name, controller, found, label)
 
 
 def protection(found: Mapping[str, str]) -> str:
     """Says what protects a resource with these tags; "" where nothing does. Any value but exactly `false` protects."""
     said = found.get(tags.PROTECTED, "false")
     return "" if said == "false" else f"it is protected by its tag {tags.PROTECTED}={said}"
-
-
-def _unless_tagged(found: Mapping[str, str]) -> Permission | None:
-    protected = protection(found)
-    return Permission(False, protected) if protected else None

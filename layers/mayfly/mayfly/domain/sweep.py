@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from mayfly.contract.vocabulary import EndingCause, SweepAction, Wait
 from mayfly.domain import tags
-from mayfly.domain.guard import may_remove, may_terminate
+from mayfly.domain.guard import TERMINATION_PROTECTED, may_destroy
 from mayfly.domain.identity import is_environment
 from mayfly.domain.stack import PHASES, Phase
 from mayfly.domain.timestamp import utc_text
@@ -182,7 +182,8 @@ def _unless_protected(found: Found, policy: SweepPolicy, action: SweepAction, re
     if not is_environment(found.environment):
         named = f"'{found.environment}' is no name that Mayfly gives"
         return SweepDecision(found.environment, SweepAction.REFUSE, f"{reason}; but {named}")
-    permission = may_terminate(found.environment, policy.controller, found.labels, found.termination_protection)
+    locked = TERMINATION_PROTECTED if found.termination_protection else ""
+    permission = may_destroy(found.environment, policy.controller, found.labels, locked=locked)
     if not permission.granted:
         return SweepDecision(found.environment, SweepAction.REFUSE, f"{reason}; but {permission.reason}")
     return SweepDecision(found.environment, action, reason)
@@ -198,7 +199,7 @@ def decide_builder(
     if deadline and now < deadline:
         return SweepDecision(bake, SweepAction.KEEP, f"until {utc_text(deadline)}")
     reason = f"its bake does not run, and its deadline {labels.get(tags.EXPIRES_AT, '(none)')} has passed"
-    permission = may_remove(bake, policy.controller, labels)
+    permission = may_destroy(bake, policy.controller, labels, tags.BAKE)
     if not permission.granted:
         return SweepDecision(bake, SweepAction.REFUSE, f"{reason}; but {permission.reason}")
     return SweepDecision(bake, SweepAction.END, reason)

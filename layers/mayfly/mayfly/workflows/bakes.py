@@ -15,7 +15,7 @@ from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import BakeStage, Event
 from mayfly.domain import tags
 from mayfly.domain.bake import Candidate, bake_id, newest
-from mayfly.domain.guard import may_remove
+from mayfly.domain.guard import may_destroy
 from mayfly.domain.records import Bake, Entry, Family
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
@@ -146,7 +146,9 @@ def clean_up(settings: Settings, target: tuple[str, str], bake: str) -> dict[str
     """
     workload = clients.workload(*target, settings.workload_role, bake, tags.BAKE)
     found = builders.leftovers(workload, settings.controller, bake)
-    permissions = {leftover.id: may_remove(bake, settings.controller, leftover.labels) for leftover in found}
+    permissions = {
+        leftover.id: may_destroy(bake, settings.controller, leftover.labels, tags.BAKE) for leftover in found
+    }
     granted = [leftover for leftover in found if permissions[leftover.id].granted]
     if granted:
         kill_switch.check(settings.parameters)

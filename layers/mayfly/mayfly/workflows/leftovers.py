@@ -14,7 +14,7 @@ from mayfly.aws import instances, networks
 from mayfly.aws.instances import plain
 from mayfly.aws.stacks import Resource
 from mayfly.domain import tags
-from mayfly.domain.guard import protection
+from mayfly.domain.guard import may_destroy, protection
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
@@ -175,12 +175,17 @@ def is_log_group(workload: "Workload", identity: str) -> bool:
     return any(each["logGroupName"] == name for each in listed)  # the shortest of those that begin so comes first
 
 
-def delete_function_logs(workload: "Workload", name: str) -> str:
-    """Deletes a log group that Lambda made for a function; says why not where it is protected. Lambda tags none."""
+def delete_function_logs(workload: "Workload", name: str, own: Mapping[str, str]) -> str:
+    """Deletes a log group that Lambda made for a function; says why not where the guard refuses.
+
+    Args:
+        own: the environment's tags. Lambda gives the group none.
+    """
     (group,) = workload.logs.describe_log_groups(logGroupNamePrefix=name, limit=1)["logGroups"]
     labels = workload.logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
-    if said := protection(labels):
-        return said
+    permission = may_destroy(own[tags.ENVIRONMENT], own[tags.CONTROLLER], {**own, **labels})
+    if not permission.granted:
+        return permission.reason
     workload.logs.delete_log_group(logGroupName=name)
     return ""
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws import images, kill_switch
+from mayfly.aws.instances import plain
 from mayfly.aws.records import Conflict, Records, attr, forget_after
 from mayfly.contract.configuration import Family
 from mayfly.contract.vocabulary import ImageStage
 from mayfly.domain import tags
-from mayfly.domain.guard import protection
+from mayfly.domain.guard import may_destroy, protection
 from mayfly.domain.records import Entry
 from mayfly.domain.records import Image as ImageRecord
 from mayfly.domain.retirement import Ami, Image, RetirementDecision, Stage, Step
@@ -61,15 +62,16 @@ def listed(workload: "Workload", account: str, controller: str, now: datetime) -
         IncludeDisabled=True,
         PaginationConfig={"PageSize": 1000},
     )
+    kept = _protected_snapshots(workload, [{"Name": "tag-key", "Values": [tags.PROTECTED]}])
     for image in (one for page in pages for one in page["Images"]):
         if image["State"] in ("available", "disabled"):
-            yield _found(image, account, workload.region, now)
+            yield _found(image, (account, workload.region), now, kept)
 
 
-def _found(image: Any, account: str, region: str, now: datetime) -> Found:
-    labels = {tag["Key"]: tag["Value"] for tag in image["Tags"]}
+def _found(image: Any, place: tuple[str, str], now: datetime, kept: Mapping[str, str]) -> Found:
+    (account, region), labels = place, plain(image["Tags"])
     stage, since = _stage(image, labels, now)
-    ami = Ami(image["ImageId"], account, region, stage, since, _protection(image, labels), _snapshots(image))
+    ami = Ami(image["ImageId"], account, region, stage, since, _protection(image, labels, kept), _snapshots(image))
     original = labels.get(tags.SOURCE_IMAGE, image["ImageId"])
     rejected = labels.get(tags.IMAGE_STATE) == ImageStage.REJECTED
     return Found(ami, original, labels[tags.IMAGE_FAMILY], _timestamp(image["CreationDate"]), rejected)
@@ -84,12 +86,33 @@ def _stage(image: Any, labels: Mapping[str, str], now: datetime) -> tuple[Stage,
     return Stage.AVAILABLE, None
 
 
-def _protection(image: Any, labels: Mapping[str, str]) -> str:
-    if said := protection(labels):
-        return said
-    if image.get("DeregistrationProtection", "disabled").startswith("enabled"):
-        return "it is protected from being deregistered"
-    return ""
+def _protection(image: Any, labels: Mapping[str, str], kept: Mapping[str, str]) -> str:
+    """What the guard says of an image, and of its snapshots, of which `kept` are protected."""
+    on = image.get("DeregistrationProtection", "disabled").startswith("enabled")
+    family, controller = labels.get(tags.IMAGE_FAMILY, ""), labels.get(tags.CONTROLLER, "")
+    locked = "it is protected from being deregistered" if on else ""
+    permission = may_destroy(family, controller, labels, tags.IMAGE_FAMILY, locked)
+    if not permission.granted:
+        return permission.reason
+    return "; ".join(f"{one}: {kept[one]}" for one in _snapshots(image) if one in kept)
+
+
+def _protected_snapshots(workload: "Workload", which: Any) -> dict[str, str]:
+    """The snapshots that are protected by a tag of their own, each with what that says, page by page."""
+    pages = workload.ec2.get_paginator("describe_snapshots").paginate(
+        OwnerIds=["self"], Filters=which, PaginationConfig={"PageSize": 1000}
+    )
+    found = ((one["SnapshotId"], protection(plain(one.get("Tags", [])))) for page in pages for one in page["Snapshots"])
+    return {snapshot: said for snapshot, said in found if said}
+
+
+def _refusal(workload: "Workload", ami: Ami) -> str:
+    """What the guard says by tags that are read freshly, of the image and of the snapshots that would go with it. What
+    the run began with may be minutes old."""
+    by_id = [{"Name": "snapshot-id", "Values": list(ami.snapshots)}]
+    kept = _protected_snapshots(workload, by_id) if ami.snapshots else {}
+    listed = workload.ec2.describe_images(ImageIds=[ami.id], IncludeDisabled=True)["Images"]
+    return next(iter(_protection(image, plain(image.get("Tags", [])), kept) for image in listed), "")
 
 
 def _snapshots(image: Any) -> tuple[str, ...]:
@@ -122,6 +145,8 @@ def attempt(settings: Settings, family: Family, decision: RetirementDecision, no
             kill_switch.check(settings.parameters)
             _claim(records, decision.image, now)
         workload = images.enter(settings, family, decision.family, ami.region, f"retire-{ami.id}")
+        if decision.step is not Step.RESTORE and (said := _refusal(workload, ami)):
+            return said
         facts = _take(workload, family, records, decision, now)
     except Conflict as conflict:
         return f"it is being promoted, until {conflict.found.wanted_until}"

@@ -1,6 +1,6 @@
 """Removes what blocks a stack's deletion, as far as it is ours. The caller has asked the guard about the stack."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from mayfly.aws import databases, stacks
 from mayfly.aws.instances import plain
 from mayfly.domain import tags
-from mayfly.domain.guard import may_terminate, protection
+from mayfly.domain.guard import may_destroy
 from mayfly.domain.identity import stack_name
 from mayfly.domain.teardown import Blocker, Mend, chased, name
 from mayfly.workflows import leftovers
@@ -114,13 +114,15 @@ _SNAPSHOTS: dict[str, Callable[["Workload", stacks.Resource], list[str]]] = {
 }
 
 
-def delete_logs(workload: "Workload", environment: str, logs: Iterable[str]) -> list[str]:
+def delete_logs(workload: "Workload", environment: str, controller: str, logs: Iterable[str]) -> list[str]:
     """Deletes the log groups of an environment's functions, which bear its stack's name; names those that stay."""
-    stay = []
+    stay, own = list[str](), {tags.ENVIRONMENT: environment, tags.CONTROLLER: controller}
     for group in logs:
         ours = group.startswith(f"/aws/lambda/{stack_name(environment)}-")
         try:
-            said = leftovers.delete_function_logs(workload, group) if ours else "its function has a name of its own"
+            said = (
+                leftovers.delete_function_logs(workload, group, own) if ours else "its function has a name of its own"
+            )
         except ClientError as error:
             said = error.response["Error"]["Code"]
         stay += [f"log group {group}: {said}"] if said else []
@@ -132,7 +134,7 @@ def mend(workload: "Workload", environment: str, controller: str, found: Iterabl
     ours = [
         remnant
         for remnant in leftovers.find(workload, environment, controller)
-        if may_terminate(environment, controller, remnant.labels, termination_protection=False).granted
+        if may_destroy(environment, controller, remnant.labels).granted
     ]
     instances = [remnant for remnant in ours if remnant.kind in ("group", "instance") and not remnant.going]
     refused = leftovers.delete(workload, instances)
@@ -143,12 +145,13 @@ def mend(workload: "Workload", environment: str, controller: str, found: Iterabl
         refused |= leftovers.delete(workload, loose)
         done += [f"deleted interface {remnant.id}" for remnant in loose if remnant.id not in refused]
     done += [f"could not delete {identity}: {why}" for identity, why in refused.items()]
+    own = {tags.ENVIRONMENT: environment, tags.CONTROLLER: controller}
     for blocker in found:
         try:
             if blocker.mend is Mend.CUT_REFERENCES:
                 done += _cut_references(workload, blocker.physical_id, environment, controller)
             if blocker.mend is Mend.EMPTY_BUCKET:
-                done.append(_empty(workload, blocker.physical_id, environment))
+                done.append(_empty(workload, blocker.physical_id, own))
         except ClientError as error:  # What cannot be mended is said, and keeps nothing else from being mended.
             done.append(f"could not {blocker.mend} {blocker.physical_id}: {error.response['Error']['Code']}")
     return done
@@ -170,7 +173,7 @@ def _cut_references(workload: "Workload", group: str, environment: str, controll
         if labels.get(tags.ENVIRONMENT) != environment or labels.get(tags.CONTROLLER) != controller:
             done.append(f"left the rules of {other['GroupId']} ({other['GroupName']}): it is not the environment's")
             continue
-        if not may_terminate(environment, controller, labels, termination_protection=False).granted:
+        if not may_destroy(environment, controller, labels).granted:
             continue
         for listed, revoke in ways:
             if rules := [_only(rule, group) for rule in other[listed] if _names(rule, group)]:
@@ -198,11 +201,15 @@ def _only(rule: Any, group: str) -> Any:
     return rule | {"UserIdGroupPairs": pairs, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []}
 
 
-def _empty(workload: "Workload", bucket: str, environment: str) -> str:
-    """Deletes every version of every object in a bucket of the environment, and says how many of them went."""
-    labels = _labels(workload, bucket)
-    if said := protection(labels) or (owner := labels.get(tags.ENVIRONMENT, environment)) != environment:
-        return f"left the bucket {bucket} as it is: {said or f'it belongs to {owner}'}"
+def _empty(workload: "Workload", bucket: str, own: Mapping[str, str]) -> str:
+    """Deletes every version of every object in a bucket of the environment, and says how many of them went.
+
+    Args:
+        own: the environment's tags, which a resource of its stack has where nobody gave it others.
+    """
+    permission = may_destroy(own[tags.ENVIRONMENT], own[tags.CONTROLLER], {**own, **_labels(workload, bucket)})
+    if not permission.granted:
+        return f"left the bucket {bucket} as it is: {permission.reason}"
     seen, kept = 0, dict[str, None]()
     for page in workload.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         versions: Any = [
