@@ -25,10 +25,10 @@ BESIDES = re.compile(
 
 
 def permitted() -> list[re.Pattern[str]]:
-    """What the service role may do, as patterns."""
+    """What one of the service roles may do, as patterns."""
     resources = read((ROOT / "blueprints" / "workload-account.yaml").read_text())["Resources"]
-    policies = [one["PolicyDocument"] for one in resources["ServiceRole"]["Properties"]["Policies"]]
-    policies.append(resources["ServiceBuildPolicy"]["Properties"]["PolicyDocument"])
+    named = ("BuildPolicy", "IdentityPolicy", "ServiceBuildPolicy")
+    policies = [resources[name]["Properties"]["PolicyDocument"] for name in named]
     statements = [one for policy in policies for one in policy["Statement"] if one["Effect"] == "Allow"]
     actions = [a for one in statements for a in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])]
     return [re.compile(re.escape(action).replace(r"\*", ".*"), re.IGNORECASE) for action in actions]

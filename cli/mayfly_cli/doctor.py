@@ -332,13 +332,20 @@ def _place(installation: Installation, target: Place) -> Iterator[Finding]:
         said = f"no rule that is on sends CloudFormation's events to {bus}: {state}"
         yield Finding(check, "failure", said, deploy)
     check = f"role that builds in {target.name}"
-    try:
-        iam.get_role(RoleName=installation.settings.stack_role)
-    except iam.exceptions.NoSuchEntityException:
-        todo = "Deploy blueprints/workload-account.yaml there: docs/tasks/add-an-account.md."
-        yield Finding(check, "failure", f"there is no role {installation.settings.stack_role}", todo)
+    roles = (installation.settings.stack_role, installation.settings.permanent_role)
+    if lacking := [role for role in roles if not _exists(iam, role)]:
+        todo = "Deploy blueprints/workload-account.yaml there (again): docs/tasks/add-an-account.md."
+        yield Finding(check, "failure", f"there is no role {' and no role '.join(lacking)}", todo)
     else:
-        yield Finding(check, "ok", installation.settings.stack_role)
+        yield Finding(check, "ok", ", ".join(roles))
+
+
+def _exists(iam: Any, role: str) -> bool:
+    try:
+        iam.get_role(RoleName=role)
+    except iam.exceptions.NoSuchEntityException:
+        return False
+    return True
 
 
 def _sources(rule: Json) -> list[str]:

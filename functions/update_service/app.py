@@ -57,7 +57,7 @@ def wish(settings: Settings, plan: Rollout, step: Wait, record: RolloutRecord | 
         | puppet_access.of_environment(
             settings, body.text if body else "", setup.parameters, plan.account, plan.service
         ),
-        f"arn:aws:iam::{plan.account}:role/{settings.stack_role}",
+        f"arn:aws:iam::{plan.account}:role/{settings.permanent_role}",
         request(plan.rollout, step),
     )
     return services.Wish(plan.service, plan.application, settings.controller, wanted)

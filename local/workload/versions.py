@@ -10,7 +10,8 @@ from moto.core.responses import ActionResult
 from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateVersion
 from moto.ec2.responses.launch_templates import LaunchTemplates
 
-SERVICE_ROLE = "mayfly-cloudformation"
+SERVICE_ROLE = "mayfly-cloudformation-services"
+"""Only of permanent environments anybody asks who made a version."""
 _by_stacks: set[LaunchTemplateVersion] = set()
 
 

@@ -2,6 +2,7 @@
 templates, every destructive action by every value of the tags that protect."""
 
 import json
+import re
 from itertools import product
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
 from tests.unit.policies import CONTROLLER, REGION, WORKLOAD, Template
-from tests.unit.test_workload_permissions import DESTROYING, INSTANCE, OURS, STACK, permits
+from tests.unit.test_workload_permissions import DESTROYING, INSTANCE, OURS, STACK, documents_of, permits
 
 PROTECTING = ["true", "True", "TRUE", "yes", "no", "1", "0", "", "False", "FALSE", " false", "false ", "off"]
 """Every value but exactly `false` protects."""
@@ -71,9 +72,266 @@ def test_a_session_of_an_environment_or_a_bake_touches_nothing_permanent(
 
 def test_commands_run_on_the_session_s_own_environment_exactly() -> None:
     for session, owner in product(("web-1", "web-1-smoke"), repeat=2):
-        tags = {"ssm:resourcetag/mayfly:environment": owner}
+        tags = {f"ssm:resourcetag/{key}": value for key, value in (OURS | {"mayfly:environment": owner}).items()}
         assert permits("ssm:SendCommand", INSTANCE, {}, session=session, **tags) == (session == owner)
+        of_another = tags | {"ssm:resourcetag/mayfly:controller": "999999999999/us-east-1/mayfly"}
+        assert not permits("ssm:SendCommand", INSTANCE, {}, session=session, **of_another)
     assert not permits("ssm:SendCommand", INSTANCE, {}, session=None, **{"ssm:resourcetag/mayfly:environment": ""})
+
+
+# ---- CloudFormation, with what a blueprint says --------------------------------------------------------------------
+
+BUILDERS_OF = {"disposable": documents_of("ServiceRole"), "permanent": documents_of("PermanentRole")}
+MINE = {
+    "disposable": OURS,
+    "permanent": {**OURS, "mayfly:environment": "shop-production", "mayfly:service": "shop-production"},
+}
+"""What the stacks of each kind of environment carry."""
+WHOSE = {
+    "nobody's": {},
+    "another team's": {"Name": "production", "team": "billing"},
+    "another installation's": {
+        "mayfly:controller": "111111111111/us-east-1/other",
+        "mayfly:environment": "web-1-smoke",
+    },
+    "of who claims to be an environment": {"mayfly:environment": "web-1-smoke"},
+}
+TOUCHED = [
+    *(
+        (f"ec2:{action}", f"{HERE}:{kind}/x")
+        for action, kind in [
+            ("AssociateRouteTable", "route-table"),
+            ("AssociateRouteTable", "subnet"),
+            ("AttachInternetGateway", "vpc"),
+            ("AttachInternetGateway", "internet-gateway"),
+            ("AuthorizeSecurityGroupEgress", "security-group"),
+            ("AuthorizeSecurityGroupIngress", "security-group"),
+            ("CreateNatGateway", "subnet"),
+            ("CreateNatGateway", "elastic-ip"),
+            ("CreateRoute", "route-table"),
+            ("CreateRouteTable", "vpc"),
+            ("CreateSubnet", "vpc"),
+            ("CreateTags", "vpc"),
+            ("CreateTags", "security-group"),
+            ("CreateTransitGatewayVpcAttachment", "vpc"),
+            ("CreateTransitGatewayVpcAttachment", "subnet"),
+            ("CreateVpcEndpoint", "vpc"),
+            ("CreateVpcEndpoint", "subnet"),
+            ("CreateVpcEndpoint", "route-table"),
+            ("CreateVpcEndpoint", "security-group"),
+            ("DeleteInternetGateway", "internet-gateway"),
+            ("DeleteLaunchTemplate", "launch-template"),
+            ("DeleteNatGateway", "natgateway"),
+            ("DeleteRoute", "route-table"),
+            ("DeleteRouteTable", "route-table"),
+            ("DeleteSecurityGroup", "security-group"),
+            ("DeleteSubnet", "subnet"),
+            ("DeleteTags", "vpc"),
+            ("DeleteVpc", "vpc"),
+            ("DeleteVpcEndpoints", "vpc-endpoint"),
+            ("DetachInternetGateway", "vpc"),
+            ("DisassociateAddress", "elastic-ip"),
+            ("DisassociateRouteTable", "route-table"),
+            ("ModifySubnetAttribute", "subnet"),
+            ("ModifyVpcAttribute", "vpc"),
+            ("ReleaseAddress", "elastic-ip"),
+            ("RevokeSecurityGroupEgress", "security-group"),
+            ("RevokeSecurityGroupIngress", "security-group"),
+            ("TerminateInstances", "instance"),
+        ]
+    ),
+    *(
+        (
+            f"autoscaling:{action}",
+            f"arn:aws:autoscaling:{REGION}:{WORKLOAD}:autoScalingGroup:1:autoScalingGroupName/mayfly-x",
+        )
+        for action in ("DeleteAutoScalingGroup", "UpdateAutoScalingGroup", "EnableMetricsCollection")
+    ),
+]
+OF_SERVICES = [
+    ("ec2:CreateLaunchTemplateVersion", f"{HERE}:launch-template/x"),
+    ("ec2:ModifyLaunchTemplate", f"{HERE}:launch-template/x"),
+    *(
+        (f"elasticloadbalancing:{action}", f"arn:aws:elasticloadbalancing:{REGION}:{WORKLOAD}:{kind}/x/y")
+        for action, kind in [
+            ("ModifyListener", "listener/app"),
+            ("ModifyLoadBalancerAttributes", "loadbalancer/app"),
+            ("ModifyTargetGroup", "targetgroup"),
+            ("SetSecurityGroups", "loadbalancer/app"),
+            ("SetSubnets", "loadbalancer/app"),
+            ("AddTags", "loadbalancer/app"),
+            ("CreateListener", "loadbalancer/app"),
+        ]
+    ),
+]
+ASKED_AS_OURS = {"aws:requesttag/mayfly:controller": OURS["mayfly:controller"]}
+"""A blueprint says what tags it likes, and CloudFormation adds the stack's."""
+
+
+def builds(kind: str, action: str, resource: str, tags: dict[str, str], **more: Any) -> bool:
+    return permits(action, resource, tags, None, documents=BUILDERS_OF[kind], **more)
+
+
+@pytest.mark.parametrize("kind", MINE)
+@pytest.mark.parametrize(("action", "resource"), [*TOUCHED, *OF_SERVICES], ids=lambda part: part.partition("/")[0])
+def test_a_blueprint_touches_only_what_stacks_of_its_kind_made(action: str, resource: str, kind: str) -> None:
+    (other,) = (one for one in MINE if one != kind)
+    for who, tags in {**WHOSE, "the other kind's": MINE[other]}.items():
+        assert not builds(kind, action, resource, tags), who
+        as_ours = ASKED_AS_OURS if not action.endswith("AddTags") else {}
+        assert not builds(kind, action, resource, tags, **as_ours), who
+    created = {"elasticloadbalancing:createaction": "CreateLoadBalancer"} if action.endswith("AddTags") else {}
+    own = builds(kind, action, resource, MINE[kind], **ASKED_AS_OURS, **created)
+    assert own == (kind == "permanent" or (action, resource) not in OF_SERVICES)
+
+
+@pytest.mark.parametrize(("action", "resource"), DESTROYING, ids=[action for action, _ in DESTROYING])
+def test_a_blueprint_destroys_nothing_that_is_protected_whatever_the_tag_says(action: str, resource: str) -> None:
+    for kind, value in product(MINE, PROTECTING):
+        assert not builds(kind, action, resource, MINE[kind] | {"mayfly:protected": value}), (kind, value)
+
+
+ROLES = f"arn:aws:iam::{WORKLOAD}:role"
+PROFILES = f"arn:aws:iam::{WORKLOAD}:instance-profile"
+BELOW = {"iam:permissionsboundary": f"arn:aws:iam::{WORKLOAD}:policy/mayfly/mayfly-instance-boundary"}
+TO_EC2 = {"iam:passedtoservice": "ec2.amazonaws.com"}
+IDENTITIES = [
+    *(f"iam:{action}" for action in ("CreateRole", "PutRolePolicy", "AttachRolePolicy", "DeleteRole", "PassRole")),
+    *(f"iam:{action}" for action in ("DeleteRolePolicy", "DetachRolePolicy", "TagRole", "UntagRole")),
+]
+
+
+@pytest.mark.parametrize("action", IDENTITIES)
+def test_a_blueprint_s_roles_are_below_the_boundary_and_none_of_production_s_or_mayfly_s(action: str) -> None:
+    for kind in MINE:
+        assert builds(kind, action, f"{ROLES}/mayfly/web", {}, **BELOW, **TO_EC2), kind
+        for name in ("mayfly-workload", "mayfly-cloudformation", "mayfly-builder", "administrator", "other/mayfly/x"):
+            assert not builds(kind, action, f"{ROLES}/{name}", {}, **BELOW, **TO_EC2), (kind, name)
+    assert builds("permanent", action, f"{ROLES}/mayfly/services/shop", {}, **BELOW, **TO_EC2)
+    assert not builds("disposable", action, f"{ROLES}/mayfly/services/shop", {}, **BELOW, **TO_EC2)
+    # One that was made before they had a path of their own carries the tag.
+    assert not builds("disposable", action, f"{ROLES}/mayfly/shop", MINE["permanent"], **BELOW, **TO_EC2)
+    for more in ({}, {"iam:permissionsboundary": f"arn:aws:iam::{WORKLOAD}:policy/mayfly/x"}):
+        bounded = action in ("iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy")
+        assert builds("permanent", action, f"{ROLES}/mayfly/web", {}, **more, **TO_EC2) == (not bounded)
+    if action == "iam:PassRole":
+        assert not builds(
+            "permanent", action, f"{ROLES}/mayfly/web", {}, **{"iam:passedtoservice": "lambda.amazonaws.com"}
+        )
+
+
+@pytest.mark.parametrize(
+    "action", ["AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile", "DeleteInstanceProfile"]
+)
+def test_a_blueprint_changes_no_instance_profile_of_production_s(action: str) -> None:
+    assert builds("disposable", f"iam:{action}", f"{PROFILES}/mayfly/web", {})
+    assert builds("permanent", f"iam:{action}", f"{PROFILES}/mayfly/services/shop", {})
+    for profile in ("mayfly/services/shop", "mayfly-builder", "admin"):
+        assert not builds("disposable", f"iam:{action}", f"{PROFILES}/{profile}", {}), profile
+
+
+@pytest.mark.parametrize("kind", MINE)
+def test_a_blueprint_writes_none_of_mayfly_s_parameters_and_log_groups(kind: str) -> None:
+    parameters, logs = (
+        f"arn:aws:{place}:{REGION}:{WORKLOAD}:{what}" for place, what in (("ssm", "parameter"), ("logs", "log-group:"))
+    )
+    for action in ("ssm:PutParameter", "ssm:DeleteParameter", "ssm:GetParameter", "ssm:AddTagsToResource"):
+        assert builds(kind, action, f"{parameters}/mayfly-environments/web-1/x", {})
+        for name in (
+            "/mayfly/kill-switch",
+            "/mayfly/applications/x",
+            "/mayfly/images/base/stable",
+            "/other",
+            "/mayfly-x",
+        ):
+            assert not builds(kind, action, parameters + name, MINE[kind]), name
+    for action in ("logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource"):
+        assert builds(kind, action, f"{logs}/mayfly-environments/web-1/x", {})
+        for name in ("/mayfly/mayfly/functions", "/aws/lambda/billing", "/aws/vendedlogs/states/mayfly", "/mayfly-x"):
+            assert not builds(kind, action, logs + name, MINE[kind]), name
+
+
+def test_mayfly_s_parameters_cannot_be_put_where_blueprints_write() -> None:
+    for path in ("template.yaml", "blueprints/workload-account.yaml"):
+        pattern = Template(path).body["Parameters"]["ParametersPath"]["AllowedPattern"]
+        assert re.fullmatch(pattern, "/mayfly")
+        assert re.fullmatch(pattern, "/team/mayfly")
+        for below in ("/mayfly-environments", "/mayfly-environments/x"):
+            assert not re.fullmatch(pattern, below)
+
+
+# ---- who has a role that a blueprint made ---------------------------------------------------------------------------
+
+BOUNDARY = Template("blueprints/workload-account.yaml")
+ME = f"{HERE}:instance/i-0123456789abcdef0"
+
+
+def bound_permits(action: str, resource: str, **context: Any) -> bool:
+    """Whether the boundary lets it through, where the role's own policies allow everything."""
+    document = BOUNDARY.resolved(BOUNDARY.resources["InstanceBoundary"]["Properties"]["PolicyDocument"])
+    filled = json.dumps(document).replace("${ec2:InstanceID}", resource.rpartition("/")[2])
+    asked = EvalContext(
+        principal_arn=f"arn:aws:sts::{WORKLOAD}:assumed-role/web/i-0123456789abcdef0",
+        principal_type="AssumedRole",
+        principal_account=WORKLOAD,
+        action=action,
+        resource_arn=resource,
+        region=REGION,
+        service_context=context,
+        principal_keys={"aws:userid": "AROAEXAMPLE:i-0123456789abcdef0"},
+    )
+    return bool(evaluate(asked, [parse_policy_document(filled)]).decision == "Allow")
+
+
+AN_INSTANCE = {"ec2:sourceinstancearn": ME}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "cloudformation:SignalResource",
+        "ssm:GetParameter",
+        "s3:GetObject",
+        "logs:PutLogEvents",
+        "ssmmessages:CreateDataChannel",
+    ],
+)
+def test_a_role_that_anybody_else_assumes_can_do_nothing(action: str) -> None:
+    """Whatever its trust policy says: another account, a person, a role of the same account."""
+    resource = STACK if action.startswith("cloudformation") else "arn:aws:s3:::artifacts/x"
+    assert bound_permits(action, resource, **AN_INSTANCE)
+    assert bound_permits(action, resource, **{"lambda:sourcefunctionarn": "arn:aws:lambda:us-east-1:2:function:x"})
+    assert not bound_permits(action, resource)
+
+
+def test_an_instance_writes_how_far_it_is_onto_itself_and_can_neither_protect_nor_rename_itself() -> None:
+    for key in ("mayfly:boot", "mayfly:boot-log", "mayfly:version"):
+        assert bound_permits("ec2:CreateTags", ME, **AN_INSTANCE, **{"aws:tagkeys": [key]})
+        assert not bound_permits(
+            "ec2:CreateTags", f"{HERE}:instance/i-0fedcba9876543210", **AN_INSTANCE, **{"aws:tagkeys": [key]}
+        )
+        assert not bound_permits("ec2:CreateTags", ME, **{"aws:tagkeys": [key]})
+    for key in ("mayfly:protected", "mayfly:environment", "mayfly:controller", "mayfly:expires-at", "mayfly:service"):
+        assert not bound_permits("ec2:CreateTags", ME, **AN_INSTANCE, **{"aws:tagkeys": ["mayfly:boot", key]})
+
+
+# ---- what bears a name that begins alike -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["s3:ListBucketVersions", "s3:GetBucketTagging", "logs:DeleteLogGroup"])
+def test_what_bears_the_name_of_a_longer_environment_is_out_of_reach(action: str) -> None:
+    """CloudFormation names by stack, resource and twelve characters or more; a blueprint with two hyphens after the
+    stack's name. No environment's name has two in a row."""
+    place = BUCKETS if action.startswith("s3") else f"arn:aws:logs:{REGION}:{WORKLOAD}:log-group:/aws/lambda/"
+    end = "" if action.startswith("s3") else ":*"
+    names = {"web-1": "mayfly-web-1", "web-1-smoke": "mayfly-web-1-smoke", "web-1-smoke-2": "mayfly-web-1-smoke-2"}
+    for session, (owner, stack) in product(names, names.items()):
+        for name in (f"{stack}-reports-kdwwxmddtr2g", f"{stack}-count-1kdwwxmddtr2g", f"{stack}--reports"):
+            may = permits(action, f"{place}{name}{end}", {}, session=session)
+            assert may == (session == owner), (session, name)
+    for name in ("billing", "mayfly-web-1", "mayfly-web-1-reports", "mayfly-web-2-reports-kdwwxmddtr2g"):
+        assert not permits(action, f"{place}{name}{end}", {}, session="web-1"), name
+    assert not permits(action, f"{place}mayfly--reports{end}", {}, session=None)
 
 
 # ---- a builder --------------------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def test_another_blueprint_takes_the_same_parameters_and_tags() -> None:
     (instance,) = instances()
     assert instance["InstanceId"] == stack.outputs["InstanceId"]
     assert tags_of(instance).items() >= TAGS.items()
-    name = f"/mayfly/{ENVIRONMENT}/deployed"
+    name = f"/mayfly-environments/{ENVIRONMENT}/deployed"
     assert "webshop 1.4.2" in boto3.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
 
     stack.delete()

@@ -734,7 +734,8 @@ class TestDoctor:
         pattern = json.dumps({"source": ["aws.cloudformation"]})
         events.put_rule(Name="forward", EventPattern=pattern)
         events.put_targets(Rule="forward", Targets=[{"Id": "mayfly", "Arn": bus}])
-        world.there("iam").create_role(RoleName="mayfly-cloudformation", AssumeRolePolicyDocument="{}")
+        for role in ("mayfly-cloudformation", "mayfly-cloudformation-services"):
+            world.there("iam").create_role(RoleName=role, AssumeRolePolicyDocument="{}")
         self.swept(world, {})
 
     def swept(self, world: World, unseen: dict[str, str]) -> None:
@@ -787,6 +788,11 @@ class TestDoctor:
                 f"role that builds in {WORKLOAD_ACCOUNT}/{REGION}",
                 "no role mayfly-cloudformation",
             ),
+            (
+                lambda world: world.there("iam").delete_role(RoleName="mayfly-cloudformation-services"),
+                f"role that builds in {WORKLOAD_ACCOUNT}/{REGION}",
+                "no role mayfly-cloudformation-services",
+            ),
             (lambda world: world.own("events").delete_event_bus(Name="mayfly"), "bus", "no bus mayfly"),
         ],
     )
@@ -819,7 +825,8 @@ class TestDoctor:
         world.configure(account=CONTROLLER_ACCOUNT)
         name = f"role that builds in {CONTROLLER_ACCOUNT}/{REGION}"
         assert self.found(run, 1)[name]["state"] == "failure"
-        world.own("iam").create_role(RoleName="mayfly-cloudformation", AssumeRolePolicyDocument="{}")
+        for role in ("mayfly-cloudformation", "mayfly-cloudformation-services"):
+            world.own("iam").create_role(RoleName=role, AssumeRolePolicyDocument="{}")
         assert run("doctor", "--json").stdout.count('"failure"') == 1  # the rule that forwards is missing still
         assert not world.wire.heard("AssumeRole")
 

@@ -548,7 +548,7 @@ class TestTheInstances:
         assert record["template"] == "1"
 
     def test_get_what_the_stack_has_made_after_one_made_by_hand(self, standing: World, plan: Json) -> None:
-        made = f"arn:aws:sts::{WORKLOAD_ACCOUNT}:assumed-role/mayfly-cloudformation/AWSCloudFormation"
+        made = f"arn:aws:sts::{WORKLOAD_ACCOUNT}:assumed-role/mayfly-cloudformation-services/AWSCloudFormation"
         makers = {1: made, 2: f"arn:aws:iam::{WORKLOAD_ACCOUNT}:user/ada", 3: made}
         versions = [{"VersionNumber": number, "CreatedBy": who} for number, who in makers.items()]
         standing.wire.answer("DescribeLaunchTemplateVersions", LaunchTemplateVersions=versions)

@@ -115,8 +115,20 @@ class TestAName:
     def test_of_a_bucket_that_mayfly_may_not_empty_is_a_warning(self) -> None:
         theirs = resource("AWS::S3::Bucket", "BucketName: !Sub 'team-reports-${EnvironmentId}'")
         assert about(theirs, "may empty buckets only") == ("warning", 7, "It")
-        ours = resource("AWS::S3::Bucket", "BucketName: !Sub 'mayfly-${EnvironmentId}-reports'")
+        alike = resource("AWS::S3::Bucket", "BucketName: !Sub 'mayfly-${EnvironmentId}-reports'")
+        assert about(alike, "may empty buckets only") == ("warning", 7, "It")
+        ours = resource("AWS::S3::Bucket", "BucketName: !Sub 'mayfly-${EnvironmentId}--reports'")
         assert not [one for one in examine(ours) if "may empty buckets only" in one.said]
+
+    @pytest.mark.parametrize(
+        ("kind", "naming"), [("AWS::SSM::Parameter", "Name"), ("AWS::Logs::LogGroup", "LogGroupName")]
+    )
+    def test_outside_the_path_of_blueprints_is_a_warning(self, kind: str, naming: str) -> None:
+        for path in ("/mayfly/applications/${EnvironmentId}", "/${EnvironmentId}", "/mayfly/${EnvironmentId}/x"):
+            text = resource(kind, f"{naming}: !Sub '{path}'")
+            assert about(text, "below one path only: say " + naming)[0] == "warning"
+        ours = resource(kind, f"{naming}: !Sub '/mayfly-environments/${{EnvironmentId}}/x'")
+        assert not [one for one in examine(ours) if "one path only" in one.said]
 
     def test_of_an_export_is_looked_at_too(self) -> None:
         text = resource("AWS::SQS::Queue", "VisibilityTimeout: 30") + "Outputs:\n  Url:\n    Export: {Name: shop-url}\n"

@@ -571,7 +571,10 @@ class TestWorkloadRole:
 
     def test_runs_commands_on_instances_of_its_session_s_environment_only(self) -> None:
         on_instances, as_document = all_allowing("WorkloadRole", "ssm:SendCommand")
-        assert on_instances["Condition"]["StringEquals"] == {"ssm:resourceTag/mayfly:environment": THIS_SESSION}
+        assert on_instances["Condition"]["StringEquals"] == {
+            "ssm:resourceTag/mayfly:controller": OURS,
+            "ssm:resourceTag/mayfly:environment": THIS_SESSION,
+        }
         assert str(as_document["Resource"]).endswith("document/AWS-RunShellScript'}")
 
     def test_passes_roles_to_the_one_service_that_each_is_for(self) -> None:
@@ -643,29 +646,36 @@ class TestImagePolicy:
         assert len(json.dumps(document, separators=(",", ":"))) < 6144
 
 
-class TestServiceRole:
-    def test_is_for_cloudformation_of_this_account(self) -> None:
-        (statement,) = account["Resources"]["ServiceRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+BUILDING = ("ServiceRole", "PermanentRole")
+
+
+class TestServiceRoles:
+    @pytest.mark.parametrize("role", BUILDING)
+    def test_is_for_cloudformation_of_this_account(self, role: str) -> None:
+        (statement,) = account["Resources"][role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": "cloudformation.amazonaws.com"}
         assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
 
     def test_makes_roles_below_the_boundary_only(self) -> None:
         for action in ("iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"):
-            statement = allowing("ServiceRole", action)
+            statement = allowing("IdentityPolicy", action)
             assert statement["Condition"]["StringEquals"] == {"iam:PermissionsBoundary": {"Ref": "InstanceBoundary"}}
             assert ":role/mayfly/*" in str(statement["Resource"])
 
     def test_cannot_loosen_the_boundary_or_touch_mayflys_own_roles(self) -> None:
         allowed = {
-            action for statement in policy_statements(account, "ServiceRole") for action in as_list(statement["Action"])
+            action
+            for name in ("BuildPolicy", "IdentityPolicy", "ServiceBuildPolicy")
+            for statement in policy_statements(account, name)
+            for action in as_list(statement["Action"])
         }
         assert not any("Boundary" in action or action.endswith("PolicyVersion") for action in allowed)
-        for name in ("WorkloadRole", "ServiceRole"):
+        for name in ("WorkloadRole", *BUILDING):
             assert "Path" not in account["Resources"][name]["Properties"]  # its own power ends at /mayfly/
 
 
-@pytest.mark.parametrize("role", ["WorkloadRole", "ServiceRole"])
-class TestBothRoles:
+@pytest.mark.parametrize("role", ["WorkloadRole", "BuildPolicy"])
+class TestWhatDestroys:
     def test_destroy_nothing_by_a_bare_permission(self, role: str) -> None:
         for statement in policy_statements(account, role):
             destructive = [action for action in as_list(statement["Action"]) if DESTRUCTIVE.match(action)]
@@ -674,7 +684,7 @@ class TestBothRoles:
                 assert not any("*" in action for action in destructive), statement["Sid"]
 
     def test_never_destroy_what_is_protected(self, role: str) -> None:
-        deny = next(s for s in policy_statements(account, role) if s["Effect"] == "Deny")
+        deny = next(s for s in policy_statements(account, role) if s["Sid"] == "NeverWhatIsProtected")
         assert deny["Resource"] == "*"
         assert deny["Condition"] == {  # any value but `false`, where the tag is there at all
             "StringNotEquals": {"aws:ResourceTag/mayfly:protected": "false"},
@@ -682,6 +692,9 @@ class TestBothRoles:
         }
         assert "ec2:TerminateInstances" in deny["Action"]
 
+
+@pytest.mark.parametrize("role", ["WorkloadRole", "BuilderRole", *BUILDING])
+class TestRoles:
     def test_their_inline_policies_fit(self, role: str) -> None:
         """IAM counts all inline policies of a role together, without white space."""
         policies = json.dumps(list(policy_statements(account, role)), separators=(",", ":"))

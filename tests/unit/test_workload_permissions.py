@@ -17,6 +17,7 @@ OURS = {"mayfly:controller": CONTROLLER, "mayfly:environment": "web-1-smoke"}
 STACK = "arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-web-1-smoke/3c2b6a60"
 INSTANCE = "arn:aws:ec2:us-east-1:222222222222:instance/i-0123456789abcdef0"
 SERVICE_ROLE = "arn:aws:iam::222222222222:role/mayfly-cloudformation"
+PERMANENT_ROLE = f"{SERVICE_ROLE}-services"
 
 
 def documents_of(role: str) -> list[str]:
@@ -135,7 +136,7 @@ OUR_SERVICE = {
     "mayfly:protected": "true",
 }
 TAGGED = {f"aws:requesttag/{key}": value for key, value in OUR_SERVICE.items()}
-THROUGH_THE_ROLE = {"cloudformation:rolearn": SERVICE_ROLE}
+THROUGH_THE_ROLE = {"cloudformation:rolearn": PERMANENT_ROLE}
 
 
 def permits_rollout(action: str, resource: str, tags: dict[str, str], **more: Any) -> bool:
@@ -179,8 +180,15 @@ class TestRollingOut:
 
     def test_an_update_goes_through_the_service_role_only(self) -> None:
         assert not permits_rollout("cloudformation:UpdateStack", SERVICE_STACK, OUR_SERVICE)
-        other = {"cloudformation:rolearn": "arn:aws:iam::222222222222:role/admin"}
-        assert not permits_rollout("cloudformation:UpdateStack", SERVICE_STACK, OUR_SERVICE, **other)
+        for role in ("arn:aws:iam::222222222222:role/admin", SERVICE_ROLE):
+            other = {"cloudformation:rolearn": role}
+            assert not permits_rollout("cloudformation:UpdateStack", SERVICE_STACK, OUR_SERVICE, **other)
+
+    def test_only_such_a_session_passes_the_role_that_builds_services(self) -> None:
+        to_it = {"iam:passedtoservice": "cloudformation.amazonaws.com"}
+        assert permits_rollout("iam:PassRole", PERMANENT_ROLE, {}, **to_it)
+        assert not permits("iam:PassRole", PERMANENT_ROLE, {}, **to_it)
+        assert not permits("iam:PassRole", PERMANENT_ROLE, {}, None, **to_it)
 
     @pytest.mark.parametrize(("action", "resource"), DESTROYING, ids=[action for action, _ in DESTROYING])
     @pytest.mark.parametrize("protected", [True, False])
@@ -289,22 +297,25 @@ class TestImages:
         assert {action for action in needed if not permits(action, "*", {}, None)} == set()
 
 
+DISPOSABLE, PERMANENT = documents_of("ServiceRole"), documents_of("PermanentRole")
+
+
 class TestWhatCloudFormationMay:
-    """Through the role that Mayfly passes: a rollout updates a protected group, and nothing empties any other."""
+    """Through the roles that Mayfly passes: a rollout updates a protected group, and nothing empties any other."""
 
-    DOCUMENTS = documents_of("ServiceRole")
-
-    def may(self, action: str, tags: dict[str, str]) -> bool:
-        return permits(action, GROUP, tags, None, documents=self.DOCUMENTS)
+    def may(self, action: str, tags: dict[str, str], documents: list[str]) -> bool:
+        return permits(action, GROUP, tags, None, documents=documents)
 
     def test_updates_the_group_of_a_service(self) -> None:
-        assert self.may("autoscaling:UpdateAutoScalingGroup", OUR_SERVICE)
+        assert self.may("autoscaling:UpdateAutoScalingGroup", OUR_SERVICE, PERMANENT)
+        assert not self.may("autoscaling:UpdateAutoScalingGroup", OUR_SERVICE, DISPOSABLE)
 
     def test_empties_no_other_group_that_is_protected(self) -> None:
-        assert self.may("autoscaling:UpdateAutoScalingGroup", OURS)
-        assert not self.may("autoscaling:UpdateAutoScalingGroup", OURS | {"mayfly:protected": "true"})
+        assert self.may("autoscaling:UpdateAutoScalingGroup", OURS, DISPOSABLE)
+        assert not self.may("autoscaling:UpdateAutoScalingGroup", OURS | {"mayfly:protected": "true"}, DISPOSABLE)
 
     @pytest.mark.parametrize("action", ["autoscaling:DeleteAutoScalingGroup", "ec2:TerminateInstances"])
     def test_destroys_no_service(self, action: str) -> None:
-        assert self.may(action, OURS)
-        assert not self.may(action, OUR_SERVICE)
+        assert self.may(action, OURS, DISPOSABLE)
+        for documents in (DISPOSABLE, PERMANENT):
+            assert not self.may(action, OUR_SERVICE, documents)

@@ -46,6 +46,11 @@ class Settings(BaseModel):
     """Where the console is, for links in what people are told."""
 
     @property
+    def permanent_role(self) -> str:
+        """The role that CloudFormation builds permanent environments with: no blueprint of others reaches them."""
+        return f"{self.stack_role}-services"
+
+    @property
     def targets(self) -> tuple[tuple[str, str], ...]:
         """Every account and Region where environments may live: only there anything is built, looked for or ended."""
         account, region, _ = self.controller.split("/", 2)

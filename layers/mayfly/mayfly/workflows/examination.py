@@ -157,7 +157,7 @@ def _parameters(template: Resource, configured: set[str] | None) -> Iterator[Fou
 
 def _resources(template: Resource) -> Iterator[Found]:
     for name, one in _all(template).items():
-        for look in (_name, _retained, _protected, _permission, _leftovers):
+        for look in (_name, _path, _retained, _protected, _permission, _leftovers):
             for level, path, said in look(one, template):
                 yield level, ("Resources", name, *path), said
 
@@ -175,13 +175,24 @@ def _name(one: Resource, template: Resource) -> Iterator[Found]:
             f"{naming} is the same in each environment, so that only one at a time can stand: leave it out, or put "
             "EnvironmentId or AWS::StackName into it",
         )
-    elif kind(one) == "AWS::S3::Bucket" and not _begins_like_the_stack(value):
+    elif kind(one) == "AWS::S3::Bucket" and not _begins_with(value, "mayfly-${EnvironmentId}--", "${AWS::StackName}--"):
         yield (
             "warning",
             ("Properties", naming),
-            "Mayfly may empty buckets only whose names begin with mayfly-${EnvironmentId}-: with an object in it, this "
-            "one is kept and named to a person",
+            "Mayfly may empty buckets only that CloudFormation names, or whose names begin with "
+            "mayfly-${EnvironmentId}--: with an object in it, this one is kept and named to a person",
         )
+
+
+_PATHS = {"AWS::SSM::Parameter": "Name", "AWS::Logs::LogGroup": "LogGroupName"}
+
+
+def _path(one: Resource, _: Resource) -> Iterator[Found]:
+    naming = _PATHS.get(kind(one))
+    if naming and not _begins_with(properties(one).get(naming), "/mayfly-environments/"):
+        where = "!Sub /mayfly-environments/${EnvironmentId}/…"
+        said = f"the service role may make it below one path only: say {naming}: {where}"
+        yield "warning", ("Properties",), said
 
 
 def _retained(one: Resource, _: Resource) -> Iterator[Found]:
@@ -219,7 +230,7 @@ def _pair(one: Resource, listed: str, key: str) -> str | None:
     return str(named[0].get("Value")).lower() if named else None
 
 
-def _permission(one: Resource, _: Resource) -> Iterator[Found]:
+def _permission(one: Resource, template: Resource) -> Iterator[Found]:
     if lacking := resource_types().get(kind(one), ["", ""])[1]:
         yield (
             "warning",
@@ -229,8 +240,9 @@ def _permission(one: Resource, _: Resource) -> Iterator[Found]:
         )
     if kind(one) == "AWS::IAM::Role":
         given = properties(one)
-        if given.get("Path") != "/mayfly/":
-            yield "error", ("Properties",), "the service role makes roles on one path only: say Path: /mayfly/"
+        path = "/mayfly/services/" if PINNED in (template.get("Parameters") or {}) else "/mayfly/"
+        if given.get("Path") != path:
+            yield "error", ("Properties",), f"the service role makes roles on one path only: say Path: {path}"
         if "PermissionsBoundary" not in given:
             said = "the service role makes roles below a boundary only: say PermissionsBoundary, as fleet.yaml does"
             yield "error", ("Properties",), said
@@ -331,10 +343,10 @@ def _mentioned(value: Any) -> Iterator[str]:
             yield from _mentioned(inner)
 
 
-def _begins_like_the_stack(value: Any) -> bool:
+def _begins_with(value: Any, *beginnings: str) -> bool:
     text = value.get("Fn::Sub") if isinstance(value, Mapping) else value
     text = text[0] if isinstance(text, list) else text
-    return str(text).startswith(("mayfly-${EnvironmentId}-", "${AWS::StackName}-"))
+    return str(text).startswith(beginnings)
 
 
 def _takes_a_snapshot(one: Resource) -> bool:
