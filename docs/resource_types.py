@@ -25,10 +25,9 @@ BESIDES = re.compile(
 
 
 def permitted() -> list[re.Pattern[str]]:
-    """What one of the service roles may do, as patterns."""
+    """What the service role of disposable environments may do, as patterns."""
     resources = read((ROOT / "blueprints" / "workload-account.yaml").read_text())["Resources"]
-    named = ("BuildPolicy", "IdentityPolicy", "ServiceBuildPolicy")
-    policies = [resources[name]["Properties"]["PolicyDocument"] for name in named]
+    policies = [resources[name]["Properties"]["PolicyDocument"] for name in ("BuildPolicy", "IdentityPolicy")]
     statements = [one for policy in policies for one in policy["Statement"] if one["Effect"] == "Allow"]
     actions = [a for one in statements for a in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])]
     return [re.compile(re.escape(action).replace(r"\*", ".*"), re.IGNORECASE) for action in actions]

@@ -79,12 +79,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         lost = instance_failures.count(workload, record, seen)
         try:
             done = delete(settings, subject, workload, stack, record.deletions)
-        except HandedOver as handed:
-            hand_over(records, subject.environment, event["now"], str(handed))
-            raise
-        except DeletionFailed as failed:
-            entry = Entry(event["now"], "teardown", Step.DELETE.value, str(failed))
-            records.try_change(subject.environment, entry, deletions=record.deletions + 1)
+        except (HandedOver, DeletionFailed) as blocked:
+            note(records, subject.environment, record.deletions, event["now"], blocked)
             raise
         entry = Entry(event["now"], "teardown", *done) if done else None
         records.try_change(subject.environment, entry, deletions=record.deletions + 1, instance_failures=lost, **costs)
@@ -113,6 +109,15 @@ def hand_over(records: Records[Environment], environment: str, now: str, why: st
     sweep closes the record, or they remove what is in the way and ask for the ending again."""
     entry = Entry(now, "teardown", Step.HAND_OVER.value, why)
     records.try_change(environment, entry, handed_over=cut(why, 4_000))
+
+
+def note(records: Records[Environment], environment: str, deletions: int, now: str, blocked: Exception) -> None:
+    """Notes why a stack is not being deleted: for a person, or for the next try."""
+    if isinstance(blocked, HandedOver):
+        hand_over(records, environment, now, str(blocked))
+        return
+    entry = Entry(now, "teardown", Step.DELETE.value, str(blocked))
+    records.try_change(environment, entry, deletions=deletions + 1)
 
 
 def begin_ending(

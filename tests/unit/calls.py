@@ -97,6 +97,16 @@ def called_by(function: str) -> tuple[set[Operation], set[Operation]]:
     """What a function may call: in the controller account, and in workload accounts."""
     parts = modules(function)
     own, there = set[Operation](), set[Operation]()
+    for module, name in reached(function):
+        for service, operation, workload in _operations(parts[module].code[name]):
+            (there if workload else own).add((service, operation))
+    return own, there
+
+
+@cache
+def reached(function: str) -> set[Node]:
+    """The code that a function may come to, from its handler."""
+    parts = modules(function)
     waiting: list[Node] = [("app", "handler")]
     seen = set(waiting)
     if function == "serve_api":  # its routes are found by decorators
@@ -106,13 +116,11 @@ def called_by(function: str) -> tuple[set[Operation], set[Operation]]:
         part = parts.get(module)
         if part is None or name not in part.code:
             continue
-        for service, operation, workload in _operations(part.code[name]):
-            (there if workload else own).add((service, operation))
         for node in _references(parts, part, name):
             if node not in seen:
                 seen.add(node)
                 waiting.append(node)
-    return own, there
+    return {(module, name) for module, name in seen if module in parts and name in parts[module].code}
 
 
 def _references(parts: dict[str, Module], part: Module, name: str) -> Iterator[Node]:

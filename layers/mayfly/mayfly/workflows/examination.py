@@ -230,8 +230,14 @@ def _pair(one: Resource, listed: str, key: str) -> str | None:
     return str(named[0].get("Value")).lower() if named else None
 
 
+_OF_PERMANENT = ("AWS::ElasticLoadBalancingV2::", "AWS::CloudWatch::Alarm")
+"""What the service role of permanent environments may make besides."""
+
+
 def _permission(one: Resource, template: Resource) -> Iterator[Found]:
-    if lacking := resource_types().get(kind(one), ["", ""])[1]:
+    permanent = PINNED in (template.get("Parameters") or {})
+    besides = permanent and kind(one).startswith(_OF_PERMANENT)
+    if (lacking := resource_types().get(kind(one), ["", ""])[1]) and not besides:
         yield (
             "warning",
             ("Type",),
@@ -240,7 +246,7 @@ def _permission(one: Resource, template: Resource) -> Iterator[Found]:
         )
     if kind(one) == "AWS::IAM::Role":
         given = properties(one)
-        path = "/mayfly/services/" if PINNED in (template.get("Parameters") or {}) else "/mayfly/"
+        path = "/mayfly/services/" if permanent else "/mayfly/"
         if given.get("Path") != path:
             yield "error", ("Properties",), f"the service role makes roles on one path only: say Path: {path}"
         if "PermissionsBoundary" not in given:
