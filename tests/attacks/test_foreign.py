@@ -410,6 +410,7 @@ def test_a_builder_does_nothing_else(action: str) -> None:
 
 OWN = Template("template.yaml", WorkloadAccounts=WORKLOAD)
 FUNCTIONS = [name for name, one in OWN.resources.items() if one["Type"] == "AWS::Serverless::Function"]
+MACHINES = [name for name, one in OWN.resources.items() if one["Type"] == "AWS::Serverless::StateMachine"]
 ACCOUNTS = (CONTROLLER, WORKLOAD, "999999999999")
 
 
@@ -467,9 +468,30 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_does_nothing_to_what_is_foreign(function: str) -> None:
-    assert [one for one in FOREIGN if function_may(function, *one)] == []
+@pytest.mark.parametrize("one", [*FUNCTIONS, *MACHINES])
+def test_a_function_or_a_machine_does_nothing_to_what_is_foreign(one: str) -> None:
+    assert [each for each in FOREIGN if function_may(one, *each)] == []
+
+
+@pytest.mark.parametrize("account", [CONTROLLER, WORKLOAD])
+@pytest.mark.parametrize("bus", ["default", "mayfly-facts", "billing", "mayfly-2"])
+def test_what_forwards_events_puts_them_on_mayfly_s_bus_of_requests_and_nowhere_else(account: str, bus: str) -> None:
+    documents = [parse_policy_document(json.dumps(each)) for each in ACCOUNT.documents("ForwardingRole")]
+
+    def may(action: str, resource: str) -> bool:
+        asked = EvalContext(
+            principal_arn=f"arn:aws:sts::{WORKLOAD}:assumed-role/mayfly-events/x",
+            principal_type="AssumedRole",
+            principal_account=WORKLOAD,
+            action=action,
+            resource_arn=resource,
+            region=REGION,
+        )
+        return bool(evaluate(asked, documents).decision == "Allow")
+
+    assert may("events:PutEvents", f"arn:aws:events:{REGION}:{CONTROLLER}:event-bus/mayfly")
+    assert not may("events:PutEvents", f"arn:aws:events:{REGION}:{account}:event-bus/{bus}")
+    assert [action for action, resource in FOREIGN if may(action, resource)] == []
 
 
 @pytest.mark.parametrize(
@@ -503,6 +525,15 @@ def test_a_bucket_refuses_plain_http(path: str, bucket: str) -> None:
         documents = [json.dumps(everything), json.dumps(template.resolved(policy))]
         decision = evaluate(asked, [parse_policy_document(each) for each in documents]).decision
         assert decision == ("Allow" if secure else "Deny")
+
+
+@pytest.mark.parametrize("bucket", ["BakeCode", "BakeLogs"])
+def test_what_bakes_read_and_write_keeps_its_versions(bucket: str) -> None:
+    properties = Template("blueprints/workload-region.yaml").resources[bucket]["Properties"]
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    for name in ("code-of", "bakes-of"):
+        arn = f"{BUCKETS}{name}-mayfly-{WORKLOAD}-{REGION}/logs/base-1.log"
+        assert not builder_may("s3:DeleteObjectVersion", arn)
 
 
 def test_every_bucket_has_such_a_policy() -> None:
