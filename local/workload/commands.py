@@ -40,8 +40,8 @@ from moto.ssm.responses import SimpleSystemManagerResponse
 from local.clock import VirtualClock
 from local.faults import Faults
 from local.workload.delivery import Say, ServiceEvent
-from local.workload.machines import arn_of, tags_of
-from local.workload.stacks import ENVIRONMENT_TAG, replace
+from local.workload.stacks import replace
+from local.workload.states import ENVIRONMENT_TAG, arn_of, tags_of
 
 COMMAND_SECONDS = 0.3  # real seconds until an agent has taken a command
 LOOK_SECONDS = 0.1  # real seconds between two looks at whether its machine is still there

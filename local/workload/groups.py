@@ -40,19 +40,15 @@ from moto.ec2.models.instances import Instance
 from moto.elbv2.models import FakeHealthStatus, FakeLoadBalancer, FakeTargetGroup, elbv2_backends
 
 from local.clock import VirtualClock
-from local.workload.machines import refuse_unavailable, tags_of
+from local.workload.machines import refuse_unavailable
 from local.workload.stacks import (
-    ENVIRONMENT_TAG,
-    PENDING,
-    RUNNING,
-    SHUTTING_DOWN,
     Stacks,
     capacity_reason,
     own_interfaces,
     replace,
-    set_state,
     tag_volumes,
 )
+from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, SHUTTING_DOWN, set_state, tags_of
 from local.workload.traffic import PERIOD, Balancer, HealthCheck, Server, Wire, periods_until
 
 TICK = 0.05  # real seconds between two looks at the groups
@@ -351,6 +347,7 @@ class Groups:
         instance, state = member.instance, member.state
         if instance.state == "pending" and member.boots_at is not None and time.monotonic() >= member.boots_at:
             set_state(instance, RUNNING)
+            self._stacks.boots.is_ready(self._stacks.boots.begin(instance))
         if instance.state != "running":
             self._wire.end(instance.id)
             return

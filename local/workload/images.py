@@ -30,8 +30,9 @@ from moto.ssm.models import ssm_backends
 from local.clock import VirtualClock
 from local.faults import Fault, Faults, sit_out
 from local.workload.delivery import Say, ServiceEvent
-from local.workload.machines import BAKE_TAG, once, refuse_unavailable, tags_of
+from local.workload.machines import BAKE_TAG, once, refuse_unavailable
 from local.workload.stacks import Timing, replace
+from local.workload.states import tags_of
 
 COOLDOWN = timedelta(hours=24)
 REPORTS_LIVE = timedelta(days=30)

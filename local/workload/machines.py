@@ -29,18 +29,14 @@ from moto.ec2.responses.instances import InstanceResponse
 from local.faults import Fault, Faults, sit_out
 from local.workload.delivery import Say, ServiceEvent
 from local.workload.stacks import (
-    PENDING,
-    RUNNING,
-    SHUTTING_DOWN,
     Timing,
     own_interfaces,
     replace,
-    set_state,
 )
+from local.workload.states import PENDING, RUNNING, SHUTTING_DOWN, STOPPING, arn_of, set_state, tags_of
 
 BAKE_TAG = "mayfly:bake"
 RESULT_TAG = "mayfly:bake-result"
-STOPPING = ("stopping", 64)
 IMAGE_SIZE = 15  # GiB of every image of moto's
 
 Action = Callable[[Any], ActionResult]  # a method of one of moto's response classes
@@ -197,13 +193,3 @@ def refuse_unavailable(ec2: Any, image_id: str | None) -> None:
     image = ec2.amis.get(image_id)
     if image_id in ec2.deleted_amis or (image is not None and image.state != "available"):
         raise UnvailableAMIIdError(str(image_id))
-
-
-def tags_of(resource: Any) -> dict[str, str]:
-    """The tags of one of moto's EC2 resources."""
-    return {tag["key"]: tag["value"] for tag in resource.get_tags()}
-
-
-def arn_of(instance: Instance) -> str:
-    """The ARN of an instance."""
-    return f"arn:aws:ec2:{instance.region_name}:{instance.owner_id}:instance/{instance.id}"

@@ -25,7 +25,8 @@ from moto.core.responses import ActionResult
 
 from local.workload.delivery import Say, ServiceEvent
 from local.workload.groups import STANDBY, Groups, Member, Service
-from local.workload.stacks import ENVIRONMENT_TAG, replace
+from local.workload.stacks import replace
+from local.workload.states import ENVIRONMENT_TAG
 
 STALLED_SECONDS = 3600
 RUNNING = ("Pending", "InProgress", "Baking", "RollbackInProgress", "Cancelling")

@@ -25,7 +25,7 @@ Faults (`cloud.fault("workload", ...)`, all with `environment`: glob and `times`
         delivered, delivered twice, or `seconds` later. The environment of what belongs to a bake is the bake id.
 
 The faults of builders, images and commands are described in `machines.py`, `images.py` and `commands.py`, those of
-services in `groups.py`.
+first boots in `boots.py`, those of services in `groups.py`.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Workload:
         self._timing = Timing(**timing)
         delivery = Delivery(controller_url, desk.clock, desk.faults, strict)
         quotas = Quotas(enforced=strict)
-        stacks = Stacks(desk.clock, desk.faults, self._timing, self._lock, delivery.announce, quotas)
+        stacks = Stacks(desk.clock, desk.faults, self._timing, self._lock, delivery, quotas)
         stacks.install()
         self._rates, self._lag = Rates(desk.clock), Lag(desk.clock)
         if strict:

@@ -35,16 +35,17 @@ from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 
 from local.clock import VirtualClock
 from local.faults import Fault, Faults, lasts, sit_out
-from local.workload import deletions, templates, transforms, versions
+from local.workload import deletions, networks, templates, transforms, versions
+from local.workload.boots import Boot, Boots
+from local.workload.delivery import Delivery
 from local.workload.quotas import TOO_MANY_STACKS, Quotas
+from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, SHUTTING_DOWN, set_state
 
 STACK_PREFIX = "mayfly-"
-ENVIRONMENT_TAG = "mayfly:environment"
 SHOWN_AFTER_TERMINATION = timedelta(hours=1)
 TICK = 0.2  # seconds between two looks at a booting stack
-PENDING, RUNNING, SHUTTING_DOWN = ("pending", 0), ("running", 16), ("shutting-down", 32)
+MOMENT = 0.01  # seconds, the shortest time between two looks
 TERMINATED = ("terminated", 48)
-BOOT_TAG = "mayfly:boot"
 SAME_MODE = "Follow-up operations must use the same DeploymentConfig (mode=EXPRESS)"
 COMPLETE_EARLY = (
     "Resource operation completed using Express Mode. It may continue becoming available in the background."
@@ -115,7 +116,7 @@ class Stacks:
         faults: Faults,
         timing: Timing,
         lock: threading.RLock,
-        announce: Announce,
+        delivery: Delivery,
         quotas: Quotas | None = None,
     ) -> None:
         self._quotas = quotas or Quotas(enforced=False)
@@ -123,13 +124,15 @@ class Stacks:
         self.faults = faults
         self.timing = timing
         self.lock = lock
-        self._announce = announce
+        self.boots = Boots(clock, faults, delivery.say)
+        self._announce: Announce = delivery.announce
         self._lives: dict[str, Life] = {}
         self._here = threading.local()  # the API request, or the stack whose resources are made, of this thread
 
     def install(self) -> None:
         """Put this in the place of moto's own timing."""
         deletions.install()
+        networks.install()
         templates.install()
         versions.install()
         _speed_up()
@@ -270,13 +273,8 @@ class Stacks:
         finally:
             self._here.making = None
         life.properties[name] = resolved_properties(life.stack, name)
-        for instance in _instances_of(resource):
+        for instance in _new_instances(life, resource):
             instance.disable_api_termination = _is_protected(instance, life.properties[name] or {})
-            set_state(instance, PENDING)
-            tag_volumes(instance)
-            own_interfaces(instance)
-            if instance not in life.instances:
-                life.instances.append(instance)
         if kind != "AWS::AutoScaling::AutoScalingGroup":
             resource_event(life, name, "CREATE_COMPLETE")
 
@@ -292,25 +290,74 @@ class Stacks:
     def _boot(self, life: Life, fault: Fault) -> None:
         """Let the instances come up and signal one after the other; then the groups are complete."""
         silent = _silent_instances(life, fault)
-        booting = [instance for instance in life.instances if instance not in silent]
         seconds = fault.get("seconds", self.timing.boot_seconds)
-        began, up = time.monotonic(), 0
-        while up < len(booting) or time.monotonic() - began < seconds:
-            time.sleep(min(TICK, seconds))
+        booting = [instance for instance in life.instances if instance not in silent]
+        # The first half of the time they are launched, one after the other; each takes the other half.
+        starts = [seconds / 2 * place / len(booting) for place in range(1, len(booting) + 1)]
+        boots = [
+            self.boots.begin(one, (start, start + seconds / 2)) for one, start in zip(booting, starts, strict=True)
+        ]
+        began, age = time.monotonic(), 0.0
+        while age < seconds or any(boot.outcome == "boots" for boot in boots):
+            time.sleep(min(TICK, max(seconds, MOMENT)))
             if lasts(fault):
                 began = time.monotonic()
-            share = 1.0 if not seconds else min(1.0, (time.monotonic() - began) / seconds)
+            age = time.monotonic() - began
             with self.lock:
                 _stop_if(life.deleting)
                 self._stop_if_too_late(life)
-                for instance in booting[up : int(share * len(booting))]:
-                    set_state(instance, RUNNING)
-                    if life.request.express:
-                        _say_ready(instance)
-                up = int(share * len(booting))
+                for boot in boots:
+                    self.boots.go_on(boot, age)
+                boots += self._replacements(life, boots, (age, age + seconds / 2))
+                if not life.request.express:
+                    self._check_signals(life, boots)
         with self.lock:
             _stop_if(life.deleting)
             self._complete_groups(life, silent, fault)
+
+    def _replacements(self, life: Life, boots: list[Boot], window: tuple[float, float]) -> list[Boot]:
+        """What stopped as its boot failed is replaced by its group, as whatever else stops. One with a load balancer
+        does so by itself (`groups.py`)."""
+        made = []
+        for boot in [boot for boot in boots if boot.outcome == "stopped"]:
+            boots.remove(boot)
+            group: Any = getattr(boot.instance, "autoscaling_group", None)
+            if group is None or group.target_group_arns:
+                continue
+            group.instance_states = [one for one in group.instance_states if one.instance is not boot.instance]
+            boot.instance.terminate()
+            cause = "an instance was taken out of service in response to an EC2 health check indicating it has been "
+            self._activity(
+                life, group, f"Terminating EC2 instance: {boot.instance.id}", cause + "terminated or stopped."
+            )
+            group.replace_autoscaling_group_instances(1, group.get_propagated_tags())
+            for launched in _new_instances(life, group):
+                made.append(self.boots.begin(launched, window))
+        return made
+
+    def _activity(self, life: Life, group: FakeAutoScalingGroup, what: str, cause: str) -> None:
+        activity = {"ActivityId": str(uuid.uuid4()), "AutoScalingGroupName": group.name, "Description": what}
+        now = self.clock.now()
+        life.activities.insert(
+            0,
+            activity
+            | {"Cause": f"At {self.clock.iso()} {cause}", "StartTime": now, "EndTime": now}
+            | {"StatusCode": "Successful", "Progress": 100},
+        )
+
+    def _check_signals(self, life: Life, boots: list[Boot]) -> None:
+        """A group fails with the first failure that is signalled, and when signals do not come in time."""
+        for name, group in _groups(life.stack):
+            own = [boot for boot in boots if getattr(boot.instance, "autoscaling_group", None) is group]
+            if failed := sum(boot.outcome == "failed" for boot in own):
+                raise Failed(name, _signals_reason(failed, len(own), "FAILURE"))
+            ready = sum(boot.outcome == "ready" for boot in own)
+            if (
+                any(boot.hang for boot in own)
+                and ready < len(own)
+                and self.clock.now() > life.began + _patience(life, name)
+            ):
+                raise Failed(name, _signals_reason(ready, len(own)))
 
     def _complete_groups(self, life: Life, silent: list[Instance], fault: Fault) -> None:
         for name, group in _groups(life.stack):
@@ -682,6 +729,25 @@ def _instances_of(resource: object) -> list[Instance]:
     return [resource] if isinstance(resource, Instance) else []
 
 
+def _new_instances(life: Life, resource: object) -> list[Instance]:
+    """Those that a resource has launched since the last look."""
+    launched = [instance for instance in _instances_of(resource) if instance not in life.instances]
+    for instance in launched:
+        set_state(instance, PENDING)
+        tag_volumes(instance)
+        own_interfaces(instance)
+    life.instances += launched
+    return launched
+
+
+def _patience(life: Life, name: str) -> timedelta:
+    """How long a resource waits for its signals."""
+    policy = life.stack.template_dict["Resources"][name].get("CreationPolicy", {})
+    given = str(clean_json(policy, life.stack.resource_map).get("ResourceSignal", {}).get("Timeout", "PT5M"))
+    hours, minutes, seconds = (int(part or 0) for part in re.findall(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?", given)[0])
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
 def _ended(resource: object) -> bool:
     """An instance that somebody terminated: moto fails to do it again, on AWS there is nothing left to do."""
     return isinstance(resource, Instance) and resource.state == "terminated"
@@ -693,14 +759,6 @@ def _go_on(life: Life) -> list[Instance]:
     for instance in ending:
         set_state(instance, SHUTTING_DOWN)
     return ending
-
-
-def _say_ready(instance: Any) -> None:
-    """What a blueprint's instances do at the end of their boot that say so by a tag."""
-    template: Any = getattr(getattr(instance, "autoscaling_group", None), "ec2_launch_template", None)
-    data = template.get_version(instance.autoscaling_group.launch_template_version).data if template else {}
-    if "UserData" in data and BOOT_TAG in data["UserData"].decode():
-        instance.add_tags({BOOT_TAG: "ready"})
 
 
 def _is_protected(instance: Instance, properties: dict[str, Any]) -> bool:
@@ -719,11 +777,6 @@ def _refuse_protected(resource: object) -> None:
     """moto deletes an instance that EC2 protects from being terminated by a call."""
     if isinstance(resource, Instance) and resource.disable_api_termination:
         raise OperationNotPermitted4(resource.id)
-
-
-def set_state(instance: Any, state: tuple[str, int]) -> None:
-    """Put an instance into a state, which has a name and a code."""
-    instance._state.name, instance._state.code = state
 
 
 def _tag(resource: Any, tags: dict[str, str]) -> None:
@@ -802,9 +855,9 @@ def _silent_instances(life: Life, fault: Fault) -> list[Instance]:
     return life.instances[-fault.get("instances", 1) :]
 
 
-def _signals_reason(received: int, wanted: int) -> str:
+def _signals_reason(received: int, wanted: int, kind: str = "SUCCESS") -> str:
     return (
-        f"Received {received} SUCCESS signal(s) out of {wanted}.  "
+        f"Received {received} {kind} signal(s) out of {wanted}.  "
         "Unable to satisfy 100% MinSuccessfulInstancesPercent requirement"
     )
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
-from local.workload import deletions
+from local.workload import deletions, networks
+from mayfly.domain import ranges
 
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "blueprints/fleet.yaml"
@@ -37,6 +40,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     deletions.install()
+    networks.install()
     with mock_aws():
         ec2_backends[DEFAULT_ACCOUNT_ID][REGION].reset()  # an earlier test may have left it without Amazon's images
         yield
@@ -45,10 +49,10 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 class Stack:
     """A blueprint deployed as Mayfly does it."""
 
-    def __init__(self, blueprint: Path, **own: str) -> None:
+    def __init__(self, blueprint: Path, environment: str = ENVIRONMENT, **own: str) -> None:
         image = boto3.client("ec2").describe_images()["Images"][0]["ImageId"]
         parameters = {
-            "EnvironmentId": ENVIRONMENT,
+            "EnvironmentId": environment,
             "Application": "webshop",
             "CodeVersion": "1.4.2",
             "ArtifactLocation": "https://box.example/webshop-1.4.2.tgz",
@@ -57,7 +61,7 @@ class Stack:
         } | own
         self.cloudformation = boto3.client("cloudformation")
         self.id = self.cloudformation.create_stack(
-            StackName=f"mayfly-{ENVIRONMENT}",
+            StackName=f"mayfly-{environment}",
             TemplateBody=blueprint.read_text(),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
             Tags=[{"Key": k, "Value": v} for k, v in TAGS.items()],
@@ -136,6 +140,70 @@ def test_a_fleet_in_a_vpc_of_its_own_comes_and_goes(nat: str) -> None:
     stack.delete()
     assert stack.status == "DELETE_COMPLETE"
     assert left_behind() == before
+
+
+def layout(number: int) -> dict[str, str]:
+    """The parameters of a VPC with a range of its own."""
+    return ranges.layout(ranges.network(IPv4Network("10.64.0.0/12"), 20, number))
+
+
+def ways(vpc: str) -> set[tuple[str, str]]:
+    """Where the route tables of a VPC lead, beyond itself, by a transit gateway."""
+    tables = boto3.client("ec2").describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
+    routes = (route for table in tables for route in table["Routes"] if "TransitGatewayId" in route)
+    return {(route["DestinationCidrBlock"], route["TransitGatewayId"]) for route in routes}
+
+
+def propagated(gateway: Any) -> set[str]:
+    """The ranges that a transit gateway finds the way back to."""
+    found = boto3.client("ec2").search_transit_gateway_routes(
+        TransitGatewayRouteTableId=gateway["Options"]["AssociationDefaultRouteTableId"],
+        Filters=[{"Name": "state", "Values": ["active"]}],
+    )
+    return {route["DestinationCidrBlock"] for route in found["Routes"]}
+
+
+class TestOnATransitGateway:
+    @pytest.fixture
+    def gateway(self) -> Any:
+        return boto3.client("ec2").create_transit_gateway(Description="to the premises")["TransitGateway"]
+
+    def test_fleets_with_ranges_of_their_own_reach_the_premises_and_are_reached(self, gateway: Any) -> None:
+        to = {"TransitGatewayId": gateway["TransitGatewayId"], "OnPremisesCidr": "10.0.0.0/10", "InstanceCount": "1"}
+        stacks = [Stack(FLEET, f"webshop-{n}", **to, **layout(n)) for n in range(2)]
+        assert [stack.status for stack in stacks] == ["CREATE_COMPLETE"] * 2
+        assert [ways(stack.outputs["VpcId"]) for stack in stacks] == [{("10.0.0.0/10", to["TransitGatewayId"])}] * 2
+        assert propagated(gateway) == {"10.64.0.0/20", "10.64.16.0/20"}
+        [attached] = boto3.client("ec2").describe_transit_gateway_vpc_attachments(
+            Filters=[{"Name": "vpc-id", "Values": [stacks[0].outputs["VpcId"]]}]
+        )["TransitGatewayVpcAttachments"]
+        assert {tag["Key"] for tag in attached["Tags"]} >= set(TAGS)
+        stacks[0].delete()
+        assert stacks[0].status == "DELETE_COMPLETE"
+        assert propagated(gateway) == {"10.64.16.0/20"}
+        assert Stack(FLEET, "webshop-2", **to, **layout(0)).status == "CREATE_COMPLETE", "the range is free again"
+
+    def test_a_range_that_is_attached_already_is_refused(self, gateway: Any) -> None:
+        to = {"TransitGatewayId": gateway["TransitGatewayId"], "InstanceCount": "1"}
+        assert Stack(FLEET, "webshop-0", **to).status == "CREATE_COMPLETE"
+        with pytest.raises(ClientError, match=r"10\.64\.0\.0/20 of vpc-\S+ overlaps with 10\.64\.0\.0/20 of vpc-"):
+            Stack(FLEET, "webshop-1", **to)
+
+    def test_a_gateway_that_is_not_there_is_named(self) -> None:
+        with pytest.raises(ClientError, match="Transit Gateway tgw-0a1b was deleted or does not exist"):
+            Stack(FLEET, TransitGatewayId="tgw-0a1b", InstanceCount="1")
+
+    def test_a_route_before_its_attachment_is_refused_and_a_subnet_with_one_stays(self, gateway: Any) -> None:
+        ec2, tgw = boto3.client("ec2"), gateway["TransitGatewayId"]
+        [table] = ec2.describe_route_tables()["RouteTables"]
+        route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "10.0.0.0/8", "TransitGatewayId": tgw}
+        with pytest.raises(ClientError, match=r"InvalidTransitGatewayID\.NotFound"):
+            ec2.create_route(**route)
+        subnet = default_subnets()[1].partition(",")[0]
+        ec2.create_transit_gateway_vpc_attachment(TransitGatewayId=tgw, VpcId=table["VpcId"], SubnetIds=[subnet])
+        ec2.create_route(**route)
+        with pytest.raises(ClientError, match="DependencyViolation"):
+            ec2.delete_subnet(SubnetId=subnet)
 
 
 def test_a_fleet_spans_two_zones() -> None:

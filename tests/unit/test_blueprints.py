@@ -263,9 +263,10 @@ class Machine:
         fake.write_text(f"#!/bin/bash\n{record}\n{body}\n")
         fake.chmod(0o755)
 
-    def boot(self, **parameters: str) -> Boot:
+    def boot(self, look_every: float = 60, **parameters: str) -> Boot:
         """Run the user data with these parameters on top of `webshop` 1.4.2."""
         script = user_data(DeployScript=str(self.deploy_script), **parameters)
+        script = script.replace("look_every=60", f"look_every={look_every}")
         environment = {"PATH": f"{self.bin}:{os.defpath}", "CALLS": str(self.log)}
         done = subprocess.run(
             ["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=20, check=False
@@ -389,6 +390,12 @@ class TestUserData:
         assert re.fullmatch("failed after \\d+ s: deploy: exit code 7: error: `disk`; full", boot.tags("boot")[-1])
         assert boot.tags("boot-log") == ["fetching error: `disk`; full"]
 
+    def test_a_step_that_lasts_is_told_with_the_last_lines_of_its_log(self, machine: Machine) -> None:
+        machine.install("deploy", 'echo "waiting for the box"; until grep -q boot-log "$CALLS"; do :; done')
+        boot = machine.boot(look_every=0.1)
+        assert boot.code == 0, boot.output
+        assert boot.tags("boot-log")[0] == "waiting for the box"
+
     def test_tags_are_read_by_the_cli_as_they_were_meant(self, machine: Machine) -> None:
         machine.install("deploy", """printf 'a,b=[c] {d} "e" %s\\n' "it's" $'\\e[1m' ; exit 1""")
         for call in machine.boot().of("aws"):
@@ -452,6 +459,14 @@ class TestUserData:
         boot = machine.boot(VersionScript=str(machine.bin / "version"))
         assert_failed(boot, "version: told to deploy 1.4.2, but 1.4.1 runs")
         assert boot.tags("version") == ["1.4.1"]
+
+    def test_the_checksum_of_the_artifact_says_which_version_runs_as_well(self, machine: Machine) -> None:
+        machine.install("version", f"echo {'a' * 64}")
+        given = {"VersionScript": str(machine.bin / "version"), "ArtifactLocation": "https://box.example/1.tgz"}
+        assert machine.boot(**given | {"ArtifactLocation": f"https://box/1.tgz#sha256={'a' * 64}"}).code == 0
+        assert machine.boot(**given).code != 0
+        machine.install("version")
+        assert machine.boot(**given | {"ArtifactLocation": "https://box/1.tgz#sha256="}).code != 0
 
     def test_one_that_may_be_replaced_stops_and_signals_no_failure(self, machine: Machine) -> None:
         machine.install("deploy", "exit 7")

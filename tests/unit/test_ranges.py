@@ -90,6 +90,20 @@ TestPool = Pool.TestCase
 TestPool.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 
 
+def test_three_hundred_at_once_have_ranges_of_their_own_and_the_next_three_hundred_get_them_again():
+    pool, taken = IPv4Network("10.64.0.0/11"), {}
+    for generation in range(3):
+        read = dict(taken)  # all have read the record before the first of them writes
+        for name in range(300):
+            environment, seen = f"{generation}-{name}", read
+            while taken.setdefault(choose(environment, seen, count(pool, PREFIX)), environment) != environment:
+                seen = dict(taken)
+        ranges = sorted(network(pool, PREFIX, number) for number in taken)
+        assert len(ranges) == 300
+        assert not any(one.overlaps(other) for one, other in pairwise(ranges))
+        taken.clear()
+
+
 def test_it_is_used_up_when_all_are_taken_and_no_sooner():
     taken = {}
     for name in range(256):
