@@ -6,7 +6,11 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly:$(CURDIR)/cli
 INSTALLED := .venv/installed
 LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 
-.PHONY: help demo local test lint test-unit test-integration test-e2e test-sam-local invoke bench format lock previous clean
+.PHONY: help demo local test model lint model: $(INSTALLED) ## Random histories of the model, a million steps: hours; STEPS=… and SEED=… for others
+	MAYFLY_MODEL_STEPS=$(or $(STEPS),1000000) MAYFLY_MODEL_SEED=$(or $(SEED),1) \
+	    pytest tests/model/test_lifecycle.py --numprocesses $(or $(WORKERS),2) --dist load
+
+test-unit test-integration test-e2e test-sam-local invoke bench format lock previous clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20

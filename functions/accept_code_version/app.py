@@ -15,6 +15,9 @@ from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import load_settings
 
+LONGEST = timedelta(days=32)
+"""What a release may take, as its machine says; its verdict says until when it is kept from then on."""
+
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
@@ -29,7 +32,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     records = Records(settings.table, Release)
     entry = Entry(utc_text(received.at), pushed.pushed_by or received.source, pushed.event, f"by {received.via}")
     try:
-        until = received.at + timedelta(days=settings.record_days)
+        until = received.at + LONGEST + timedelta(days=settings.record_days)
         record = records.begin(release, entry, until, stage=ReleaseStage.REQUESTED, **pushed.model_dump())
         if record is None:
             raise RuntimeError("the table is lost: nothing is built without a record")  # a failure keeps the message

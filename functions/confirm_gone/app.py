@@ -1,7 +1,6 @@
 """Confirms that nothing is left of an environment, and closes its record."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,13 +9,11 @@ from mayfly.aws import clients, kill_switch, stacks
 from mayfly.aws.records import Records, forget_after
 from mayfly.contract.orders import Subject
 from mayfly.contract.vocabulary import Begin, EnvironmentStage
-from mayfly.domain.ending import by_failure
 from mayfly.domain.guard import may_destroy
 from mayfly.domain.records import Entry, Environment, cut, plain
-from mayfly.domain.teardown import Step
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import admission, instance_failures, leftovers, pools, releases, teardown
+from mayfly.workflows import admission, environments, instance_failures, leftovers, pools, releases, teardown
 
 
 class StillThere(Exception):
@@ -50,14 +47,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         said = chase(settings, subject.environment, workload, left)
         if event.get("looks_left", 1) > 0:
             raise StillThere(said)
-        # So that no sweep begins it all again: a person removes what is left, and the next sweep closes the record.
-        over_to = Entry(event["now"], "teardown", Step.HAND_OVER.value, said)
-        Records(settings.table, Environment).try_change(subject.environment, over_to, handed_over=cut(said, 4_000))
+        environments.hand_over(settings, subject, said, event["now"])
         raise HandedOver(said)
     if others and event.get("looks_left", 1) > LAST_LOOKS:
         raise StillThere(f"AWS still lists {', '.join(others[:SHOWN])}")
     kept = [*teardown.kept(resources), *others, *made_by_aws(settings, subject, workload, resources)]
-    return close(settings, subject, kept, event["now"])
+    return close(settings, subject, kept, event)
 
 
 def made_by_aws(
@@ -84,19 +79,23 @@ def chase(settings: Settings, environment: str, workload: clients.Workload, left
     return f"{len(left)} resources are left of it: {named}; {deleted} of them were deleted just now"
 
 
-def close(settings: Settings, subject: Subject, kept: list[str], now: str) -> dict[str, Any]:
-    """Closes the record of an environment of which nothing is left but what Mayfly cannot delete (`kept`)."""
-    unknown = replace(by_failure("RecordLost", "why it ended is not known any more"), at=now)
+def close(settings: Settings, subject: Subject, kept: list[str], event: dict[str, Any]) -> dict[str, Any]:
+    """Records the end of an environment of which nothing is left but what Mayfly cannot delete (`kept`). Its record
+    stays open until the machine has announced that: a sweep that finds it open without an execution comes here again.
+    """
+    now, unknown = event["now"], environments.unknown_ending(event["now"])
     gone = "no stack is left, nothing that carries its tags, and nothing that was in the stack"
     left = f"kept: {'; '.join(kept)}" if kept else gone
     record = Records(settings.table, Environment).try_change(
         subject.environment,
         Entry(now, "confirm_gone", EnvironmentStage.TERMINATED, left),
         # Only where the record was lost meanwhile: what is gone is gone, whatever the table remembers.
-        once={"ending": unknown, "id": subject.environment, "forget_after": forget_after(now, settings.record_days)},
-        drop=(Environment.waiting, Environment.live),
+        once={"ending": unknown, "id": subject.environment},
+        # An execution of an earlier version closes nothing by itself.
+        drop=(Environment.waiting, *(() if event.get("stays_open") else (Environment.live,))),
         stage=EnvironmentStage.TERMINATED,
         terminated_at=now,
+        forget_after=forget_after(now, settings.record_days),
         instances_left=0,
         kept=[cut(each, 500) for each in kept[:100]] or None,
     ) or Environment(id=subject.environment)

@@ -65,7 +65,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         instances_built=len(running),
         instance_count=len(running),
         ready_at=max([event["now"], *(utc_text(instance.launched_at) for instance in running)]),
-        report_token=digest(token),
+        # The machine of an earlier version tells nobody: its tests pass as they did then.
+        report_token=digest(token) if event.get("tells_token") else None,
         **instances.counted(workload, order.environment, settings.controller, running),
     )
     return {

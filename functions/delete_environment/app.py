@@ -12,7 +12,7 @@ from mayfly.domain import tags
 from mayfly.domain.ending import by_deadline, by_failure
 from mayfly.domain.guard import TERMINATION_PROTECTED, may_destroy
 from mayfly.domain.identity import stack_name
-from mayfly.domain.records import Ending, Entry, Environment, Waiting, cut
+from mayfly.domain.records import Ending, Entry, Environment, Waiting
 from mayfly.domain.stack import answer, deletion_refused
 from mayfly.domain.teardown import Step, next_step, refusal, told
 from mayfly.domain.testing import BESIDE
@@ -55,7 +55,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if record.runner in BESIDE and not record.deletions:
         executions.stop(settings.tests_machine, subject.environment, "its environment ends")
     workload = clients.workload(subject.account, subject.region, settings.workload_role, subject.environment)
-    stack = look(workload, record, event["now"])
+    stack = look(workload, subject, record, event["now"])
     result = {"environment": subject.environment, "stack": stack.id if stack else None}
     over = answer(Wait.DELETION, stack.status if stack else "DELETE_COMPLETE")
     if over and not over.error:
@@ -71,7 +71,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if protected := leftovers.protected(workload, subject.environment, seen):
             said = f"{stack.id} is left standing, because of what is in it: {'; '.join(protected)}"
             # A sweep sees the stack's own tags only, and would begin it all again.
-            hand_over(records, subject.environment, event["now"], said)
+            environments.hand_over(settings, subject, said, event["now"])
             raise TerminationRefused(said)
         kill_switch.check(settings.parameters)
         # Of a life that was never ready, this is the last chance to see what it costs.
@@ -80,44 +80,35 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         try:
             done = delete(settings, subject, workload, stack, record.deletions)
         except (HandedOver, DeletionFailed) as blocked:
-            note(records, subject.environment, record.deletions, event["now"], blocked)
+            remember(settings, subject, record, blocked, event["now"])
             raise
         entry = Entry(event["now"], "teardown", *done) if done else None
         records.try_change(subject.environment, entry, deletions=record.deletions + 1, instance_failures=lost, **costs)
     return result
 
 
-def look(workload: clients.Workload, record: Environment, now: str) -> stacks.Stack | None:
+def remember(settings: Settings, subject: Subject, record: Environment, blocked: Exception, now: str) -> None:
+    """Remembers why a deletion did not begin: that a person is needed, or that it was one of those that are tried."""
+    if isinstance(blocked, HandedOver):
+        environments.hand_over(settings, subject, str(blocked), now)
+        return
+    tried = Entry(now, "teardown", Step.DELETE.value, str(blocked))
+    Records(settings.table, Environment).try_change(subject.environment, tried, deletions=record.deletions + 1)
+
+
+def look(workload: clients.Workload, subject: Subject, record: Environment, now: str) -> stacks.Stack | None:
     """The environment's stack as CloudFormation shows it; None where it is gone.
 
     Raises:
         NotSeenYet: by its id a stack is found long after its deletion, so this one was created a moment ago.
     """
-    stack = stacks.describe(workload, record.stack or stack_name(record.id))
+    # What is left of it may also be in another account or Region, where no stack of it ever was.
+    ours = record.stack if record.stack and stacks.is_at(record.stack, subject.account, subject.region) else None
+    stack = stacks.describe(workload, ours or stack_name(record.id))
     planned_at = record.planned_at or now
-    if (
-        stack is None
-        and record.stack
-        and datetime.fromisoformat(now) - datetime.fromisoformat(planned_at) < FOUND_WHEN_DELETED
-    ):
+    if stack is None and ours and datetime.fromisoformat(now) - datetime.fromisoformat(planned_at) < FOUND_WHEN_DELETED:
         raise NotSeenYet(f"{record.stack} is not found")
     return stack
-
-
-def hand_over(records: Records[Environment], environment: str, now: str, why: str) -> None:
-    """Leaves the rest to a person, so that no sweep begins it all again: either they delete the stack, and the next
-    sweep closes the record, or they remove what is in the way and ask for the ending again."""
-    entry = Entry(now, "teardown", Step.HAND_OVER.value, why)
-    records.try_change(environment, entry, handed_over=cut(why, 4_000))
-
-
-def note(records: Records[Environment], environment: str, deletions: int, now: str, blocked: Exception) -> None:
-    """Notes why a stack is not being deleted: for a person, or for the next try."""
-    if isinstance(blocked, HandedOver):
-        hand_over(records, environment, now, str(blocked))
-        return
-    entry = Entry(now, "teardown", Step.DELETE.value, str(blocked))
-    records.try_change(environment, entry, deletions=deletions + 1)
 
 
 def begin_ending(

@@ -18,6 +18,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     verdict = releases.verdict_of(settings, release, event.get("error"))
     what = ReleaseStage.PASSED if verdict.passed else ReleaseStage.FAILED
     entry = Entry(event["now"], context.function_name, what, verdict.reason)
-    releases.remember_verdict(settings, release, verdict, entry)
+    releases.remember_verdict(settings, release, verdict, entry, stays_open=event.get("stays_open", False))
     metrics.add_metric(name="ReleasesPassed" if verdict.passed else "ReleasesFailed", unit="Count", value=1)
     return {"release": release, **plain(verdict)}

@@ -23,7 +23,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     facts = ordered(Order.model_validate(event["order"]), now) if begun else adopted(subject, now, settings.record_days)
     what = EnvironmentStage.PLANNED if begun else EnvironmentStage.ADOPTED
     entry = Entry(utc_text(now), context.function_name, what, subject.why or facts["deadline"])
-    keep_until = datetime.fromisoformat(facts["deadline"]) + timedelta(days=settings.record_days)
+    # As long as it may live; its end says until when it is kept from then on.
+    keep_until = datetime.fromisoformat(facts["ceiling"]) + timedelta(days=settings.record_days)
     records = Records(settings.table, Environment)
     try:
         # Building stops where nothing is remembered, ending must not.

@@ -17,6 +17,11 @@ class Driver(driver.Driver):
 
     cloud: LocalCloud
 
+    @property
+    def facts_bus(self) -> str:
+        """The bus on which Mayfly says what happened: an early version has one bus for all."""
+        return self.outputs.get("FactsBusName", self.outputs["BusName"])
+
     def costs(self, environment: str) -> Json:
         """What a life has cost."""
         return costs.life(self.cloud, self.outputs["EnvironmentMachine"], self.outputs["TableName"], environment)

@@ -217,10 +217,11 @@ def _ec2(cloud: LocalCloud, region: str) -> Any:
     return cloud.workload_client("ec2", region_name=region)
 
 
-def stop_schedules(cloud: LocalCloud) -> None:
-    """From now on nothing is baked, measured or retired because time passes: tests move it by months."""
+def stop_schedules(cloud: LocalCloud, *others: str) -> None:
+    """From now on nothing is baked, measured or retired because time passes: tests move it by months. Nor do other
+    functions by their schedules."""
     scheduler = cloud.client("scheduler")
-    for function in ("accept-bake", "measure-reach", "retire-images"):
+    for function in ("accept-bake", "measure-reach", "retire-images", *others):
         found = scheduler.get_schedule(Name=f"mayfly-{function}")
         kept = ("Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "Target", "FlexibleTimeWindow")
         scheduler.update_schedule(**{key: found[key] for key in kept if key in found}, State="DISABLED")

@@ -69,7 +69,7 @@ class Service:
         detail |= {"application": self.application, "version": version, "artifact": f"s3://artifacts/{version}"}
         remember_release(self.mayfly.cloud, self.mayfly.outputs["TableName"], detail)
         for _ in range(times):
-            self.mayfly.cloud.announce(self.mayfly.outputs["FactsBusName"], "Release Passed", detail)
+            self.mayfly.cloud.announce(self.mayfly.facts_bus, "Release Passed", detail)
 
     def made(self, version: str = "1.0.0") -> Json:
         """Has it made, on a first image and version; returns the announcement."""

@@ -1,8 +1,10 @@
 """Upgrading, going back and deleting Mayfly while lives, rollouts and bakes go on: docs/operations.md, executed.
 
 The version before is a copy: `tests/e2e/previous.tar.xz`, written anew with each tagged version by `make previous`.
+Until there is one, it is the last state that was handed over as a whole (a15cb9c), which has one bus for all events.
 """
 
+import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,12 @@ DAY = 24 * 3600
 
 def quiet(_: str) -> None:
     """Says nothing."""
+
+
+def passed_as_before(own: Driver, environment: str) -> None:
+    """Reports to the version before, which knows no token."""
+    detail = json.dumps({"environment": environment, "outcome": "passed"})
+    own.put([{"DetailType": "Test Finished", "Detail": detail}])
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +54,13 @@ def own(tmp_path: Path, previous: Path, names: Iterator[str]) -> Iterator[Driver
         assert not cloud.crashes()
 
 
-@pytest.mark.xfail(
-    reason="never seen to pass: the life that begins with the version before fails before its tests", run=False
-)
 def test_what_runs_goes_on_through_an_upgrade_and_back(own: Driver, previous: Path, names: Iterator[str]) -> None:
     service, bakes = Service(own), Bakes(own, names)
     service.made()
     family = bakes.family()
 
     awaiting = own.begin(own.application())
-    own.cloud.fault("workload", stack="create", effect="slow", seconds=600, times=1)
+    own.cloud.fault("workload", stack="create", effect="slow", times=1)  # until the faults are cleared
     creating = own.push(own.application()) + "-smoke"
     own.until(lambda: own.record(creating).get("stage") == "creating", f"{creating} is being created")
     own.cloud.fault("workload", bake=f"{family}-*", effect="slow", times=1)
@@ -72,12 +77,12 @@ def test_what_runs_goes_on_through_an_upgrade_and_back(own: Driver, previous: Pa
 
     deploy(own.cloud, quiet, previous)
     own.cloud.clear_faults()
-    with own.cloud.hurry(FASTER):
-        own.life(creating, "awaiting tests")
+    own.life(creating, "awaiting tests")
+    assert bakes.end(bake)["status"] == "SUCCEEDED", bakes.record(bake)
+    with own.cloud.hurry(FASTER):  # not before: what waits for a builder or a stack waits by the same clock
         assert service.ended("Rollout Completed", 2)["to"]["image"] == image
-        assert bakes.end(bake)["status"] == "SUCCEEDED"
     for environment in (creating, between):
-        own.finish(environment)
+        passed_as_before(own, environment)
         assert own.end(environment)["status"] == "SUCCEEDED", f"{environment} ended by the version before"
     assert not [one for one in own.announcements() if one["detail-type"] in ("Environment Failed", "Rollout Failed")]
 

@@ -277,7 +277,7 @@ class TestAStackThatStandsUnderTheNameAndIsNotOurs:
 
 
 def confirm(world: World, built: str, **change: Any) -> Json:
-    return world.call("confirm_ready", {"order": an_order(**change), "stack": built, "now": LATER})
+    return world.call("confirm_ready", {"order": an_order(**change), "stack": built, "now": LATER, "tells_token": True})
 
 
 class TestAnEnvironmentIsReady:
@@ -288,6 +288,10 @@ class TestAnEnvironmentIsReady:
         token = answer.pop("token")
         assert answer == {"environment": ENVIRONMENT, "instances": 1, "outputs": {"InstanceId": instance}}
         assert world.record()["report_token"] == hashlib.sha256(token.encode()).hexdigest()
+
+    def test_and_asks_for_no_token_that_the_machine_of_an_earlier_version_tells_nobody(self, world: World) -> None:
+        world.call("confirm_ready", {"order": an_order(), "stack": world.created(), "now": LATER})
+        assert "report_token" not in world.record()
 
     def test_and_its_record_keeps_what_was_built(self, world: World) -> None:
         built = world.created()

@@ -331,6 +331,18 @@ class TestAllIsGone:
             "kept": [],
         }
 
+    @pytest.mark.parametrize("said_by_machine", [True, False])
+    def test_and_its_record_stays_open_until_the_machine_has_announced_it(
+        self, world: World, said_by_machine: bool
+    ) -> None:
+        stack = world.ready()
+        end(world, "deadline")
+        more = {"stays_open": True} if said_by_machine else {}  # a machine of an earlier version closes nothing
+        world.call("confirm_gone", {"order": an_order(), "stack": stack, "now": LATER} | more)
+        record = world.record()
+        assert (record["stage"], "waiting" in record, "live" in record) == ("terminated", False, said_by_machine)
+        assert record["forget_after"] == int(datetime.fromisoformat(LATER).timestamp()) + 90 * 86_400
+
     def test_and_what_the_teardown_had_to_keep_is_named_to_people(
         self, world: World, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -216,9 +216,10 @@ class TestAnEnvironmentIsPlanned:
         assert record["history"][0]["why"] == DEADLINE
         assert "ending" not in record
 
-    def test_and_is_remembered_for_the_set_days_after_its_deadline(self, world: World) -> None:
+    def test_and_is_remembered_for_the_set_days_after_its_ceiling(self, world: World) -> None:
+        """Extensions move its deadline until there."""
         world.planned()
-        assert world.record()["forget_after"] == 1_795_506_454 + 90 * 86_400
+        assert world.record()["forget_after"] == 1_795_517_254 + 90 * 86_400
 
     def test_once_a_repetition_keeps_the_first_deadline(self, world: World) -> None:
         world.planned()

@@ -120,7 +120,9 @@ class TestWhoseItIs:
 
     def test_the_token_that_was_announced_passes_its_environment(self, world: World) -> None:
         stack = world.created()
-        token = world.call("confirm_ready", {"order": an_order(), "stack": stack, "now": NOW})["token"]
+        token = world.call("confirm_ready", {"order": an_order(), "stack": stack, "now": NOW, "tells_token": True})[
+            "token"
+        ]
         assert token not in json.dumps(world.record())
         assert world.call(DOOR, finished(token=token))["recorded"]
 
@@ -147,7 +149,7 @@ class TestWhoseItIs:
     def test_a_token_of_before_a_repetition_passes_nothing(self, world: World) -> None:
         """Who has heard the first announcement hears the second one, too."""
         stack = world.created()
-        ready = {"order": an_order(), "stack": stack, "now": NOW}
+        ready = {"order": an_order(), "stack": stack, "now": NOW, "tells_token": True}
         first, second = (world.call("confirm_ready", ready)["token"] for _ in range(2))
         assert "it is another one" in world.call(DOOR, finished(token=first))["reason"]
         assert world.call(DOOR, finished(token=second))["recorded"]

@@ -39,11 +39,20 @@ def instances(service: ToyService) -> set[str]:
     return {one["InstanceId"] for one in service.group()["Instances"]}
 
 
-def test_a_new_code_version_makes_one_more_version_of_the_same_launch_template(service: ToyService) -> None:
+def hold_update(cloud: LocalCloud, service: ToyService) -> None:
+    """The stack's next update goes on until the faults are cleared, however long the test takes."""
+    cloud.fault("workload", stack="update", environment=service.environment, effect="slow")
+
+
+def test_a_new_code_version_makes_one_more_version_of_the_same_launch_template(
+    cloud: LocalCloud, service: ToyService
+) -> None:
     template, before = service.output("LaunchTemplateId"), instances(service)
+    hold_update(cloud, service)
     service.begin_update(CodeVersion="2.0")
     assert service.toys.described(service.stack)["StackStatus"] == "UPDATE_IN_PROGRESS"
     assert service.output("LatestLaunchTemplateVersion") == "1"
+    cloud.clear_faults()
     described = service.toys.stack_becomes(service.stack, "UPDATE_COMPLETE")
     assert service.output("LaunchTemplateId") == template
     assert service.output("LatestLaunchTemplateVersion") == "2"
@@ -78,11 +87,13 @@ def test_an_update_without_a_change_is_refused(service: ToyService) -> None:
     assert refusal(service.begin_update, CodeVersion="1.0") == ("ValidationError", "No updates are to be performed.")
 
 
-def test_an_update_of_a_stack_that_is_being_updated_is_refused(service: ToyService) -> None:
+def test_an_update_of_a_stack_that_is_being_updated_is_refused(cloud: LocalCloud, service: ToyService) -> None:
+    hold_update(cloud, service)
     service.begin_update(CodeVersion="2.0")
     code, message = refusal(service.begin_update, CodeVersion="3.0")
     assert code == "ValidationError"
     assert message == f"Stack:{service.stack} is in UPDATE_IN_PROGRESS state and can not be updated."
+    cloud.clear_faults()
     service.toys.stack_becomes(service.stack, "UPDATE_COMPLETE")
 
 

@@ -1,4 +1,4 @@
-"""One simulated world a test, and how long hypothesis may look: reproducibly short, or as long as it is told."""
+"""One simulated world a test, and how long hypothesis may look: reproducibly short, or as long as `make model` says."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from pytest_socket import disable_socket, enable_socket
 
 from mayfly.observability import logger, metrics
 from mayfly.settings import load_settings as settings_of_functions
+from mayfly.workflows import gauges
 from tests.model.world import SETTINGS, World
 
 
@@ -17,14 +18,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:No application metrics to publish:UserWarning")
 
 
-EXAMPLES = os.environ.get("MAYFLY_MODEL_EXAMPLES")
-"""Histories to try, with other seeds each time; without it the same few hundred as always."""
+STEPS = int(os.environ.get("MAYFLY_MODEL_STEPS", "0"))
+"""Steps to try about, with the seeds from MAYFLY_MODEL_SEED on; 0: the same few thousand as always."""
+PARTS = range(max(1, STEPS // 20_000))
+"""Each has a seed of its own, and workers can take turns."""
+FIRST_SEED = int(os.environ.get("MAYFLY_MODEL_SEED", "1"))
+IN_A_HISTORY = 30
 
 settings.register_profile(
     "model",
-    max_examples=int(EXAMPLES or 300),
-    stateful_step_count=30,
-    derandomize=not EXAMPLES,
+    max_examples=STEPS // len(PARTS) // IN_A_HISTORY or 60,
+    stateful_step_count=IN_A_HISTORY,
+    derandomize=not STEPS,
     deadline=None,
     database=None,
     print_blob=True,
@@ -41,6 +46,7 @@ def installation() -> Iterator[None]:
             patch.setenv(name, value)
         settings_of_functions.cache_clear()
         patch.setattr(metrics, "add_metric", lambda **_: None)
+        patch.setattr(gauges, "publish", lambda *_: None)
         logger.setLevel("CRITICAL")
         yield
         logger.setLevel("INFO")

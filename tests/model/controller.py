@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -87,37 +88,44 @@ class Events:
 
     def __init__(self) -> None:
         self.said: list[tuple[str, Json]] = []
+        self.of_this_version = True
+        """Whether no machine of another version may have said something."""
+        self.of: defaultdict[tuple[str, str], list[Json]] = defaultdict(list)
+        """The same by what it is and the environment or release that it is about."""
 
     def put_events(self, _session: str, Entries: list[Json]) -> Json:  # noqa: N803
         for entry in Entries:
             assert entry["EventBusName"] == "mayfly-facts"
-            detail = entry["Detail"]
-            self.said.append((entry["DetailType"], checked(entry["DetailType"], json.loads(detail))))
+            what, detail = str(entry["DetailType"]), json.loads(entry["Detail"])
+            if self.of_this_version:
+                checked(what, detail)
+            self.said.append((what, detail))
+            self.of[what, detail.get("environment") or detail.get("release", "")].append(detail)
         return {"FailedEntryCount": 0, "Entries": [{"EventId": str(len(self.said))} for _ in Entries]}
 
     def token(self, environment: str) -> str | None:
         """The report token of an environment that was said to be ready, as its tests heard it last."""
-        ready = (said for what, said in reversed(self.said) if what == "Environment Ready")
-        return next((said["token"] for said in ready if said["environment"] == environment), None)
+        ready = self.of["Environment Ready", environment]
+        return ready[-1].get("token") if ready else None
 
     def about(self, what: str, environment: str) -> bool:
         """Whether such an event was said of an environment."""
-        return any(kind == what and detail.get("environment") == environment for kind, detail in self.said)
+        return bool(self.of[what, environment])
 
 
 class STS:
-    """Lets everybody in; the session's name is its environment."""
+    """Lets everybody in; the session's token is its account and its environment."""
 
-    def assume_role(self, _session: str, Tags: list[Json], **_: Any) -> Json:  # noqa: N803
-        environment = Tags[0]["Value"] if Tags else ""
-        return {"Credentials": {"AccessKeyId": "-", "SecretAccessKey": "-", "SessionToken": environment or "sweep"}}
+    def assume_role(self, _session: str, RoleArn: str, Tags: list[Json], **_: Any) -> Json:  # noqa: N803
+        token = f"{RoleArn.split(':')[4]}/{Tags[0]['Value'] if Tags else 'sweep'}"
+        return {"Credentials": {"AccessKeyId": "-", "SecretAccessKey": "-", "SessionToken": token}}
 
 
 class StepFunctions:
-    """The API of Step Functions over the machines."""
+    """The API of Step Functions over the machines. What it lists is `lag` seconds behind."""
 
     def __init__(self, machines: Callable[[], Machines]) -> None:
-        self._machines = machines
+        self._machines, self.lag = machines, 0.0
 
     def start_execution(self, _session: str, stateMachineArn: str, name: str, input: str) -> Json:  # noqa: A002, N803
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
@@ -128,7 +136,7 @@ class StepFunctions:
         return {"executionArn": f"{stateMachineArn}:{name}"}
 
     def list_executions(self, _session: str, stateMachineArn: str, **_: Any) -> Json:  # noqa: N803
-        return {"executions": [{"name": one.name} for one in self._machines().running(stateMachineArn)]}
+        return {"executions": [{"name": one.name} for one in self._machines().listed(stateMachineArn, self.lag)]}
 
     def send_task_success(self, _session: str, taskToken: str, output: str) -> Json:  # noqa: N803
         return self._answer(taskToken, json.loads(output))

@@ -7,6 +7,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 
 from tests.model.clients import refusal
+from tests.model.timeline import Timeline
 
 type Json = dict[str, Any]
 
@@ -23,11 +24,13 @@ _COMPARE: dict[str, Any] = {
 
 
 class DynamoDB:
-    """One table. `lost` says that it was deleted."""
+    """One table. `lost` says that it was deleted; its indexes are `lag` seconds behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
         self.items: dict[str, Json] = {}
-        self.lost = False
+        self._indexed: dict[str, Json] = {}
+        self.lost, self.lag = False, 0.0
 
     def update_item(self, _session: str, **request: Any) -> Json:
         """UpdateItem, all or nothing."""
@@ -43,6 +46,10 @@ class DynamoDB:
         if _size({"M": updated}) > ITEM_BYTES:
             raise refusal("ValidationException", "Item size to update has exceeded the maximum allowed size")
         self.items[pk] = updated
+        if self.lag:
+            self._timeline.after(self.lag, lambda: self._indexed.update({pk: updated}))
+        else:
+            self._indexed[pk] = updated
         return {"Attributes": self.items[pk]}
 
     def get_item(self, _session: str, Key: Json, **_: Any) -> Json:  # noqa: N803
@@ -54,7 +61,16 @@ class DynamoDB:
         """An index, keys only."""
         self._exists()
         (value,) = ExpressionAttributeValues.values()
-        return {"Items": [{"pk": item["pk"]} for item in self.items.values() if item.get(IndexName) == value]}
+        return {"Items": [{"pk": item["pk"]} for item in self._indexed.values() if item.get(IndexName) == value]}
+
+    def restore(self, items: dict[str, Json]) -> None:
+        """Makes the table anew, as it was at another time."""
+        self.items, self._indexed, self.lost = dict(items), dict(items), False
+
+    def delete(self) -> None:
+        """Deletes the table with everything in it."""
+        self.restore({})
+        self.lost = True
 
     def batch_get_item(self, _session: str, RequestItems: Json) -> Json:  # noqa: N803
         self._exists()
@@ -134,8 +150,9 @@ class _Expression:
 
     def updated(self, update: str) -> Json:
         """The item after SET and REMOVE; both see it as it was before."""
-        sets, _, drops = update.removeprefix("SET ").partition(" REMOVE ")
-        set_to = dict(part.split(" = ", 1) for part in re.split(r", (?![^(]*\))", sets))
+        sets, _, drops = f" {update}".partition(" REMOVE ")
+        parts = re.split(r", (?![^(]*\))", sets.removeprefix(" SET "))
+        set_to = dict(part.split(" = ", 1) for part in parts if part)
         changed = self._item | {self._name(name): self._value(value) for name, value in set_to.items()}
         for name in filter(None, drops.split(", ")):
             changed.pop(self._name(name), None)

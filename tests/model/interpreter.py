@@ -115,10 +115,12 @@ class Machines:
 
     def __init__(self, timeline: Timeline, definitions: Mapping[str, Json], integrations: Mapping[str, Integration]):
         """`definitions` by the machine's ARN; `integrations` by resource, without the suffix that says how to wait."""
-        self._timeline, self._definitions, self._integrations = timeline, definitions, integrations
+        self._timeline, self.definitions, self._integrations = timeline, definitions, integrations
         self.executions: dict[tuple[str, str], Execution] = {}
         self._tokens: dict[str, Token] = {}
         self._number = count(1)
+        self.jitter: Callable[[], float] = lambda: 1.0
+        """The part of a delay with full jitter that is waited."""
         self.broken: list[str] = []
         """Expressions that failed: on AWS an execution would have failed with them."""
 
@@ -155,6 +157,16 @@ class Machines:
         known.answer.give(answer)
         return None
 
+    def holder(self, token: str) -> str:
+        """The environment whose execution has this token, "" where there is none."""
+        return self._tokens[token].execution.name.partition("__")[0] if token in self._tokens else ""
+
+    def listed(self, machine: str, lag: float) -> list[Execution]:
+        """The executions that were running so many seconds ago, as far as Step Functions knows."""
+        then = self._timeline.now - lag
+        mine = (one for one in self.executions.values() if one.machine == machine and one.started <= then)
+        return [one for one in mine if one.running or one.ended_at > then]
+
     def running(self, machine: str) -> list[Execution]:
         return [one for one in self.executions.values() if one.machine == machine and one.running]
 
@@ -163,7 +175,7 @@ class Machines:
     def _life(self, execution: Execution) -> Steps[Any]:
         machine = {"Id": execution.machine, "Name": execution.machine.rpartition(":")[2]}
         scope = Scope({"Execution": {"Input": execution.input, "Name": execution.name}, "StateMachine": machine}, {})
-        return (yield from self._run(self._definitions[execution.machine], execution.input, scope, execution))
+        return (yield from self._run(self.definitions[execution.machine], execution.input, scope, execution))
 
     def _resume(self, execution: Execution, heard: bool) -> None:
         """Goes on until the execution waits again or ends."""
@@ -264,7 +276,7 @@ class Machines:
                 result = yield from attempt(state, given, scope, execution)
                 return self._leave(state, given, scope, default=result, result=result), state.get("Next")
             except Failure as failure:
-                delay = _delay(state.get("Retry", ()), attempts, failure)
+                delay = _delay(state.get("Retry", ()), attempts, failure, self.jitter)
                 if delay is None:
                     return self._catch(state, given, scope, failure)
                 scope.context["State"] |= {"RetryCount": sum(attempts)}
@@ -412,13 +424,14 @@ def _matches(part: Json, failure: Failure) -> bool:
     return bool(named & (general | {failure.error}))
 
 
-def _delay(retries: list[Json], attempts: list[int], failure: Failure) -> float | None:
-    """Seconds until the next attempt, None where there is none. Full jitter is taken at its longest."""
+def _delay(retries: list[Json], attempts: list[int], failure: Failure, jitter: Callable[[], float]) -> float | None:
+    """Seconds until the next attempt, None where there is none."""
     for number, retry in enumerate(retries):
         if _matches(retry, failure):
             if attempts[number] >= retry.get("MaxAttempts", 3):
                 return None
             delay = retry.get("IntervalSeconds", 1) * retry.get("BackoffRate", 2) ** attempts[number]
             attempts[number] += 1
-            return float(min(delay, retry.get("MaxDelaySeconds", delay)))
+            part = jitter() if retry.get("JitterStrategy") == "FULL" else 1.0
+            return float(min(delay, retry.get("MaxDelaySeconds", delay))) * part
     return None

@@ -1,14 +1,19 @@
 """What Mayfly promises, checked against a world from the outside: it shares no decision with the functions."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from mayfly.domain import tags
-from tests.model.workload import Resource, Stack
-from tests.model.world import CEILING, CONTROLLER, ENVIRONMENT_MACHINE, RELEASE_MACHINE, World, is_ours_to_end
+from tests.model.workload import Block, Resource, Stack
+from tests.model.world import CONTROLLER, ENVIRONMENT_MACHINE, RELEASE_MACHINE, World, is_ours_to_end
 
 BOUND = 45 * 60
 """Seconds past its time, or past the last thing that went wrong, after which nothing of an environment is left: one
 sweep (5 min), the grace (15), another sweep, and a teardown with all its waits."""
+
+STRATEGY = 120 * 60
+"""The same where something blocks the stack's deletion: the waits between the four deletions of the strategy, and
+before a person is told, are 83 minutes by themselves."""
 
 TAKEN_UP = 20 * 60
 """Seconds after which somebody waits again for what nobody waited for: a sweep, at most one take-up in ten minutes."""
@@ -83,9 +88,10 @@ class Promises:
     def _until(self, stack: Stack) -> float:
         """The moment after which this stack must not be there any more."""
         environment = stack.name.removeprefix("mayfly-")
-        # With the table it is forgotten how far the teardown ladder was climbed, and it is climbed again.
-        bound = 2 * BOUND if self._world.records_were_lost else BOUND
-        return max(self.due(stack), self._disturbed(environment)) + bound
+        # With the table it is forgotten how far the teardown strategy has come, and it begins again.
+        bound = BOUND if stack.block is Block.NOTHING else STRATEGY
+        again = 2 if self._world.records_were_lost else 1
+        return max(self.due(stack), self._disturbed(environment)) + again * bound
 
     def due(self, stack: Stack) -> float:
         """When a stack's time is over: its deadline, never past its ceiling, or an ending before that."""
@@ -94,11 +100,12 @@ class Promises:
             return _seconds(record["ending"]["at"])
         if "deadline" in record:
             # Where neither a record nor a tag says the ceiling any more, there is none but the unknown's lifetime.
-            ceiling = LIFETIME_UNKNOWN if self._world.records_were_lost else CEILING * 60
+            ceiling = self._world.ceiling * 60
+            ceiling = max(LIFETIME_UNKNOWN, ceiling) if self._world.records_were_lost else ceiling
             return min(_seconds(record["deadline"]), stack.created_at + ceiling)
         try:
             # Its execution may know of an extension that the table does not know any more.
-            return max(_seconds(stack.labels[tags.EXPIRES_AT]), stack.created_at + CEILING * 60)
+            return max(_seconds(stack.labels[tags.EXPIRES_AT]), stack.created_at + self._world.ceiling * 60)
         except (KeyError, ValueError):
             return stack.created_at + LIFETIME_UNKNOWN
 
@@ -109,10 +116,8 @@ class Promises:
 
     def handed_over(self, environment: str) -> bool:
         """Whether people were told that its deletion is theirs now."""
-        return any(
-            what == "Environment Failed" and said["environment"] == environment and "HandedOver" in said["reason"]
-            for what, said in self._world.events.said
-        )
+        failed = self._world.events.of["Environment Failed", environment]
+        return any("HandedOver" in said.get("reason", "") for said in failed)
 
     def _no_lease_above_its_ceiling(self) -> None:
         for environment in self._world.environments():
@@ -142,7 +147,22 @@ class Promises:
         ]
         left += [f"the record of {name} is open" for name in self._open_records() if name not in excused]
         left += [f"nobody was told of {name}" for name in excused if not self._told(name)]
-        return left
+        return left + list(self._unsaid(excused))
+
+    def _unsaid(self, excused: set[str]) -> Iterator[str]:
+        """What stands in a record, and was announced to nobody."""
+        said = {about for about, details in self._world.events.of.items() if details}
+        for key in list(self._world.dynamodb.items):
+            kind, _, name = key.partition("#")
+            if kind == "environment" and name not in excused and ("Environment Terminated", name) not in said:
+                yield f"that {name} has ended"
+            if kind == "release":
+                record = self._world.record(name, "release")
+                verdict = record.get("verdict", {}).get("passed")
+                if ("Release Passed" if verdict else "Release Failed", name) not in said or "live" in record:
+                    suites = {part["environment"] for part in record.get("suites", [])}
+                    if not suites & excused:
+                        yield f"the verdict {verdict} on {name}"
 
     def _ours(self, resource: Resource) -> bool:
         labels = resource.labels
@@ -150,7 +170,7 @@ class Promises:
 
     def _open_records(self) -> list[str]:
         records = {name: self._world.record(name) for name in self._world.environments()}
-        return [name for name, one in records.items() if one and (one["stage"] != "terminated" or "live" in one)]
+        return [name for name, one in records.items() if one and (one.get("stage") != "terminated" or "live" in one)]
 
     def _told(self, environment: str) -> bool:
         """By the report of the latest sweep, or by an event."""

@@ -1,5 +1,6 @@
 """Histories that once went wrong, in their shortest form, and the faithfulness of the world they happen in."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from botocore.validate import validate_parameters
 from mayfly.domain import tags
 from tests.model.promises import Promises
 from tests.model.workload import Block, Creation, Resource
-from tests.model.world import CONTROLLER, ENVIRONMENT_MACHINE, STRANGER, World
+from tests.model.world import CONTROLLER, ENVIRONMENT_MACHINE, RELEASE_MACHINE, STRANGER, World
 
 type Json = dict[str, Any]
 
-SMOKE = "webshop-1-0-0-a7fd7e60-smoke"
+RELEASE = "webshop-1-0-0-a7fd7e60"
+SMOKE, LOOK = f"{RELEASE}-smoke", f"{RELEASE}-look"
 MINUTE = 60
 LONG = 4 * 60 * MINUTE
 
@@ -35,9 +37,19 @@ def switch(world: World, on: bool, why: str = "an incident") -> Json:
     return world.on_the_bus("Kill Switch Set", {"on": on, "why": why, "set_by": "ops"})
 
 
-def finish(world: World) -> None:
-    detail = {"environment": SMOKE, "outcome": "passed", "token": world.events.token(SMOKE)}
+def finish(world: World, environment: str = SMOKE) -> None:
+    heard = world.events.token(environment)
+    detail = {"environment": environment, "outcome": "passed"} | ({"token": heard} if heard else {})
     world.deliver("accept_test_result", world.on_the_bus("Test Finished", detail))
+
+
+def said(world: World) -> dict[str, list[str]]:
+    """What was announced of each environment and release, in order."""
+    found: dict[str, list[str]] = {}
+    for what, detail in world.events.said:
+        if about := detail.get("environment") or detail.get("release"):
+            found.setdefault(about, []).append(what)
+    return found
 
 
 class TestStrangers:
@@ -71,7 +83,7 @@ class TestALostTable:
         self, world: World, promises: Promises
     ) -> None:
         push(world)
-        world.dynamodb.items.clear()
+        world.dynamodb.restore({})
         finish(world)
         world.timeline.advance(26 * MINUTE)  # to the midst of the deletion
         assert world.record(SMOKE)["stage"] == "terminating"
@@ -114,7 +126,7 @@ class TestTheKillSwitch:
 
 class TestACreationThatHangs:
     def test_is_ended_at_its_deadline_by_a_sweep(self, world: World, promises: Promises) -> None:
-        world.cloudformation.next_creation = Creation.NEVER
+        world.next.creation = Creation.NEVER
         push(world, minutes=60)
         assert world.record(SMOKE)["stage"] == "terminated"
         world.timeline.advance(LONG)
@@ -122,7 +134,7 @@ class TestACreationThatHangs:
 
     def test_is_ended_however_many_hang_at_once(self, world: World, promises: Promises) -> None:
         """A sweep ends all stacks past their recorded deadlines: its caps count only what it decides from tags."""
-        world.cloudformation.next_creation = Creation.NEVER
+        world.next.creation = Creation.NEVER
         push(world, minutes=0)
         push(world, minutes=60, version="1.0.1")
         assert not [report for report in world.reports if report["halted"]]
@@ -157,6 +169,65 @@ class TestAnOutage:
         assert world.events.about("Environment Terminated", SMOKE)
 
 
+class TestWhatIsSaid:
+    """A fact stands in its record before it is said; an open record says that it may not have been."""
+
+    def test_of_a_release_whose_execution_is_gone_before_its_verdict_is_announced_is_made_up_for(
+        self, world: World
+    ) -> None:
+        push(world)
+        world.faults.down["events"] = world.timeline.now + 30 * MINUTE
+        for environment in world.environments():
+            finish(world, environment)
+        world.timeline.advance(20 * MINUTE)
+        for execution in list(world.machines.executions.values()):
+            world.machines.stop(execution)
+        world.timeline.advance(40 * MINUTE)
+        assert said(world) == {
+            SMOKE: ["Environment Requested", "Environment Ready", "Environment Terminated"],
+            LOOK: ["Environment Requested", "Environment Ready", "Environment Terminated"],
+            RELEASE: ["Release Started", "Release Passed"],
+        }
+        assert "live" not in world.record(RELEASE, "release")
+
+    def test_of_a_release_whose_execution_was_stopped_is_said_once_its_adopted_tests_have_ended(
+        self, world: World
+    ) -> None:
+        push(world)
+        world.machines.stop(world.machines.executions[RELEASE_MACHINE, RELEASE])
+        world.timeline.advance(25 * MINUTE)
+        assert said(world)[RELEASE] == ["Release Started"], "its tests go on"
+        for environment in world.environments():
+            finish(world, environment)
+        world.timeline.advance(20 * MINUTE)
+        assert said(world)[RELEASE] == ["Release Started", "Release Passed"]
+
+    def test_is_said_after_any_outage_of_the_bus_once_and_in_order(self, world: World) -> None:
+        push(world)
+        world.faults.down["events"] = world.timeline.now + 24 * 60 * MINUTE
+        for environment in world.environments():
+            finish(world, environment)
+        world.timeline.advance(26 * 60 * MINUTE)
+        assert said(world)[RELEASE] == ["Release Started", "Release Passed"]
+        for environment in world.environments():
+            assert said(world)[environment] == ["Environment Requested", "Environment Ready", "Environment Terminated"]
+
+    def test_of_a_deadline_that_comes_near_is_said_when_the_bus_is_back(self, world: World) -> None:
+        push(world)
+        world.faults.down["events"] = world.timeline.now + 14 * MINUTE
+        world.timeline.advance(14 * MINUTE)
+        assert "warned" not in world.record(SMOKE)
+        world.timeline.advance(3 * MINUTE)
+        assert said(world)[SMOKE][2:] == ["Environment Expiring"]
+        assert world.record(SMOKE)["warned"] == [15]
+
+    def test_holds_no_token_of_a_report_in_clear(self, world: World) -> None:
+        push(world)
+        token = world.events.token(SMOKE)
+        assert token
+        assert not any(token in json.dumps(item) for item in world.dynamodb.items.values())
+
+
 class TestALostEvent:
     def test_of_a_deletion_is_made_up_for_by_a_look_and_nobody_is_alarmed(self, world: World) -> None:
         push(world)
@@ -165,6 +236,32 @@ class TestALostEvent:
         world.timeline.advance(30 * MINUTE)
         assert world.record(SMOKE)["stage"] == "terminated"
         assert not world.events.about("Environment Failed", SMOKE)
+
+
+class TestWhatIsLeftInAnotherAccount:
+    def test_is_deleted_though_the_stack_that_its_record_names_is_not_found_there(self, world: World) -> None:
+        push(world)
+        finish(world)
+        world.timeline.advance(20 * MINUTE)
+        labels = {tags.CONTROLLER: CONTROLLER, tags.ENVIRONMENT: SMOKE}
+        left = world.account.accounts[1].add("volume", labels)
+        world.timeline.advance(30 * MINUTE)
+        assert not left.there
+        assert not world.events.about("Environment Failed", SMOKE)
+
+    def test_ends_no_environment_that_bears_its_name_elsewhere_and_goes_with_it(
+        self, world: World, promises: Promises
+    ) -> None:
+        push(world)
+        labels = {tags.CONTROLLER: CONTROLLER, tags.ENVIRONMENT: SMOKE}
+        left = world.account.accounts[1].add("volume", labels)
+        world.machines.stop(world.machines.executions[ENVIRONMENT_MACHINE, SMOKE])
+        world.timeline.advance(20 * MINUTE)
+        promises.kept()
+        assert (world.record(SMOKE).get("ending"), left.there) == (None, True)
+        finish(world)
+        world.timeline.advance(30 * MINUTE)
+        assert (world.record(SMOKE)["ending"]["outcome"], left.there) == ("passed", False)
 
 
 class TestAStackThatWasHandedToAnotherController:
@@ -237,8 +334,8 @@ def test_every_call_is_one_that_aws_would_understand(
         return call(caller, service, operation, params)
 
     monkeypatch.setattr(world, "call", checked)
-    world.cloudformation.next_block, world.cloudformation.next_fails = block, 2
-    world.cloudformation.next_leaves = ("volume", "key-pair", "launch-template", "log-group", "parameter")
+    world.next.block, world.next.fails = block, 2
+    world.next.leaves = ("volume", "key-pair", "launch-template", "log-group", "parameter")
     with world.installed(monkeypatch):
         push(world)
         finish(world)
@@ -258,6 +355,21 @@ def test_what_is_left_without_a_stack_is_found_and_ended(world: World, promises:
 
 class TestALaterVersion:
     """Mayfly is deployed anew, or taken back, while a life goes on."""
+
+    @pytest.mark.parametrize("minutes", [0, 1, 3, 5, 10])
+    def test_ends_what_the_machines_of_the_version_before_began(
+        self, world: World, promises: Promises, minutes: int
+    ) -> None:
+        world.deploy("before")
+        push(world, minutes)
+        world.deploy("this")
+        world.timeline.advance(5 * MINUTE)
+        for environment in world.environments():
+            finish(world, environment)
+        world.timeline.advance(40 * MINUTE)
+        assert not promises.open()
+        assert said(world)[SMOKE] == ["Environment Requested", "Environment Ready", "Environment Terminated"]
+        assert said(world)[RELEASE][-1] == "Release Passed"
 
     def test_that_planned_more_than_this_one_knows_ends_no_life(
         self, world: World, promises: Promises, monkeypatch: pytest.MonkeyPatch

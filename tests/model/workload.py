@@ -1,9 +1,9 @@
 """A workload account: CloudFormation stacks that take their time and fail when told to, and what is in them."""
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import count
 from typing import Any
 
 from tests.model.timeline import Timeline
@@ -110,12 +110,15 @@ class Stack:
 class Account:
     """What exists in the account, and how it changes with time."""
 
-    def __init__(self, timeline: Timeline, tell: Callable[[Stack, str], None]) -> None:
-        """`tell` hears of each status that ends a wait."""
-        self.timeline, self._tell = timeline, tell
+    def __init__(
+        self, name: str, timeline: Timeline, tell: Callable[[Stack, str], None], number: Iterator[int]
+    ) -> None:
+        """`tell` hears of each status that ends a wait. `number` makes ids that no other account has."""
+        self.name, self.timeline, self._tell, self.number = name, timeline, tell, number
         self.stacks: dict[str, Stack] = {}
         self.resources: dict[str, Resource] = {}
-        self.number = count(1)
+        self.lag = 0.0
+        """Seconds for which a new stack is not described yet."""
 
     def named(self, name: str) -> Stack | None:
         """The stack that stands under a name."""
@@ -238,6 +241,31 @@ class Account:
         for resource in self.of_stack(stack):
             if resource.id != all_but:
                 self.end(resource)
+
+
+class Everywhere:
+    """All accounts, looked at as one. What is added without saying where is in the first."""
+
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self.accounts = accounts
+        self.stacks: MutableMapping[str, Stack] = ChainMap(*(one.stacks for one in accounts))
+        self.resources: MutableMapping[str, Resource] = ChainMap(*(one.resources for one in accounts))
+
+    @property
+    def number(self) -> Iterator[int]:
+        return self.accounts[0].number
+
+    def named(self, name: str) -> Stack | None:
+        """The stack that stands under a name, wherever."""
+        return next((found for one in self.accounts if (found := one.named(name))), None)
+
+    def add(self, kind: str, labels: dict[str, str], **more: Any) -> Resource:
+        return self.accounts[0].add(kind, labels, **more)
+
+    def lag(self, seconds: float) -> None:
+        """Has new stacks described only after so many seconds."""
+        for one in self.accounts:
+            one.lag = seconds
 
 
 def _fault(logical: str, kind: str, reason: str, physical: str = "") -> Json:

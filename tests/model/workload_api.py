@@ -1,6 +1,7 @@
 """The services of a workload account over what exists there. Each destruction is asked of the world first."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ type Json = dict[str, Any]
 type Witness = Callable[[str, Stack | Resource], None]
 """Is told a session's name and what it reads or destroys."""
 
-_PREFIX = "arn:aws:{service}:us-east-1:222222222222:"
+_PREFIX = "arn:aws:{service}:us-east-1:{account}:"
 _INSTANCE = {
     "InstanceType": "t3.micro",
     "ImageId": "ami-12c6146b",
@@ -42,13 +43,22 @@ class Workload:
         return {}
 
 
+@dataclass
+class Next:
+    """What the stacks that are created next will do."""
+
+    creation: Creation = Creation.WELL
+    block: Block = Block.NOTHING
+    fails: int = 0
+    leaves: tuple[str, ...] = ()
+
+
 class CloudFormation(Workload):
-    """Stacks. What the next ones will do is set in `next_*`."""
+    """Stacks."""
 
     def __init__(self, account: Account, reads: Witness, destroys: Witness) -> None:
         super().__init__(account, reads, destroys)
-        self.next_creation, self.next_block, self.next_fails = Creation.WELL, Block.NOTHING, 0
-        self.next_leaves: tuple[str, ...] = ()
+        self.next = Next()
 
     def create_stack(self, _session: str, **request: Any) -> Json:
         name = request["StackName"]
@@ -56,7 +66,8 @@ class CloudFormation(Workload):
             if standing.request == request["ClientRequestToken"]:
                 return {"StackId": standing.id}
             raise refusal("AlreadyExistsException", f"Stack [{name}] already exists")
-        identity = f"arn:aws:cloudformation:us-east-1:222222222222:stack/{name}/{next(self._account.number):08d}"
+        prefix = _PREFIX.format(service="cloudformation", account=self._account.name)
+        identity = f"{prefix}stack/{name}/{next(self._account.number):08d}"
         labels = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
         stack = Stack(
             identity,
@@ -64,10 +75,10 @@ class CloudFormation(Workload):
             labels,
             self._account.timeline.now,
             request["ClientRequestToken"],
-            self.next_creation,
-            self.next_block,
-            self.next_fails,
-            self.next_leaves,
+            self.next.creation,
+            self.next.block,
+            self.next.fails,
+            self.next.leaves,
         )
         parameters = {one["ParameterKey"]: one["ParameterValue"] for one in request["Parameters"]}
         self._account.create(stack, int(parameters["InstanceCount"]))
@@ -78,7 +89,7 @@ class CloudFormation(Workload):
         if StackName is None:
             return {"Stacks": [_described(stack) for stack in self._account.stacks.values() if stack.there]}
         stack = self._account.stacks.get(StackName) or self._account.named(StackName)
-        if stack is None:
+        if stack is None or self._account.timeline.now < stack.created_at + self._account.lag:
             raise refusal("ValidationError", f"Stack with id {StackName} does not exist")
         self._reads(session, stack)
         return {"Stacks": [_described(stack)]}
@@ -216,7 +227,7 @@ class Tagging(Workload):
             listed = one.there if one.kind in _ARNS else listed
             if listed and (not kinds or one.kind in kinds) and all(_tagged(one.labels, each) for each in TagFilters):
                 self._reads(session, one)
-                found.append({"ResourceARN": _arn(one), "Tags": _tags(one.labels)})
+                found.append({"ResourceARN": _arn(one, self._account.name), "Tags": _tags(one.labels)})
         found += [
             {"ResourceARN": stack.id, "Tags": _tags(stack.labels)}
             for stack in self._account.stacks.values()
@@ -308,7 +319,7 @@ def _passes(resource: Resource, wanted: Json) -> bool:
     return resource.labels.get(wanted["Name"].removeprefix("tag:")) in wanted["Values"]
 
 
-def _arn(resource: Resource) -> str:
+def _arn(resource: Resource, account: str) -> str:
     service, prefix = _ARNS.get(resource.kind, ("ec2", f"{resource.kind}/"))
     separator = "/" if resource.kind == "parameter" else ""
-    return _PREFIX.format(service=service) + prefix + separator + resource.id
+    return _PREFIX.format(service=service, account=account) + prefix + separator + resource.id

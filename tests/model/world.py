@@ -8,15 +8,17 @@ import importlib.util
 import json
 import logging
 import sys
+import tarfile
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, partial
+from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, Literal
+from typing import IO, Any, Literal, cast
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
@@ -31,18 +33,22 @@ from tests.model.controller import S3, SNS, SQS, SSM, STS, Events, StepFunctions
 from tests.model.dynamodb import DynamoDB, plain
 from tests.model.interpreter import Execution, Failure, Machines
 from tests.model.timeline import Timeline
-from tests.model.workload import Account, Resource, Stack
+from tests.model.workload import Account, Everywhere, Resource, Stack
 
 type Json = dict[str, Any]
 type Moment = Literal["before", "after"]
+type Failing = Literal["throttled", "reply lost", "dies before", "dies after"]
+type Version = Literal["this", "before"]
 type Fate = Literal["lost", "late", "twice"]
 
 ROOT = Path(__file__).resolve().parents[2]
+PREVIOUS = ROOT / "tests" / "e2e" / "previous.tar.xz"
 START = datetime(2026, 11, 24, 6, 45, tzinfo=UTC)
 TABLE, QUEUE = "mayfly-records", "https://sqs.us-east-1.amazonaws.com/111111111111/mayfly-dead-letters"
 CONTROLLER, STRANGER = "111111111111/us-east-1/mayfly", "999999999999/us-east-1/mayfly"
 ENVIRONMENT_MACHINE = "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-run-environment"
 RELEASE_MACHINE = "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-run-release"
+ACCOUNTS = ("222222222222", "333333333333")
 LIFETIME, CEILING = 30, 90
 """Minutes that an environment lives at first, and at most."""
 SWEEP_EVERY = 300
@@ -62,7 +68,7 @@ SETTINGS = {
     "MAYFLY_FACTS": "mayfly-facts",
     "MAYFLY_ROLLOUT_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-roll-out",
     "MAYFLY_PARAMETERS": "/mayfly",
-    "MAYFLY_ACCOUNTS": "222222222222",
+    "MAYFLY_ACCOUNTS": ",".join(ACCOUNTS),
     "MAYFLY_WORKLOAD_ROLE": "mayfly-workload",
     "MAYFLY_STACK_ROLE": "mayfly-cloudformation",
     "MAYFLY_RECORD_DAYS": "90",
@@ -76,20 +82,18 @@ APPLICATION = {
     "blueprint": "fleet.yaml",
     "instance_count": 2,
     "image": {"family": "base"},
-    "account": "222222222222",
-    "lifetime_minutes": LIFETIME,
-    "ceiling_minutes": CEILING,
     "warn_minutes_before": [15, 5],
-    "suites": [{"name": "smoke"}, {"name": "look", "kind": "manual"}],
 }
+SUITES = {"webshop": [{"name": "smoke"}, {"name": "look", "kind": "manual"}], "billing": [{"name": "smoke"}]}
+"""The suites of each application; each lives in an account of its own."""
 _OWN_MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
 """What a function raises by a mistake of its own, and never on purpose."""
 _TRIES = (60, 120)
 """Seconds after which Lambda repeats an asynchronous invocation that failed."""
 
 
-class Died(Exception):
-    """The function's process ended."""
+class Died(BaseException):
+    """The function's process ended: nothing in it catches that."""
 
 
 @cache
@@ -104,9 +108,14 @@ def function(name: str) -> ModuleType:
 
 
 @cache
-def definition(name: str) -> Json:
-    """A machine as the template deploys it: its placeholders are filled in."""
-    text = (ROOT / "statemachines" / f"{name}.asl.json").read_text()
+def definition(name: str, version: Version = "this") -> Json:
+    """A machine as the template of a version deploys it: its placeholders are filled in."""
+    file = f"statemachines/{name}.asl.json"
+    if version == "this":
+        text = (ROOT / file).read_text()
+    else:
+        with tarfile.open(PREVIOUS) as packed:
+            text = cast(IO[bytes], packed.extractfile(file)).read().decode()
     names = (
         "plan_environment",
         "admit_environment",
@@ -117,7 +126,8 @@ def definition(name: str) -> Json:
     )
     for each in (*names, "start_command", "plan_release", "judge_release"):
         text = text.replace("${" + each.title().replace("_", "") + "}", each)
-    text = text.replace("${Table}", TABLE).replace("${Facts}", "mayfly-facts")
+    # The version before had one bus for all.
+    text = text.replace("${Table}", TABLE).replace("${Facts}", "mayfly-facts").replace("${Bus}", "mayfly-facts")
     text = text.replace("${TestsMachine}", SETTINGS["MAYFLY_TESTS_MACHINE_ARN"])
     machine: Json = json.loads(text.replace("${EnvironmentMachine}", ENVIRONMENT_MACHINE))
     assert "${" not in json.dumps(machine)
@@ -133,8 +143,8 @@ class Invocation:
     seen: dict[str, tuple[dict[str, str], bool]] = field(default_factory=dict)
     """Tags and protection of what was read, by its id."""
     switch_read: bool = False
-    woken: int = 0
-    """Executions that were told that their time is over."""
+    woken: list[str] = field(default_factory=list)
+    """Environments whose executions were told that their time is over."""
 
 
 @dataclass
@@ -143,16 +153,30 @@ class Faults:
 
     calls_until: int | None = None
     """Calls to AWS that go well before one fails."""
-    call: Literal["throttled", "reply lost"] = "throttled"
+    call: Failing = "throttled"
     deaths: dict[str, Moment] = field(default_factory=dict)
     """Functions that die, before or after they did their work."""
     events: deque[Fate] = field(default_factory=deque)
     """What becomes of CloudFormation's next events."""
+    one_at_a_time: float = 0
+    """Seconds that a function runs, where another is throttled meanwhile; 0 where many may run at once."""
+    busy_until: float = 0
     down: dict[str, float] = field(default_factory=dict)
     """Until when a service of the controller account answers nothing; "workload" is all of the workload account."""
 
+    def quiet(self, now: float) -> bool:
+        """Whether nothing goes wrong with the next call."""
+        return self.calls_until is None and not self.deaths and not any(until > now for until in self.down.values())
+
+    def throttles(self, now: float) -> bool:
+        """Whether Lambda runs no function now. If it does, it is busy from now on."""
+        if self.one_at_a_time and now < self.busy_until:
+            return True
+        self.busy_until = now + self.one_at_a_time
+        return False
+
     def clear(self) -> None:
-        self.calls_until = None
+        self.calls_until, self.one_at_a_time = None, 0
         self.deaths.clear()
         self.events.clear()
         self.down.clear()
@@ -186,31 +210,37 @@ class World:
         self.reports: list[Json] = []
         self.destroyed: Counter[str] = Counter()
         self._invocation: Invocation | None = None
-        self.account = Account(self.timeline, self._stack_turned)
-        self.dynamodb, self.sqs, self.sns, self.ssm = DynamoDB(), SQS(), SNS(), SSM()
-        self.events, self.s3 = Events(), S3()
-        arguments = (self.account, self._read, self._destroying)
-        self.cloudformation = workload_api.CloudFormation(*arguments)
-        self._services: dict[tuple[bool, str], Any] = {
-            (True, "dynamodb"): self.dynamodb,
-            (True, "sqs"): self.sqs,
-            (True, "sns"): self.sns,
-            (True, "ssm"): self.ssm,
-            (True, "s3"): self.s3,
-            (True, "events"): self.events,
-            (True, "sts"): STS(),
-            (True, "stepfunctions"): StepFunctions(lambda: self.machines),
-            (False, "cloudformation"): self.cloudformation,
-            (False, "ec2"): workload_api.EC2(*arguments),
-            (False, "resourcegroupstaggingapi"): workload_api.Tagging(*arguments),
-            (False, "autoscaling"): workload_api.AutoScaling(*arguments),
-            (False, "logs"): workload_api.Logs(*arguments),
-            (False, "ssm"): workload_api.SSM(*arguments),
-            (False, "s3"): workload_api.S3(*arguments),
+        number = count(1)
+        self.account = Everywhere([Account(one, self.timeline, self._stack_turned, number) for one in ACCOUNTS])
+        self.dynamodb, self.sqs, self.sns, self.ssm = DynamoDB(self.timeline), SQS(), SNS(), SSM()
+        self.events, self.s3, self.stepfunctions = Events(), S3(), StepFunctions(lambda: self.machines)
+        self.next = workload_api.Next()
+        self._services: dict[tuple[str, str], Any] = {
+            ("", "dynamodb"): self.dynamodb,
+            ("", "sqs"): self.sqs,
+            ("", "sns"): self.sns,
+            ("", "ssm"): self.ssm,
+            ("", "s3"): self.s3,
+            ("", "events"): self.events,
+            ("", "sts"): STS(),
+            ("", "stepfunctions"): self.stepfunctions,
         }
+        for account in self.account.accounts:
+            arguments = (account, self._read, self._destroying)
+            cloudformation = workload_api.CloudFormation(*arguments)
+            cloudformation.next = self.next
+            self._services |= {
+                (account.name, "cloudformation"): cloudformation,
+                (account.name, "ec2"): workload_api.EC2(*arguments),
+                (account.name, "resourcegroupstaggingapi"): workload_api.Tagging(*arguments),
+                (account.name, "autoscaling"): workload_api.AutoScaling(*arguments),
+                (account.name, "logs"): workload_api.Logs(*arguments),
+                (account.name, "ssm"): workload_api.SSM(*arguments),
+                (account.name, "s3"): workload_api.S3(*arguments),
+            }
         self.machines = Machines(
             self.timeline,
-            {ENVIRONMENT_MACHINE: definition("run_environment"), RELEASE_MACHINE: definition("run_release")},
+            {},
             {
                 "arn:aws:states:::lambda:invoke": self._invoke_by_machine,
                 "arn:aws:states:::events:putEvents": self._put_events,
@@ -220,11 +250,27 @@ class World:
                 "arn:aws:states:::states:startExecution": lambda _: None,  # the interpreter's own
             },
         )
-        self.ssm.parameters["/mayfly/applications/webshop"] = json.dumps(APPLICATION)
+        self.deploy("this")
+        self.lifetime, self.ceiling = LIFETIME, CEILING
+        self.configure(LIFETIME, CEILING)
         self.ssm.parameters["/mayfly/images/base/stable"] = "ami-12c6146b"
         self.s3.objects["fleet.yaml"] = b"{Parameters: {InstanceCount: {Type: Number}}, Resources: {}}"
         self.records_were_lost = False
         self.timeline.after(SWEEP_EVERY, self._scheduled_sweep)
+
+    def deploy(self, version: Version) -> None:
+        """Deploys the machines of a version. An execution ends on the definition that it began with."""
+        machines = {ENVIRONMENT_MACHINE: "run_environment", RELEASE_MACHINE: "run_release"}
+        self.events.of_this_version &= version == "this"
+        self.machines.definitions = {arn: definition(name, version) for arn, name in machines.items()}
+
+    def configure(self, lifetime: int, ceiling: int) -> None:
+        """Configures the applications: minutes that an environment lives at first, and at most."""
+        self.lifetime, self.ceiling = lifetime, ceiling
+        lives = {"lifetime_minutes": lifetime, "ceiling_minutes": ceiling}
+        for (name, suites), account in zip(SUITES.items(), ACCOUNTS, strict=True):
+            own = {"account": account, "suites": suites}
+            self.ssm.parameters[f"/mayfly/applications/{name}"] = json.dumps(APPLICATION | own | lives)
 
     @contextmanager
     def installed(self, monkeypatch: Any) -> Iterator["World"]:
@@ -240,24 +286,29 @@ class World:
 
     # ---- calls to AWS
 
-    def call(self, session: str, service: str, operation: str, params: Json) -> Json:
-        """One call of a client. The session is the controller's own where it has no name."""
+    def call(self, token: str, service: str, operation: str, params: Json) -> Json:
+        """One call of a client. The session is the controller's own where it has no token."""
+        account, _, session = token.rpartition("/")
         if self.faults.down.get("workload" if session else service, 0) > self.timeline.now:
             self.disturb()
             raise refusal("ServiceUnavailableException", "The service is down")
         fault = self._fault_of_call()
-        if fault == "throttled":
+        if fault == "throttled" or (fault and not self._invocation):  # a machine does not die
             raise refusal("ThrottlingException", "Rate exceeded")
+        if fault == "dies before":
+            raise Died(operation)
         if operation == "get_parameter" and params["Name"].endswith("/kill-switch") and self._invocation:
             self._invocation.switch_read = True
         if params.get("error") == "Overdue" and self._invocation:
-            self._invocation.woken += 1
-        reply: Json = getattr(self._services[not session, service], operation)(session, **params)
+            self._invocation.woken.append(self.machines.holder(params["taskToken"]))
+        reply: Json = getattr(self._services[account, service], operation)(session, **params)
+        if fault == "dies after":
+            raise Died(operation)
         if fault:
             raise ReadTimeoutError(endpoint_url=operation)
         return reply
 
-    def _fault_of_call(self) -> str | None:
+    def _fault_of_call(self) -> Failing | None:
         if self.faults.calls_until is None:
             return None
         self.faults.calls_until -= 1
@@ -308,7 +359,7 @@ class World:
             before, own = len(self.machines.executions), self._invocation
             answer = json.loads(json.dumps(function(name).handler(json.loads(json.dumps(event)), context)))
             if name == "sweep_environments" and "counts" in answer:
-                self._capped(event, list(self.machines.executions.values())[before:], own.woken)
+                self._capped(event, answer, list(self.machines.executions.values())[before:], own.woken)
             if death == "after":
                 raise Died(name)
             return answer
@@ -319,6 +370,8 @@ class World:
             self._invocation = outer
 
     def _invoke_by_machine(self, arguments: Json) -> Json:
+        if self.faults.throttles(self.timeline.now):
+            raise Failure("Lambda.TooManyRequestsException", "Rate Exceeded")
         try:
             return {"Payload": self.invoke(arguments["FunctionName"], arguments["Payload"])}
         except Died as death:
@@ -328,12 +381,16 @@ class World:
             raise Failure(kind, json.dumps({"errorMessage": str(error), "errorType": kind})) from None
 
     def deliver(self, name: str, event: Json, tries: int = 0) -> Any:
-        """Invokes a function asynchronously: it is tried three times, then the message goes to the dead letters."""
+        """Invokes a function asynchronously: it is tried three times, then the message goes to the dead letters. Where
+        Lambda throttles it, it keeps it for hours."""
+        if self.faults.throttles(self.timeline.now):
+            self.timeline.after(3, lambda: self.deliver(name, event, tries))
+            return None
         if not tries:
             self.delivered.append((name, event))
         try:
             return self.invoke(name, event)
-        except Exception as error:
+        except (Exception, Died) as error:
             if tries < len(_TRIES):
                 self.timeline.after(_TRIES[tries], lambda: self.deliver(name, event, tries + 1))
             else:
@@ -429,16 +486,26 @@ class World:
         if ended_by == "deadline" and self.timeline.text < deadline and not self.records_were_lost:
             self.violations.append(f"{by} before its deadline {deadline}: {record['ending']}")
 
-    def _capped(self, event: Json, started: list[Execution], woken: int) -> None:
-        """One sweep ends three, or 30 per cent, or as many as a person lets through."""
-        existing = {stack.name for stack in self.account.stacks.values() if stack.there}
-        existing |= {
-            f"mayfly-{one.labels.get(tags.ENVIRONMENT)}" for one in self.account.resources.values() if one.there
-        }
-        allowed = max(3, int(len(existing) * 0.3), event.get("detail", {}).get("at_most", 0))
-        ends = woken + sum(execution.input["begin"] == "termination" for execution in started)
-        if ends > allowed:
-            self.violations.append(f"a sweep ends {ends} of {len(existing)} at once")
+    def _capped(self, event: Json, answer: Json, started: list[Execution], woken: list[str]) -> None:
+        """Of what it decides by tags alone, one sweep ends three, or 30 per cent, or as many as a person lets through.
+        What a record says is ended, or past a deadline of its own, binds no cap, and halts no sweep."""
+        labels = [stack.labels for stack in self.account.stacks.values() if stack.there]
+        labels += [one.labels for one in self.account.resources.values() if one.there]
+        named = {each.get(tags.ENVIRONMENT, "") for each in labels}
+        stacks = {stack.name.removeprefix("mayfly-") for stack in self.account.stacks.values() if stack.there}
+        allowed = max(3, int(len(named | stacks) * 0.3), event.get("detail", {}).get("at_most", 0))
+        ends = [execution.input["environment"] for execution in started if execution.input["begin"] == "termination"]
+        by_tags = [each for each in (*woken, *ends) if not self._is_due(self.record(each))]
+        if len(by_tags) > allowed:
+            self.violations.append(f"a sweep ends {by_tags} of {len(named | stacks)} at once")
+        may_bind = {each for each in named | stacks | set(self.environments()) if not self._is_due(self.record(each))}
+        if "may be" in answer["halted"] and len(may_bind) <= 3:
+            self.violations.append(f"a sweep halts, and {sorted(may_bind)} is all that a cap is for")
+
+    def _is_due(self, record: Json) -> bool:
+        """Whether a whole record says that its environment's time is over."""
+        whole = all(name in record for name in ("deadline", "ceiling", "planned_at"))
+        return whole and ("ending" in record or record["deadline"] <= self.timeline.text)
 
     # ---- looking at it
 
@@ -463,8 +530,13 @@ class World:
 
     def lose_table(self) -> None:
         """The table is deleted."""
-        self.dynamodb.items.clear()
-        self.dynamodb.lost = self.records_were_lost = True
+        self.dynamodb.delete()
+        self.records_were_lost = True
+
+    def restore_table(self, items: Json) -> None:
+        """The table is restored as it was once."""
+        self.dynamodb.restore(items)
+        self.records_were_lost = True
 
 
 def is_ours_to_end(environment: str, labels: dict[str, str], protected: bool) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from local.cloud import LocalCloud
 from local.install import ROOT, install
+from tests.e2e.gallery import stop_schedules
 
 from .bridge import bridge
 from .engine import Engine, EngineMissingError, can_have_private_engine, container_engine
@@ -49,11 +50,13 @@ def sam(engine: Engine, cloud: LocalCloud, tmp_path_factory: pytest.TempPathFact
 
 
 def _silence(cloud: LocalCloud, outputs: dict[str, str]) -> None:
-    """Have executions end where they begin and events reach nobody: the tests play the part of both."""
+    """Have executions end where they begin, and events and schedules reach nobody: the tests play the part of them all.
+    A sweep of its own would end what the sample events are about, whose deadline passed long ago."""
     done = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
     for machine in ("ReleaseMachine", "BakeMachine", "PromotionMachine", "RolloutMachine"):
         cloud.client("stepfunctions").update_state_machine(stateMachineArn=outputs[machine], definition=done)
     cloud.fault("controller", event={"detail-type": "*"}, effect="lose")
+    stop_schedules(cloud, "sweep-environments", "plan-rollouts")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -198,6 +198,11 @@ def _given(parameters: Mapping[str, str]) -> list[Any]:
     return [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
 
 
+def is_at(stack: str, account: str, region: str) -> bool:
+    """Whether a stack is in an account and Region, by its id."""
+    return stack.split(":")[3:5] == [region, account]
+
+
 def describe(workload: "Workload", stack: str) -> Stack | None:
     """The stack of this id or name as it is now, or None where there is none.
 

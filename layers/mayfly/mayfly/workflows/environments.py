@@ -1,6 +1,7 @@
 """Changes an environment's record and its execution together, as every event from outside has to."""
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,9 +9,11 @@ from mayfly.aws import executions
 from mayfly.aws.records import EXISTS, Conflict, Records, attr, forget_after
 from mayfly.contract.orders import Subject
 from mayfly.contract.reader import Refused
-from mayfly.contract.vocabulary import Begin, EndingCause, Wait
-from mayfly.domain.records import Ending, Entry, Environment
+from mayfly.contract.vocabulary import Begin, EndingCause, EnvironmentStage, Wait
+from mayfly.domain.ending import by_failure
+from mayfly.domain.records import Ending, Entry, Environment, cut
 from mayfly.domain.stack import TaskResult
+from mayfly.domain.teardown import Step
 from mayfly.settings import Settings
 
 
@@ -100,6 +103,23 @@ def end_again(settings: Settings, environment: str, entry: Entry, at: datetime) 
         "why": entry.why,
     }
     executions.start(settings.environment_machine, f"{environment}__again-{int(at.timestamp())}", again)
+
+
+def hand_over(settings: Settings, subject: Subject, why: str, now: str) -> None:
+    """Leaves the rest to a person, so that no sweep begins it all again, also where the record was lost: either they
+    remove what is left, and the next sweep closes the record, or what is in the way, and ask for the ending again."""
+    Records(settings.table, Environment).try_change(
+        subject.environment,
+        Entry(now, "teardown", Step.HAND_OVER.value, why),
+        handed_over=cut(why, 4_000),
+        once=recreated(subject, now, now, settings.record_days)
+        | {"stage": EnvironmentStage.TERMINATING, "ending": unknown_ending(now)},
+    )
+
+
+def unknown_ending(now: str) -> Ending:
+    """The ending of a life whose record was lost."""
+    return replace(by_failure("RecordLost", "why it ended is not known any more"), at=now)
 
 
 def recreated(subject: Subject, deadline: str, now: str, days: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Warns before a deadline, by an announcement on the bus."""
 
 from datetime import datetime
+from typing import Any
 
 from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr
@@ -40,5 +41,10 @@ def warn(settings: Settings, now: datetime, record: Environment) -> bool:
         minutes_left=minutes,
         to_extend=extension,
     )
-    announce(settings.facts, expiring)
+    try:
+        announce(settings.facts, expiring)
+    except Exception:  # the next sweep warns
+        back: dict[str, Any] = {"warned": given} if given else {"drop": (Environment.warned,)}
+        records.change(record.id, only_if=warned.eq([*given, *due]), **back)
+        raise
     return True

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mayfly.aws.events import announce
-from mayfly.aws.records import Conflict, Records, attr
-from mayfly.contract.announcements import ReleasePassed
+from mayfly.aws.records import Conflict, Records, attr, forget_after
+from mayfly.contract.announcements import ReleaseFailed, ReleasePassed
 from mayfly.contract.orders import Order
 from mayfly.contract.reader import Refused
 from mayfly.contract.requests import CodeVersionPushed
@@ -18,7 +18,7 @@ from mayfly.domain.records import Entry, Environment, Image, Release, Suite, Ver
 from mayfly.settings import Settings
 from mayfly.workflows import admission, catalogue, channels
 
-_PUSHED = ("application", "version", "artifact", "commit", "attempt")
+_PUSHED = ("application", "version", "artifact", "commit", "pull_request", "attempt")
 
 _COMPARED = 100
 """Releases that are read to compare two images: the latest that passed on each."""
@@ -92,14 +92,27 @@ def verdict_of(settings: Settings, release: str, error: Mapping[str, Any] | None
     return judge_release(results, together(it.instance_failures for _, it in known if it and it.instance_failures))
 
 
-def remember_verdict(settings: Settings, release: str, verdict: Verdict, entry: Entry) -> None:
-    """Closes a release's record with its verdict, and with the instances that failed in its environments."""
+def remember_verdict(
+    settings: Settings, release: str, verdict: Verdict, entry: Entry, stays_open: bool = False
+) -> None:
+    """Records a release's verdict, and the instances that failed in its environments.
+
+    Args:
+        stays_open: whether the record stays open until the verdict is announced. What finds it open without an
+            execution announces it then: `make_up`.
+    """
     stage = ReleaseStage.PASSED if verdict.passed else ReleaseStage.FAILED
     environments = Records(settings.table, Environment)
     found = [environments.get(suite.environment) for suite in verdict.suites]
     lost = together(one.instance_failures for one in found if one and one.instance_failures)
     Records(settings.table, Release).change(
-        release, entry, stage=stage, verdict=verdict, instance_failures=lost, drop=(Release.live,)
+        release,
+        entry,
+        stage=stage,
+        verdict=verdict,
+        instance_failures=lost,
+        forget_after=forget_after(entry.at, settings.record_days),
+        drop=() if stays_open else (Release.live,),
     )
 
 
@@ -117,10 +130,30 @@ def judge_again(settings: Settings, environment: str, entry_at: str) -> None:
     verdict = verdict_of(settings, release.id)
     if verdict.passed:
         Records(settings.table, Release).change(release.id, stage=ReleaseStage.PASSED)
-        said = {name: each for name, each in plain(release).items() if name in _PUSHED}
-        announce(settings.facts, ReleasePassed(release=release.id, **said, **plain(verdict)))
+        _announce(settings, release, verdict)
     entry = Entry(entry_at, "judge_release", "judged again", verdict.reason)
     remember_verdict(settings, release.id, verdict, entry)
+
+
+def make_up(settings: Settings, release: Release, at: str) -> None:
+    """Judges a release whose execution is gone, if no environment of it goes on, and announces its verdict; the record
+    says whether somebody has done so. It is closed last: who dies in between announces it again."""
+    verdict = release.verdict
+    if verdict is None:
+        of_suites = Records(settings.table, Environment).many([suite.environment for suite in release.suites])
+        if any(one.live and not one.ending for one in of_suites):
+            return
+        verdict = verdict_of(settings, release.id)
+        entry = Entry(at, "sweep", "judged", f"no execution does: {verdict.reason}")
+        remember_verdict(settings, release.id, verdict, entry, stays_open=True)
+    _announce(settings, release, verdict)
+    Records(settings.table, Release).change(release.id, drop=(Release.live,))
+
+
+def _announce(settings: Settings, release: Release, verdict: Verdict) -> None:
+    said = {name: each for name, each in plain(release).items() if name in _PUSHED}
+    announcement = ReleasePassed if verdict.passed else ReleaseFailed
+    announce(settings.facts, announcement(release=release.id, **said, **plain(verdict)))
 
 
 def _left_out(verdict: Verdict, environment: str) -> bool:

@@ -16,14 +16,14 @@ from mayfly.contract.reader import Received
 from mayfly.contract.requests import SweepRequested
 from mayfly.contract.vocabulary import UNKNOWN, Begin, SweepAction
 from mayfly.domain import sweep
-from mayfly.domain.records import Entry, Environment, Ledger, plain
+from mayfly.domain.records import Entry, Environment, Ledger, Release, plain
 from mayfly.domain.records import Sweep as SweepRecord
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.sweep import Found, Remembered, SweepDecision, SweepPolicy
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import metrics
 from mayfly.settings import Settings
-from mayfly.workflows import admission, bakes, discovery, environments, gauges
+from mayfly.workflows import admission, bakes, discovery, environments, gauges, releases
 from mayfly.workflows.discovery import Seen, Target
 from mayfly.workflows.expiry import warn
 
@@ -95,6 +95,8 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
             end_builders(settings, left)
         with going_on("who waits for room"):
             admission.make_up(settings, ledger, records, now, "sweep")
+        with going_on("the releases"):
+            judge_orphans(this)
         tell(settings, report)
         gauges.publish(records, now)
     with going_on("the list of reports"):
@@ -103,13 +105,19 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
 
 
 def decide_environments(
-    this: Sweep, everywhere: Mapping[Target, Seen], unseen: Collection[str], records: Iterable[Environment]
+    this: Sweep, everywhere: Mapping[Target, Seen], unseen: Collection[str], records: Collection[Environment]
 ) -> Iterator[Case]:
     """One decision for each environment that exists anywhere or is remembered."""
     known = {(record.id, record.account, record.region): record for record in records}
+    going_on_at = {record.id: f"{record.account}/{record.region}" for record in records if not record.ending}
     for target, found in ((target, found) for target, seen in everywhere.items() for found in seen.environments):
         record = known.pop((found.environment, *target), None)
         if record is None and found.is_anothers(this.policy.controller):
+            continue
+        if record is None and not found.stack and found.environment in going_on_at:
+            # Its record is one for all targets: what is left here must not end what lives there.
+            living = f"it lives at {going_on_at[found.environment]}, and is not ended"
+            yield Case(SweepDecision(found.environment, SweepAction.KEEP, living), target, found)
             continue
         waited_for = found.environment in this.running
         decision = sweep.decide_environment(this.now, found, remembered(record), waited_for, this.policy)
@@ -176,6 +184,17 @@ def carry_out(this: Sweep, case: Case, halted: str) -> None:
             wake(case)
         case SweepAction.ADOPT:
             adopt(this, subject(this, case, Begin.TESTS))
+
+
+def judge_orphans(this: Sweep) -> None:
+    """Has said what the executions of releases should have: those that are gone left their records open."""
+    long_ago = utc_text(this.now - this.policy.grace)
+    begun = [one for one in Records(this.settings.table, Release).live() if "" < one.began < long_ago]
+    running = executions.running(this.settings.release_machine) if begun else set()
+    for release in begun:
+        if release.id not in running:
+            with going_on(release.id):
+                releases.make_up(this.settings, release, utc_text(this.now))
 
 
 def wake(case: Case) -> None:
