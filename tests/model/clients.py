@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -61,10 +62,15 @@ class _Paginator:
             yield reply | {self._listed: found[start : start + _PAGE]}
 
 
+_NO_EXPRESS = SimpleNamespace(operation_model=lambda _: SimpleNamespace(input_shape=SimpleNamespace(members=())))
+"""What an SDK says that is older than Express mode."""
+
+
 class Client:
     """A client of one service, of whoever is named by its session."""
 
     exceptions = _Exceptions()
+    meta = SimpleNamespace(service_model=_NO_EXPRESS)
 
     def __init__(self, caller: Caller, session: str, service: str) -> None:
         self._caller, self._session, self._service = caller, session, service
