@@ -91,6 +91,10 @@ _OWN_MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, N
 _TRIES = (60, 120)
 """Seconds after which Lambda repeats an asynchronous invocation that failed."""
 
+BLUEPRINT = (
+    "{Parameters: {InstanceCount: {Type: Number}}, Resources: {Fleet: {Type: 'AWS::AutoScaling::AutoScalingGroup'}}}"
+)
+
 
 class Died(BaseException):
     """The function's process ended: nothing in it catches that."""
@@ -254,7 +258,7 @@ class World:
         self.lifetime, self.ceiling = LIFETIME, CEILING
         self.configure(LIFETIME, CEILING)
         self.ssm.parameters["/mayfly/images/base/stable"] = "ami-12c6146b"
-        self.s3.objects["fleet.yaml"] = b"{Parameters: {InstanceCount: {Type: Number}}, Resources: {}}"
+        self.s3.objects["fleet.yaml"] = BLUEPRINT.encode()
         self.records_were_lost = False
         self.timeline.after(SWEEP_EVERY, self._scheduled_sweep)
 
