@@ -71,8 +71,12 @@ def join(machine: Machine, server: PuppetServer, name: str) -> None:
     machine.write("/etc/hosts", f"127.0.0.1 localhost {SERVER}\n")
 
 
-def boot(machine: Machine, **parameters: str) -> Boot:
-    """The first boot with the blueprint's own user data."""
+def boot(machine: Machine, patience: str = "180s", **parameters: str) -> Boot:
+    """The first boot with the blueprint's own user data.
+
+    Args:
+        patience: with an answer of the server, once the instance has its certificate.
+    """
     given = {
         "EnvironmentId": ENVIRONMENT,
         "Controller": CONTROLLER,
@@ -85,7 +89,9 @@ def boot(machine: Machine, **parameters: str) -> Boot:
     } | parameters
     machine.write("/stand-ins/calls", "")
     script = "/var/lib/cloud/instance/scripts/part-001"
-    machine.write(script, user_data(**given), 0o700)
+    text = user_data(**given)
+    assert "converge() {\n" in text
+    machine.write(script, text.replace("converge() {\n", f"converge() {{\n  patience={patience}\n"), 0o700)
     done = machine.run("bash", script, metadata=True, timeout=300)
     name = f"{given['EnvironmentId'][:45]}-{machine.metadata['meta-data/instance-id'][2:]}"
     return Boot(name, done.code, done.output, machine)
@@ -116,11 +122,20 @@ def fresh(
 
 
 @pytest.fixture(scope="session")
-def fleet(throw_away: Machines, server: PuppetServer, image: tuple[Machine, Bake]) -> Iterator[list[Boot]]:
-    """Three instances of an environment, booted at once."""
+def booted(throw_away: Machines, server: PuppetServer, image: tuple[Machine, Bake]) -> Iterator[list[Boot]]:
+    """Five instances of an environment, booted at once: the fourth finds something else in the box, and the fifth has
+    another environment's secret."""
     with ExitStack() as stack, ThreadPoolExecutor() as pool:
-        machines = [stack.enter_context(instance(throw_away, server, image[0], number)) for number in range(3)]
-        yield list(pool.map(boot, machines))
+        machines = [stack.enter_context(instance(throw_away, server, image[0], number)) for number in range(5)]
+        (machines[3].artifacts / "webshop.tar.gz").write_bytes(packed(start=APPLICATION + "# another"))
+        secrets = [secret(ENVIRONMENT)] * 4 + [secret("webshop-1-4-2-smoke-another0")]
+        yield list(pool.map(lambda machine, own: boot(machine, PuppetSecret=own), machines, secrets))
+
+
+@pytest.fixture(scope="session")
+def fleet(booted: list[Boot]) -> list[Boot]:
+    """The three of them that nothing is wrong with."""
+    return booted[:3]
 
 
 class TestABake:
@@ -178,17 +193,19 @@ class TestAFleet:
 
 
 class TestWhatFails:
-    def test_a_box_that_serves_something_else(self, fresh: Machine) -> None:
-        (fresh.artifacts / "webshop.tar.gz").write_bytes(packed(start=APPLICATION + "# another"))
-        done = boot(fresh)
-        assert f"deploy: expected the sha256 {SHA256}; but it is" in done.tags("boot")[-1]
-        assert done.signals == ["1"]
+    def test_a_box_that_serves_something_else_fails_one_and_not_the_others(self, booted: list[Boot]) -> None:
+        done = booted[3]
+        assert f"deploy: expected the sha256 {SHA256}; but it is" in done.tags("boot")[-1], done.output
+        assert [one.signals for one in booted[:4]] == [["0"]] * 3 + [["1"]]
 
-    def test_a_certificate_that_is_refused(self, fresh: Machine, server: PuppetServer) -> None:
-        done = boot(fresh, PuppetSecret=secret("webshop-1-4-2-smoke-another0"))
+    def test_a_certificate_that_is_refused_fails_one_and_not_the_others(
+        self, booted: list[Boot], server: PuppetServer
+    ) -> None:
+        done = booted[4]
         assert done.signals == ["1"]
         assert " certificate: exit code 1: " in done.tags("boot")[-1], done.tags("boot")
         assert done.name not in server.names
+        assert server.names >= {one.name for one in booted[:4]}
         assert any(f"{done.name} is refused: its password is not of {ENVIRONMENT}" in line for line in server.log)
 
     def test_a_server_that_is_down(self, fresh: Machine) -> None:
@@ -197,10 +214,33 @@ class TestWhatFails:
         assert " certificate: exit code 1: Error: No more routes to ca" in done.tags("boot")[-1]
         assert "Connection refused" in done.tags("boot-log")[-1]
 
+    def test_a_server_that_is_slow(self, fresh: Machine, server: PuppetServer) -> None:
+        self.serve(server, "slow", "node default { notice(generate('/usr/bin/sleep', '6')) }\n")
+        done = boot(fresh, patience="1s", PuppetEnvironment="slow")
+        assert " catalogue: exit code 1: " in done.tags("boot")[-1]
+        assert "timed out" in done.output
+        assert [call for call in fresh.calls if call[0] == "sleep"] == [
+            ["sleep", "10"],
+            ["sleep", "30"],
+            ["sleep", "60"],
+        ]
+        assert done.signals == ["1"]
+
+    def test_a_box_that_is_busy_is_asked_again_on_the_instance(self, fresh: Machine) -> None:
+        (fresh.artifacts / "box.json").write_text(json.dumps({"token": TOKEN, "busy": 4}))
+        done = boot(fresh)
+        assert done.signals == ["0"], done.output
+        assert ["sleep", "10"] in fresh.calls
+        assert "cannot be fetched now (curl 22, status 503)" in done.output
+
+    def serve(self, server: PuppetServer, environment: str, manifest: str) -> None:
+        """Gives the server another environment."""
+        folder = server.machine.path(f"/etc/puppet/code/environments/{environment}/manifests")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "site.pp").write_text(manifest)
+
     def test_a_catalogue_that_does_not_compile(self, fresh: Machine, server: PuppetServer) -> None:
-        environment = server.machine.path("/etc/puppet/code/environments/broken/manifests")
-        environment.mkdir(parents=True, exist_ok=True)
-        (environment / "site.pp").write_text("node default { fail('this release of the code is broken') }\n")
+        self.serve(server, "broken", "node default { fail('this release of the code is broken') }\n")
         done = boot(fresh, PuppetEnvironment="broken")
         assert " catalogue: exit code 1: " in done.tags("boot")[-1]
         assert "this release of the code is broken" in done.output
@@ -294,7 +334,7 @@ class TestCertificatesOfTheGone:
         said = self.publish(server, [f"i-{stays.name[-17:]}"])
         assert said.endswith("exit 0\n"), said
         left = server.names
-        assert left == {SERVER, stays.name}
+        assert left == {SERVER, stays.name}, "that of the one whose deploy failed is gone, too"
         again = "puppet agent --test --noop --server {} --certname {}"
         assert stays.machine.shell(again.format(SERVER, stays.name), metadata=True).code == 0
         refused = gone[0].machine.shell(again.format(SERVER, gone[0].name), metadata=True)
