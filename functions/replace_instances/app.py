@@ -86,7 +86,8 @@ def aim(settings: Settings, workload: Workload, plan: Rollout, seen: Seen) -> tu
     if not changes(plan):
         return plan.template_version, []
     makers = launch_templates.makers(workload, seen.template_id, plan.template_version)
-    return newest(plan.template_version, makers, settings.permanent_role)
+    # By the second, Mayfly had them built before: a rollout may have begun then.
+    return newest(plan.template_version, makers, (settings.permanent_role, settings.stack_role))
 
 
 def pace(plan: Rollout) -> Pace:

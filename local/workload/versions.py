@@ -10,8 +10,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateVersion
 from moto.ec2.responses.launch_templates import LaunchTemplates
 
-SERVICE_ROLE = "mayfly-cloudformation-services"
-"""Only of permanent environments anybody asks who made a version."""
+SERVICE_ROLE = "mayfly-cloudformation"
 _by_stacks: set[LaunchTemplateVersion] = set()
 
 

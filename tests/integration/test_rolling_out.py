@@ -547,8 +547,9 @@ class TestTheInstances:
         assert said == f"version 2 of the launch template is left out: arn:aws:iam::{WORKLOAD_ACCOUNT}:root made it"
         assert record["template"] == "1"
 
-    def test_get_what_the_stack_has_made_after_one_made_by_hand(self, standing: World, plan: Json) -> None:
-        made = f"arn:aws:sts::{WORKLOAD_ACCOUNT}:assumed-role/mayfly-cloudformation-services/AWSCloudFormation"
+    @pytest.mark.parametrize("role", ["mayfly-cloudformation-services", "mayfly-cloudformation"])
+    def test_get_what_the_stack_has_made_after_one_made_by_hand(self, standing: World, plan: Json, role: str) -> None:
+        made = f"arn:aws:sts::{WORKLOAD_ACCOUNT}:assumed-role/{role}/AWSCloudFormation"
         makers = {1: made, 2: f"arn:aws:iam::{WORKLOAD_ACCOUNT}:user/ada", 3: made}
         versions = [{"VersionNumber": number, "CreatedBy": who} for number, who in makers.items()]
         standing.wire.answer("DescribeLaunchTemplateVersions", LaunchTemplateVersions=versions)

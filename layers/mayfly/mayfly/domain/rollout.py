@@ -327,14 +327,15 @@ def odd(members: Iterable[Member], template: str, group_template: str) -> list[s
     return [f"{each} of the launch template, not {template}" for each in said]
 
 
-def newest(pinned: str, makers: Mapping[int, str], role: str) -> tuple[str, list[str]]:
+def newest(pinned: str, makers: Mapping[int, str], roles: Collection[str]) -> tuple[str, list[str]]:
     """The version of a launch template that a rollout brings: the newest that its stack has made since the one that is
     pinned, or that one; and a sentence for each that somebody else has made. Those never reach an instance.
 
     Args:
-        makers: who made each newer version. role: the name of the role in which CloudFormation builds.
+        makers: who made each newer version. roles: the names of the roles in which CloudFormation builds.
     """
-    strange = {number: who for number, who in makers.items() if f":assumed-role/{role}/" not in who}
+    ours = [f":assumed-role/{role}/" for role in roles]
+    strange = {number: who for number, who in makers.items() if not any(role in who for role in ours)}
     made = [number for number in makers if number not in strange]
     said = [f"version {number} of the launch template is left out: {who} made it" for number, who in strange.items()]
     return str(max(made)) if made else pinned, said
