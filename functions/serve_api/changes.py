@@ -39,7 +39,9 @@ from mayfly.contract.requests import (
     KillSwitchSet,
     RolloutAbortRequested,
     RolloutApproved,
+    RolloutPauseRequested,
     RolloutRequested,
+    RolloutResumeRequested,
     SweepRequested,
     TestFinished,
 )
@@ -160,6 +162,22 @@ def abort(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A00
     """It goes back at once, from whatever checkpoint it is at, to exactly what was there before."""
     the(Rollout, id)
     message = RolloutAbortRequested(rollout=id, why=asked.why, requested_by=who())
+    return ask(message, f"/api/rollouts/{id}")
+
+
+@router.post("/api/rollouts/<id>/pause", status_code=202, summary="Pause a rollout at its next checkpoint")
+def pause(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
+    """Or at the one where it is watched now. It stays there until it is resumed or aborted."""
+    the(Rollout, id)
+    message = RolloutPauseRequested(rollout=id, why=asked.why, requested_by=who())
+    return ask(message, f"/api/rollouts/{id}")
+
+
+@router.post("/api/rollouts/<id>/resumption", status_code=202, summary="Let a paused rollout go on")
+def resume(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
+    """With the instances that are left."""
+    the(Rollout, id)
+    message = RolloutResumeRequested(rollout=id, why=asked.why, requested_by=who())
     return ask(message, f"/api/rollouts/{id}")
 
 

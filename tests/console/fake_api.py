@@ -197,7 +197,7 @@ def _environments(fake: Fake, query: Json) -> Json:
 
 
 def _short(fake: Fake, one: Json) -> Json:
-    whole = ("history", "outputs", "links", "kept", "report", "log", "tests", "handed_over")
+    whole = ("history", "outputs", "links", "instances", "kept", "report", "log", "tests", "handed_over")
     return {**{key: value for key, value in one.items() if key not in whole}, "usd": fake.world.usd(one)}
 
 
@@ -304,6 +304,13 @@ def _differences(fake: Fake, image: str, before: str, query: Json) -> Json:
     return {"before": before, "after": image, **fake.world.contents[image]}
 
 
+def _release_differences(fake: Fake, release: str, before: str, query: Json) -> Json:
+    was, now = _of(fake.world.releases, before), _of(fake.world.releases, release)
+    facts = [{"name": name, "before": was.get(name), "after": now.get(name)} for name in ("version", "artifact")]
+    parameters = [{"name": "InstanceType", "before": "t3.small", "after": "m7g.large"}]
+    return {"before": before, "after": release, "facts": facts, "parameters": parameters}
+
+
 def _bake(fake: Fake, body: Json) -> Json:
     family = next(one for one in fake.world.families if one["family"] == body["family"])
     facts = {
@@ -334,6 +341,13 @@ def _move(fake: Fake, family: str, channel: str, what: str, body: Json) -> Json:
 def _approve(fake: Fake, name: str, body: Json) -> Json:
     one = next(one for one in fake.world.rollouts if one["id"] == name)
     fake.later(lambda: one.update(stage="running"))
+    return _accepted(f"rollouts/{name}")
+
+
+def _hold(fake: Fake, name: str, what: str, body: Json) -> Json:
+    one = next(one for one in fake.world.rollouts if one["id"] == name)
+    held = {"stage": "paused", "paused": f"{fake.who()} paused it: {body['why']}"}
+    fake.later(lambda: one.update(held if what == "pause" else {"stage": "replacing", "paused": None}))
     return _accepted(f"rollouts/{name}")
 
 
@@ -433,6 +447,7 @@ ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]],
     ("POST", f"environments/{_NAME}/result", shapes.Result, _result),
     ("GET", "releases", None, _releases),
     ("GET", f"releases/{_NAME}", None, _one_release),
+    ("GET", f"releases/{_NAME}/since/{_NAME}", None, _release_differences),
     ("POST", "releases", shapes.Push, _push),
     ("GET", "applications", None, _applications),
     ("POST", "blueprints/check", shapes.BlueprintToCheck, _check_blueprint),
@@ -446,6 +461,7 @@ ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]],
     ("GET", "rollouts", None, _rollouts),
     ("GET", f"rollouts/{_NAME}", None, _one_rollout),
     ("POST", f"rollouts/{_NAME}/approval", shapes.Why, _approve),
+    ("POST", f"rollouts/{_NAME}/(pause|resumption)", shapes.Why, _hold),
     ("GET", "sweeps", None, _sweeps),
     ("GET", "sweeps/(.+)", None, _one_sweep),
     ("POST", "sweeps", shapes.SweepWish, _sweep),

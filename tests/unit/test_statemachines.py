@@ -318,6 +318,7 @@ PENDING = {
         None,
     ),  # other copies end, or somebody raises a quota: five hours
     "KillSwitchOn": (300, 1, 288, None, None),  # a person stopped all deletions: for a day
+    "Resumed": (1, 1, 50, None, None),  # a person has a paused rollout go on
     "RefreshCancelled": (5, 2, 3, None, None),  # the way back goes on, whoever cancelled it
 }
 LOOKS = {
@@ -627,7 +628,7 @@ class TestTheRollout:
         assert expression.evaluate(None) * (1 + replace["Retry"][0]["MaxAttempts"]) == 360 * 60
 
     def test_what_auto_scaling_rolled_back_is_not_tried_again(self):
-        final = ROLLOUT["Replace Instances"]["Retry"][1]
+        final = ROLLOUT["Replace Instances"]["Retry"][2]
         assert {"RolledBack", "RefreshFailed", "RefreshCancelled"} <= set(final["ErrorEquals"])
         assert final["MaxAttempts"] == 0
 
