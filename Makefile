@@ -6,11 +6,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly:$(CURDIR)/cli
 INSTALLED := .venv/installed
 LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 
-.PHONY: help demo local test model lint model: $(INSTALLED) ## Random histories of the model, a million steps: hours; STEPS=… and SEED=… for others
-	MAYFLY_MODEL_STEPS=$(or $(STEPS),1000000) MAYFLY_MODEL_SEED=$(or $(SEED),1) \
-	    pytest tests/model/test_lifecycle.py --numprocesses $(or $(WORKERS),2) --dist load
-
-test-unit test-integration test-e2e test-sam-local invoke bench format lock previous clean
+.PHONY: help demo local test model lint test-unit test-integration test-e2e test-sam-local invoke bench format lock previous clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -31,6 +27,10 @@ lint: $(INSTALLED) ## Formatting, style, types, templates
 	mypy layers/mayfly/mayfly local cli/mayfly_cli functions bench statemachines accept
 	cfn-lint template.yaml blueprints/*.yaml tests/blueprints/*.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
+
+model: $(INSTALLED) ## Random histories of the model, a million steps: hours; STEPS=… and SEED=… for others
+	MAYFLY_MODEL_STEPS=$(or $(STEPS),1000000) MAYFLY_MODEL_SEED=$(or $(SEED),1) \
+	    pytest tests/model/test_lifecycle.py --numprocesses $(or $(WORKERS),2) --dist load
 
 test-unit test-integration test-e2e: test-%: $(INSTALLED) ## One kind of test
 	pytest tests/$*
