@@ -307,13 +307,7 @@ class TestWhoMay:
     def test_is_told_what_they_are(self, api: Api) -> None:
         both = api.of("nobody", **{"cognito:groups": ["developer:webshop", "developer:api", "else"]})
         said = both.get("/api/me").json
-        assert said == {
-            "who": "nobody",
-            "role": "developer",
-            "applications": ["api", "webshop"],
-            "owned": [],
-            "now": LATER,
-        }
+        assert said == {"who": "nobody", "role": "developer", "applications": ["api", "webshop"], "now": LATER}
 
     def test_is_logged_with_the_reason(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO", "mayfly")  # the command line, in the same process here, has silenced it
