@@ -216,6 +216,7 @@ class TestPush:
             "artifact": "s3://a/2",
             "commit": "9fceb02",
             "attempt": 1,
+            "hotfix": False,
             "pushed_by": WHO,
         }
 
