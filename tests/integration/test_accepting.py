@@ -30,7 +30,7 @@ class TestAPush:
     def test_starts_the_release_that_is_named_after_it(self, world: World, event: Json) -> None:
         assert world.call(DOOR, event) == {"accepted": True, "release": RELEASE, "started": True}
         assert world.executions() == [RELEASE]
-        assert started_with(world) == [PUSHED]
+        assert started_with(world) == [PUSHED | {"hotfix": False}]
 
     def test_begins_a_record_that_says_who_what_and_why(self, world: World) -> None:
         world.call(DOOR, pushed())
