@@ -13,12 +13,13 @@ from tests.unit.policies import ROOT
 PATHS = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
 ROUTES = sorted((method.upper(), path) for path, methods in PATHS.items() for method in methods)
 OF_DEVELOPERS = {
+    ("POST", "/api/blueprints/check"),
     ("POST", "/api/releases"),
     ("POST", "/api/environments/{id}/extension"),
     ("POST", "/api/environments/{id}/termination"),
     ("POST", "/api/environments/{id}/result"),
 }
-"""What the developers of an application may change of their own. All other changes are an operator's."""
+"""What the developers of an application may change or ask of their own. All other changes are an operator's."""
 CLAIM = "cognito:groups"
 GROUPS: dict[str, Any] = {
     "nobody": [],

@@ -42,6 +42,9 @@ ROUTES: dict[str, tuple[str, object]] = {
     "GET /api/environments/{id}": (READER, None),
     "GET /api/releases": (READER, None),
     "GET /api/releases/{id}": (READER, None),
+    "GET /api/releases/{id}/since/{before}": (READER, None),
+    "GET /api/history": (READER, None),
+    "GET /api/history.csv": (READER, None),
     "GET /api/applications": (READER, None),
     "GET /api/images": (READER, None),
     "GET /api/images/{image}/since/{before}": (READER, None),
@@ -54,6 +57,7 @@ ROUTES: dict[str, tuple[str, object]] = {
     "GET /api/sweeps/{year}/{month}/{day}/{time}": (READER, None),
     "GET /api/kill-switch": (READER, None),
     "GET /api/costs": (READER, None),
+    "POST /api/blueprints/check": (DEVELOPER, {"template": "Resources: {}"}),
     "POST /api/releases": (DEVELOPER, {"application": "webshop", "version": "1", "artifact": "s3://a/b"}),
     "POST /api/environments/{id}/extension": (DEVELOPER, {"minutes": 5, **WHY}),
     "POST /api/environments/{id}/termination": (DEVELOPER, WHY),
@@ -62,6 +66,8 @@ ROUTES: dict[str, tuple[str, object]] = {
     "POST /api/channels/{family}/{channel}/promotion": (OPERATOR, {"image": "ami-0123456789abcdef0", **WHY}),
     "POST /api/channels/{family}/{channel}/rollback": (OPERATOR, WHY),
     "POST /api/rollouts/{id}/approval": (OPERATOR, WHY),
+    "POST /api/rollouts/{id}/pause": (OPERATOR, WHY),
+    "POST /api/rollouts/{id}/resumption": (OPERATOR, WHY),
     "POST /api/rollouts/{id}/abort": (OPERATOR, WHY),
     "POST /api/services/{id}/rollout": (OPERATOR, {"to": "latest", **WHY}),
     "POST /api/sweeps": (OPERATOR, {"dry_run": True, **WHY}),
@@ -92,7 +98,8 @@ def bad(cloud: LocalCloud, heard: str) -> dict[str, str | None]:
 
 def named(path: str) -> str:
     """Fills an API route with names of things that do not exist."""
-    return path.format(**NAMES, id=LETTER if "/dead-letters/" in path else NOBODY)
+    names = NAMES | {"before": NOBODY} if "/releases/" in path else NAMES
+    return path.format(**names, id=LETTER if "/dead-letters/" in path else NOBODY)
 
 
 def asked(caller: Caller, route: str) -> requests.Response:

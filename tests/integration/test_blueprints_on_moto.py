@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -279,14 +280,19 @@ def test_a_workload_account_lets_its_controller_in_and_nobody_else(account: str,
     assert f"{account}/{REGION}/{name}" in policy
     assert "${aws:PrincipalTag/mayfly:environment}" in policy  # IAM's variable, left alone by Fn::Sub
 
-    expected = {f"{name}-workload": {f"{name}-images", f"{name}-rollouts"}}
-    expected |= {f"{name}-cloudformation": {f"{name}-cloudformation-services"}}
+    expected = {
+        "workload": {"images", "rollouts"},
+        "cloudformation": {"BuildPolicy", "IdentityPolicy"},
+        "cloudformation-services": {"BuildPolicy", "IdentityPolicy", "cloudformation-services"},
+    }
     for role, names in expected.items():
-        attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
-        assert {policy["PolicyName"] for policy in attached} == names
+        attached = iam.list_attached_role_policies(RoleName=f"{name}-{role}")["AttachedPolicies"]
+        # Those without a name of their own have their stack's, their own in the template, and an ending.
+        own = (one["PolicyName"].removeprefix(f"{stack.split('/')[1]}-").removeprefix(f"{name}-") for one in attached)
+        assert {re.sub("Policy-.*", "Policy", each) for each in own} == names, role
         for policy in attached:
             # CloudFormation detaches a policy that it deletes; moto does not.
-            iam.detach_role_policy(RoleName=role, PolicyArn=policy["PolicyArn"])
+            iam.detach_role_policy(RoleName=f"{name}-{role}", PolicyArn=policy["PolicyArn"])
     boto3.client("cloudformation").delete_stack(StackName=stack)
     assert iam.list_roles()["Roles"] == []
 
