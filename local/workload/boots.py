@@ -22,7 +22,7 @@ from moto.ec2.models.instances import Instance
 from local.clock import VirtualClock
 from local.faults import Fault, Faults, lasts
 from local.workload.delivery import Say, ServiceEvent
-from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, STOPPED, arn_of, set_state, tags_of
+from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, STOPPED, arn_of, set_state, tags_of, user_data_of
 
 STEPS = {
     "set the host name": "",
@@ -75,8 +75,7 @@ class Boots:
 
     def begin(self, instance: Instance, window: tuple[float, float] = (0.0, 0.0)) -> Boot:
         """An instance is launched that will boot within this window."""
-        data: Any = instance.user_data
-        return Boot(instance, window, self._clock.now(), _read(str(data.decode()) if data else ""))
+        return Boot(instance, window, self._clock.now(), _read(user_data_of(instance)))
 
     def go_on(self, boot: Boot, age: float) -> None:
         """Lets an instance come as far as it has come at this age of its stack's."""

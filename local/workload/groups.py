@@ -48,7 +48,7 @@ from local.workload.stacks import (
     replace,
     tag_volumes,
 )
-from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, SHUTTING_DOWN, set_state, tags_of
+from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, SHUTTING_DOWN, set_state, tags_of, user_data_of
 from local.workload.traffic import PERIOD, Balancer, HealthCheck, Server, Wire, periods_until
 
 TICK = 0.05  # real seconds between two looks at the groups
@@ -574,7 +574,7 @@ def full_name(balancer: FakeLoadBalancer) -> str:
 
 def _facts(service: Service, instance: Instance) -> dict[str, Any]:
     """What faults know an instance by."""
-    tags, script = tags_of(instance), str(instance.user_data.decode() if instance.user_data else "")
+    tags, script = tags_of(instance), user_data_of(instance)
     deployed = DEPLOYED.search(script)
     return {
         "image": instance.image_id,

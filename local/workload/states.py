@@ -1,5 +1,7 @@
 """What is said of instances in many places here: their states, and the tag of their environment."""
 
+import base64
+import binascii
 from typing import Any
 
 from moto.ec2.models.instances import Instance
@@ -22,3 +24,13 @@ def tags_of(resource: Any) -> dict[str, str]:
 def arn_of(instance: Instance) -> str:
     """The ARN of an instance."""
     return f"arn:aws:ec2:{instance.region_name}:{instance.owner_id}:instance/{instance.id}"
+
+
+def user_data_of(instance: Instance) -> str:
+    """An instance's user data as text. Moto keeps it encoded where an API call brought it, and as it is where its
+    CloudFormation evaluated the template's Fn::Base64."""
+    kept = str(instance.user_data or "")
+    try:
+        return base64.b64decode(kept, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return kept

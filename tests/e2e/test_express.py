@@ -2,7 +2,8 @@
 
 import pytest
 
-from mayfly.domain.identity import stack_name
+from local.install import ROOT, upload_blueprint
+from mayfly.domain.identity import environment_id, stack_name
 from tests.e2e.driver import Driver
 
 pytestmark = pytest.mark.usefixtures("no_images")
@@ -32,3 +33,35 @@ def test_is_taken_by_itself_where_nothing_is_left_to_wait_for(mayfly: Driver) ->
     assert mayfly.end(environment)["status"] == "SUCCEEDED"
     assert mayfly.nothing_is_left(environment)
     assert len(mayfly.invocations("confirm-gone", environment)) == 1
+
+
+def test_makes_no_environment_ready_before_its_instances_are_nor_gone_before_they_are(mayfly: Driver) -> None:
+    upload_blueprint(mayfly.cloud, mayfly.outputs, ROOT / "blueprints" / "fleet.yaml")
+    mayfly.cloud.fault("workload", stack="create", effect="slow", times=1)  # they boot until the fault is cleared
+    application = mayfly.application(instances=3, blueprint="fleet.yaml", deployment="express")
+    environment = environment_id(mayfly.push(application), "smoke")
+    mayfly.until(lambda: mayfly.stacks(environment) == ["CREATE_COMPLETE"], "CloudFormation calls it complete")
+    assert modes(mayfly, environment) == ["EXPRESS"]
+    looked = mayfly.until(
+        lambda: [one for one in mayfly.invocations("confirm-ready", environment) if one["error"]], "Mayfly has looked"
+    )
+    assert {one["error"] for one in looked} == {"StillBooting"}
+    assert "Environment Ready" not in mayfly.announced(environment)
+    mayfly.cloud.clear_faults()
+    mayfly.life(environment, "awaiting tests")
+    record = mayfly.record(environment)
+    assert (record["instances_built"], record["instance_count"]) == (3, 3)
+
+    # Its instances shut down until the fault is cleared; the stack is gone at once.
+    mayfly.cloud.fault("workload", stack="delete", effect="slow", times=1)
+    mayfly.finish(environment)
+    mayfly.until(lambda: mayfly.stacks(environment) == ["DELETE_COMPLETE"], "CloudFormation calls it gone")
+    looked = mayfly.until(
+        lambda: [one for one in mayfly.invocations("confirm-gone", environment) if one["error"]], "Mayfly has looked"
+    )
+    assert {one["error"] for one in looked} == {"StillThere"}
+    assert "Environment Terminated" not in mayfly.announced(environment)
+    mayfly.cloud.clear_faults()
+    assert mayfly.end(environment)["status"] == "SUCCEEDED"
+    assert not mayfly.instances_left(environment)
+    assert mayfly.calls(environment)["DeleteStack"] == 1

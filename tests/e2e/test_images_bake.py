@@ -30,6 +30,7 @@ class Bakes:
     def __init__(self, mayfly: Driver, names: Iterator[str]) -> None:
         self.mayfly, self._names = mayfly, names
         self.families: list[str] = []
+        self._documents: dict[str, Json] = {}
 
     @property
     def cloud(self) -> LocalCloud:
@@ -40,9 +41,15 @@ class Bakes:
         name = next(self._names)
         checks = [{"name": name, "command": "true"} for name in CHECKS]
         own = {"bake_minutes": 5, "prove_minutes": 60, "checks": checks}
-        configure_family(self.cloud, name, family_document("applied") | own | more)
+        self._documents[name] = family_document("applied") | own | more
+        configure_family(self.cloud, name, self._documents[name])
         self.families.append(name)
         return name
+
+    def configure(self, family: str, **change: Any) -> None:
+        """Changes a family's configuration."""
+        self._documents[family] |= change
+        configure_family(self.cloud, family, self._documents[family])
 
     def ask(self, family: str, why: str = "a test") -> str:
         """Asks for a bake as a person does, and returns its name."""
@@ -363,6 +370,30 @@ class TestWhatStartsABake:
         again = bakes.ask(applied)
         assert bakes.end(again)["status"] == "SUCCEEDED"
         assert bakes.record(again)["plan"]["builder"]["puppet"]["artifact"] == artifact
+
+    def test_puppet_code_that_is_on_the_server_for_each_family_that_asks_it(self, bakes: Bakes) -> None:
+        applied, asked = bakes.family(), bakes.family(puppet={"mode": "agent", "server": "puppet.example"})
+        bakes.mayfly.say("Puppet Code Pushed", [{"version": "7", "pushed_by": "r10k"}] * 2)
+        bake = bake_id(asked, "Puppet code 7")
+        bakes.mayfly.until(lambda: bakes.execution(bake), f"the bake {bake}")
+        assert bakes.end(bake)["status"] == "SUCCEEDED"
+        assert bakes.candidate(asked) == bakes.images(bake)[0]["ImageId"]
+        assert (bakes.of(applied), bakes.of(asked)) == ([], [bake])
+
+    def test_other_checks_once_for_each_version_of_them_and_nothing_else_of_the_configuration(
+        self, bakes: Bakes
+    ) -> None:
+        family = bakes.family()
+        first = bakes.ask(family)
+        assert bakes.end(first)["status"] == "SUCCEEDED"
+        bakes.configure(family, owner="others@example.com")
+        bakes.configure(family, checks=[{"name": "no telnet", "command": "true"}])
+        [bake] = bakes.mayfly.until(lambda: set(bakes.of(family)) - {first}, "a bake", lambda: bakes.of(family))
+        assert bakes.end(bake)["status"] == "SUCCEEDED", bakes.record(bake)
+        record = bakes.record(bake)
+        assert "its configuration was changed from recipe" in record["why"]
+        assert [check["name"] for check in record["checks"]] == ["no telnet"]
+        assert sorted(bakes.of(family)) == sorted([first, bake])
 
     def test_a_publisher_of_base_images_for_families_that_start_from_such(self, bakes: Bakes) -> None:
         concerned = bakes.family(base={"owner": "137112412989", "name": "al2023-ami-2023.*-kernel-6.1-x86_64"})

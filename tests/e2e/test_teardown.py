@@ -1,10 +1,13 @@
 """Teardowns that others got wrong, on the whole installation: what outlives a stack, and what keeps one standing."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from local.install import ROOT, upload_blueprint
+from mayfly.domain.identity import stack_name
+from mayfly.domain.timestamp import utc_text
 from tests.e2e.driver import Driver
 from tests.e2e.test_reaping import decided, gone, sweep
 
@@ -35,6 +38,24 @@ def test_a_retained_group_is_deleted_before_its_instances_and_launches_none_agai
     assert mayfly.end(environment)["status"] == "SUCCEEDED"
 
 
+def test_nested_stacks_are_no_environments_of_their_own_and_alarm_nobody(mayfly: Driver) -> None:
+    for file in (BLUEPRINTS / "foreign").glob("nested*.yaml"):
+        upload_blueprint(mayfly.cloud, mayfly.outputs, file)
+    parts = f"{mayfly.cloud.controller_url}/{mayfly.outputs['BlueprintsBucket']}"
+    environment = mayfly.begin(mayfly.application(blueprint="nested.yaml", parameters={"Parts": parts}))
+    own = stack_name(environment)
+    stacks = mayfly.cloud.workload_client("cloudformation").describe_stacks()["Stacks"]
+    (above,) = [one["StackId"] for one in stacks if one["StackName"] == own]
+    assert [one["ParentId"] for one in stacks if one["StackName"].startswith(f"{own}-")] == [above, above]
+    past = timedelta(hours=25)  # every deadline; of what a sweep keeps, its answer says nothing
+    for later, expected in ((timedelta(), []), (past, [environment])):
+        report = sweep(mayfly, now=utc_text(mayfly.cloud.now() + later), dry_run=True)
+        mine = [one["environment"] for one in report["decisions"] if one["environment"].startswith(environment)]
+        assert (mine, report["counts"]["refuse"]) == (expected, 0)
+    mayfly.finish(environment)
+    gone(mayfly, environment)
+
+
 def test_an_instance_that_ec2_protects_is_left_named_and_handed_over_once(mayfly: Driver) -> None:
     environment = mayfly.begin(mayfly.application())
     ec2: Any = mayfly.cloud.workload_client("ec2")
@@ -60,5 +81,24 @@ def test_an_instance_that_ec2_protects_is_left_named_and_handed_over_once(mayfly
     # A person lifts the protection and has it ended once more.
     ec2.modify_instance_attribute(InstanceId=instance, DisableApiTermination={"Value": False})
     asked = {"environment": environment, "again": True, "why": "unprotected", "requested_by": "tester"}
+    mayfly.say("Environment Termination Requested", [asked])
+    gone(mayfly, environment)
+
+
+def test_a_service_role_that_cannot_be_assumed_is_told_in_a_sentence(mayfly: Driver) -> None:
+    environment = mayfly.begin(mayfly.application())
+    said = "Role arn:aws:iam::222222222222:role/mayfly-cloudformation is invalid or cannot be assumed"
+    mayfly.cloud.fault("workload", action="DeleteStack", environment=environment, error="ValidationError", message=said)
+    mayfly.finish(environment)
+    execution = mayfly.end(environment)
+    assert (execution["status"], execution["error"]) == ("FAILED", "HandedOver")
+    reason = mayfly.announcement("Environment Failed", environment)["reason"]
+    for told in (execution["cause"], reason):
+        assert said in told
+        assert not [mark for mark in ("{", "errorMessage", "stackTrace") if mark in told]
+    assert decided(sweep(mayfly), environment)[0] == "refuse"
+    # A person mends the role and has it ended once more.
+    mayfly.cloud.clear_faults()
+    asked = {"environment": environment, "again": True, "why": "the role is back", "requested_by": "tester"}
     mayfly.say("Environment Termination Requested", [asked])
     gone(mayfly, environment)
