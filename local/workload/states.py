@@ -29,7 +29,9 @@ def arn_of(instance: Instance) -> str:
 def user_data_of(instance: Instance) -> str:
     """An instance's user data as text. Moto keeps it encoded where an API call brought it, and as it is where its
     CloudFormation evaluated the template's Fn::Base64."""
-    kept = str(instance.user_data or "")
+    kept: Any = instance.user_data
+    if not isinstance(kept, str):
+        return str(kept.decode()) if kept else ""
     try:
         return base64.b64decode(kept, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
