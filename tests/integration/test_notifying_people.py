@@ -118,6 +118,7 @@ class TestGauges:
         found = self.published(records, capsys)
         assert {key[1]: value for key, value in found.items() if key[0] == "Environments"} == {
             "planned": 0,
+            "queued": 0,
             "creating": 1,
             "awaiting tests": 1,
             "terminating": 0,
