@@ -145,7 +145,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["RolloutMachine"], input="{}"),
     ),
     "read a blueprint": (
-        {"plan-release", "create-environment", "plan-bake", "plan-rollouts", "update-service"},
+        {"plan-release", "create-environment", "plan-bake", "plan-rollouts", "update-service", "serve-api"},
         lambda its, at: its("s3").get_object(Bucket=at["BlueprintsBucket"], Key="single.yaml"),
     ),
     "change a blueprint": (
@@ -153,7 +153,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("s3").put_object(Bucket=at["BlueprintsBucket"], Key="single.yaml", Body=b""),
     ),
     "read an application's configuration": (
-        {"plan-release", "plan-rollouts", "tell-forge"},
+        {"plan-release", "plan-rollouts", "tell-forge", "serve-api"},
         lambda its, _: its("ssm").get_parameter(Name="/mayfly/applications/webshop"),
     ),
     "change an application's configuration": (
@@ -181,7 +181,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "announce anything": (
         {"accept-extension", "set-kill-switch", "sweep-environments", "measure-reach", "retire-images"}
-        | {"plan-rollouts", "confirm-gone", "admit-environment"},
+        | {"plan-rollouts", "confirm-gone", "admit-environment", "replace-instances", "resume-rollout"},
         lambda its, at: its("events").put_events(
             Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["FactsBusName"]}]
         ),
