@@ -6,7 +6,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly:$(CURDIR)/cli
 INSTALLED := .venv/installed
 LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 
-.PHONY: help demo local test model lint test-unit test-integration test-e2e test-sam-local invoke bench format lock previous clean
+.PHONY: help demo local test model lint test-unit test-integration test-e2e test-sam-local invoke bench accept format lock previous clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -43,6 +43,9 @@ invoke: $(INSTALLED) ## `sam local invoke` on the local cloud: FUNCTION=PlanEnvi
 
 bench: $(INSTALLED) ## What lives cost, counted; also build/bench.json
 	@python -m bench
+
+accept: $(INSTALLED) ## Mayfly's first hours in your AWS account, compared and removed again; LOCAL=1 on the local cloud
+	@LOCAL=$(LOCAL) REMOVE=$(REMOVE) python -m accept
 
 format: $(INSTALLED) ## Formats the code and the state machines
 	ruff format .

@@ -1,16 +1,13 @@
 """The HTTP API as it is deployed: the gateway and its tokens, the function and its role, and what follows from both."""
 
-import base64
-import hashlib
 import re
-import secrets
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 
+from accept import signing_in
 from local import users
 from local.cloud import LocalCloud
 from local.install import installed
@@ -279,39 +276,9 @@ class TestTheConsole:
 
     def test_is_signed_in_to_by_code_and_pkce(self, mayfly: Driver) -> None:
         config = with_token(mayfly, None).read("/config.json")
-        verifier = secrets.token_urlsafe(48)
-        token = f"{config['sign_in']}/oauth2/token"
-        for tried, status in (("x" * 64, 400), (verifier, 200)):
-            code = sign_in(config, f"{mayfly.cloud.console_url}/", verifier)
-            exchange = {
-                "grant_type": "authorization_code",
-                "client_id": config["client_id"],
-                "redirect_uri": f"{mayfly.cloud.console_url}/",
-                "code": code,
-                "code_verifier": tried,
-            }
-            answer = requests.post(token, data=exchange, timeout=30)
+        kept, back = signing_in.verifier(), f"{mayfly.cloud.console_url}/"
+        for tried, status in (("x" * 64, 400), (kept, 200)):
+            given = signing_in.code(config, back, kept, ("viewer", users.PASSWORD))
+            answer = signing_in.exchange(config, back, tried, given)
             assert answer.status_code == status, answer.text
         assert with_token(mayfly, answer.json()[config["token"]]).read("/api/me")["who"] == "viewer"
-
-
-def sign_in(config: Json, back: str, verifier: str) -> str:
-    """Goes through the hosted UI as a browser does; returns the code that it sends back."""
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-    query = {
-        "response_type": "code",
-        "client_id": config["client_id"],
-        "redirect_uri": back,
-        "scope": config["scopes"],
-        "state": "s1",
-        "code_challenge": challenge,
-        "code_challenge_method": "S256",
-    }
-    page = requests.get(f"{config['sign_in']}/oauth2/authorize", query, timeout=30).text
-    fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page))
-    (action,) = re.findall(r'<form[^>]* action="([^"]+)"', page)
-    filled = fields | {"username": "viewer", "password": users.PASSWORD}
-    answer = requests.post(config["sign_in"] + action, filled, allow_redirects=False, timeout=30)
-    said = parse_qs(urlsplit(answer.headers["Location"]).query)
-    assert (answer.headers["Location"].startswith(back), said["state"]) == (True, ["s1"])
-    return said["code"][0]
