@@ -42,8 +42,8 @@ class Session:
             },
         )
 
-    def client(self, service: str) -> Any:
-        return self._cloud.workload_client(service, **self._keys)
+    def client(self, service: str, **options: Any) -> Any:
+        return self._cloud.workload_client(service, **self._keys, **options)
 
 
 def refused(call: Any, **arguments: Any) -> str:
