@@ -3,17 +3,41 @@
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from mayfly.domain import tags
 from mayfly.domain.records import Bake, Environment
+from mayfly.workflows.reading import Reading, Wanted
 from mayfly_cli.doctor import Place
 from mayfly_cli.errors import Failed, NotFound
 from mayfly_cli.installation import Installation
 
 type Json = dict[str, Any]
+
+
+_ENDED = "ended:"
+"""What begins the place of a page of those that have ended: their pages follow those of what lives."""
+
+
+def page_of(reading: Reading, wanted: Wanted, days: int | None, after: str) -> Json:
+    """A page of environments: of those that live, and where those are all on it, of those that ended in the last days.
+
+    Args:
+        after: where the page before ended.
+    """
+    found: Json = {"environments": []}
+    if not after.startswith(_ENDED):
+        found = reading.environments(wanted, after)
+        if "next" in found or days is None:
+            return found
+    ended: Json
+    past = replace(wanted, live=False, days=days or 0)
+    ended = reading.environments(past, after.removeprefix(_ENDED) if after.startswith(_ENDED) else "")
+    more = {"next": f"{_ENDED}{ended['next']}"} if "next" in ended else {}
+    return ended | {"environments": found["environments"] + ended["environments"]} | more
 
 
 def instances(place: Place, environment: str) -> list[str]:

@@ -277,21 +277,37 @@ def push(
 @command
 @click.option("--application", help="Only of this one.")
 @click.option("--release", help="Only of this one.")
-@click.option("--days", type=click.IntRange(0, 366), help="Ended ones too that began in the last so many days.")
+@click.option("--stage", help="Only at this one, as the list says it.")
+@click.option("--owner", help="Only of this one.")
+@click.option("--days", type=click.IntRange(0, 366), help="Then those too that ended in the last so many days.")
+@click.option("--after", default="", help="Where the page before ended, as that said.")
+@click.option("--all", "every", is_flag=True, help="Every page; without it, a hundred environments.")
 def list_(
-    installation: Installation, as_json: bool, application: str | None, release: str | None, days: int | None
+    installation: Installation,
+    as_json: bool,
+    application: str | None,
+    release: str | None,
+    stage: str | None,
+    owner: str | None,
+    days: int | None,
+    after: str,
+    every: bool,
 ) -> None:
-    """List environments: those that live, the one that ends first on top."""
+    """List environments, the latest first in pages: those that live, the one of a page that ends first on top."""
+    from mayfly.workflows.reading import Wanted
     from mayfly_cli import show
+    from mayfly_cli.looking import page_of
 
     at = now()
-    reading = installation.reading(at)
-    found = reading.environments(application=application, release=release)
-    if days is not None:
-        ended = reading.environments(live=False, days=days, application=application, release=release)
-        found["environments"] += ended["environments"]
+    wanted = Wanted(application=application, release=release, stage=stage, owner=owner)
+    found = page_of(installation.reading(at), wanted, days, after)
+    while every and "next" in found:
+        more = page_of(installation.reading(at), wanted, days, found.pop("next"))
+        found = found | more | {"environments": found["environments"] + more["environments"]}
     found["environments"].sort(key=lambda each: ("ended_at" in each, each["deadline"], each["id"]))
     show.answer(as_json, found, show.environments(found["environments"], at))
+    if "next" in found and not as_json:
+        click.echo(f"There are more: --after '{found['next']}', or --all")
 
 
 @command
@@ -940,7 +956,7 @@ def kill_switch(installation: Installation, as_json: bool, on: str | None, why: 
 
 
 @command
-@click.option("--days", type=click.IntRange(0, 366), default=7, show_default=True, help="Of environments begun since.")
+@click.option("--days", type=click.IntRange(0, 366), default=7, show_default=True, help="Of environments ended since.")
 @click.option("--application", help="Only of this one.")
 def costs(installation: Installation, as_json: bool, days: int, application: str | None) -> None:
     """Say what environments cost, at list prices: instances and their volumes."""

@@ -178,6 +178,8 @@ def facts(shown: Json, now: datetime) -> Listing:
         "where": f"{shown['account']} {shown['region']}",
         "instances": instances.strip(),
         "image": f"{shown['image']} ({shown['channel']})" if shown["image"] else "",
+        "ready after": spans(shown["spans"]),
+        "slowest resources": told(shown["slowest"]),
         "ends": "" if "ended_at" in shown else f"{left(shown['deadline'], now)}, at {shown['deadline']}",
         "ended": shown.get("ended_at", ""),
         "costs": cost,
@@ -185,6 +187,16 @@ def facts(shown: Json, now: datetime) -> Listing:
         **{f"{name} in AWS": link for name, link in shown["links"].items()},
     }
     return table(shown["id"], ("", "value"), [(name, value) for name, value in pairs.items() if value])
+
+
+def spans(parts: Sequence[Json]) -> str:
+    """Where the time until an environment was ready went: the whole, and its parts."""
+    return f"{sum(one['seconds'] for one in parts)} s: {told(parts)}" if parts else ""
+
+
+def told(parts: Sequence[Json]) -> str:
+    """Spans for people."""
+    return ", ".join(f"{one['name']} {one['seconds']} s" for one in parts)
 
 
 def outputs(shown: Mapping[str, str]) -> Listing:

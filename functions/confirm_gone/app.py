@@ -10,7 +10,7 @@ from mayfly.aws.records import Records, forget_after
 from mayfly.contract.orders import Subject
 from mayfly.contract.vocabulary import Begin, EnvironmentStage
 from mayfly.domain.guard import may_destroy
-from mayfly.domain.records import Entry, Environment, cut, plain
+from mayfly.domain.records import Entry, Environment, cut, placed, plain
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
 from mayfly.workflows import admission, environments, instance_failures, leftovers, pools, releases, teardown
@@ -92,7 +92,8 @@ def close(settings: Settings, subject: Subject, kept: list[str], event: dict[str
         # Only where the record was lost meanwhile: what is gone is gone, whatever the table remembers.
         once={"ending": unknown, "id": subject.environment},
         # An execution of an earlier version closes nothing by itself.
-        drop=(Environment.waiting, *(() if event.get("stays_open") else (Environment.live,))),
+        drop=(Environment.waiting, Environment.born, *(() if event.get("stays_open") else (Environment.live,))),
+        **placed(Environment, subject.environment, subject.application, now, now[:10]),
         stage=EnvironmentStage.TERMINATED,
         terminated_at=now,
         forget_after=forget_after(now, settings.record_days),

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from mayfly.aws import clients, instances, networks, stacks
@@ -9,12 +10,15 @@ from mayfly.aws.groups import capacities
 from mayfly.aws.records import Records
 from mayfly.contract.orders import Order
 from mayfly.contract.vocabulary import Wait
+from mayfly.domain import tags
 from mayfly.domain.boot import booting, shortfall, wrong_versions
 from mayfly.domain.ending import digest
-from mayfly.domain.records import Entry, Environment
+from mayfly.domain.records import Entry, Environment, Release, Span
 from mayfly.domain.stack import answer
+from mayfly.domain.sweep import moment
 from mayfly.domain.timestamp import utc_text
-from mayfly.observability import logger
+from mayfly.domain.timing import Course, of_types, spans, told
+from mayfly.observability import logger, measure
 from mayfly.settings import Settings, load_settings
 
 OUTPUT_BYTES = 64_000
@@ -58,13 +62,19 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise NotReady("; ".join(wrong[:SHOWN]))
     wanted = len(running) if asked is None else asked
     token = secrets.token_urlsafe(32)  # of a repetition another one: nobody has heard the first
+    ready_at = max([event["now"], *(utc_text(instance.launched_at) for instance in running)])
+    made = stacks.making(workload, event["stack"])
+    spent, slowest = until_ready(settings, order, made, running, event["now"]), of_types(made.took)
+    run = f"{len(running)} of {wanted} instances run"
     Records(settings.table, Environment).change(
         order.environment,
-        Entry(event["now"], context.function_name, "ready", f"{len(running)} of {wanted} instances run"),
+        Entry(event["now"], context.function_name, "ready", f"{run}; {told(spent)}" if spent else run),
+        spans=spent or None,
+        slowest=slowest or None,
         outputs=shown(stack.outputs),
         instances_built=len(running),
         instance_count=len(running),
-        ready_at=max([event["now"], *(utc_text(instance.launched_at) for instance in running)]),
+        ready_at=ready_at,
         # The machine of an earlier version tells nobody: its tests pass as they did then.
         report_token=digest(token) if event.get("tells_token") else None,
         **instances.counted(workload, order.environment, settings.controller, running),
@@ -95,6 +105,26 @@ def not_ended(settings: Settings, order: Order) -> None:
     record = Records(settings.table, Environment).get(order.environment)
     if record and record.ending:
         raise EndedBefore(f"its record says {record.ending.reason}")
+
+
+def until_ready(
+    settings: Settings, order: Order, made: stacks.Making, running: Sequence[instances.Instance], now: str
+) -> tuple[Span, ...]:
+    """Where the time since the push went; measured besides, for the dashboard."""
+    record = Records(settings.table, Environment).get(order.environment)
+    release = Records(settings.table, Release).get(order.release)
+    course = Course(
+        moment(release.began if release else None),
+        moment(record.planned_at if record else None),
+        made.begun,
+        min((instance.launched_at for instance in running), default=None),
+        made.complete,
+        datetime.fromisoformat(now),
+    )
+    found = spans(course, [instance.labels.get(tags.BOOT, "") for instance in running])
+    for one in found:
+        measure("SecondsToReady", one.seconds, span=one.name)
+    return found
 
 
 def shown(outputs: Mapping[str, str]) -> dict[str, str]:

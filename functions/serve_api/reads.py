@@ -1,6 +1,6 @@
 """What may be read."""
 
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from asking import caller_of, now_of
 from aws_lambda_powertools.event_handler.api_gateway import Router
@@ -40,12 +40,18 @@ from mayfly.prices import list_prices
 from mayfly.settings import load_settings
 from mayfly.workflows import catalogue, examination, image_contents
 from mayfly.workflows.dead_letters import key_of as dead_letter_key
-from mayfly.workflows.reading import Reading
+from mayfly.workflows.reading import PAGE, RELEASES_PAGE, Reading, Wanted
 
 router = Router()
 
 Digits = Annotated[str, Path(pattern=r"^\d{2,4}$")]
 RunAt = Annotated[str, Path(pattern=r"^\d{6}-[0-9a-f]{8}$")]
+Word = Annotated[str, Query(max_length=256)]
+After = Annotated[
+    str, Query(pattern=r"^([0-9TZ:.-]{0,30}#[A-Za-z0-9._-]{1,100})?$", description="The `next` of the page before.")
+]
+Most = Annotated[int, Query(ge=1, le=PAGE, description="How many of a page.")]
+FewAtMost = Annotated[int, Query(ge=1, le=RELEASES_PAGE, description="How many of a page.")]
 Back = Annotated[Days, Query(description="How many days to look back; the day is UTC's.")]
 
 
@@ -79,11 +85,22 @@ def me() -> Me:
 
 
 @router.get("/api/environments", compress=True, summary="Environments, the latest first")
-def environments(
-    live: bool = True, days: Back = 1, application: ApplicationName | None = None, release: Identity | None = None
+def environments(  # noqa: PLR0913 - the query's parameters
+    live: bool = True,
+    days: Back = 1,
+    application: ApplicationName | None = None,
+    release: Identity | None = None,
+    stage: Word | None = None,
+    owner: Word | None = None,
+    only: Literal["verdict", "late"] | None = None,
+    text: Word = "",
+    after: After = "",
+    most: Most = PAGE,
 ) -> Environments:
-    """Those that live, or (`live=false`) those that began in the last days and are gone."""
-    shown: Environments = reading().environments(live, days, application, release)
+    """A page of those that live, or (`live=false`) of those that ended in the last days. `next` is the `after` of the
+    next page. A page that is asked for few of many may be short, or empty, and have a `next`."""
+    wanted = Wanted(live, days, application, release, stage, owner, only, text)
+    shown: Environments = reading().environments(wanted, after, most)
     return shown
 
 
@@ -97,9 +114,12 @@ def environment(id: Annotated[Identity, Path()]) -> WholeEnvironment:  # noqa: A
 
 
 @router.get("/api/releases", compress=True, summary="Releases, the newest first")
-def releases(days: Back = 7, application: ApplicationName | None = None) -> Releases:
-    """Those that were pushed in the last days, with their suites' outcomes."""
-    shown: Releases = reading().releases(days, application)
+def releases(
+    days: Back = 7, application: ApplicationName | None = None, after: After = "", most: FewAtMost = RELEASES_PAGE
+) -> Releases:
+    """A page of those that were pushed in the last days, with their suites' outcomes. `next` is the `after` of the next
+    page."""
+    shown: Releases = reading().releases(days, application, after, most)
     return shown
 
 
@@ -208,6 +228,6 @@ def kill_switch() -> SwitchState:
 
 @router.get("/api/costs", summary="What environments cost")
 def costs(days: Back = 7) -> Costs:
-    """Those that began in the last days, whether they live or not, at list prices."""
+    """Those that live, or ended today or on one of the days (UTC) before, at list prices."""
     shown: Costs = reading().costs(days)
     return shown

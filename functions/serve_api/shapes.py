@@ -226,11 +226,28 @@ class Environment(TypedDict):
     hourly_rate: NotRequired[float]
 
 
+class Totals(TypedDict):
+    """What environments that live are together, as they were summed last: at most some minutes ago."""
+
+    at: str
+    environments: int
+    instances: int
+    usd_per_hour: float
+    stages: dict[str, int]
+    verdicts: int
+    late: int
+    deadlines: list[int]
+    """How many in each of the next 24 hours."""
+    applications: list[str]
+
+
 class Environments(TypedDict):
-    """Environments, the latest first."""
+    """A page of environments, the latest first; `next` where there are more."""
 
     now: str
     environments: list[Environment]
+    next: NotRequired[str]
+    totals: NotRequired[Totals]
 
 
 class Links(TypedDict):
@@ -249,6 +266,13 @@ class Tests(TypedDict):
     failed: list[str]
 
 
+class Span(TypedDict):
+    """How long something took."""
+
+    name: str
+    seconds: int
+
+
 class WholeEnvironment(Environment):
     """An environment with all that is known of it."""
 
@@ -257,6 +281,10 @@ class WholeEnvironment(Environment):
     report: str | None
     log: str | None
     tests: Tests | None
+    spans: list[Span]
+    """Where the time from its push until it was ready went, one after the other."""
+    slowest: list[Span]
+    """How long the types of its stack's resources took, the longest first."""
     kept: list[str]
     handed_over: str
     """Why its teardown was given up, and what a person has to see to; "" where it was not."""
@@ -303,6 +331,7 @@ class Releases(TypedDict):
 
     now: str
     releases: list[Release]
+    next: NotRequired[str]
 
 
 class WholeRelease(Release):

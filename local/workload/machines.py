@@ -127,9 +127,12 @@ class Machines:
         replace(Instance, stop=stop, terminate=terminate)
 
     def end(self, instance: Instance, through: tuple[str, int], end: Callable[[Instance], Any]) -> InstanceState:
-        """Begin to end a builder, by way of a state; other instances end at once. Returns the state before."""
+        """Begin to end a builder, by way of a state; other instances end at once, and say so. Returns the state
+        before."""
         if instance.id not in self._bakes:
-            return end(instance)  # type: ignore[no-any-return]
+            state_before: InstanceState = end(instance)
+            self._announce_state(instance)
+            return state_before
         before = copy.copy(instance._state)
         if before.name not in ("shutting-down", "terminated", through[0]):
             self._becomes(instance, through)
@@ -160,9 +163,14 @@ class Machines:
                 resource=arn_of(instance),
                 detail={"instance-id": instance.id, "state": instance.state},
                 status=instance.state,
-                environment=self._bakes[instance.id],
+                environment=self._bakes.get(instance.id) or tag_of(instance, "mayfly:environment"),
             )
         )
+
+
+def tag_of(instance: Instance, key: str) -> str | None:
+    """The value of an instance's tag."""
+    return next((tag["value"] for tag in instance.get_tags() if tag["key"] == key), None)
 
 
 # ---- moto's objects ------------------------------------------------------------------------------------

@@ -930,10 +930,15 @@ def _install_resource_status() -> None:
     replace(Stack, stack_resources=property(known))
 
 
+_TAG_VALUES = 100
+"""Values of one page of GetTagValues."""
+
+
 def _install_tag_pages() -> None:
-    """moto walks on through its own collections from one page of GetResources to the next, and breaks where they have
-    changed between; nor does it know a page's token twice. Here a token is the last ARN of its page. And moto ends a
-    page at 100 tags; AWS does where TagsPerPage says so, and we never say it."""
+    """moto walks on through its own collections from one page of GetResources or GetTagValues to the next, and breaks
+    where they have changed between; nor does it know a page's token twice. Here a token is the last ARN or value of its
+    page. And moto ends a page at 100 tags; AWS does where TagsPerPage says so, and we never say it. It says a value
+    once for each resource, AWS once."""
 
     def get_resources(
         backend: ResourceGroupsTaggingAPIBackend,
@@ -949,7 +954,14 @@ def _install_tag_pages() -> None:
         page = page[:resources_per_page]
         return (page[-1].arn if more else None), page
 
-    replace(ResourceGroupsTaggingAPIBackend, get_resources=get_resources)
+    def get_tag_values(
+        backend: ResourceGroupsTaggingAPIBackend, pagination_token: str | None, key: str
+    ) -> tuple[str | None, list[str]]:
+        after = pagination_token or ""
+        page = [value for value in sorted({*backend._get_tag_values_generator(key)}) if value > after]
+        return (page[_TAG_VALUES - 1] if len(page) > _TAG_VALUES else None), page[:_TAG_VALUES]
+
+    replace(ResourceGroupsTaggingAPIBackend, get_resources=get_resources, get_tag_values=get_tag_values)
 
 
 def _speed_up() -> None:

@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class Fake:
     world: World
     role: str = "operator"
     applications: tuple[str, ...] = ("webshop",)
+    page: int = 1_000
+    """Environments of one answer: as many as a test wants to have on the board at once."""
     lasts: int = 3600
     """Seconds that a token is good for, as the console is told."""
     tokens: dict[str, str] = field(default_factory=dict)
@@ -192,12 +195,40 @@ def _me(fake: Fake, query: Json) -> Json:
 
 def _environments(fake: Fake, query: Json) -> Json:
     live = query.get("live") != "false"
-    shown = [_short(fake, one) for one in fake.world.environments.values() if (one["stage"] != "terminated") == live]
-    return {"now": text(fake.world.now), "environments": shown}
+    every = [_short(fake, one) for one in fake.world.environments.values() if (one["stage"] != "terminated") == live]
+    every.sort(key=lambda one: (one["planned_at"], one["id"]), reverse=True)
+    words = query.get("text", "").lower().split()
+    shown = [
+        one
+        for one in every
+        if all(query.get(name) in (None, one[name]) for name in ("application", "stage"))
+        and all(word in " ".join(map(str, one.values())).lower() for word in words)
+        and f"{one['planned_at']}#{one['id']}" < query.get("after", "~")
+    ]
+    said: Json = {"now": text(fake.world.now), "environments": shown[: fake.page]}
+    if len(shown) > fake.page:
+        said["next"] = "{planned_at}#{id}".format(**shown[fake.page - 1])
+        if live and "after" not in query:
+            said["totals"] = _totals(fake, every)
+    return said
+
+
+def _totals(fake: Fake, every: list[Json]) -> Json:
+    return {
+        "at": text(fake.world.now),
+        "environments": len(every),
+        "instances": sum(one["instance_count"] for one in every),
+        "usd_per_hour": round(sum(one["usd_per_hour"] for one in every), 4),
+        "stages": dict(Counter(one["stage"] for one in every)),
+        "verdicts": 77,  # no page has so many: who shows them has them from here
+        "late": 0,
+        "deadlines": [1] * 24,
+        "applications": sorted({one["application"] for one in every}),
+    }
 
 
 def _short(fake: Fake, one: Json) -> Json:
-    whole = ("history", "outputs", "links", "kept", "report", "log", "tests", "handed_over")
+    whole = ("history", "outputs", "links", "kept", "report", "log", "tests", "handed_over", "spans", "slowest")
     return {**{key: value for key, value in one.items() if key not in whole}, "usd": fake.world.usd(one)}
 
 

@@ -160,6 +160,12 @@ class World:
                 "stack": "https://us-east-1.console.aws.amazon.com/cloudformation/home",
                 "execution": "https://us-east-1.console.aws.amazon.com/states/home",
             },
+            "spans": [
+                {"name": "plan", "seconds": 4},
+                {"name": "stack", "seconds": 130},
+                {"name": "puppet", "seconds": 61},
+            ],
+            "slowest": [{"name": "AWS::EC2::NatGateway", "seconds": 95}],
             "kept": [],
             "handed_over": "",
             "report": None,

@@ -1,5 +1,6 @@
 """The live board: what it shows, how it moves, and that five hundred environments are no burden."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -165,6 +166,59 @@ def test_data_is_text_whatever_it_says(console, fake):
     expect(page.locator("#drawer .history")).to_contain_text("<script>")
     assert page.evaluate("window.pwned") is None
     assert page.locator("img, main script, #drawer script, a[href^='javascript']").count() == 0
+
+
+class TestMoreEnvironmentsThanAPageHas:
+    @pytest.fixture
+    def fake(self, fake):
+        fake.world, fake.page = World(BEGIN, environments=120), 50
+        return fake
+
+    def test_are_shown_as_far_as_somebody_wants(self, console, fake):
+        page = console()
+        expect(page.locator(".row")).to_have_count(50)
+        page.get_by_role("button", name="Show more").click()
+        expect(page.locator(".row")).to_have_count(100)
+        page.get_by_role("button", name="Show more").click()
+        expect(page.locator(".row")).to_have_count(120)
+        expect(page.get_by_role("button", name="Show more")).to_have_count(0)
+
+    def test_stay_when_the_first_page_is_looked_at_again(self, frozen, fake):
+        page = frozen()
+        page.get_by_role("button", name="Show more").click()
+        expect(page.locator(".row")).to_have_count(100)
+        gone = max(fake.world.environments.values(), key=lambda one: (one["planned_at"], one["id"]))["id"]
+        del fake.world.environments[gone]
+        page.wait_for_load_state("networkidle")
+        page.clock.run_for(31_000)
+        expect(row(page, gone)).to_have_count(0)
+        expect(page.locator(".row")).to_have_count(100)
+
+    def test_have_their_figures_from_the_sums(self, console, fake):
+        page = console()
+        expect(page.locator(".figure strong").first).to_have_text("120")
+        expect(page.locator(".figure", has_text="await a verdict").locator("strong")).to_have_text("77")
+        expect(page.locator("figure svg")).to_have_attribute("aria-label", re.compile("24 hours: 24, at most 1"))
+
+    def test_are_filtered_by_the_api(self, console, fake):
+        page = console()
+        expect(page.locator(".row")).to_have_count(50)
+        last = min(fake.world.environments.values(), key=lambda one: (one["planned_at"], one["id"]))
+        page.get_by_role("searchbox").fill(last["id"])
+        expect(page.locator(".row")).to_have_count(1)
+        expect(row(page, last["id"])).to_be_visible()
+        page.get_by_role("searchbox").fill("")
+        expect(page.locator(".row")).to_have_count(50)
+
+    def test_have_the_heads_of_their_releases_looked_at_less_often(self, frozen, fake):
+        page = frozen()
+        expect(page.locator(".row")).to_have_count(50)
+        fake.reads.clear()
+        for _ in range(5):
+            page.wait_for_load_state("networkidle")
+            page.clock.run_for(15_100)
+        assert fake.reads.count("environments") in (4, 5, 6)
+        assert fake.reads.count("releases") <= 2
 
 
 class TestFiveHundredEnvironments:

@@ -123,7 +123,7 @@ class TestWhatALifeCosts:
             assert bill["state_transitions"] <= 15
             assert bill["lambda_invocations"] <= 10
             # In a strict cloud five more look for kinds of which the tagging API still lists what is gone.
-            assert sum(bill["workload_calls"].values()) <= (18 if STRICT else 13)
+            assert sum(bill["workload_calls"].values()) <= (19 if STRICT else 14)
             assert bill["cost_usd"] < 0.0006
         counted = [(bill["state_transitions"], bill["lambda_invocations"], bill["workload_calls"]) for bill in bills]
         assert counted[0] == counted[1] == counted[2]

@@ -11,6 +11,7 @@ from moto.dynamodb.exceptions import ItemSizeTooLarge
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict, bytesize
 from moto.iam.models import iam_backends
 from pytest_socket import disable_socket, enable_socket
+from samtranslator.yaml_helper import yaml_parse
 
 from local.workload import answers, commands, deletions, versions
 from mayfly.aws import attempts, clients
@@ -31,6 +32,7 @@ from tests.integration.world import (
     PUSHED,
     REGION,
     RELEASE,
+    ROOT,
     WORKLOAD_ACCOUNT,
     Clients,
     Wire,
@@ -47,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 answers.install()
 versions.install()
+
+TABLE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Table"]["Properties"]
 
 
 @pytest.fixture(scope="session")
@@ -118,19 +122,9 @@ def _install(world: World) -> None:
     world.own("dynamodb").create_table(
         TableName=world.table,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "live", "born")],
+        AttributeDefinitions=TABLE["AttributeDefinitions"],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": name,
-                "KeySchema": [
-                    {"AttributeName": name, "KeyType": "HASH"},
-                    {"AttributeName": "pk", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
-            for name in ("live", "born")
-        ],
+        GlobalSecondaryIndexes=TABLE["GlobalSecondaryIndexes"],
     )
     world.queue = world.own("sqs").create_queue(QueueName="mayfly-dead-letters")["QueueUrl"]
     world.own("s3").create_bucket(Bucket=world.bucket)

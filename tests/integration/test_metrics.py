@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from mayfly.aws.records import Entry
-from tests.integration.world import NOW, World, on_the_bus
+from mayfly.domain.losses import Losses
+from mayfly.domain.records import Environment
+from mayfly.workflows import instance_failures
+from tests.integration.world import NOW, RELEASE, World, on_the_bus
 from tests.unit.test_dashboard import SOURCE, alarms, lines
 
 WATCHED = sorted(
@@ -24,7 +27,8 @@ WATCHED = sorted(
 
 @pytest.fixture
 def emitted(world: World, capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]]]:
-    """The dimensions of each metric that a sweep, a look at channels and one at permanent environments print."""
+    """The dimensions of each metric that a sweep, a look at channels, one at permanent environments, and an environment
+    that is ready print."""
     until, began = datetime(2027, 2, 22, tzinfo=UTC), Entry(NOW, "a test", "began", "because")
     world.planned(channel="base/stable")
     facts = {"application": "webshop", "name": "production", "stage": "steady", "oldest_instance_at": NOW}
@@ -43,6 +47,9 @@ def emitted(world: World, capsys: pytest.CaptureFixture[str]) -> dict[str, list[
     world.call("sweep_environments", on_the_bus("Sweep Requested", asked))
     world.call("measure_reach", {"now": NOW})
     world.call("plan_rollouts", {"now": NOW})
+    world.records("release").begin(RELEASE, {"application": "webshop"}, began, until)
+    world.ready()
+    instance_failures.publish(Environment(id="web-1", application="webshop"), Losses(1, {"never signalled": 1}))
     return metrics(capsys.readouterr().out)
 
 

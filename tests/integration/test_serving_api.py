@@ -4,15 +4,20 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from mayfly.aws.records import Records
 from mayfly.domain.identity import release_id
 from mayfly.domain.records import Entry
+from mayfly.domain.records import Environment as RecordOfEnvironment
+from mayfly.domain.timestamp import utc_text
 from tests.integration.api import Api, Json
 from tests.integration.world import (
+    CEILING,
     ENVIRONMENT,
     LATER,
     NOW,
@@ -466,12 +471,75 @@ class TestEnvironments:
         assert shown["usd"] > 0 < shown["usd_per_hour"]
         assert shown.keys().isdisjoint({"ended_at", "ending", "history"})
 
-    def test_cost_a_read_a_hundred_and_one_more(self, api: Api) -> None:
-        for number in range(149):
-            api.world.records().begin(f"more-{number}", an_order() | {"planned_at": NOW}, entry(), UNTIL)
+    @staticmethod
+    def many(api: Api, count: int) -> list[str]:
+        records = Records(api.world.table, RecordOfEnvironment)
+        for number in range(count):
+            at = utc_text(datetime.fromisoformat(NOW) + timedelta(seconds=number))
+            facts = {"application": f"app-{number % 5}", "stage": "awaiting tests" if number % 10 else "creating"}
+            facts |= {"planned_at": at, "deadline": NOW if number == 7 else CEILING, "owner": f"team-{number % 7}"}
+            records.begin(f"more-{number:04}", Entry(at, "a", "b", "c"), UNTIL, **facts)
+        return [*(f"more-{number:04}" for number in range(count - 1, 0, -1)), ENVIRONMENT, "more-0000"]
+
+    def test_come_in_pages(self, api: Api) -> None:
+        names, found, after, pages = self.many(api, 249), list[str](), "", 0
         api.world.wire.forget()
-        assert len(api.get("/api/environments").json["environments"]) == 150
-        assert api.world.wire.names() == ["Query", "BatchGetItem", "BatchGetItem"]
+        while pages == 0 or after:
+            page = api.get("/api/environments", **({"after": after} if after else {})).json
+            found += [one["id"] for one in page["environments"]]
+            assert ("totals" in page) == (pages == 0)
+            after, pages = page.get("next", ""), pages + 1
+        assert (found, pages) == (names, 3)
+
+    def test_come_as_many_as_are_asked_for(self, api: Api) -> None:
+        names = self.many(api, 9)
+        page = api.get("/api/environments", most=4).json
+        assert [one["id"] for one in page["environments"]] == names[:4]
+        assert page["totals"] | {"at": ""} == {
+            "at": "",
+            "environments": 10,
+            "instances": 1,
+            "usd_per_hour": 0.0,
+            "stages": {"awaiting tests": 8, "creating": 1, "planned": 1},
+            "verdicts": 0,
+            "late": 1,
+            "deadlines": page["totals"]["deadlines"],
+            "applications": ["app-0", "app-1", "app-2", "app-3", "app-4", "webshop"],
+        }
+        assert sum(page["totals"]["deadlines"]) == 9
+
+    @pytest.mark.parametrize(
+        ("asked", "fits"),
+        [
+            ({"application": "app-2"}, lambda n: n % 5 == 2),
+            ({"stage": "creating"}, lambda n: n % 10 == 0),
+            ({"owner": "team-3"}, lambda n: n % 7 == 3),
+            ({"only": "late"}, lambda n: n == 7),
+            ({"only": "verdict"}, lambda n: n < 0),
+            ({"text": "MORE-001 app-1"}, lambda n: n in (11, 16)),
+            ({"application": "app-2", "owner": "team-3"}, lambda n: n % 35 == 17),
+        ],
+    )
+    def test_are_chosen_by_what_they_are(self, api: Api, asked: Json, fits: Callable[[int], bool]) -> None:
+        self.many(api, 40)
+        found = [one["id"] for one in api.get("/api/environments", **asked).json["environments"]]
+        assert found == [f"more-{n:04}" for n in range(39, -1, -1) if fits(n)]
+
+    def test_are_shown_in_short_pages_where_few_of_many_fit(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mayfly.workflows.reading.LOOKED_AT", 20)
+        self.many(api, 40)
+        page = api.get("/api/environments", only="late").json
+        assert (page["environments"], page["next"][-4:]) == ([], "0020")
+        page = api.get("/api/environments", only="late", after=page["next"]).json
+        assert [one["id"] for one in page["environments"]] == ["more-0007"]
+
+    @pytest.mark.parametrize(
+        ("asked", "field"),
+        [({"after": "x"}, "after"), ({"most": 101}, "most"), ({"most": 0}, "most"), ({"only": "me"}, "only")],
+    )
+    def test_are_refused_where_a_page_is_asked_for_wrongly(self, api: Api, asked: Json, field: str) -> None:
+        answer = api.get("/api/environments", **asked)
+        assert (answer.status, [one["field"] for one in answer.json["fields"]]) == (422, [field])
 
     def test_that_have_ended_are_listed_by_their_days(self, api: Api) -> None:
         records = api.world.records()

@@ -1,6 +1,7 @@
 """The sweep: what should be gone and is not is found by its tags, everywhere, and ended; nothing else is touched."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from mayfly.contract.requests import EnvironmentExtensionRequested
 from tests.integration.world import (
     AFTER,
     CEILING,
+    CONTROLLER,
     CONTROLLER_ACCOUNT,
     DEADLINE,
     ENVIRONMENT,
@@ -156,8 +158,8 @@ class TestWhatIsPastItsDeadlineIsEnded:
         world.wire.forget()
         sweep(world)
         destructive = ("Delete", "Terminate", "Revoke", "Detach", "Update")
-        assert [name for name in world.wire.names() if name.startswith(destructive)] == ["UpdateItem"]
-        assert only_its_own_record(world)
+        assert {name for name in world.wire.names() if name.startswith(destructive)} == {"UpdateItem"}
+        assert only_its_own_records(world, "sweep", "sum")
         assert {call.get("Tags", ()) == [] for call in world.wire.heard("AssumeRole")} == {True}
 
     def test_in_ten_minutes_by_one_execution(self, world: World) -> None:
@@ -389,6 +391,39 @@ class TestWhatIsLeftWithoutAStackIsEnded:
         report = sweep(world, LATER)
         assert decisions(report) == {ENVIRONMENT: "adopt"}
         assert [order["begin"] for order in world.started().values()] == ["tests"]
+
+
+OTHER = "111111111111/us-east-1/other"
+
+
+class TestWhatASweepAsks:
+    def test_are_names_and_stacks_however_many_instances_there_are(self, world: World) -> None:
+        for name in ("one", "two", "three"):
+            world.run(name)
+            world.stand(f"mayfly-{name}", named(name))
+            world.launch(named(name), count=5)
+        world.wire.forget()
+        assert sweep(world, LATER)["counts"]["keep"] == 3
+        asked = [name for name in world.wire.names() if name in ("GetTagValues", "GetResources", "DescribeStacks")]
+        assert Counter(asked) == {"GetTagValues": 2, "DescribeStacks": 2}, "two targets"
+
+    def test_are_whose_those_are_that_have_no_stack_twenty_names_a_call(self, world: World) -> None:
+        for number in range(25):
+            world.launch(named(f"left-{number:02}", controller=OTHER if number % 2 else CONTROLLER))
+        world.wire.forget()
+        assert len(decisions(sweep(world, LATER))) == 13
+        filters = [
+            {each["Key"]: each["Values"] for each in call["TagFilters"]} for call in world.wire.heard("GetResources")
+        ]
+        whose = [each for each in filters if "mayfly:controller" in each]
+        assert [len(each["mayfly:environment"]) for each in whose] == [20, 5]
+        assert len(filters) == 2 + 13, "another controller's are not looked at"
+
+    def test_is_whose_the_resources_are_of_another_controllers_stack(self, world: World) -> None:
+        world.stand("mayfly-theirs", named("theirs", controller=OTHER))
+        world.stand("mayfly-odd", named("odd", controller=OTHER))
+        world.launch(named("odd"))
+        assert decisions(sweep(world, LATER)) == {"odd": "refuse"}
 
 
 def session_tags(world: World) -> list[Json]:
@@ -656,9 +691,9 @@ class TestCaps:
         assert world.started() == {}
 
 
-def only_its_own_record(world: World) -> bool:
-    """Whether a sweep wrote nothing to the table but that it was."""
-    return all(call["Key"]["pk"]["S"].startswith("sweep#") for call in world.wire.heard("UpdateItem"))
+def only_its_own_records(world: World, *kinds: str) -> bool:
+    """Whether a sweep wrote nothing to the table but that it was, and sums."""
+    return {call["Key"]["pk"]["S"].partition("#")[0] for call in world.wire.heard("UpdateItem")} == {*kinds}
 
 
 class TestADryRun:
@@ -697,7 +732,7 @@ class TestADryRun:
         assert (world.started(), world.settled, world.said) == ({}, [], [])
         looking = ("List", "Describe", "Get", "Query", "BatchGet", "AssumeRole")
         assert [name for name in world.wire.names() if not name.startswith(looking)] == ["PutObject", "UpdateItem"]
-        assert only_its_own_record(world)
+        assert only_its_own_records(world, "sweep")
         assert world.record(report["key"], "sweep")["dry_run"] is True
 
     def test_can_be_asked_for_on_the_bus(self, world: World) -> None:

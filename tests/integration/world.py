@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 from moto.cloudformation.models import Event, cloudformation_backends
 
 from mayfly.domain.ending import digest
-from mayfly.domain.records import Entry, plain
+from mayfly.domain.records import Entry, Environment, placed, plain
 from tests.contract import checked, example
 from tests.models import violations
 
@@ -306,6 +306,9 @@ class Items:
         if entry:
             facts = {"history": [*item.get("history", []), plain(entry)]} | facts
         changed = {key: value for key, value in (item | facts).items() if key not in drop}
+        if "live" in drop and "shelf" in item:
+            at = str(facts.get("terminated_at", NOW))
+            changed |= placed(Environment, identity, str(item.get("application")), at, at[:10])
         changed["pk"] = f"{self.kind}#{identity}"
         written = {key: TypeSerializer().serialize(plain(value)) for key, value in changed.items()}
         self._dynamodb.put_item(TableName=self.table, Item=written)

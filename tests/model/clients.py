@@ -23,6 +23,7 @@ _LISTED = {
     "describe_stacks": "Stacks",
     "describe_volumes": "Volumes",
     "get_resources": "ResourceTagMappingList",
+    "get_tag_values": "TagValues",
     "list_executions": "executions",
     "list_object_versions": "Versions",
     "list_stack_resources": "StackResourceSummaries",

@@ -235,6 +235,11 @@ class Tagging(Workload):
         ]
         return {"ResourceTagMappingList": found}
 
+    def get_tag_values(self, session: str, Key: str) -> Json:  # noqa: N803
+        listed = self.get_resources(session, [{"Key": Key}])["ResourceTagMappingList"]
+        values = {tag["Value"] for each in listed for tag in each["Tags"] if tag["Key"] == Key}
+        return {"TagValues": sorted(values)}
+
 
 class AutoScaling(Workload):
     """Why instances did not come. No group of the model outlives its stack."""

@@ -526,7 +526,7 @@ def allowing(role: str, action: str) -> dict[str, Any]:
 
 
 OURS = {"Ref": "Controller"}
-LOOKING = re.compile(r"\w+:(Describe\w+|List\w+|GetResources|GetParameter|GetCommandInvocation)$")
+LOOKING = re.compile(r"\w+:(Describe\w+|List\w+|GetResources|GetTagValues|GetParameter|GetCommandInvocation)$")
 THIS_SESSION = "${aws:PrincipalTag/mayfly:environment}"
 DESTRUCTIVE = re.compile(r"\w+:(Delete|Terminate|Release|Revoke|Detach|Disassociate|Remove|Update|Stop|\*)")
 

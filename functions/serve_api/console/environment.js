@@ -47,6 +47,8 @@ export const environment = {
         ["Image", one.image && [code(one.image), " ", one.channel]],
         ["Cost", `${usd(one.usd)} so far · ${usd(one.usd_per_hour)} an hour`],
         ["Planned", exactly(one.planned_at)],
+        ["Ready after", spans(one.spans)],
+        ["Slowest resources", told(one.slowest)],
         ["Deadline", exactly(one.deadline)],
         ["Ceiling", exactly(one.ceiling)],
         ["Ended", exactly(one.ended_at)],
@@ -62,6 +64,12 @@ export const environment = {
     ];
   },
 };
+
+/** Where the time until it was ready went: the whole, and its parts. */
+const spans = (all) =>
+  all?.length > 0 && `${duration(all.reduce((sum, one) => sum + one.seconds, 0) * 1000)}: ${told(all)}`;
+
+const told = (all) => all?.map((one) => `${one.name} ${duration(one.seconds * 1000)}`).join(" · ");
 
 /** What happened, the latest first. */
 export const history = (lines, title = "History") =>

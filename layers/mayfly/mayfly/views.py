@@ -22,7 +22,7 @@ from mayfly.contract.vocabulary import (
     label_of,
     tone_of,
 )
-from mayfly.domain.cost import Prices, cost
+from mayfly.domain.cost import Prices, by_application, cost, of_kept
 from mayfly.domain.losses import Losses
 from mayfly.domain.reach import Reach
 from mayfly.domain.records import (
@@ -36,6 +36,7 @@ from mayfly.domain.records import (
     Release,
     Rollout,
     Service,
+    Sum,
     Sweep,
     plain,
 )
@@ -54,7 +55,8 @@ _WAITS = (
 )
 
 ENVIRONMENT: Fields = (
-    *(Environment.live, Environment.born, Environment.ending, Environment.image, Environment.channel),
+    *(Environment.live, Environment.born, Environment.shelf, Environment.shelved),
+    *(Environment.ending, Environment.image, Environment.channel),
     *(Environment.instance_count, Environment.instances_built, Environment.stage),
     *(Environment.application, Environment.version, Environment.suite, Environment.suite_kind, Environment.release),
     *(Environment.owner, Environment.account, Environment.region),
@@ -81,11 +83,8 @@ STANDING: Fields = (Service.application, Service.image, Service.channel, Service
 """What is read of a permanent environment to count its instances."""
 FAILURES: Fields = (
     *(Environment.application, Environment.image, Environment.blueprint, Environment.instance_failures),
-    *(Environment.planned_at, Environment.born),
 )
 """What is read of an environment to count the instances that failed."""
-RUNNING: Fields = (Environment.image, Environment.channel, Environment.instances_built)
-"""What is read of a living environment to measure how far an image has got."""
 
 
 def staged(stage: str | None) -> Shown:
@@ -162,6 +161,22 @@ def environment(record: Environment, now: datetime, prices: Prices) -> Shown:
     return shown | _known(known)
 
 
+def totals(said: Sum) -> Shown:
+    """What environments that live are together."""
+    bill = by_application(of_kept(said.spent))
+    return {
+        "at": said.at,
+        "environments": said.environments,
+        "instances": said.instances,
+        "usd_per_hour": bill["usd_per_hour"],
+        "stages": said.stages,
+        "verdicts": said.verdicts,
+        "late": said.late,
+        "deadlines": [*said.deadlines],
+        "applications": sorted(said.spent),
+    }
+
+
 def ending(said: Ending) -> Shown:
     """Why a life ended."""
     return {"by": said.by, "outcome": said.outcome, "tone": tone_of(said.outcome), "reason": said.reason}
@@ -183,6 +198,8 @@ def whole_environment(record: Environment, now: datetime, prices: Prices, machin
         "report": record.ending.report if record.ending else None,
         "log": record.ending.log if record.ending else None,
         "tests": plain(record.ending.tests) if record.ending and record.ending.tests else None,
+        "spans": plain(record.spans),
+        "slowest": plain(record.slowest),
         "kept": [*record.kept],
         "handed_over": record.handed_over or "",
         "links": links,

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mayfly.observability import logger
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
@@ -271,6 +274,38 @@ def knows_express(workload: "Workload") -> bool:
     """Whether this SDK knows Express mode: Lambda's own may be older than CloudFormation's API."""
     asked = workload.cloudformation.meta.service_model.operation_model("CreateStack").input_shape
     return asked is not None and "DeploymentConfig" in asked.members
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a stack was made: since when, until when, and how many seconds the slowest resource of each type took."""
+
+    begun: datetime | None = None
+    complete: datetime | None = None
+    took: Mapping[str, float] = field(default_factory=dict)
+
+
+def making(workload: "Workload", stack: str) -> Making:
+    """How a stack was made, by its events. Not to know it fails no life."""
+    try:
+        pages = workload.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
+        events = [event for page in pages for event in page["StackEvents"] if "Timestamp" in event]
+    except (ClientError, BotoCoreError):
+        logger.exception("how long its resources took is not known")
+        return Making()
+    began: dict[str, datetime] = {}
+    took: dict[str, float] = {}
+    complete = None
+    for event in reversed(events):
+        name, status, at = event["LogicalResourceId"], event.get("ResourceStatus", ""), event["Timestamp"]
+        if status == "CREATE_IN_PROGRESS":
+            began.setdefault(name, at)
+        elif status == "CREATE_COMPLETE" and event.get("PhysicalResourceId") == event["StackId"]:
+            complete = at
+        elif status == "CREATE_COMPLETE" and name in began:
+            kind, seconds = event["ResourceType"], (at - began[name]).total_seconds()
+            took[kind] = max(took.get(kind, 0.0), seconds)
+    return Making(min(began.values(), default=None), complete, took)
 
 
 def failures(workload: "Workload", stack: str, status: str) -> list[Any]:

@@ -113,6 +113,7 @@ class RecordKind(StrEnum):
     LEDGER = "ledger"
     """What is reserved of all that is limited, and who waits for some of it."""
     DEAD_LETTER = "dead-letter"
+    SUM = "sum"
 
 
 class DeadLetterKind(StrEnum):

@@ -5,11 +5,12 @@ more: what is not known is ignored. So whoever reads a record never asks whether
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from types import UnionType
 from typing import Any, ClassVar, dataclass_transform, get_args, get_origin, get_type_hints
+from zlib import crc32
 
 from mayfly.contract.vocabulary import (
     UNKNOWN,
@@ -88,16 +89,22 @@ class Record:
     """What every record has.
 
     Attributes:
-        live: its kind while its story goes on, so that an index finds it. born: kind and day, for the index of days.
+        live: its kind while its story goes on, so that an index finds it. born: kind and day, for the index of days; in
+            its stead, what comes in masses has `shelf`: kind, "live" or a day, and number, and `shelved`: its place
+            there, a timestamp and its name.
         forget_after: when DynamoDB may drop it, in seconds since 1970.
         folded: how many lines of its history are not in it any more: it keeps the first and the newest.
     """
 
     kind: ClassVar[RecordKind]
+    masses: ClassVar[bool] = False
+    """Whether there may be thousands of them a day."""
 
     id: str
     live: str | None = None
     born: str | None = None
+    shelf: str | None = None
+    shelved: str | None = None
     forget_after: int = 0
     history: tuple[Entry, ...] = ()
     folded: int = 0
@@ -111,6 +118,35 @@ class Record:
     def began(self) -> str:
         """When its story began, as its first line says."""
         return self.history[0].at if self.history else ""
+
+    @property
+    def lives(self) -> bool:
+        """Whether its story goes on."""
+        return self.live is not None or LIVE in (self.shelf or "").split("#")
+
+
+LIVE = "live"
+"""The shelf of what lives. Every other one is of a day."""
+
+SHELVES, OF_ONE_APPLICATION = 8, 2
+"""How many shelves there are of each name, and on how many of them one application's records lie: whoever asks for
+those looks there only."""
+
+
+def shelves(kind: type[Record], where: str, application: str | None = None) -> list[str]:
+    """The shelves of a kind's records that live, or of those of a day; all, or those of one application."""
+    return [f"{kind.kind}#{where}#{number}" for number in _numbers(application)]
+
+
+def _numbers(application: str | None) -> list[int]:
+    first = 0 if application is None else crc32(application.encode())
+    return [(first + n) % SHELVES for n in range(SHELVES if application is None else OF_ONE_APPLICATION)]
+
+
+def placed(kind: type[Record], identity: str, application: str, at: str, where: str) -> dict[str, Any]:
+    """The shelf of a record, and its place there: the later the timestamp, the further in front."""
+    chosen = shelves(kind, where, application)
+    return {"shelf": chosen[crc32(identity.encode()) % len(chosen)], "shelved": f"{at}#{identity}"}
 
 
 @part
@@ -137,12 +173,21 @@ class Ending:
     """What the report says, where Mayfly could read it."""
 
 
+@part
+class Span:
+    """How long something took."""
+
+    name: str
+    seconds: int
+
+
 @record
 class Environment(Record):
     """An environment. One whose record was lost, and begun anew by a later step of its life, knows what that step knew:
     the rest is unknown, and it may lack a deadline."""
 
     kind = RecordKind.ENVIRONMENT
+    masses = True
 
     stage: EnvironmentStage | None = None
     release: str = UNKNOWN
@@ -180,6 +225,10 @@ class Environment(Record):
     failed_instances: tuple[str, ...] = ()
     pool: str | None = None
     instances_built: int | None = None
+    spans: tuple[Span, ...] = ()
+    """Where the time from its push until it was ready went, as `mayfly.domain.timing` tells it."""
+    slowest: tuple[Span, ...] = ()
+    """How long the types of its stack's resources took."""
     ready_at: str | None = None
     """When its instances were seen to run: those that are launched later replace one that failed."""
     instance_failures: Losses | None = None
@@ -249,6 +298,7 @@ class Release(Record):
     """A release."""
 
     kind = RecordKind.RELEASE
+    masses = True
 
     application: str = UNKNOWN
     version: str = UNKNOWN
@@ -264,6 +314,23 @@ class Release(Record):
     verdict: Verdict | None = None
     instance_failures: Losses | None = None
     """Of all its environments."""
+
+
+def begun(record: Record) -> str:
+    """When a record's story began. One that was lost and begun anew by its ending knows its day at most."""
+    planned = record.planned_at if isinstance(record, Environment | Rollout) else None
+    shelved = (record.shelved or "").partition("#")[0]
+    return planned or record.began or shelved or (record.born or "").partition("#")[2]
+
+
+def off_shelf[R: Record](record: R) -> R:
+    """A record as it was read of a shelf, which has not all of it: when a life ended, its place says. One of an earlier
+    version has no place: it gets one by when it began."""
+    if record.shelved is None:
+        return replace(record, shelved=f"{begun(record)}#{record.id}")
+    if isinstance(record, Environment) and record.terminated_at is None and not record.lives:
+        return replace(record, terminated_at=record.shelved.partition("#")[0])
+    return record
 
 
 @record
@@ -549,6 +616,53 @@ class Sweep(Record):
     dry_run: bool = False
 
 
+@part
+class Followed:
+    """How many instances boot an image that they follow a channel to."""
+
+    channel: str
+    image: str
+    instances: int
+
+
+@part
+class Lost:
+    """The instances that failed of an application, of an image or of a blueprint."""
+
+    of: str
+    name: str
+    losses: Losses
+
+
+@record
+class Sum(Record):
+    """What the environments are together that live, or those that ended on a day. A sweep sums them, so that nobody has
+    to read all of them who shows a figure."""
+
+    kind = RecordKind.SUM
+
+    at: str = ""
+    """When it was summed."""
+    settled: bool = False
+    """The day is over: nothing comes to it any more."""
+    environments: int = 0
+    instances: int = 0
+    spent: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By application and suite, as `mayfly.domain.cost.of_kept` reads it."""
+    stages: Mapping[str, int] = field(default_factory=dict)
+    verdicts: int = 0
+    """Environments that wait for a person's verdict."""
+    late: int = 0
+    """Environments past their deadline."""
+    taken_up: bool = False
+    """Everything that lives is on the shelves, also what an earlier version began."""
+    deadlines: tuple[int, ...] = ()
+    """How many deadlines are in each of the next hours."""
+    followed: tuple[Followed, ...] = ()
+    failures: tuple[Lost, ...] = ()
+    failures_at: str = ""
+
+
 @record
 class DeadLetter(Record):
     """A message that could not be followed. What is in it lies in the reports bucket."""
@@ -570,7 +684,7 @@ KINDS: Mapping[RecordKind, type[Record]] = {
     each.kind: each
     for each in (
         *(Environment, Release, Bake, Builder, Command, Group),
-        *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, Ledger, DeadLetter, PullRequest),
+        *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, Ledger, DeadLetter, PullRequest, Sum),
     )
 }
 

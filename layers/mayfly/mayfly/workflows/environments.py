@@ -11,7 +11,7 @@ from mayfly.contract.orders import Subject
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import Begin, EndingCause, EnvironmentStage, Wait
 from mayfly.domain.ending import by_failure
-from mayfly.domain.records import Ending, Entry, Environment, cut
+from mayfly.domain.records import LIVE, Ending, Entry, Environment, cut, placed
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.teardown import Step
 from mayfly.settings import Settings
@@ -129,6 +129,7 @@ def recreated(subject: Subject, deadline: str, now: str, days: int) -> dict[str,
         deadline: as far as it is known. days: how long the record is kept past it.
     """
     return identified(subject) | {
+        **placed(Environment, subject.environment, subject.application, now, LIVE),
         "id": subject.environment,
         "live": Environment.kind.value,
         "planned_at": now,

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from mayfly import views
 from mayfly.aws import executions, kill_switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
@@ -23,9 +24,16 @@ from mayfly.domain.sweep import Found, Remembered, SweepDecision, SweepPolicy
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import metrics
 from mayfly.settings import Settings
-from mayfly.workflows import admission, bakes, discovery, environments, gauges, releases
+from mayfly.workflows import admission, bakes, discovery, environments, gauges, releases, sums
 from mayfly.workflows.discovery import Seen, Target
 from mayfly.workflows.expiry import warn
+
+DECIDED_BY = (
+    *views.ENVIRONMENT,
+    *(Environment.waiting, Environment.handed_over, Environment.warned, Environment.warn_minutes_before),
+    *(Environment.reserved, Environment.wanted),
+)
+"""What a sweep reads of an environment: all that is decided, reserved, summed and announced, without histories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
     with going_on("the ledger"):  # a lost table keeps nothing from ending
         ledger = admission.ledger(settings.table)
     running = executions.running(settings.environment_machine)
-    records = list(Records(settings.table, Environment).live())
+    records = list(Records(settings.table, Environment).live(DECIDED_BY, late=False))
     # A target that was taken out of the configuration is looked at as long as anything is remembered there.
     targets = [
         *settings.targets,
@@ -99,6 +107,8 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
             judge_orphans(this)
         tell(settings, report)
         gauges.publish(records, now)
+        with going_on("sums"):
+            sums.keep(settings, records, now)
     with going_on("the list of reports"):
         remember(settings, report, asked.why, now)
     return report
