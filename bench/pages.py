@@ -40,8 +40,8 @@ BLOCK, KILOBYTE = 4096, 1024
 class Counted(dynamodb.DynamoDB):
     """A table that counts what its reads and writes cost. What is read is put there with `fill`."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, timeline: Any) -> None:
+        super().__init__(timeline)
         self.read, self.written = 0.0, 0
         self._indexes: dict[tuple[str, str], list[tuple[str, Json]]] = {}
 

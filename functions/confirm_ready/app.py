@@ -62,19 +62,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise NotReady("; ".join(wrong[:SHOWN]))
     wanted = len(running) if asked is None else asked
     token = secrets.token_urlsafe(32)  # of a repetition another one: nobody has heard the first
-    ready_at = max([event["now"], *(utc_text(instance.launched_at) for instance in running)])
     made = stacks.making(workload, event["stack"])
-    spent, slowest = until_ready(settings, order, made, running, event["now"]), of_types(made.took)
-    run = f"{len(running)} of {wanted} instances run"
+    spent = until_ready(settings, order, made, running, event["now"])
+    why = "; ".join(filter(None, [f"{len(running)} of {wanted} instances run", told(spent)]))
     Records(settings.table, Environment).change(
         order.environment,
-        Entry(event["now"], context.function_name, "ready", f"{run}; {told(spent)}" if spent else run),
+        Entry(event["now"], context.function_name, "ready", why),
         spans=spent or None,
-        slowest=slowest or None,
+        slowest=of_types(made.took) or None,
         outputs=shown(stack.outputs),
         instances_built=len(running),
         instance_count=len(running),
-        ready_at=ready_at,
+        ready_at=max([event["now"], *(utc_text(instance.launched_at) for instance in running)]),
         # The machine of an earlier version tells nobody: its tests pass as they did then.
         report_token=digest(token) if event.get("tells_token") else None,
         **instances.counted(workload, order.environment, settings.controller, running),
