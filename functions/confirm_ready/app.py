@@ -60,16 +60,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise NotReady("; ".join(lacking[:SHOWN]))
     if wrong := wrong_versions({one.id: one.labels for one in running}, order.version, order.artifact):
         raise NotReady("; ".join(wrong[:SHOWN]))
-    wanted = len(running) if asked is None else asked
     token = secrets.token_urlsafe(32)  # of a repetition another one: nobody has heard the first
-    made = stacks.making(workload, event["stack"])
-    spent = until_ready(settings, order, made, running, event["now"])
-    why = "; ".join(filter(None, [f"{len(running)} of {wanted} instances run", told(spent)]))
+    spent, slowest = until_ready(settings, order, stacks.making(workload, stack.id), running, event["now"])
     Records(settings.table, Environment).change(
         order.environment,
-        Entry(event["now"], context.function_name, "ready", why),
-        spans=spent or None,
-        slowest=of_types(made.took) or None,
+        Entry(event["now"], context.function_name, "ready", said(len(running), asked, spent)),
+        spans=spent,
+        slowest=slowest,
         outputs=shown(stack.outputs),
         instances_built=len(running),
         instance_count=len(running),
@@ -106,10 +103,16 @@ def not_ended(settings: Settings, order: Order) -> None:
         raise EndedBefore(f"its record says {record.ending.reason}")
 
 
+def said(running: int, asked: int | None, spent: Sequence[Span]) -> str:
+    """How many instances run, and where the time went."""
+    run = f"{running} of {running if asked is None else asked} instances run"
+    return f"{run}; {told(spent)}" if spent else run
+
+
 def until_ready(
     settings: Settings, order: Order, made: stacks.Making, running: Sequence[instances.Instance], now: str
-) -> tuple[Span, ...]:
-    """Where the time since the push went; measured besides, for the dashboard."""
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Where the time since the push went, and which resources took longest; measured besides, for the dashboard."""
     record = Records(settings.table, Environment).get(order.environment)
     release = Records(settings.table, Release).get(order.release)
     course = Course(
@@ -123,7 +126,7 @@ def until_ready(
     found = spans(course, [instance.labels.get(tags.BOOT, "") for instance in running])
     for one in found:
         measure("SecondsToReady", one.seconds, span=one.name)
-    return found
+    return found, of_types(made.took)
 
 
 def shown(outputs: Mapping[str, str]) -> dict[str, str]:
