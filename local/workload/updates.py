@@ -17,7 +17,7 @@ from typing import Any
 from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import Stack
-from moto.cloudformation.parsing import parse_and_update_resource
+from moto.cloudformation.parsing import ResourceMap, parse_and_update_resource
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult
 from moto.elbv2.models import FakeTargetGroup
@@ -73,6 +73,15 @@ class Updates:
             return ActionResult({"StackId": stack.stack_id})
 
         replace(CloudFormationResponse, update_stack=update_stack)
+        load = ResourceMap.load_parameters
+
+        def load_parameters(resources: ResourceMap) -> None:
+            # A change set takes over the lists that moto has made of the values before, and would split them once more.
+            given = resources.input_parameters.items()
+            resources.input_parameters = {key: ",".join(of) if isinstance(of, list) else of for key, of in given}
+            load(resources)
+
+        replace(ResourceMap, load_parameters=load_parameters)
         # On AWS a change set without changes is made, and has failed; moto refuses to make it.
         replace(CloudFormationResponse, _validate_different_update=lambda *_: None)
         replace(FakeAutoScalingGroup, update_from_cloudformation_json=classmethod(_update_group))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +72,27 @@ def test_a_larger_group_launches_what_is_missing_from_the_version_that_it_is_pin
     assert sorted(service.zones()) == ["us-east-1a", "us-east-1a", "us-east-1b", "us-east-1b", "us-east-1c"]
     service.update(InstanceCount=3)
     eventually(lambda: service.targets() == {"healthy": 3})
+
+
+def test_a_change_set_takes_over_lists_however_often(cloud: LocalCloud) -> None:
+    """As `aws cloudformation deploy` does, with the parameters of before."""
+    cloudformation, name = cloud.workload_client("cloudformation"), "with-a-list"
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": {"Fn::Join": ["-", {"Ref": "Names"}]}}}
+    parameters = {"Names": {"Type": "CommaDelimitedList", "Default": "one,two"}, "Count": {"Type": "String"}}
+    body = json.dumps({"Parameters": parameters, "Resources": {"Topic": topic}})
+    for number in range(3):
+        before = [{"ParameterKey": "Names", "UsePreviousValue": True}] if number else []
+        change = {"StackName": name, "ChangeSetName": f"change-{number}"}
+        cloudformation.create_change_set(
+            TemplateBody=body,
+            Parameters=[*before, {"ParameterKey": "Count", "ParameterValue": str(number)}],
+            ChangeSetType="UPDATE" if number else "CREATE",
+            **change,
+        )
+        cloudformation.execute_change_set(**change)
+    assert "COMPLETE" in cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+    assert not cloud.crashes()
+    cloudformation.delete_stack(StackName=name)
 
 
 def test_an_update_without_a_change_is_refused(service: ToyService) -> None:
