@@ -53,6 +53,24 @@ def become(line: Sequence[str], place: Place) -> None:
     os.execvpe(line[0], list(line), os.environ | place.environ())
 
 
+def console_of(installation: Installation, environment: str, instance: str, role: str | None) -> str:
+    """What EC2 has of the console of an environment's instance.
+
+    Raises:
+        NotFound: it is none of the environment's running instances, or EC2 has nothing yet.
+    """
+    record = installation.find(Environment, environment)
+    place = Place(installation, record.account, record.region, role)
+    if instance not in (running := instances(place, environment)):
+        raise NotFound(
+            f"{environment} has no running instance {instance}. Those that run: {', '.join(running) or 'none'}."
+        )
+    text = str(place.client("ec2").get_console_output(InstanceId=instance).get("Output") or "")
+    if not text:
+        raise NotFound(f"EC2 has no output of the console of {instance} yet: it comes minutes after the boot.")
+    return text if text.endswith("\n") else f"{text}\n"
+
+
 def log_of(installation: Installation, name: str, role: str | None) -> str:
     """The text of the log of an environment's tests, or of a bake.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ImagePromotionRequested,
         ImageRollbackRequested,
     )
-    from mayfly.domain.records import Entry, Record, Service
+    from mayfly.domain.records import Entry, Record, Rollout, Service
     from mayfly_cli.blueprint import Remark
     from mayfly_cli.installation import Installation
 
@@ -60,6 +60,21 @@ class Duration(click.ParamType):
             self.fail(f"expected minutes, or a duration such as 90m, 2h, 1d or 1h30m, but it is {value!r}", param, ctx)
         days, hours, minutes = (int(part or 0) for part in parts.groups())
         return (days * 24 + hours) * 60 + minutes
+
+
+class Moment(click.ParamType):
+    """A timestamp, as a day, a time or a duration before now."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if re.fullmatch(r"\d+[dhm].*", value):
+            return utc_text(now() - timedelta(minutes=Duration().convert(value, param, ctx)))
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"expected a day, a time, or a duration such as 12h or 30d, but it is {value!r}", param, ctx)
+        return utc_text(at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 class Commands(click.Group):
@@ -297,12 +312,39 @@ def list_(
 @command
 @click.argument("name", shell_complete=known("release", "rollout"))
 @click.option("--timeout", type=click.IntRange(0), help="Minutes after which to give up; never where it is left out.")
-def watch(installation: Installation, as_json: bool, name: str, timeout: int | None) -> None:
+@click.option("--ready", is_flag=True, help="Of a release or an environment: only until its tests may begin.")
+def watch(installation: Installation, as_json: bool, name: str, timeout: int | None, ready: bool) -> None:
     """Follow a release, an environment, a bake or a rollout to its end.
 
-    Exits with 0 where its tests passed, the image was proven or the rollout completed, and with 1 where not.
+    Exits with 0 where its tests passed, the image was proven or the rollout completed, and with 1 where not; with
+    --ready, with 0 where all its environments are ready.
     """
-    end_of(installation, name, as_json, timeout)
+    if ready:
+        readiness_of(installation, name, as_json, timeout)
+    else:
+        end_of(installation, name, as_json, timeout)
+
+
+def readiness_of(installation: Installation, name: str, as_json: bool, timeout: int | None) -> None:
+    """Follows it until its tests may begin, and prints in what.
+
+    Raises:
+        Failed: they may not begin in all of it; says where not, and why.
+    """
+    from mayfly_cli import show, watching
+
+    watch = watching.begin(installation, name)
+    if not watch.has_tests:
+        raise click.UsageError(f"--ready: {name} is a {watch.kind.kind}, which has no tests.")
+    watch.ready = True
+    parts = watch.parts(watching.follow(watch, now, None if timeout is None else timeout * 60))
+    reading = installation.reading(at := now())
+    shown = [reading.environment(part) for part in parts]
+    show.answer(as_json, {"id": name, "environments": shown}, show.environments(shown, at))
+    if late := [f"{part.id} is {watching.summary(part)}" for part in parts if not watching.is_ready(part)]:
+        raise Failed("; ".join(late))
+    if not parts:
+        raise Failed(f"{name} {watching.summary(watch.record())}")
 
 
 def end_of(installation: Installation, name: str, as_json: bool, timeout: int | None) -> None:
@@ -416,7 +458,7 @@ def result(
 @command
 @environment_argument
 def show_(installation: Installation, as_json: bool, environment: str) -> None:
-    """Show ENVIRONMENT with its outputs, its cost and its history."""
+    """Show ENVIRONMENT with its outputs, its instances, its cost and its history."""
     from mayfly import views
     from mayfly.domain.records import Environment
     from mayfly.prices import list_prices
@@ -425,7 +467,8 @@ def show_(installation: Installation, as_json: bool, environment: str) -> None:
     record = installation.find(Environment, environment)
     at = now()
     found = views.whole_environment(record, at, list_prices(), installation.settings.environment_machine)
-    show.answer(as_json, found, show.facts(found, at), show.outputs(found["outputs"]), show.history(found["history"]))
+    tables = (show.facts(found, at), show.outputs(found["outputs"]), show.instances(found["instances"]))
+    show.answer(as_json, found, *tables, show.history(found["history"]))
 
 
 role_option = click.option(
@@ -478,12 +521,15 @@ def ports(said: str | None) -> tuple[int, int] | None:
 
 @command
 @click.argument("name", metavar="ENVIRONMENT|BAKE", shell_complete=known("environment", "bake"))
+@click.option("--instance", help="Of this instance of an environment: what EC2 has of its console.")
 @role_option
-def logs(installation: Installation, as_json: bool, name: str, role: str | None) -> None:
-    """Print the log of an environment's tests that Mayfly has run, or of a bake."""
+def logs(installation: Installation, as_json: bool, name: str, instance: str | None, role: str | None) -> None:
+    """Print the log of an environment's tests that Mayfly has run, or of a bake; or what an instance's console says."""
     from mayfly_cli import looking, show
 
-    text = looking.log_of(installation, name, role)
+    text = (
+        looking.console_of(installation, name, instance, role) if instance else looking.log_of(installation, name, role)
+    )
     show.answer(as_json, {"name": name, "log": text})
     if not as_json:
         click.echo(text, nl=False)
@@ -510,10 +556,20 @@ def images(installation: Installation, as_json: bool, family: str | None) -> Non
 @click.argument("before")
 @click.argument("after")
 def compare(installation: Installation, as_json: bool, before: str, after: str) -> None:
-    """Show how the image AFTER differs from BEFORE: packages, services, and the files that Puppet manages."""
+    """Show how AFTER differs from BEFORE: two images, or two releases.
+
+    Of images, packages, services, and the files that Puppet manages. Of releases, what was pushed, the image and what
+    it consists of, the blueprint and its parameters.
+    """
+    from mayfly.domain.records import Release
     from mayfly.workflows import image_contents
     from mayfly_cli import show
 
+    if not after.startswith("ami-"):
+        was, now_is = installation.find(Release, before), installation.find(Release, after)
+        said = installation.reading(now()).compared(was, now_is, installation.settings.reports)
+        show.answer(as_json, said, *show.release_differences(said))
+        return
     try:
         found = image_contents.differences(installation.settings.reports, before, after)
     except image_contents.NotRecorded as unknown:
@@ -726,6 +782,52 @@ def abort(installation: Installation, as_json: bool, rollout: str, why: str) -> 
         click.echo(f"{rollout} goes back. To follow it: mayfly watch {rollout}")
 
 
+@command
+@click.argument("rollout", shell_complete=known("rollout"))
+@why_option
+def pause(installation: Installation, as_json: bool, rollout: str, why: str) -> None:
+    """Have ROLLOUT stop at its next checkpoint, or at the one where it is watched now, until it is resumed or aborted.
+
+    No alarm is watched while it stands, and a pause counts into what a rollout may take (limit_minutes).
+    """
+    from mayfly.contract.requests import RolloutPauseRequested
+    from mayfly.domain.records import Rollout
+    from mayfly.domain.rollout import no_pause
+
+    message = RolloutPauseRequested(rollout=rollout, why=why, requested_by=installation.who)
+    record = installation.find(Rollout, rollout)
+    if refusal := "it is paused already" if record.paused else no_pause(record):
+        raise Failed(f"{rollout}: {refusal}")
+    held(installation, as_json, record, message, "pauses, at a checkpoint")
+
+
+@command
+@click.argument("rollout", shell_complete=known("rollout"))
+@why_option
+def resume(installation: Installation, as_json: bool, rollout: str, why: str) -> None:
+    """Let ROLLOUT go on that is paused: with the instances that are left."""
+    from mayfly import views
+    from mayfly.contract.requests import RolloutResumeRequested
+    from mayfly.domain.records import Rollout
+
+    message = RolloutResumeRequested(rollout=rollout, why=why, requested_by=installation.who)
+    record = installation.find(Rollout, rollout)
+    if not views.rollout_stage(record)["can_resume"]:
+        raise Failed(f"{rollout}: it is {record.stage}, and not paused")
+    held(installation, as_json, record, message, "goes on")
+
+
+def held(installation: Installation, as_json: bool, record: Rollout, message: Request, said: str) -> None:
+    """Asks for a rollout to pause or to go on, and says so when that was heard."""
+    from mayfly import views
+    from mayfly_cli import show
+
+    record, _ = asked(installation, record, message)
+    show.answer(as_json, {"accepted": True, "rollout": views.rollout(record)})
+    if not as_json:
+        click.echo(f"{record.id} {said}. To follow it: mayfly watch {record.id}")
+
+
 def decided(installation: Installation, as_json: bool, service: str, message: Request, noted: str) -> None:
     """Puts a request about a service on the bus, waits until its history tells what was decided, and prints that.
 
@@ -775,6 +877,41 @@ def unchanged(record: Service) -> tuple[str, str] | None:
     if pending and pending.stage == RolloutStage.AWAITING_KILL_SWITCH:
         return pending.stage, f"{pending.id}: nothing begins while it is on"
     return None
+
+
+# ---- evidence ---------------------------------------------------------------------------------------------------
+
+
+@command
+@click.option(
+    "--since", default="7d", show_default=True, type=Moment(), help="From when on: a day, a time, or so long ago."
+)
+@click.option("--until", default="0m", type=Moment(), help="Until before when: the same; now where it is left out.")
+@click.option("--application", help="Only of this one.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV on standard output.")
+def history(
+    installation: Installation, as_json: bool, since: str, until: str, application: str | None, as_csv: bool
+) -> None:
+    """Tell who did what, when and why: every line of every history within a period, in the order of time.
+
+    A day is UTC's, such as 2026-11-24; a time such as 2026-11-24T16:00Z; so long ago such as 12h or 30d.
+    """
+    from mayfly.domain import history as told
+    from mayfly_cli import show
+
+    if as_csv and as_json:
+        raise click.UsageError("--csv or --json, not both.")
+    reading, period = installation.reading(now()), told.Period(since, until)
+    part = reading.evidence(period, application)
+    found = part["lines"]
+    while after := part.get("next"):
+        part = reading.evidence(period, application, after)
+        found += part["lines"]
+    found.sort(key=lambda line: (line["at"], line["kind"], line["id"]))
+    if as_csv:
+        click.echo(told.as_csv(told.Line(**line) for line in found), nl=False)
+        return
+    show.answer(as_json, {"since": since, "until": until, "lines": found}, show.evidence(found))
 
 
 # ---- operations -------------------------------------------------------------------------------------------------

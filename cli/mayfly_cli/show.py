@@ -163,6 +163,24 @@ def differences(found: Json) -> Listing:
     return table(f"{found['before']} → {found['after']}", ("kind", "name", "before", "after"), rows)
 
 
+def release_differences(found: Json) -> list[Listing]:
+    """How two releases differ, for people."""
+    kinds = (("", found["facts"]), ("parameter ", found["parameters"]))
+    rows = [(f"{kind}{one['name']}", one["before"] or "-", one["after"] or "-") for kind, all_ in kinds for one in all_]
+    tables = [table(f"{found['before']} → {found['after']}", ("what", "before", "after"), rows)]
+    if "image" in found:
+        tables.append(differences(found["image"]))
+    if problem := found.get("image_problem"):
+        tables.append(table("Image", ("why",), [(problem,)]))
+    return tables
+
+
+def evidence(lines: Sequence[Json]) -> Listing:
+    """Lines of many histories, for people."""
+    rows = [(one["at"][:19] + "Z", one["kind"], one["id"], one["what"], one["who"], one["why"]) for one in lines]
+    return table(count(len(rows), "line"), ("at", "kind", "name", "what", "who", "why"), rows)
+
+
 def facts(shown: Json, now: datetime) -> Listing:
     """What is known of an environment, for people."""
     ending = shown.get("ending")
@@ -190,6 +208,13 @@ def facts(shown: Json, now: datetime) -> Listing:
 def outputs(shown: Mapping[str, str]) -> Listing:
     """An environment's outputs, for people: its addresses among them."""
     return table("\nOutputs", ("output", "value"), sorted(shown.items()))
+
+
+def instances(shown: Sequence[Json]) -> Listing:
+    """An environment's instances, for people."""
+    return table(
+        "\nInstances, when it became ready", ("instance", "in AWS"), [(one["id"], one["link"]) for one in shown]
+    )
 
 
 def history(lines: Sequence[Json]) -> Listing:

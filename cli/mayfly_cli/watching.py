@@ -11,7 +11,7 @@ from rich.live import Live
 
 from mayfly import views
 from mayfly.aws import kill_switch
-from mayfly.contract.vocabulary import UNKNOWN, RolloutStage, Tone, tone_of
+from mayfly.contract.vocabulary import UNKNOWN, EnvironmentStage, RolloutStage, Tone, tone_of
 from mayfly.domain.records import Bake, Environment, Record, Release, Rollout
 from mayfly_cli import show
 from mayfly_cli.errors import NotFound, TimedOut
@@ -24,13 +24,23 @@ _KINDS: tuple[type[Watched], ...] = (Environment, Release, Bake, Rollout)
 
 @dataclass
 class Watch:
-    """What is watched, and what was told of it already."""
+    """What is watched, and what was told of it already.
+
+    Attributes:
+        ready: whether only until tests may begin, or there will be none.
+    """
 
     installation: Installation
     kind: type[Watched]
     identity: str
+    ready: bool = False
     told: dict[str, int] = field(default_factory=dict)
     switch: str = kill_switch.OFF
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether anything of it is tested by somebody."""
+        return self.kind in (Environment, Release)
 
     def record(self) -> Watched:
         """The record as it is now."""
@@ -42,6 +52,13 @@ class Watch:
             return [record]
         names = [part.environment for part in record.suites] if isinstance(record, Release) else []
         return list(self.installation.records(Environment).many(names))
+
+    def is_over(self, record: Watched, parts: Sequence[Environment]) -> bool:
+        """Whether what was waited for has come."""
+        if over(record) or not self.ready:
+            return over(record)
+        planned = isinstance(record, Environment) or (isinstance(record, Release) and len(parts) == len(record.suites))
+        return planned and bool(parts) and all(is_ready(part) or over(part) for part in parts)
 
     def switched(self, records: Sequence[Watched]) -> Iterator[str]:
         """What is to be said of the kill switch, once each time that it is turned while something waits for it."""
@@ -102,7 +119,7 @@ def follow(watch: Watch, now: Any, patience: float | None, every: float = 2.0) -
             parts = watch.parts(record)
             for line in watch.news([record, *(part for part in parts if part.id != record.id)]):
                 live.console.print(line, markup=False, soft_wrap=True)
-            if over(record):
+            if watch.is_over(record, parts):
                 return record
             for line in watch.switched([record, *parts]):
                 live.console.print(line, markup=False, soft_wrap=True)
@@ -119,6 +136,11 @@ def progress(watch: Watch, record: Watched, parts: Iterable[Environment], now: d
         return show.checkpoints(views.rollout(record))
     reading = watch.installation.reading(now)
     return show.environments([reading.environment(part) for part in parts], now)
+
+
+def is_ready(environment: Environment) -> bool:
+    """Whether its tests may begin."""
+    return environment.stage == EnvironmentStage.AWAITING_TESTS and environment.ending is None
 
 
 def over(record: Watched) -> bool:

@@ -18,6 +18,8 @@ from mayfly.observability import logger
 from mayfly.settings import load_settings
 
 OUTPUT_BYTES = 64_000
+NAMED = 500
+"""Instances whose ids a record has room for."""
 SHOWN = 3
 """Instances that are named where something is wrong with them."""
 
@@ -51,6 +53,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         Entry(event["now"], context.function_name, "ready", f"{len(running)} of {wanted} instances run"),
         outputs=shown(stack.outputs),
         instances_built=len(running),
+        instances=sorted(instance.id for instance in running)[:NAMED],
         instance_count=len(running),
         ready_at=max([event["now"], *(utc_text(instance.launched_at) for instance in running)]),
         report_token=digest(token),

@@ -17,7 +17,7 @@ from mayfly.domain.rollout import Pace, heed_abort, newest, odd, preferences, pr
 from mayfly.domain.stack import TaskResult
 from mayfly.observability import logger
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import services
+from mayfly.workflows import pausing, services
 from mayfly.workflows.services import Seen
 
 STAGES = {Wait.REPLACE: RolloutStage.REPLACING, Wait.RETURN_INSTANCES: RolloutStage.ROLLING_BACK}
@@ -44,25 +44,46 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     # The same token names the same wait for all the events of a refresh; only its latest one is told.
     waiting = replace(before or Waiting(step, token, event["now"]), token=token)
     entry = None if again else Entry(event["now"], context.function_name, STAGES[step], "")
-    record = records.change(plan.rollout, entry, waiting=waiting, stage=STAGES[step])
-    if record and step is Wait.REPLACE:
+    stage = None if record and stands(record, step) else STAGES[step]
+    record = records.change(plan.rollout, entry, waiting=waiting, stage=stage) or RolloutRecord(id=plan.rollout)
+    if step is Wait.REPLACE:
         heed_abort(record)
+    if stands(record, step):
+        return {"rollout": plan.rollout, "step": step, "refresh": waiting.refresh or ""}
     workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.service, tags.SERVICE)
     seen = group_of(settings, workload, plan, event["now"])
     since = datetime.fromisoformat(waiting.since or event["now"])
-    target, left_out = aim(settings, workload, plan, seen) if step is Wait.REPLACE else (None, [])
-    refresh = forward(workload, plan, seen, target, since) if target else back(workload, plan, seen, since)
+    if step is Wait.REPLACE:
+        target, left_out = aim(settings, workload, plan, seen)
+        refresh = forward(workload, plan, seen, refreshes.Target(seen.group, seen.template_id, target, since), record)
+    else:
+        target, left_out, refresh = None, [], back(workload, plan, seen, since)
     waiting = replace(waiting, refresh=refresh.id if refresh else "")
-    records.change(plan.rollout, waiting=waiting, template=target)
+    record = records.change(plan.rollout, waiting=waiting, template=target, group=seen.group) or record
     if left_out and not again:
         records.note(plan.rollout, Entry(event["now"], context.function_name, "left out", "; ".join(left_out)))
     # Looked at once more now that its id is known: it may have ended faster.
-    reply = refresh_answer(step, refresh.status, refresh.why) if refresh else None
-    if refresh is None and step is Wait.RETURN_INSTANCES:
-        reply = TaskResult(None, "every instance is as it was")
-    if reply:
+    if reply := answer(settings, record, step, refresh, event["now"]):
         executions.complete_task(token, reply, {})
     return {"rollout": plan.rollout, "step": step, "refresh": refresh.id if refresh else ""}
+
+
+def stands(record: RolloutRecord, step: Wait) -> bool:
+    """Whether there is nothing to do because somebody has paused the rollout."""
+    return record.stage == RolloutStage.PAUSED and step is Wait.REPLACE
+
+
+def answer(
+    settings: Settings, record: RolloutRecord, step: Wait, refresh: Refresh | None, now: str
+) -> TaskResult | None:
+    """What a look says already; None where the wait goes on, as it does while the rollout is paused."""
+    if refresh is None:
+        return TaskResult(None, "every instance is as it was") if step is Wait.RETURN_INSTANCES else None
+    reply = refresh_answer(step, refresh.status, refresh.why)
+    if reply and step is Wait.REPLACE and record.paused and refresh.id == record.halted:
+        pausing.halted(settings, record, now)
+        return None
+    return reply
 
 
 def group_of(settings: Settings, workload: Workload, plan: Rollout, now: str) -> Seen:
@@ -89,20 +110,22 @@ def aim(settings: Settings, workload: Workload, plan: Rollout, seen: Seen) -> tu
     return newest(plan.template_version, makers, settings.stack_role)
 
 
-def pace(plan: Rollout) -> Pace:
-    """How fast, in the words of the domain."""
-    soak = timedelta(minutes=plan.soak_minutes)
-    return Pace(plan.least_healthy_percent, plan.most_healthy_percent, plan.checkpoints, soak)
+def pace(plan: Rollout, percent: int = 0) -> Pace:
+    """How fast, in the words of the domain; after a pause, with the checkpoints that are left."""
+    left = tuple(each for each in plan.checkpoints if each > percent) or plan.checkpoints[-1:]
+    return Pace(plan.least_healthy_percent, plan.most_healthy_percent, left, timedelta(minutes=plan.soak_minutes))
 
 
-def forward(workload: Workload, plan: Rollout, seen: Seen, target: str, since: datetime) -> Refresh | None:
-    """The refresh that brings what is new."""
+def forward(
+    workload: Workload, plan: Rollout, seen: Seen, target: refreshes.Target, record: RolloutRecord
+) -> Refresh | None:
+    """The refresh that brings what is new; after a pause, to the instances that are left."""
     # Who asks for it in the middle of an incident is not to be stopped by the alarms that tell of it.
     asked = plan.cause in (RolloutCause.REQUEST, RolloutCause.STEP_BACK)
     alarms = [name for name in seen.alarms if not (asked and name in seen.firing)]
-    wanted = preferences(plan.cause, pace(plan), changes(plan), alarms)
-    aimed = refreshes.Target(seen.group, seen.template_id, target, since)
-    return refreshes.forward(workload, aimed, wanted)
+    resumed = record.halted if record.halted and not record.paused else ""
+    wanted = preferences(plan.cause, pace(plan, record.percent if resumed else 0), changes(plan), alarms)
+    return refreshes.forward(workload, replace(target, but=resumed), wanted)
 
 
 def back(workload: Workload, plan: Rollout, seen: Seen, since: datetime) -> Refresh | None:

@@ -1,5 +1,7 @@
 """Takes CloudFormation's and Auto Scaling's events of permanent environments, and resumes the rollout that waits."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from mayfly.aws import clients, executions, refreshes
@@ -7,8 +9,8 @@ from mayfly.aws.dead_letters import message_handler
 from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.aws_events import RefreshStatus, StackStatus
 from mayfly.contract.reader import Received, receive
-from mayfly.contract.requests import RolloutAbortRequested
-from mayfly.contract.vocabulary import AwsEvent, Event
+from mayfly.contract.requests import RolloutAbortRequested, RolloutPauseRequested, RolloutResumeRequested
+from mayfly.contract.vocabulary import AwsEvent, Event, Wait
 from mayfly.domain import tags
 from mayfly.domain.identity import environment_of
 from mayfly.domain.records import Entry, Group, Rollout, Service, plain
@@ -16,9 +18,17 @@ from mayfly.domain.rollout import ENDS, reached, refresh_answer, request, stack_
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import causes, rollout_requests
+from mayfly.workflows import causes, pausing, rollout_requests
 
 NOBODY = "nobody waits for this"
+
+
+REQUESTS: dict[str, tuple[Any, Callable[..., dict[str, Any]]]] = {
+    Event.ROLLOUT_ABORT_REQUESTED: (RolloutAbortRequested, rollout_requests.abort),
+    Event.ROLLOUT_PAUSE_REQUESTED: (RolloutPauseRequested, pausing.pause),
+    Event.ROLLOUT_RESUME_REQUESTED: (RolloutResumeRequested, pausing.resume),
+}
+"""What people ask of a rollout that runs."""
 
 
 class ReachedMeanwhile(Exception):
@@ -33,9 +43,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     settings, what = load_settings(), event.get("detail-type")
     if what == AwsEvent.STACK_STATUS:
         return of_stack(settings, receive(StackStatus, event).message)
-    if what == Event.ROLLOUT_ABORT_REQUESTED:
-        asked = receive(RolloutAbortRequested, event)
-        return rollout_requests.abort(settings, asked.message, asked.at)
+    if what in REQUESTS:
+        kind, follow = REQUESTS[what]
+        asked = receive(kind, event)
+        return follow(settings, asked.message, asked.at)
     received = receive(RefreshStatus, event)
     return of_refresh(settings, str(what), received)
 
@@ -69,8 +80,11 @@ def of_refresh(settings: Settings, what: str, received: Received[RefreshStatus])
     if record is None or waiting is None or waiting.refresh != said.refresh:
         return {"group": said.group, "resumed": False, "reason": NOBODY}
     if what == AwsEvent.REFRESH_CHECKPOINT:
-        return note(settings, record, said.percent, utc_text(received.at))
+        return note(settings, record, said.percent, received.at)
     status = ENDS[AwsEvent(what)]
+    if status == "Cancelled" and said.refresh == record.halted and waiting.for_ == Wait.REPLACE:
+        resumed = pausing.halted(settings, record, utc_text(received.at))
+        return {"rollout": record.id, "resumed": resumed, "reason": "the instance refresh was cancelled for a pause"}
     reply = refresh_answer(waiting.for_, status)
     if reply and reply.error:
         # The event says that it failed; why, only Auto Scaling's description does.
@@ -82,18 +96,21 @@ def of_refresh(settings: Settings, what: str, received: Received[RefreshStatus])
     return {"rollout": record.id, "resumed": resumed, "reason": reply.reason}
 
 
-def note(settings: Settings, record: Rollout, percent: int, at: str) -> dict[str, Any]:
-    """Writes down that a checkpoint was reached. The alarms are watched by Auto Scaling itself."""
+def note(settings: Settings, record: Rollout, percent: int, at: datetime) -> dict[str, Any]:
+    """Writes down that a checkpoint was reached, and stops there if that is wanted. The alarms are watched by Auto
+    Scaling itself."""
     seen = record.checkpoints
-    now_reached = reached(seen, percent, at)
-    entry = Entry(at, "resume", "checkpoint", f"{percent} % of the instances are replaced")
+    now_reached = reached(seen, percent, utc_text(at))
+    entry = Entry(utc_text(at), "resume", "checkpoint", f"{percent} % of the instances are replaced")
     if now_reached != seen:
         facts: dict[str, Any] = {"checkpoints": now_reached, "percent": max(percent, record.percent)}
         try:
             as_seen = attr(Rollout.checkpoints).eq(plain(seen))
-            Records(settings.table, Rollout).change(record.id, entry, only_if=as_seen, **facts)
+            changed = Records(settings.table, Rollout).change(record.id, entry, only_if=as_seen, **facts)
         except Conflict:
             raise ReachedMeanwhile(record.id) from None
+        if changed:
+            pausing.halt(settings, changed, at)
     return {"rollout": record.id, "resumed": False, "reason": entry.why}
 
 

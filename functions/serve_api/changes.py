@@ -39,7 +39,9 @@ from mayfly.contract.requests import (
     KillSwitchSet,
     RolloutAbortRequested,
     RolloutApproved,
+    RolloutPauseRequested,
     RolloutRequested,
+    RolloutResumeRequested,
     SweepRequested,
     TestFinished,
 )
@@ -71,6 +73,15 @@ def of_own_application(environment: str) -> None:
         NotFoundError: there is none. ForbiddenError: it is another application's.
     """
     permit(caller_of(router), ApiAction.CHANGE, the(Environment, environment).application)
+
+
+def of_owned_application(record: Rollout | Service) -> None:
+    """Lets pass who may roll out what belongs to this application.
+
+    Raises:
+        ForbiddenError: it is another one's.
+    """
+    permit(caller_of(router), ApiAction.ROLL_OUT, record.application)
 
 
 def who() -> str:
@@ -150,7 +161,7 @@ def roll_back(
 @router.post("/api/rollouts/<id>/approval", status_code=202, summary="Let a rollout begin")
 def approve(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
     """One that waits for a person."""
-    the(Rollout, id)
+    of_owned_application(the(Rollout, id))
     message = RolloutApproved(rollout=id, why=asked.why, approved_by=who())
     return ask(message, f"/api/rollouts/{id}")
 
@@ -158,15 +169,31 @@ def approve(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A
 @router.post("/api/rollouts/<id>/abort", status_code=202, summary="Stop a rollout that runs")
 def abort(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
     """It goes back at once, from whatever checkpoint it is at, to exactly what was there before."""
-    the(Rollout, id)
+    of_owned_application(the(Rollout, id))
     message = RolloutAbortRequested(rollout=id, why=asked.why, requested_by=who())
+    return ask(message, f"/api/rollouts/{id}")
+
+
+@router.post("/api/rollouts/<id>/pause", status_code=202, summary="Pause a rollout at its next checkpoint")
+def pause(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
+    """Or at the one where it is watched now. It stays there until it is resumed or aborted."""
+    of_owned_application(the(Rollout, id))
+    message = RolloutPauseRequested(rollout=id, why=asked.why, requested_by=who())
+    return ask(message, f"/api/rollouts/{id}")
+
+
+@router.post("/api/rollouts/<id>/resumption", status_code=202, summary="Let a paused rollout go on")
+def resume(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
+    """With the instances that are left."""
+    of_owned_application(the(Rollout, id))
+    message = RolloutResumeRequested(rollout=id, why=asked.why, requested_by=who())
     return ask(message, f"/api/rollouts/{id}")
 
 
 @router.post("/api/services/<id>/rollout", status_code=202, summary="Roll a permanent environment out, or step it back")
 def roll_out(id: Annotated[Identity, Path()], asked: RolloutWish) -> Accepted:  # noqa: A002
     """Now: it waits for no approval and no window, only for the kill switch."""
-    the(Service, id)
+    of_owned_application(the(Service, id))
     message = RolloutRequested(service=id, **asked.model_dump(), requested_by=who())
     return ask(message, "/api/services")
 

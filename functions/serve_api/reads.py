@@ -1,9 +1,11 @@
 """What may be read."""
 
-from typing import Annotated, cast
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, cast
+from urllib.parse import quote
 
 from asking import caller_of, now_of
-from aws_lambda_powertools.event_handler.api_gateway import Router
+from aws_lambda_powertools.event_handler.api_gateway import Response, Router
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from shapes import (
@@ -13,8 +15,10 @@ from shapes import (
     DeadLetters,
     Differences,
     Environments,
+    History,
     Images,
     Me,
+    ReleaseDifferences,
     Releases,
     Report,
     Rollout,
@@ -30,6 +34,7 @@ from shapes import (
 from mayfly import views
 from mayfly.aws import reports
 from mayfly.contract.fields import ApplicationName, DeadLetterId, Identity, ImageId
+from mayfly.domain.history import Line, Period, as_csv
 from mayfly.domain.records import DeadLetter, Environment, Record, Release
 from mayfly.domain.records import Rollout as RolloutRecord
 from mayfly.domain.timestamp import utc_text
@@ -44,6 +49,22 @@ router = Router()
 Digits = Annotated[str, Path(pattern=r"^\d{2,4}$")]
 RunAt = Annotated[str, Path(pattern=r"^\d{6}-[0-9a-f]{8}$")]
 Back = Annotated[Days, Query(description="How many days to look back; the day is UTC's.")]
+
+
+Since = Annotated[
+    datetime | None, Query(description="The first moment of the period; a week ago where it is left out.")
+]
+Until = Annotated[datetime | None, Query(description="The first moment after it; now where it is left out.")]
+AS_CSV: Any = {200: {"description": "The lines", "content": {"text/csv": {"schema": {"type": "string"}}}}}
+WEEK = timedelta(days=7)
+After = Annotated[str | None, Query(max_length=256, description="`next` of the part before.")]
+
+
+def period(since: datetime | None, until: datetime | None) -> Period:
+    """The period that is asked for."""
+    now = now_of(router)
+    begins, ends = (each if each.tzinfo else each.replace(tzinfo=UTC) for each in (since or now - WEEK, until or now))
+    return Period(utc_text(begins), utc_text(ends))
 
 
 def reading() -> Reading:
@@ -65,12 +86,13 @@ def the[R: Record](kind: type[R], identity: str) -> R:
 
 @router.get("/api/me", summary="Who the token speaks for")
 def me() -> Me:
-    """Name, role and the applications that one is a developer of."""
+    """Name, role, the applications that one develops, and those of them that one owns."""
     caller = caller_of(router)
     return {
         "who": caller.who,
         "role": str(caller.role),  # type: ignore[typeddict-item]  # it is one of these words
         "applications": [*caller.applications],
+        "owned": [*caller.owned],
         "now": utc_text(now_of(router)),
     }
 
@@ -105,6 +127,32 @@ def release(id: Annotated[Identity, Path()]) -> WholeRelease:  # noqa: A002
     """With its history and its environments."""
     shown: WholeRelease = reading().whole_release(the(Release, id))
     return shown
+
+
+@router.get("/api/releases/<id>/since/<before>", compress=True, summary="How a release differs from another one")
+def release_differences(id: Annotated[Identity, Path()], before: Annotated[Identity, Path()]) -> ReleaseDifferences:  # noqa: A002
+    """What was pushed, the image and what it consists of, the blueprint and its parameters."""
+    shown: ReleaseDifferences = reading().compared(the(Release, before), the(Release, id), load_settings().reports)
+    return shown
+
+
+@router.get("/api/history", compress=True, summary="Who did what, when and why, in a period")
+def history(
+    since: Since = None, until: Until = None, application: ApplicationName | None = None, after: After = None
+) -> History:
+    """Over all records, the lines of a part of them at once: go on with `after` as long as there is a `next`."""
+    shown: History = reading().evidence(period(since, until), application, after)
+    return shown
+
+
+@router.get("/api/history.csv", compress=True, summary="The same as CSV", responses=AS_CSV)
+def history_as_csv(
+    since: Since = None, until: Until = None, application: ApplicationName | None = None, after: After = None
+) -> Response[str]:
+    """The header `X-Next`, where there is one, is what to ask `after` for the next part."""
+    shown = reading().evidence(period(since, until), application, after)
+    more = {"X-Next": quote(shown["next"], safe="")} if "next" in shown else {}
+    return Response(200, "text/csv; charset=utf-8", as_csv(Line(**line) for line in shown["lines"]), more)
 
 
 @router.get("/api/applications", compress=True, summary="Applications, by name")

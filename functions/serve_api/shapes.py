@@ -151,8 +151,9 @@ class Me(TypedDict):
     """Who the token speaks for, and what that is here."""
 
     who: str
-    role: Literal["viewer", "developer", "operator"]
+    role: Literal["viewer", "developer", "owner", "operator"]
     applications: list[str]
+    owned: list[str]
     now: str
 
 
@@ -241,6 +242,13 @@ class Tests(TypedDict):
     failed: list[str]
 
 
+class Linked(TypedDict):
+    """An instance, and where AWS's own console shows it."""
+
+    id: str
+    link: str
+
+
 class WholeEnvironment(Environment):
     """An environment with all that is known of it."""
 
@@ -252,6 +260,8 @@ class WholeEnvironment(Environment):
     kept: list[str]
     handed_over: str
     """Why its teardown was given up, and what a person has to see to; "" where it was not."""
+    instances: list[Linked]
+    """Those that ran when it became ready."""
     links: Links
 
 
@@ -442,6 +452,41 @@ class Differences(TypedDict):
     files: list[Change]
 
 
+class ReleaseDifferences(TypedDict):
+    """How two releases differ. `image` is there where the contents of both images are recorded, `image_problem` where
+    they differ and that is not."""
+
+    before: str
+    after: str
+    facts: list[Change]
+    parameters: list[Change]
+    image: NotRequired[Differences]
+    image_problem: NotRequired[str]
+
+
+class Told(TypedDict):
+    """A line of a history, with whose it is."""
+
+    at: str
+    kind: str
+    id: str
+    application: str
+    who: str
+    what: str
+    why: str
+
+
+class History(TypedDict):
+    """The lines of all histories within a period, those of a part of the records at once. `next` is what to ask `after`
+    for the next part."""
+
+    now: str
+    since: str
+    until: str
+    lines: list[Told]
+    next: NotRequired[str]
+
+
 class Pinned(TypedDict):
     """An image and a version."""
 
@@ -483,6 +528,13 @@ class Checkpoint(TypedDict):
     reached_at: NotRequired[str]
 
 
+class Pause(TypedDict):
+    """That a rollout is paused: who did it and why, and whether it stands still already."""
+
+    why: str
+    stands: bool
+
+
 Rollout = TypedDict(
     "Rollout",
     {
@@ -494,6 +546,9 @@ Rollout = TypedDict(
         "waits": bool,
         "awaits_approval": bool,
         "can_abort": bool,
+        "can_pause": bool,
+        "can_resume": bool,
+        "pause": NotRequired[Pause],
         "why": str,
         "from": NotRequired[Pinned],
         "to": NotRequired[Pinned],

@@ -143,7 +143,7 @@ class Fake:
                     waiting[1]()
         else:
             self.asked.append((method, path, body))
-        groups = {"developer": [f"developer:{one}" for one in self.applications]}.get(role, [role])
+        groups = [f"{role}:{one}" for one in self.applications] if role in ("developer", "owner") else [role]
         caller = access.caller({"username": self.who(), "groups": groups}, "groups")
         permission = access.may(caller, access.action_of(method, f"/api/{path}"))
         if not permission.granted:
@@ -185,8 +185,10 @@ def _staged(shown: Any) -> Any:
 
 
 def _me(fake: Fake, query: Json) -> Json:
-    mine = list(fake.applications) if fake.role == "developer" else []
-    return {"who": fake.who(), "role": fake.role, "applications": mine, "now": text(fake.world.now)}
+    mine = list(fake.applications) if fake.role in ("developer", "owner") else []
+    owned = mine if fake.role == "owner" else []
+    known = {"applications": mine, "owned": owned}
+    return {"who": fake.who(), "role": fake.role, **known, "now": text(fake.world.now)}
 
 
 def _environments(fake: Fake, query: Json) -> Json:
@@ -196,7 +198,7 @@ def _environments(fake: Fake, query: Json) -> Json:
 
 
 def _short(fake: Fake, one: Json) -> Json:
-    whole = ("history", "outputs", "links", "kept", "report", "log", "tests", "handed_over")
+    whole = ("history", "outputs", "links", "instances", "kept", "report", "log", "tests", "handed_over")
     return {**{key: value for key, value in one.items() if key not in whole}, "usd": fake.world.usd(one)}
 
 
@@ -294,6 +296,13 @@ def _differences(fake: Fake, image: str, before: str, query: Json) -> Json:
     return {"before": before, "after": image, **fake.world.contents[image]}
 
 
+def _release_differences(fake: Fake, release: str, before: str, query: Json) -> Json:
+    was, now = _of(fake.world.releases, before), _of(fake.world.releases, release)
+    facts = [{"name": name, "before": was.get(name), "after": now.get(name)} for name in ("version", "artifact")]
+    parameters = [{"name": "InstanceType", "before": "t3.small", "after": "m7g.large"}]
+    return {"before": before, "after": release, "facts": facts, "parameters": parameters}
+
+
 def _bake(fake: Fake, body: Json) -> Json:
     family = next(one for one in fake.world.families if one["family"] == body["family"])
     facts = {
@@ -324,6 +333,13 @@ def _move(fake: Fake, family: str, channel: str, what: str, body: Json) -> Json:
 def _approve(fake: Fake, name: str, body: Json) -> Json:
     one = next(one for one in fake.world.rollouts if one["id"] == name)
     fake.later(lambda: one.update(stage="running"))
+    return _accepted(f"rollouts/{name}")
+
+
+def _hold(fake: Fake, name: str, what: str, body: Json) -> Json:
+    one = next(one for one in fake.world.rollouts if one["id"] == name)
+    held = {"stage": "paused", "paused": f"{fake.who()} paused it: {body['why']}"}
+    fake.later(lambda: one.update(held if what == "pause" else {"stage": "replacing", "paused": None}))
     return _accepted(f"rollouts/{name}")
 
 
@@ -423,6 +439,7 @@ ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]],
     ("POST", f"environments/{_NAME}/result", shapes.Result, _result),
     ("GET", "releases", None, _releases),
     ("GET", f"releases/{_NAME}", None, _one_release),
+    ("GET", f"releases/{_NAME}/since/{_NAME}", None, _release_differences),
     ("POST", "releases", shapes.Push, _push),
     ("GET", "applications", None, _applications),
     ("GET", "images", None, _images),
@@ -435,6 +452,7 @@ ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]],
     ("GET", "rollouts", None, _rollouts),
     ("GET", f"rollouts/{_NAME}", None, _one_rollout),
     ("POST", f"rollouts/{_NAME}/approval", shapes.Why, _approve),
+    ("POST", f"rollouts/{_NAME}/(pause|resumption)", shapes.Why, _hold),
     ("GET", "sweeps", None, _sweeps),
     ("GET", "sweeps/(.+)", None, _one_sweep),
     ("POST", "sweeps", shapes.SweepWish, _sweep),

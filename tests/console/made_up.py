@@ -156,6 +156,10 @@ class World:
                 "LoadBalancer": f"http://{suite['name']}.internal.example.com/",
                 "VpcId": "vpc-0a1b2c3d4e5f60718",
             },
+            "instances": [
+                {"id": f"i-0a1b2c3d4e5f60{number:03}", "link": "https://us-east-1.console.aws.amazon.com/ec2/home"}
+                for number in range(built)
+            ],
             "links": {
                 "stack": "https://us-east-1.console.aws.amazon.com/cloudformation/home",
                 "execution": "https://us-east-1.console.aws.amazon.com/states/home",

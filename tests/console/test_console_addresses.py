@@ -65,6 +65,15 @@ def test_a_link_that_approves_asks_first(console, fake):
     expect(page.locator("#ask")).to_contain_text("Approve the rollout")
 
 
+def test_two_releases_are_compared(console, fake):
+    release, before = list(fake.world.releases)[:2]
+    page = console(f"releases/{release}")
+    page.get_by_label("Another release").select_option(before)
+    expect(page.locator(".differences")).to_contain_text("m7g.large")
+    page.locator(".differences summary", has_text="parameter").click()
+    expect(page.get_by_role("region", name="Changed parameters")).to_contain_text("t3.small")
+
+
 @pytest.mark.parametrize(("view", "path"), [("rollouts", "rollouts"), ("sweeps", "sweeps"), ("images", "images")])
 def test_lists_reach_as_far_back_as_records_are_kept(console, fake, view, path):
     page = console(view)

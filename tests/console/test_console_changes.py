@@ -227,6 +227,26 @@ def test_a_rollout_is_approved(console, fake):
     assert fake.asked == [("POST", "rollouts/payments-production-12/approval", {"why": "release notes read"})]
 
 
+def test_a_rollout_is_paused_and_let_go_on(console, fake):
+    rollout = "webshop-production-31"
+    page = console(f"rollout/{rollout}")
+    drawer(page).get_by_role("button", name="Pause…").click()
+    expect(page.locator("#ask")).to_contain_text("stops at its next checkpoint")
+    page.locator("#ask").get_by_label("Why").fill("to look at it")
+    page.locator("#ask").get_by_role("button", name="Pause").click()
+    expect(toast(page)).to_contain_text("pauses.")
+    expect(drawer(page)).to_contain_text("It stands still; no alarm is watched until it goes on.")
+    drawer(page).get_by_role("button", name="Let it go on…").click()
+    page.locator("#ask").get_by_label("Why").fill("it looks well")
+    page.locator("#ask").get_by_role("button", name="Go on").click()
+    expect(toast(page)).to_contain_text("goes on.")
+    expect(drawer(page).get_by_role("button", name="Pause…")).to_be_visible()
+    assert fake.asked == [
+        ("POST", f"rollouts/{rollout}/pause", {"why": "to look at it"}),
+        ("POST", f"rollouts/{rollout}/resumption", {"why": "it looks well"}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "to", "said"), [("Step back", "previous", "exactly what it had before"), ("Roll out", "latest", "wanted")]
 )

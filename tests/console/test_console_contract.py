@@ -11,6 +11,7 @@ READS = {
     "environments/ENVIRONMENT": "WholeEnvironment",
     "releases": "Releases",
     "releases/RELEASE": "WholeRelease",
+    "releases/RELEASE/since/RELEASE": "ReleaseDifferences",
     "applications": "Applications",
     "images": "Images",
     "images/ami-0c9e8d7f6a5b4c3d2/since/ami-0b2c4d6e8f0a1b2c3": "Differences",

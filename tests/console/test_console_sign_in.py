@@ -131,6 +131,17 @@ class TestAViewer:
         expect(page.locator("#ask")).to_be_hidden()
 
 
+class TestAnOwner:
+    def test_rolls_out_own_permanent_environments_only(self, console, fake):
+        page = console("rollouts", role="owner")
+        expect(page.locator(".card", has_text="payments")).to_be_visible()
+        expect(page.locator(".card", has_text="webshop").first.get_by_role("button", name="Roll out")).to_be_visible()
+        expect(page.locator(".card", has_text="payments").get_by_role("button", name="Roll out")).to_have_count(0)
+        expect(page.get_by_role("button", name="Approve…")).to_have_count(0)
+        page.goto(f"{fake.url}/#/rollout/payments-production-12")
+        expect(page.locator("#drawer .note").first).to_contain_text("an owner or an operator")
+
+
 class TestADeveloper:
     def test_changes_own_environments_only(self, console, fake):
         mine, others = (

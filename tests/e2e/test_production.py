@@ -80,6 +80,49 @@ def test_a_person_stops_one_that_runs_and_everything_is_as_it_was(mayfly: Driver
     assert service.look()["action"] == "nothing"
 
 
+def test_a_person_pauses_one_at_a_checkpoint_and_has_it_go_on(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    service.quiet()
+    number, said = service.next, {"why": "let us see", "requested_by": "ann@example.com"}
+    service.cloud.watch_fewest()
+    wanted = service.gets_image()
+    rollout = f"{service.id}-{number}"
+    with service.cloud.hurry(FASTER):
+        mayfly.until(lambda: (service.rollout(number) or {}).get("percent", 0) >= 10, "the first checkpoint")
+    mayfly.say("Rollout Pause Requested", [{"rollout": rollout, **said}])
+    mayfly.until(
+        lambda: service.rollout(number).get("stage") == "paused", "it is paused", lambda: service.rollout(number)
+    )
+    launched = service.launched(wanted)
+    assert 0 < launched < service.instances
+    mayfly.cloud.advance(3600)
+    assert service.launched(wanted) == launched, "it stands still"
+    assert service.rollout(number)["stage"] == "paused"
+    mayfly.say("Rollout Resume Requested", [{"rollout": rollout, **said}])
+    service.ended("Rollout Completed", number)
+    assert {image for image, _ in service.runs()} == {wanted}
+    assert service.launched(wanted) == service.instances, "what was replaced is not replaced again"
+    assert service.balancer["fewest_healthy"] >= service.instances
+    assert service.drift() == "IN_SYNC"
+
+
+def test_one_that_is_paused_goes_back_where_a_person_wants_that(mayfly: Driver, kept: dict[str, Any]) -> None:
+    service: Service = kept["service"].again(mayfly)
+    service.quiet()
+    before, number = service.runs(), service.next
+    said = {"rollout": f"{service.id}-{number}", "why": "let us see", "requested_by": "ann@example.com"}
+    service.gets_image()
+    mayfly.until(lambda: (service.rollout(number) or {}).get("stage") == "replacing", "it replaces instances")
+    mayfly.say("Rollout Pause Requested", [said])
+    mayfly.until(lambda: service.rollout(number).get("paused"), "that is heard")
+    with service.cloud.hurry(FASTER):
+        mayfly.until(lambda: service.rollout(number).get("stage") == "paused", "it stops at its first checkpoint")
+    mayfly.say("Rollout Abort Requested", [said])
+    service.ended("Rollout Rolled Back", number)
+    assert service.runs() == before
+    assert service.look()["action"] == "nothing"
+
+
 def test_the_next_good_version_goes_out_from_there(mayfly: Driver, kept: dict[str, Any]) -> None:
     service: Service = kept["service"].again(mayfly)
     number = service.next

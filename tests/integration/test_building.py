@@ -294,6 +294,7 @@ class TestAnEnvironmentIsReady:
         answer = confirm(world, built)
         record = world.record()
         assert (record["instances_built"], record["outputs"]) == (1, answer["outputs"])
+        assert record["instances"] == list(world.states())
         assert record["history"][-1] == {
             "at": LATER,
             "who": "confirm_ready",

@@ -444,6 +444,51 @@ class TestWatch:
     def test_of_nothing_is_not_found(self, run: Run) -> None:
         assert run("watch", "nobody").exit_code == 3
 
+    def test_waits_only_until_tests_may_begin_where_that_is_wanted(self, world: World, run: Run) -> None:
+        begun(world)
+        suites = [{"suite": "smoke", "environment": ENVIRONMENT}]
+        entry = Entry(utc_text(datetime.now(UTC)), "plan", "running", "")
+        world.records("release").begin(RELEASE, {"stage": "running", "suites": suites}, entry, datetime.now(UTC))
+        assert json.loads(run("watch", RELEASE, "--ready", "--json").stdout)["environments"][0]["ready"] is True
+        assert ENVIRONMENT in run("watch", ENVIRONMENT, "--ready").stdout
+        ended = {"ending": {"by": "failure", "outcome": "broken", "reason": "no capacity"}}
+        world.records().change(ENVIRONMENT, ended, drop=("live",))
+        found = run("watch", RELEASE, "--ready")
+        assert (found.exit_code, f"{ENVIRONMENT} is broken: no capacity" in found.stderr) == (1, True)
+
+    def test_of_a_rollout_has_no_tests_to_wait_for(self, world: World, run: Run) -> None:
+        now = datetime.now(UTC)
+        world.records("rollout").begin(f"{SERVICE}-1", {}, Entry(utc_text(now), "plan", "running", ""), now)
+        assert run("watch", f"{SERVICE}-1", "--ready").exit_code == 2
+
+
+class TestEvidence:
+    def test_tells_every_line_of_a_period_for_people_programs_and_spreadsheets(self, world: World, run: Run) -> None:
+        begun(world)
+        found = json.loads(run("history", "--since", "2020-01-01", "--json").stdout)["lines"]
+        assert {(line["kind"], line["id"]) for line in found} == {("environment", ENVIRONMENT)}
+        assert "planned" in run("history", "--since", "2020-01-01", "--application", "webshop").stdout
+        head, *rows = run("history", "--since", "2020-01-01", "--csv").stdout.splitlines()
+        assert head == "at,kind,id,application,who,what,why"
+        assert len(rows) == len(found)
+        assert (
+            json.loads(run("history", "--since", "2019-01-01", "--until", "2020-01-01", "--json").stdout)["lines"] == []
+        )
+
+    @pytest.mark.parametrize("words", [("--since", "yesterday"), ("--csv", "--json")])
+    def test_is_told_what_it_does_not_understand(self, run: Run, words: tuple[str, ...]) -> None:
+        assert run("history", *words).exit_code == 2
+
+    def test_two_releases_are_compared(self, world: World, run: Run) -> None:
+        entry, until = Entry(utc_text(datetime.now(UTC)), "plan", "planned", ""), datetime.now(UTC)
+        for name, version in (("webshop-1", "1"), ("webshop-2", "2")):
+            facts = {"version": version, "parameters": {"Size": version}}
+            world.records("release").begin(name, facts, entry, until)
+        found = json.loads(run("compare", "webshop-1", "webshop-2", "--json").stdout)
+        assert found["parameters"] == [{"name": "Size", "before": "1", "after": "2"}]
+        assert "parameter Size" in run("compare", "webshop-1", "webshop-2").stdout
+        assert run("compare", "webshop-1", "webshop-3").exit_code == 3
+
 
 class TestImages:
     def test_are_shown_with_their_bakes(self, world: World, run: Run) -> None:
@@ -658,6 +703,20 @@ class TestServices:
         assert standing.record(SECOND, "rollout")["aborted"] == f"{WHO} stopped it: logins fail"
         again = run("abort", SECOND, "--why", "logins fail")
         assert (again.exit_code, "it was stopped already" in again.stderr) == (1, True)
+
+    def test_one_that_runs_is_paused_and_resumed(self, standing: World, run: Run) -> None:
+        called(standing, "plan_rollouts", passed(standing, "2.0.0"))
+        asked = {"rollout": SECOND, "why": "let us see", "requested_by": WHO}
+        follows(standing, "resume_rollout", "Rollout Pause Requested", asked)
+        found = run("pause", SECOND, "--why", "let us see")
+        assert (found.exit_code, f"{SECOND} pauses, at a checkpoint" in found.stdout) == (0, True), found.stderr
+        again = run("pause", SECOND, "--why", "let us see")
+        assert (again.exit_code, "it is paused already" in again.stderr) == (1, True)
+        follows(standing, "resume_rollout", "Rollout Resume Requested", asked)
+        found = run("resume", SECOND, "--why", "let us see")
+        assert (found.exit_code, f"{SECOND} goes on" in found.stdout) == (0, True), found.stderr
+        assert "paused" not in standing.record(SECOND, "rollout")
+        assert run("resume", SECOND, "--why", "again").exit_code == 1
 
     def test_one_that_is_over_is_not_stopped(self, standing: World, run: Run) -> None:
         found = run("abort", FIRST, "--why", "late")

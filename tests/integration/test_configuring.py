@@ -144,6 +144,14 @@ def test_a_session_is_opened_on_an_instance_that_runs(world: World, run: Run) ->
     assert run("open", ENVIRONMENT, "--port", "http").exit_code == 2
 
 
+def test_the_console_of_an_instance_is_printed(world: World, run: Run) -> None:
+    world.ready()
+    [instance] = world.states()
+    done = run("logs", ENVIRONMENT, "--instance", instance)
+    assert (done.exit_code, bool(done.stdout)) == (0, True), done.output
+    assert run("logs", ENVIRONMENT, "--instance", "i-0123456789abcdef0").exit_code == 3
+
+
 def test_the_log_of_tests_is_printed(world: World, run: Run) -> None:
     world.ready()
     assert run("logs", ENVIRONMENT).exit_code == 3

@@ -74,6 +74,8 @@ class TestAReleaseIsPlanned:
         plan(world)
         record = world.record(RELEASE, "release")
         assert (record["stage"], record["image"]) == ("running", "ami-12c6146b")
+        assert record["blueprint"].startswith("single.yaml ")
+        assert (record["parameters"], record["instance_count"]) == (APPLICATION.get("parameters", {}), 1)
         assert record["suites"] == [
             {"suite": "smoke", "environment": ENVIRONMENT},
             {"suite": "look", "environment": f"{RELEASE}-look"},

@@ -698,6 +698,121 @@ class TestHearing:
         assert len(waiting.dead_letters()) == 1
 
 
+class TestPausing:
+    """A person has a rollout stand still at a checkpoint, and go on."""
+
+    @pytest.fixture
+    def replacing(self, standing: World) -> World:
+        standing.call("plan_rollouts", passed(standing, "2.0.0"))
+        (plan,) = plans(standing)
+        standing.wire.answer("DescribeInstanceRefreshes", InstanceRefreshes=[])
+        standing.wire.answer("StartInstanceRefresh", InstanceRefreshId="r-1")
+        standing.wire.answer("CancelInstanceRefresh", InstanceRefreshId="r-1")
+        standing.call("update_service", step(plan, "prepare"))
+        self.there(standing, a_refresh(Preferences={"CheckpointDelay": 600}))
+        standing.call("replace_instances", step(plan, "replace"))
+        standing.records("group").change("mayfly-group", {"service": SERVICE})
+        standing.wire.forget()
+        standing.plan = plan  # type: ignore[attr-defined]
+        return standing
+
+    @staticmethod
+    def there(world: World, *refreshes: Json) -> None:
+        world.wire.answer("DescribeInstanceRefreshes", InstanceRefreshes=list(refreshes))
+
+    @staticmethod
+    def said(what: str, **more: str) -> Json:
+        detail = {"InstanceRefreshId": "r-1", "AutoScalingGroupName": "mayfly-group", **more}
+        return on_the_bus(f"EC2 Auto Scaling Instance Refresh {what}", detail, "aws.autoscaling", WORKLOAD_ACCOUNT)
+
+    @staticmethod
+    def asked(what: str = "Pause", who: str = "ada") -> Json:
+        return on_the_bus(f"Rollout {what} Requested", {"rollout": SECOND, "why": "let us see", "requested_by": who})
+
+    def reaches(self, world: World) -> None:
+        world.call("resume_rollout", self.said("Checkpoint Reached", CheckpointPercentage="10"))
+
+    def test_where_it_soaks_it_stops_at_once(self, replacing: World) -> None:
+        self.reaches(replacing)
+        answer = replacing.call("resume_rollout", self.asked())
+        assert (answer["reason"], len(replacing.wire.heard("CancelInstanceRefresh"))) == ("it stops here", 1)
+        replacing.call("resume_rollout", self.said("Cancelled"))
+        record = replacing.record(SECOND, "rollout")
+        assert (record["stage"], record["paused"]) == ("paused", "ada paused it: let us see")
+        assert not replacing.settled, "the execution waits"
+        (said,) = (detail for what, detail in replacing.said if what == "Rollout Paused")
+        assert (said["percent"], said["why"]) == (10, "ada paused it: let us see")
+
+    def test_before_a_checkpoint_it_goes_on_to_that(self, replacing: World) -> None:
+        answer = replacing.call("resume_rollout", self.asked())
+        assert answer["reason"] == "it pauses at its next checkpoint"
+        assert not replacing.wire.heard("CancelInstanceRefresh")
+        self.reaches(replacing)
+        assert len(replacing.wire.heard("CancelInstanceRefresh")) == 1
+
+    def test_a_second_event_says_nothing_again(self, replacing: World) -> None:
+        self.reaches(replacing)
+        for _ in range(2):
+            replacing.call("resume_rollout", self.asked())
+            replacing.call("resume_rollout", self.said("Cancelled"))
+        assert [what for what, _ in replacing.said].count("Rollout Paused") == 1
+        assert replacing.history(SECOND, "rollout").count("paused") == 1
+
+    def test_a_look_of_the_execution_changes_nothing(self, replacing: World) -> None:
+        self.reaches(replacing)
+        replacing.call("resume_rollout", self.asked())
+        self.there(replacing, a_refresh("Cancelled"))
+        plan = replacing.plan  # type: ignore[attr-defined]
+        for _ in range(2):  # the event was lost; then it stands already
+            replacing.call("replace_instances", step(plan, "replace", NEXT_TOKEN))
+            assert replacing.record(SECOND, "rollout")["stage"] == "paused"
+        assert not replacing.settled
+        assert not replacing.wire.heard("StartInstanceRefresh")
+
+    def test_it_goes_on_with_what_is_left(self, replacing: World) -> None:
+        self.reaches(replacing)
+        replacing.call("resume_rollout", self.asked())
+        replacing.call("resume_rollout", self.said("Cancelled"))
+        replacing.call("resume_rollout", self.asked("Resume"))
+        (told,) = replacing.settled
+        assert (told["taskToken"], told["error"]) == (TOKEN, "Resumed")
+        assert "paused" not in replacing.record(SECOND, "rollout")
+        self.there(replacing, a_refresh("Cancelled"))
+        replacing.call("replace_instances", step(replacing.plan, "replace", NEXT_TOKEN))  # type: ignore[attr-defined]
+        (call,) = replacing.wire.heard("StartInstanceRefresh")
+        assert call["Preferences"]["CheckpointPercentages"] == [50, 100]
+        assert call["Preferences"]["SkipMatching"] is True
+
+    def test_resumed_while_it_stops_it_goes_on_by_itself(self, replacing: World) -> None:
+        self.reaches(replacing)
+        replacing.call("resume_rollout", self.asked())
+        replacing.call("resume_rollout", self.asked("Resume"))
+        assert not replacing.settled
+        assert replacing.call("resume_rollout", self.said("Cancelled"))["resumed"]
+        assert [told["error"] for told in replacing.settled] == ["Resumed"]
+
+    def test_a_paused_one_can_be_stopped(self, replacing: World) -> None:
+        self.reaches(replacing)
+        replacing.call("resume_rollout", self.asked())
+        replacing.call("resume_rollout", self.said("Cancelled"))
+        assert replacing.call("resume_rollout", self.asked("Abort"))["resumed"]
+        assert [told["error"] for told in replacing.settled] == ["Aborted"]
+        assert not replacing.call("resume_rollout", self.asked("Resume"))["accepted"]
+
+    def test_what_is_not_paused_is_not_resumed(self, replacing: World) -> None:
+        assert not replacing.call("resume_rollout", self.asked("Resume"))["accepted"]
+        assert replacing.record(SECOND, "rollout")["history"][-1]["why"].startswith("refused: it is replacing")
+
+    def test_what_goes_back_is_not_paused(self, replacing: World) -> None:
+        replacing.call("replace_instances", step(replacing.plan, "return instances"))  # type: ignore[attr-defined]
+        assert not replacing.call("resume_rollout", self.asked())["accepted"]
+        assert "it goes back already" in replacing.record(SECOND, "rollout")["history"][-1]["why"]
+
+    def test_a_refresh_that_somebody_else_cancelled_is_gone_back_from(self, replacing: World) -> None:
+        assert replacing.call("resume_rollout", self.said("Cancelled"))["resumed"]
+        assert [told["error"] for told in replacing.settled] == ["RefreshCancelled"]
+
+
 class TestAborting:
     """A person stops a rollout that runs."""
 

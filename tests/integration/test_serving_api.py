@@ -1,16 +1,22 @@
 """The HTTP API: what each role reads and asks for, and how a request that cannot be followed is answered."""
 
 import base64
+import csv
 import gzip
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 
+from mayfly.aws import records
+from mayfly.domain.contents import Contents
 from mayfly.domain.identity import release_id
 from mayfly.domain.records import Entry
+from mayfly.workflows import image_contents
+from mayfly.workflows import reading as reading_module
 from tests.integration.api import Api, Json
 from tests.integration.world import (
     ENVIRONMENT,
@@ -108,6 +114,22 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         "Rollout Abort Requested",
         {"rollout": "webshop-production-1", "why": "because", "requested_by": "WHO"},
     ),
+    "pause": (
+        "operator",
+        "POST",
+        "/api/rollouts/webshop-production-1/pause",
+        WHY,
+        "Rollout Pause Requested",
+        {"rollout": "webshop-production-1", "why": "because", "requested_by": "WHO"},
+    ),
+    "resume": (
+        "operator",
+        "POST",
+        "/api/rollouts/webshop-production-1/resumption",
+        WHY,
+        "Rollout Resume Requested",
+        {"rollout": "webshop-production-1", "why": "because", "requested_by": "WHO"},
+    ),
     "roll out": (
         "operator",
         "POST",
@@ -155,6 +177,9 @@ READS = [
     f"/api/environments/{ENVIRONMENT}",
     "/api/releases",
     f"/api/releases/{RELEASE}",
+    f"/api/releases/{RELEASE}/since/{RELEASE}",
+    "/api/history",
+    "/api/history.csv",
     "/api/applications",
     "/api/images",
     "/api/images/ami-0123456789abcdef0/since/ami-0123456789abcdef0",
@@ -273,7 +298,13 @@ class TestWhoMay:
     def test_is_told_what_they_are(self, api: Api) -> None:
         both = api.of("nobody", **{"cognito:groups": ["developer:webshop", "developer:api", "else"]})
         said = both.get("/api/me").json
-        assert said == {"who": "nobody", "role": "developer", "applications": ["api", "webshop"], "now": LATER}
+        assert said == {
+            "who": "nobody",
+            "role": "developer",
+            "applications": ["api", "webshop"],
+            "owned": [],
+            "now": LATER,
+        }
 
     def test_is_logged_with_the_reason(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO", "mayfly")  # the command line, in the same process here, has silenced it
@@ -295,6 +326,27 @@ class TestATeam:
         assert member.put("/api/kill-switch", {"on": True, "why": "x"}).status == 403
         stranger = api.of("nobody", **{"cognito:groups": ["team-blog"]})
         assert stranger.post("/api/releases", asked).status == 403
+        function("serve_api").asking.teams.cache_clear()
+
+
+class TestAnOwner:
+    def test_rolls_out_what_is_theirs_and_nothing_else(self, world: World, api: Api) -> None:
+        world.configure(owners=["leads", "team-heads"])
+        function("serve_api").asking.teams.cache_clear()
+        of_others = {"service": "other-production", "application": "other"}
+        world.records("rollout").begin("other-production-1", of_others, entry(), UNTIL)
+        for member in (
+            api.of("nobody", **{"cognito:groups": ["team-heads"]}),
+            api.of("nobody", **{"cognito:groups": ["owner:webshop"]}),
+        ):
+            me = member.get("/api/me").json
+            assert (me["role"], me["applications"], me["owned"]) == ("owner", ["webshop"], ["webshop"])
+            for what in ("approval", "abort", "pause", "resumption"):
+                assert member.post(f"/api/rollouts/webshop-production-1/{what}", WHY).status == 202
+                assert member.post(f"/api/rollouts/other-production-1/{what}", WHY).status == 403
+            assert member.post("/api/services/webshop-production/rollout", {"to": "latest", **WHY}).status == 202
+            assert member.post(f"/api/environments/{ENVIRONMENT}/termination", WHY).status == 202
+            assert member.put("/api/kill-switch", {"on": True, **WHY}).status == 403
         function("serve_api").asking.teams.cache_clear()
 
 
@@ -499,7 +551,7 @@ class TestEnvironments:
     def test_are_told_whole_one_by_one(self, api: Api) -> None:
         stack = "arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-x/1"
         ending = {"by": "tests", "outcome": "passed", "reason": "ok", "at": LATER, "report": "https://ci/1"}
-        api.world.change(stack=stack, outputs={"Url": "http://x"}, kept=["a volume"], ending=ending)
+        api.world.change(stack=stack, outputs={"Url": "http://x"}, kept=["a volume"], ending=ending, instances=["i-1"])
         shown = api.get(f"/api/environments/{ENVIRONMENT}").json
         assert [line["what"] for line in shown["history"]] == ["planned"]
         assert (shown["outputs"], shown["kept"], shown["report"]) == ({"Url": "http://x"}, ["a volume"], "https://ci/1")
@@ -507,6 +559,8 @@ class TestEnvironments:
             "stackId=arn%3Aaws%3Acloudformation%3Aus-east-1%3A222222222222%3Astack%2Fmayfly-x%2F1"
         )
         assert shown["links"]["execution"].endswith(f":execution:mayfly-run-environment:{ENVIRONMENT}")
+        (instance,) = shown["instances"]
+        assert (instance["id"], instance["link"].rpartition("#")[2]) == ("i-1", "InstanceDetails:instanceId=i-1")
         assert "waiting" not in shown
 
     def test_of_which_no_price_is_known_cost_nobody_knows_what(self, api: Api) -> None:
@@ -551,6 +605,76 @@ class TestReleases:
         api.world.call("accept_code_version", on_the_bus("Code Version Pushed", pushed))
         shown = {one["version"]: one for one in api.get("/api/releases").json["releases"]}
         assert (shown["9"]["stage"], shown["9"]["suites"]) == ("requested", [])
+
+
+class TestDifferencesOfReleases:
+    def test_are_what_was_pushed_and_what_its_environments_consist_of(self, api: Api) -> None:
+        api.world.configure(parameters={"SubnetId": "subnet-0aaaaaaaaaaaaaaa0"})
+        later = release_id("webshop", "9", 1)
+        pushed = PUSHED | {"version": "9", "artifact": "s3://a/9"}
+        api.world.call("accept_code_version", on_the_bus("Code Version Pushed", pushed))
+        api.world.call("plan_release", {"release": later, "pushed": pushed, "now": NOW})
+        api.world.records("release").change(later, {"image": "ami-0123456789abcdef1"})
+        api.world.records("release").change(RELEASE, {"image": "ami-0123456789abcdef0"})
+        found = api.get(f"/api/releases/{later}/since/{RELEASE}").json
+        facts = {one["name"]: (one["before"], one["after"]) for one in found["facts"]}
+        assert facts["version"] == (PUSHED["version"], "9")
+        assert facts["artifact"] == (PUSHED["artifact"], "s3://a/9")
+        assert "blueprint" not in facts
+        assert {"name": "SubnetId", "before": "", "after": "subnet-0aaaaaaaaaaaaaaa0"} in found["parameters"]
+        assert "nothing is recorded of what ami-0123456789abcdef1 consists of" in found["image_problem"]
+        image_contents.keep(api.world.reports, "ami-0123456789abcdef1", Contents({"package": {"openssl": "3.0.2"}}))
+        packages = api.get(f"/api/releases/{later}/since/{RELEASE}").json["image"]["packages"]
+        assert packages == [{"name": "openssl", "before": "3.0.1", "after": "3.0.2"}]
+
+    def test_of_one_that_an_earlier_version_planned_are_told_as_far_as_they_are_known(self, api: Api) -> None:
+        api.world.records("release").begin("webshop-0", {"version": "0"}, entry(), UNTIL)
+        found = api.get(f"/api/releases/{RELEASE}/since/webshop-0").json
+        assert found["parameters"] == []
+        assert next(one for one in found["facts"] if one["name"] == "blueprint")["before"] is None
+
+
+class TestEvidence:
+    def test_is_every_line_of_a_period_with_whose_it_is(self, api: Api) -> None:
+        found = api.get("/api/history", since="2026-01-01", until="2027-01-01").json
+        assert found["lines"] == sorted(found["lines"], key=lambda line: line["at"])
+        assert {"release", "environment", "rollout", "service", "dead-letter"} <= {
+            line["kind"] for line in found["lines"]
+        }
+        assert found["since"] == "2026-01-01T00:00:00.000Z"
+        assert api.get("/api/history", since="2026-01-01", until="2026-01-02").json["lines"] == []
+        mine = api.get("/api/history", since="2026-01-01", until="2027-01-01", application="webshop").json["lines"]
+        assert {line["application"] for line in mine} == {"webshop"}
+
+    def test_comes_in_parts_where_there_is_much(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = api.get("/api/history", since="2026-01-01").json["lines"]
+        scan = api.world.own("dynamodb").scan
+        asked: list[Any] = []
+
+        def small(**how: Any) -> Any:
+            asked.append(how)
+            return scan(**how, Limit=2)
+
+        monkeypatch.setattr(records.controller("dynamodb"), "scan", small)
+        monkeypatch.setattr(reading_module, "_LINES_SHOWN", 1)
+        part = api.get("/api/history", since="2026-01-01").json
+        found = part["lines"]
+        while "next" in part:
+            part = api.get("/api/history", since="2026-01-01", after=part["next"]).json
+            found += part["lines"]
+        assert len(asked) > 2
+        assert sorted(map(str, found)) == sorted(map(str, whole))
+
+    def test_is_csv_for_a_spreadsheet(self, api: Api) -> None:
+        answer = api.get("/api/history.csv", since="2026-01-01")
+        assert answer.headers["Content-Type"].startswith("text/csv")
+        head, *rows = csv.reader(StringIO(str(answer.text)))
+        assert head == ["at", "kind", "id", "application", "who", "what", "why"]
+        assert len(rows) == len(api.get("/api/history", since="2026-01-01").json["lines"])
+
+    def test_of_a_time_that_is_none_is_told_so(self, api: Api) -> None:
+        answer = api.get("/api/history", since="yesterday")
+        assert (answer.status, answer.json["fields"][0]["field"]) == (422, "since")
 
 
 class TestWhatIsConfigured:

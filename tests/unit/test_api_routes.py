@@ -65,6 +65,7 @@ class TestTheFunction:
             "dynamodb:BatchGetItem",
             "dynamodb:GetItem",
             "dynamodb:Query",
+            "dynamodb:Scan",
             "events:PutEvents",
             "s3:GetObject",
             "s3:ListBucket",

@@ -304,6 +304,7 @@ PENDING = {
     "DeletionFailed": (60, 6, 5, 2400, None),  # each attempt frees more; the last comes after an hour, as interfaces
     # of functions linger for up to 45 minutes
     "KillSwitchOn": (300, 1, 288, None, None),  # a person stopped all deletions: for a day
+    "Resumed": (1, 1, 50, None, None),  # a person has a paused rollout go on
     "RefreshCancelled": (5, 2, 3, None, None),  # the way back goes on, whoever cancelled it
 }
 LOOKS = {
@@ -586,7 +587,7 @@ class TestTheRollout:
         assert expression.evaluate(None) * (1 + replace["Retry"][0]["MaxAttempts"]) == 360 * 60
 
     def test_what_auto_scaling_rolled_back_is_not_tried_again(self):
-        final = ROLLOUT["Replace Instances"]["Retry"][1]
+        final = ROLLOUT["Replace Instances"]["Retry"][2]
         assert {"RolledBack", "RefreshFailed", "RefreshCancelled"} <= set(final["ErrorEquals"])
         assert final["MaxAttempts"] == 0
 

@@ -253,7 +253,7 @@ function askSwitch() {
 
 function who() {
   const { role, applications } = page.me;
-  const may = role === "developer" ? `developer of ${applications.join(", ")}` : role;
+  const may = applications.length && !isOperator() ? `${role} of ${applications.join(", ")}` : role;
   return h(
     "details",
     { class: "who" },

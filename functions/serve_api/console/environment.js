@@ -58,6 +58,7 @@ export const environment = {
         ["Look at", links(one.links)],
       ]),
       outputs(one.outputs ?? {}),
+      instances(one),
       history(one.history ?? []),
     ];
   },
@@ -113,6 +114,31 @@ function outputs(all) {
     )
   );
 }
+
+/** Its instances, and how to reach one. */
+const instances = (one) =>
+  one.instances.length > 0 &&
+  !one.ended_at &&
+  h(
+    "section",
+    { key: "instances" },
+    h("h3", {}, "Instances"),
+    h(
+      "details",
+      {},
+      h("summary", {}, `${count(one.instances.length, "instance")} when it became ready`),
+      h(
+        "ul",
+        { class: "ids" },
+        one.instances.map((each) => h("li", { key: each.id }, link(each.link, code(each.id)))),
+      ),
+    ),
+    facts([
+      ["A shell", code(`mayfly open ${one.id} --instance ${one.instances[0].id}`)],
+      ["A port", code(`mayfly open ${one.id} --port 8080:80`)],
+      ["Console's output", code(`mayfly logs ${one.id} --instance ${one.instances[0].id}`)],
+    ]),
+  );
 
 function actions(one) {
   if (one.ended_at) return null;

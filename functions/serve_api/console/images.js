@@ -1,5 +1,6 @@
 /** Image families: where their channels point, how far that has got, what is baked, what can be moved. */
 
+import { changes, compare } from "./differences.js";
 import { h } from "./dom.js";
 import { ago, clock, count, duration, moment } from "./format.js";
 import { history } from "./environment.js";
@@ -236,44 +237,15 @@ function promote(one, channel) {
   });
 }
 
-const compared = new Map();
-
 /** What a promotion would change: packages, services, and the files that Puppet manages. */
 function differences(before, after) {
   const path = `images/${after}/since/${before}`;
-  if (!compared.has(path)) {
-    compared.set(path, null);
-    get(path)
-      .catch((failure) => {
-        if (failure.status !== 404) compared.delete(path); // asked again with the next change
-        return { failure: failure.message };
-      })
-      .then((found) => {
-        if (compared.has(path)) compared.set(path, found);
-        document.querySelector("#ask form")?.dispatchEvent(new Event("input"));
-      });
-  }
-  const found = compared.get(path);
+  const found = compare(path, () => document.querySelector("#ask form")?.dispatchEvent(new Event("input")));
   if (!found) return h("p", { key: path, class: "note" }, "Comparing…");
   if (found.failure) return h("p", { key: path, class: "note" }, found.failure);
-  const kinds = ["packages", "services", "files"].filter((kind) => found[kind].length);
-  if (!kinds.length) return h("p", { key: path, class: "note" }, `${after} consists of the same as ${before}.`);
-  return h(
-    "div",
-    { key: path, class: "differences" },
-    kinds.map((kind) =>
-      h(
-        "details",
-        { key: kind, open: kind === "packages" },
-        h("summary", {}, count(found[kind].length, kind.slice(0, -1)), " would change"),
-        table(
-          `Changed ${kind}`,
-          ["Name", "Before", "After"],
-          found[kind].map((one) => ({ key: one.name, cells: [code(one.name), one.before ?? "-", one.after ?? "-"] })),
-        ),
-      ),
-    ),
-  );
+  const tables = changes(found);
+  if (!tables.length) return h("p", { key: path, class: "note" }, `${after} consists of the same as ${before}.`);
+  return h("div", { key: path, class: "differences" }, tables);
 }
 
 function rollBack(one, channel) {

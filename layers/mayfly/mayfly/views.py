@@ -39,7 +39,7 @@ from mayfly.domain.records import (
     Sweep,
     plain,
 )
-from mayfly.domain.rollout import no_abort
+from mayfly.domain.rollout import no_abort, no_pause
 
 type Shown = Any
 """One of the API's shapes, put together by parts: the API checks each answer against its shape on the way out."""
@@ -119,14 +119,22 @@ def service_stage(record: Service) -> Shown:
 
 
 def rollout_stage(record: Rollout) -> Shown:
-    """Where a rollout stands: whether it has not begun yet, whether that is for a person's approval, and
-    whether it can be stopped."""
+    """Where a rollout stands: whether it has not begun yet, whether that is for a person's approval, and whether it can
+    be stopped, paused and resumed."""
     step = record.waiting.for_ if record.waiting else None
     return staged(record.stage) | {
         "waits": record.stage in _WAITS,
         "awaits_approval": record.stage == RolloutStage.AWAITING_APPROVAL,
         "can_abort": not record.aborted and not no_abort(record.stage or UNKNOWN, step, ""),
+        "can_pause": not record.paused and not no_pause(record),
+        "can_resume": bool(record.paused) and not no_pause(record),
+        **_known({"pause": _pause(record) if record.paused else None}),
     }
+
+
+def _pause(record: Rollout) -> Shown:
+    """Who paused a rollout, and why; whether it stands still already, or goes on to its next checkpoint."""
+    return {"why": record.paused, "stands": record.stage == RolloutStage.PAUSED}
 
 
 def environment(record: Environment, now: datetime, prices: Prices) -> Shown:
@@ -185,6 +193,7 @@ def whole_environment(record: Environment, now: datetime, prices: Prices, machin
         "tests": plain(record.ending.tests) if record.ending and record.ending.tests else None,
         "kept": [*record.kept],
         "handed_over": record.handed_over or "",
+        "instances": [{"id": one, "link": instance_link(record.region, one)} for one in record.instances],
         "links": links,
     }
 
@@ -194,6 +203,11 @@ def stack_link(stack: str) -> str:
     region = stack.split(":")[3]
     target = f"https://{region}.console.aws.amazon.com/cloudformation/home?region={region}"
     return f"{target}#/stacks/stackinfo?stackId={quote(stack, safe='')}"
+
+
+def instance_link(region: str, instance: str) -> str:
+    """Where the console of AWS shows an instance, with the ways to connect to it and its console's output."""
+    return f"https://{region}.console.aws.amazon.com/ec2/home?region={region}#InstanceDetails:instanceId={instance}"
 
 
 def execution_link(machine: str, name: str) -> str:
@@ -230,6 +244,31 @@ def release(record: Release, environments: Mapping[str, Environment], now: datet
     verdict = {"passed": record.verdict.passed, "reason": record.verdict.reason} if record.verdict else None
     known = {"commit": record.commit, "pushed_by": record.pushed_by, "image": record.image, "verdict": verdict}
     return shown | _known(known)
+
+
+_RELEASED = ("version", "attempt", "commit", "artifact", "image", "blueprint", "instance_count")
+
+
+def release_differences(before: Release, after: Release) -> Shown:
+    """How two releases differ: in what was pushed, and in what its environments were built from. What a release was
+    planned with that an earlier version of Mayfly planned is not known."""
+    was, now = before.parameters or {}, after.parameters or {}
+    facts = {name: (_text(getattr(before, name)), _text(getattr(after, name))) for name in _RELEASED}
+    parameters = {name: (was.get(name), now.get(name)) for name in sorted({*was, *now})}
+    return {
+        "before": before.id,
+        "after": after.id,
+        "facts": _changed(facts),
+        "parameters": [] if None in (before.parameters, after.parameters) else _changed(parameters),
+    }
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _changed(pairs: Mapping[str, tuple[str | None, str | None]]) -> list[Shown]:
+    return [{"name": name, "before": was, "after": now} for name, (was, now) in pairs.items() if was != now]
 
 
 def suite_outcomes(record: Release, environments: Mapping[str, Environment]) -> Iterable[Shown]:

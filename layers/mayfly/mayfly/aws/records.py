@@ -18,7 +18,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws.clients import controller
-from mayfly.domain.records import LINES, Entry, Record, attributes, folded, keys, plain, read
+from mayfly.domain.records import KINDS, LINES, Entry, Record, attributes, folded, keys, plain, read
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 
@@ -298,6 +298,27 @@ class Records[R: Record]:
 
     def _read(self, item: Mapping[str, Any] | None) -> R | None:
         return of_item(self._kind, item) if item else None
+
+
+def part_of_table(table: str, fields: Collection[Any], after: str | None = None) -> tuple[list[Record], str | None]:
+    """Up to a megabyte of the records of all kinds, in the order of their keys, and the key to go on after; None at the
+    end. For what no index knows: who needs it reads the whole table.
+
+    Args:
+        fields: those to read, as classes name them. after: the key of the last record of the page before.
+    """
+    kept = {"pk", *(_key(each) for each in fields)}
+    how: Any = {"ExclusiveStartKey": {"pk": {"S": after}}} if after else {}
+    reply = controller("dynamodb").scan(
+        TableName=table,
+        ProjectionExpression=", ".join(sorted(f"#{name}" for name in kept)),
+        ExpressionAttributeNames={f"#{name}": name for name in kept},
+        **how,
+    )
+    named = [(item["pk"]["S"].partition("#")[0], item) for item in reply["Items"]]
+    known = {str(kind): one for kind, one in KINDS.items()}
+    found = [of_item(known[kind], item) for kind, item in named if kind in known]
+    return found, reply.get("LastEvaluatedKey", {}).get("pk", {}).get("S")
 
 
 def of_item[R: Record](kind: type[R], item: Mapping[str, Any]) -> R:

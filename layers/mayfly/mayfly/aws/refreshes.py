@@ -1,6 +1,7 @@
 """Groups of Auto Scaling and their instance refreshes, seen through one workload account."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,21 +21,28 @@ class Refresh:
     why: str
     template: str
     started_at: datetime | None
+    soak: timedelta = timedelta(0)
+    """How long it stands at each checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a group's instances are to be of: a version of its launch template, asked for since a timestamp."""
+    """What a group's instances are to be of: a version of its launch template, asked for since a timestamp.
+
+    Attributes:
+        but: the refresh that was cancelled for a pause: it brings nothing any more.
+    """
 
     group: str
     template_id: str
     version: str
     since: datetime
+    but: str = ""
 
     def is_brought_by(self, refresh: Refresh) -> bool:
         """Whether this refresh was asked for to that end."""
         late_enough = refresh.started_at is None or refresh.started_at >= self.since - _SKEW
-        return refresh.template == self.version and late_enough
+        return refresh.template == self.version and late_enough and refresh.id != self.but
 
 
 def latest(workload: "Workload", group: str) -> Refresh | None:
@@ -47,7 +55,8 @@ def latest(workload: "Workload", group: str) -> Refresh | None:
     wanted = one.get("DesiredConfiguration", {}).get("LaunchTemplate", {})
     reasons = (one.get("StatusReason"), one.get("RollbackDetails", {}).get("RollbackReason"))
     why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-    return Refresh(one["InstanceRefreshId"], one["Status"], why, wanted.get("Version", ""), one.get("StartTime"))
+    soak = timedelta(seconds=one.get("Preferences", {}).get("CheckpointDelay", 0))
+    return Refresh(one["InstanceRefreshId"], one["Status"], why, wanted.get("Version", ""), one.get("StartTime"), soak)
 
 
 def start(workload: "Workload", target: Target, preferences: Mapping[str, Any]) -> str | None:
@@ -75,6 +84,12 @@ def failed_launches(workload: "Workload", group: str) -> Iterable[str]:
         for activity in activities
         if activity["StatusCode"] in ("Failed", "Cancelled")
     )
+
+
+def cancel(workload: "Workload", group: str) -> None:
+    """Has the refresh that goes on stop where it is. One that is over meanwhile is left alone."""
+    with suppress(workload.autoscaling.exceptions.ActiveInstanceRefreshNotFoundFault):
+        workload.autoscaling.cancel_instance_refresh(AutoScalingGroupName=group)
 
 
 def go_back(workload: "Workload", group: str) -> None:

@@ -430,6 +430,18 @@ class RolloutStarted(_Rollout, event=Event.ROLLOUT_STARTED):
     """A rollout begins to replace instances."""
 
 
+class RolloutPaused(Announcement, event=Event.ROLLOUT_PAUSED):
+    """A rollout stands still at a checkpoint, as somebody has asked. Nothing is watched meanwhile; `Rollout Resume
+    Requested` or `Rollout Abort Requested` end that."""
+
+    rollout: Identity
+    service: Identity
+    percent: int
+    """Of the instances that are replaced."""
+    why: str
+    """For people: who paused it, and why."""
+
+
 class _RolledOut(_Rollout):
     outcome: RolloutStage
     reason: str

@@ -180,6 +180,9 @@ class Application(Message):
     owner: Line
     owner_topic: TopicArn | None = None
     """Where its owner is warned before a deadline."""
+    owners: tuple[Line, ...] = Field(default=(), max_length=20)
+    """Groups of the identity provider whose members are its owners, as those of ``owner:<application>`` are: they
+    develop it, and roll its permanent environments out."""
     developers: tuple[Line, ...] = Field(default=(), max_length=20)
     """Groups of the identity provider whose members are its developers, as those of ``developer:<application>`` are."""
     blueprint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$")]
@@ -225,7 +228,7 @@ class Application(Message):
             )
         return self
 
-    @field_validator("developers")
+    @field_validator("owners", "developers")
     @classmethod
     def _are_groups_of_their_own(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
         if wrong := [group for group in groups if access.is_ours(group)]:

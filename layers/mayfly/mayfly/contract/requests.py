@@ -183,6 +183,23 @@ class RolloutAbortRequested(Request, event=Event.ROLLOUT_ABORT_REQUESTED):
     requested_by: Line
 
 
+class RolloutPauseRequested(Request, event=Event.ROLLOUT_PAUSE_REQUESTED):
+    """Somebody wants a rollout to stop at its next checkpoint, or at the one where it is watched now, and to stay there
+    until it is resumed or aborted."""
+
+    rollout: Identity
+    why: Line
+    requested_by: Line
+
+
+class RolloutResumeRequested(Request, event=Event.ROLLOUT_RESUME_REQUESTED):
+    """Somebody wants a rollout to go on that is paused."""
+
+    rollout: Identity
+    why: Line
+    requested_by: Line
+
+
 class DeadLetterChoice(Message):
     """Which of the dead letters that wait: all that fit every field that is given, and all where none is."""
 

@@ -42,6 +42,8 @@ class Event(StrEnum):
     ROLLOUT_APPROVED = "Rollout Approved"
     ROLLOUT_REQUESTED = "Rollout Requested"
     ROLLOUT_ABORT_REQUESTED = "Rollout Abort Requested"
+    ROLLOUT_PAUSE_REQUESTED = "Rollout Pause Requested"
+    ROLLOUT_RESUME_REQUESTED = "Rollout Resume Requested"
     DEAD_LETTERS_REDRIVE_REQUESTED = "Dead Letters Redrive Requested"
     DEAD_LETTERS_DISCARD_REQUESTED = "Dead Letters Discard Requested"
 
@@ -69,6 +71,7 @@ class Event(StrEnum):
     IMAGE_RESTORED = "Image Restored"
     ROLLOUT_AWAITING_APPROVAL = "Rollout Awaiting Approval"
     ROLLOUT_STARTED = "Rollout Started"
+    ROLLOUT_PAUSED = "Rollout Paused"
     ROLLOUT_COMPLETED = "Rollout Completed"
     ROLLOUT_ROLLED_BACK = "Rollout Rolled Back"
     ROLLOUT_FAILED = "Rollout Failed"
@@ -220,6 +223,8 @@ class RolloutStage(StrEnum):
     AWAITING_ALARMS = "awaiting alarms"
     RUNNING = "running"
     REPLACING = "replacing"
+    PAUSED = "paused"
+    """It stands at a checkpoint until somebody resumes it."""
     ROLLING_BACK = "rolling back"
     COMPLETED = "completed"
     ROLLED_BACK = "rolled back"
@@ -336,7 +341,7 @@ _TONES: dict[Tone, tuple[StrEnum, ...]] = {
     Tone.WARN: (
         *(RolloutStage.AWAITING_APPROVAL, RolloutStage.AWAITING_WINDOW, RolloutStage.AWAITING_KILL_SWITCH),
         *(RolloutStage.AWAITING_ALARMS, EnvironmentStage.ADOPTED, SweepAction.END, SweepAction.WAKE),
-        EnvironmentStage.QUEUED,
+        *(EnvironmentStage.QUEUED, RolloutStage.PAUSED),
         DeadLetterStage.WAITING,
     ),
     Tone.BAD: (

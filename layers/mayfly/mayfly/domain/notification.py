@@ -17,6 +17,8 @@ _DEEDS: Mapping[str, tuple[tuple[str, str], ...]] = {
     Event.ENVIRONMENT_READY: (("To keep it for longer", "extend"), ("To end it", "end")),
     Event.ENVIRONMENT_EXPIRING: (("To keep it for longer", "extend"), ("To end it", "end")),
     Event.ROLLOUT_AWAITING_APPROVAL: (("To approve it", "approve"),),
+    Event.ROLLOUT_STARTED: (("To pause it", "pause"), ("To stop it and go back", "abort")),
+    Event.ROLLOUT_PAUSED: (("To let it go on", "resume"), ("To stop it and go back", "abort")),
 }
 """What a link opens in the console, after signing in: what is asked there is still confirmed by a person."""
 _WITHOUT_FRACTION = re.compile(r"(\d\dT\d\d:\d\d:\d\d)\.\d+Z")

@@ -180,6 +180,8 @@ class Environment(Record):
     failed_instances: tuple[str, ...] = ()
     pool: str | None = None
     instances_built: int | None = None
+    instances: tuple[str, ...] = ()
+    """The ids of those that ran when it became ready, 500 at most."""
     ready_at: str | None = None
     """When its instances were seen to run: those that are launched later replace one that failed."""
     instance_failures: Losses | None = None
@@ -260,6 +262,11 @@ class Release(Record):
     attempt: int = 1
     stage: ReleaseStage | None = None
     image: str | None = None
+    blueprint: str | None = None
+    """Its key, and the version of it that the release was planned with."""
+    parameters: Mapping[str, str] | None = None
+    """The blueprint's own, as the application configured them then."""
+    instance_count: int | None = None
     suites: tuple[Suite, ...] = ()
     verdict: Verdict | None = None
     instance_failures: Losses | None = None
@@ -497,8 +504,14 @@ class Rollout(Record):
     checkpoints: tuple[Checkpoint, ...] = ()
     waiting: Waiting | None = None
     template: str | None = None
+    group: str = ""
+    """The Auto Scaling group whose instances are replaced."""
     aborted: str | None = None
     """Who stopped it, and why."""
+    paused: str | None = None
+    """Who paused it, and why, from the request until it is resumed."""
+    halted: str | None = None
+    """The last instance refresh that was cancelled for a pause."""
 
 
 @record

@@ -356,13 +356,27 @@ def unsettled(members: Collection[Member], count: int, image: str, template: str
 def no_abort(stage: str, step: str | None, service: str) -> str:
     """Why a rollout cannot be stopped, "" where it can: from its beginning until its last instance is replaced."""
     match stage, step:
-        case (RolloutStage.RUNNING | RolloutStage.REPLACING, None | Wait.PREPARE | Wait.REPLACE):
+        case (RolloutStage.RUNNING | RolloutStage.REPLACING | RolloutStage.PAUSED, None | Wait.PREPARE | Wait.REPLACE):
             return ""
         case (RolloutStage.RUNNING | RolloutStage.REPLACING, Wait.SETTLE):
             return f"every instance is replaced; to step back: mayfly roll-out {service} --back"
         case (RolloutStage.RUNNING | RolloutStage.REPLACING | RolloutStage.ROLLING_BACK, _):
             return "it goes back already"
     return f"it is {stage}, and replaces nothing"
+
+
+def no_pause(record: Rollout) -> str:
+    """Why a rollout cannot be paused, "" where it can: as long as instances are left to be replaced."""
+    step = record.waiting.for_ if record.waiting else None
+    if record.aborted:
+        return "it was stopped, and goes back"
+    return no_abort(str(record.stage), step, record.service)
+
+
+def soaks(checkpoints: Iterable[Checkpoint], soak: timedelta, now: datetime) -> bool:
+    """Whether an instance refresh stands at a checkpoint and is watched there."""
+    times = [datetime.fromisoformat(each.reached_at) for each in checkpoints if each.reached_at]
+    return bool(times) and now < max(times) + soak
 
 
 class Aborted(Exception):

@@ -56,7 +56,7 @@ class TaskResult:
 
     error: (
         Literal["CreationFailed", "DeletionFailed", "EndedBefore", "Extended", "Overdue", "BuilderLost", "ImageFailed"]
-        | Literal["UpdateFailed", "RefreshFailed", "RefreshCancelled", "RolledBack", "Aborted"]
+        | Literal["UpdateFailed", "RefreshFailed", "RefreshCancelled", "RolledBack", "Aborted", "Resumed"]
         | None
     )
     reason: str

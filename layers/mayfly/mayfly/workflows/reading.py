@@ -9,11 +9,12 @@ from typing import Any
 
 from mayfly import views
 from mayfly.aws import kill_switch
-from mayfly.aws.records import Records
+from mayfly.aws.records import Records, part_of_table
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import EnvironmentStage
 from mayfly.domain.channel import CANDIDATE, STABLE, Channel, Pointed
 from mayfly.domain.cost import Prices, by_application
+from mayfly.domain.history import Line, Period, lines
 from mayfly.domain.losses import Losses, together
 from mayfly.domain.reach import Running, measure
 from mayfly.domain.records import (
@@ -32,10 +33,12 @@ from mayfly.domain.records import (
 from mayfly.domain.timestamp import utc_text
 from mayfly.prices import list_prices
 from mayfly.views import Fields, Shown
-from mayfly.workflows import admission, catalogue, channels
+from mayfly.workflows import admission, catalogue, channels, image_contents
 
 _LETTERS_SHOWN = 1000
 """Dead letters that a list shows one by one. All of them are counted."""
+_LINES_SHOWN, _PAGES = 5_000, 20
+"""Lines of histories that one answer has about at most, and the pages of the table that are read for it."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,35 @@ class Reading:
         permanent = sum(one.instance_count or 0 for one in standing if application in (None, one.application))
         bill = by_application(chosen, self.now, prices)
         return self._at(prices=used, permanent_instances=permanent, **bill)
+
+    def evidence(self, period: Period, application: str | None = None, after: str | None = None) -> Shown:
+        """The lines of all histories within a period, those of a part of the records at once: `next` says where the
+        next part begins. Within a part, they are in the order of time."""
+        found: list[Line] = []
+        for _ in range(_PAGES):
+            records, after = part_of_table(self.table, (Record.history, Record.folded, Environment.application), after)
+            chosen = (one for one in records if application in (None, getattr(one, "application", None)))
+            found += [line for one in chosen for line in lines(one, period)]
+            if after is None or len(found) >= _LINES_SHOWN:
+                break
+        shown = [asdict(line) for line in sorted(found, key=lambda line: (line.at, line.kind, line.id))]
+        told = self._at(since=period.since, until=period.until, lines=shown)
+        return told | ({"next": after} if after else {})
+
+    def compared(self, before: Release, after: Release, reports: str) -> Shown:
+        """How two releases differ, down to the contents of their images where both proved what those are.
+
+        Args:
+            reports: the bucket of what proofs said.
+        """
+        found = views.release_differences(before, after)
+        if not (before.image and after.image) or before.image == after.image:
+            return found
+        try:
+            contents = image_contents.differences(reports, before.image, after.image)
+        except image_contents.NotRecorded as unknown:
+            return found | {"image_problem": str(unknown)}
+        return found | {"image": contents}
 
     def _at(self, **shown: Any) -> Shown:
         return {"now": utc_text(self.now), **shown}

@@ -69,10 +69,18 @@ def plan(settings: Settings, release: str, pushed: CodeVersionPushed) -> list[Or
 
 
 def remember_plan(settings: Settings, release: str, orders: list[Order], entry: Entry) -> None:
-    """Writes down which environments a release has."""
-    suites = tuple(Suite(order.suite, order.environment) for order in orders)
+    """Writes down which environments a release has, and what all of them consist of."""
+    suites, any_of = tuple(Suite(order.suite, order.environment) for order in orders), orders[0]
+    template = any_of.blueprint
     Records(settings.table, Release).change(
-        release, entry, stage=ReleaseStage.RUNNING, image=orders[0].image, suites=suites
+        release,
+        entry,
+        stage=ReleaseStage.RUNNING,
+        image=any_of.image,
+        blueprint=f"{template.key} {template.version_id}" if template.version_id else template.key,
+        parameters=any_of.parameters,
+        instance_count=any_of.instance_count,
+        suites=suites,
     )
 
 
