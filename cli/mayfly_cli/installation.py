@@ -115,7 +115,7 @@ class Installation:
     def _instead(self, kind: type[Record], identity: str) -> str:
         """What somebody may have meant who has misspelt a name, or named the release of environments."""
         if kind is Environment and (release := self.records(Release).get(identity)):
-            names = [part.environment for part in release.suites]
+            names = [part.environment for part in release.suites]  # those of repetitions are named alike
             return f"It is a release; its environments are: {', '.join(names) or 'not planned yet'}."
         alike = get_close_matches(identity, [one.id for one in self.records(kind).live((Record.id,))])
         where = "services" if kind in (Service, Rollout) else "list"

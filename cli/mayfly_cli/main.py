@@ -275,6 +275,32 @@ def push(
 
 
 @command
+@click.argument("application")
+@click.argument("number", type=click.IntRange(1))
+@click.option("--why", help="Merged, or closed.")
+def close(installation: Installation, as_json: bool, application: str, number: int, why: str | None) -> None:
+    """End the preview of pull request NUMBER of APPLICATION, and its address."""
+    from mayfly.contract.requests import PullRequestClosed
+    from mayfly.domain.records import PullRequest
+    from mayfly_cli import show
+    from mayfly_cli.installation import until
+
+    name = f"{application}#{number}"
+    before = installation.find(PullRequest, name)
+    message = PullRequestClosed(application=application, pull_request=number, why=why, closed_by=installation.who)
+    installation.say(message, application)
+
+    def look() -> PullRequest | None:
+        found = installation.find(PullRequest, name)
+        return found if found.closed_at > before.closed_at else None
+
+    closed = until(look, f"{message.event} in the history of {name}")
+    show.answer(as_json, {"pull_request": name, "ended": [*closed.previews]})
+    if not as_json:
+        click.echo(f"{name} is closed; being ended: {', '.join(closed.previews) or 'nothing'}")
+
+
+@command
 @click.option("--application", help="Only of this one.")
 @click.option("--release", help="Only of this one.")
 @click.option("--days", type=click.IntRange(0, 366), help="Ended ones too that began in the last so many days.")
@@ -292,6 +318,22 @@ def list_(
         found["environments"] += ended["environments"]
     found["environments"].sort(key=lambda each: ("ended_at" in each, each["deadline"], each["id"]))
     show.answer(as_json, found, show.environments(found["environments"], at))
+
+
+@command
+@click.option("--application", help="Only of this one.")
+@click.option(
+    "--days", type=click.IntRange(1, 366), default=30, show_default=True, help="Releases of the last so many."
+)
+def flaky(installation: Installation, as_json: bool, application: str | None, days: int) -> None:
+    """Show how often suites passed by a repetition only (`retries`), the most flaky first."""
+    from mayfly import views
+    from mayfly_cli import show
+
+    found = views.flakiness(installation.reading(now()).releases(days, application)["releases"])
+    rows = [(one["application"], one["suite"], one["runs"], one["flaky"]) for one in found]
+    table = show.table(f"Suites in {days} days", ("application", "suite", "runs", "flaky"), rows)
+    show.answer(as_json, {"days": days, "suites": found}, table)
 
 
 @command

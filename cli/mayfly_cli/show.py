@@ -165,7 +165,7 @@ def differences(found: Json) -> Listing:
 
 def facts(shown: Json, now: datetime) -> Listing:
     """What is known of an environment, for people."""
-    ending = shown.get("ending")
+    ending, tests = shown.get("ending"), shown["tests"]
     cost = f"US$ {money(shown['usd'])} so far, {shown['usd_per_hour']:.2f} an hour"
     instances = f"{shown.get('instances_built', 0)} of {shown['instance_count']} {shown.get('instance_type', '')}"
     pairs = {
@@ -181,7 +181,10 @@ def facts(shown: Json, now: datetime) -> Listing:
         "ends": "" if "ended_at" in shown else f"{left(shown['deadline'], now)}, at {shown['deadline']}",
         "ended": shown.get("ended_at", ""),
         "costs": cost,
+        "tests": f"{tests['tests']} in all, {tests['failures']} failed, {tests['skipped']} skipped" if tests else "",
+        "failed tests": ", ".join(tests["failed"]) if tests else "",
         "report": shown["report"] or "",
+        "log": shown["log"] or "",
         **{f"{name} in AWS": link for name, link in shown["links"].items()},
     }
     return table(shown["id"], ("", "value"), [(name, value) for name, value in pairs.items() if value])

@@ -40,7 +40,8 @@ class Watch:
         """The environments that belong to it, as far as they are there."""
         if isinstance(record, Environment):
             return [record]
-        names = [part.environment for part in record.suites] if isinstance(record, Release) else []
+        suites = record.suites if isinstance(record, Release) else ()
+        names = [name for part in suites for name in part.attempts]
         return list(self.installation.records(Environment).many(names))
 
     def switched(self, records: Sequence[Watched]) -> Iterator[str]:

@@ -8,9 +8,10 @@ from mayfly.aws import clients, instances, networks, stacks
 from mayfly.aws.groups import capacities
 from mayfly.aws.records import Records
 from mayfly.contract.orders import Order
-from mayfly.contract.vocabulary import Wait
+from mayfly.contract.vocabulary import SuiteKind, Wait
 from mayfly.domain.boot import booting, shortfall, wrong_versions
 from mayfly.domain.ending import digest
+from mayfly.domain.preview import OUTPUT, name_of, stable_address
 from mayfly.domain.records import Entry, Environment
 from mayfly.domain.stack import answer
 from mayfly.domain.timestamp import utc_text
@@ -57,11 +58,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if wrong := wrong_versions({one.id: one.labels for one in running}, order.version, order.artifact):
         raise NotReady("; ".join(wrong[:SHOWN]))
     wanted = len(running) if asked is None else asked
+    outputs = dict(stack.outputs) | address(order, stack.outputs, settings.preview_domain)
     token = secrets.token_urlsafe(32)  # of a repetition another one: nobody has heard the first
     Records(settings.table, Environment).change(
         order.environment,
         Entry(event["now"], context.function_name, "ready", f"{len(running)} of {wanted} instances run"),
-        outputs=shown(stack.outputs),
+        outputs=shown(outputs),
         instances_built=len(running),
         instance_count=len(running),
         ready_at=max([event["now"], *(utc_text(instance.launched_at) for instance in running)]),
@@ -72,7 +74,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return {
         "environment": order.environment,
         "instances": len(running),
-        "outputs": dict(stack.outputs),
+        "outputs": outputs,
         "token": token,
     }
 
@@ -95,6 +97,14 @@ def not_ended(settings: Settings, order: Order) -> None:
     record = Records(settings.table, Environment).get(order.environment)
     if record and record.ending:
         raise EndedBefore(f"its record says {record.ending.reason}")
+
+
+def address(order: Order, outputs: Mapping[str, str], domain: str) -> dict[str, str]:
+    """The stable address of a pull request's preview, as one more output."""
+    if order.kind is not SuiteKind.PREVIEW or order.pull_request is None or not domain:
+        return {}
+    found = stable_address(outputs, name_of(order.application, order.pull_request, domain))
+    return {OUTPUT: found} if found else {}
 
 
 def shown(outputs: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from mayfly.aws import clients, executions, instances, kill_switch, stacks
 from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.orders import Subject
-from mayfly.contract.vocabulary import EndingCause, EnvironmentStage, Outcome, Wait
+from mayfly.contract.vocabulary import UNKNOWN, EndingCause, EnvironmentStage, Outcome, Wait
 from mayfly.domain import tags
 from mayfly.domain.ending import by_deadline, by_failure
 from mayfly.domain.guard import TERMINATION_PROTECTED, may_destroy
@@ -170,7 +170,7 @@ def ending_of(event: dict[str, Any]) -> Ending:
     """Why the execution says that the life is over. Where a result was recorded first, that one stands."""
     match event["ended"]:
         case {"by": "deadline"}:
-            return by_deadline(event["deadline"])
+            return by_deadline(event["deadline"], event["order"].get("kind", UNKNOWN))
         case {"by": "failure", "error": error}:
             return by_failure(error.get("Error", "Unknown"), error.get("Cause", ""))
         case {"by": "runner", "error": error}:

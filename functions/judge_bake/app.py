@@ -8,7 +8,7 @@ from mayfly.aws.records import Records
 from mayfly.domain import tags
 from mayfly.domain.bake import PROOF, BakeVerdict, judge_bake
 from mayfly.domain.ending import by_failure, result_of
-from mayfly.domain.records import Bake, Entry, Environment, Image
+from mayfly.domain.records import Bake, Entry, Environment, Image, Suite
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
 from mayfly.workflows import bakes
@@ -53,4 +53,4 @@ def verdict_of(settings: Settings, event: dict[str, Any]) -> BakeVerdict:
         return judge_bake(by_failure(failure.get("Error", "Unknown"), failure.get("Cause", "")).reason, None)
     environment = f"{event['bake']}-{PROOF}"
     proof = Records(settings.table, Environment).get(environment)
-    return judge_bake(None, result_of(PROOF, environment, proof.ending if proof else None))
+    return judge_bake(None, result_of(Suite(PROOF, environment), {environment: proof.ending} if proof else {}))

@@ -1,6 +1,7 @@
 """What may be asked for. Nothing is decided here a second time: each request becomes the event that anybody else puts
 on the bus, in the name of whom the token speaks for."""
 
+import json
 from typing import Annotated
 
 from asking import caller_of, permit
@@ -11,6 +12,7 @@ from reads import reading, the
 from shapes import (
     Accepted,
     AcceptedRelease,
+    ApplicationWish,
     BakeWish,
     DeadLetterWish,
     Extension,
@@ -26,8 +28,10 @@ from shapes import (
 )
 
 from mayfly.aws import events
-from mayfly.contract.fields import ChannelName, FamilyName, Identity, Request
+from mayfly.contract.fields import ApplicationName, ChannelName, FamilyName, Identity, PullRequest, Request
+from mayfly.contract.reader import Refused
 from mayfly.contract.requests import (
+    ApplicationChangeRequested,
     CodeVersionPushed,
     DeadLettersDiscardRequested,
     DeadLettersRedriveRequested,
@@ -37,6 +41,7 @@ from mayfly.contract.requests import (
     ImagePromotionRequested,
     ImageRollbackRequested,
     KillSwitchSet,
+    PullRequestClosed,
     RolloutAbortRequested,
     RolloutApproved,
     RolloutRequested,
@@ -50,6 +55,7 @@ from mayfly.domain.identity import release_id
 from mayfly.domain.records import Environment, Release, Rollout, Service
 from mayfly.observability import logger
 from mayfly.settings import load_settings
+from mayfly.workflows import catalogue
 
 router = Router()
 
@@ -117,6 +123,37 @@ def finish(id: Annotated[Identity, Path()], asked: Result) -> Accepted:  # noqa:
         raise ServiceError(409, refusal)
     message = TestFinished(environment=id, **asked.model_dump(), finished_by=who())
     return ask(message, f"/api/environments/{id}")
+
+
+@router.post(
+    "/api/pull-requests/<application>/<number>/closing", status_code=202, summary="End what shows a pull request"
+)
+def close(
+    application: Annotated[ApplicationName, Path()], number: Annotated[PullRequest, Path()], asked: Why
+) -> Accepted:
+    """Its preview goes, and its address."""
+    permit(caller_of(router), ApiAction.CHANGE, application)
+    message = PullRequestClosed(application=application, pull_request=number, why=asked.why, closed_by=who())
+    return ask(message, "/api/environments")
+
+
+@router.put("/api/applications/<name>/configuration", status_code=202, summary="Configure an application, or remove it")
+def configure(name: Annotated[ApplicationName, Path()], asked: ApplicationWish) -> Accepted:
+    """Where nobody else has changed it since the version that was looked at."""
+    now_there = reading().configuration(name)["version"]
+    if asked.made_from != now_there:
+        raise ServiceError(409, f"made_from: expected {now_there}, which is the newest, but it is {asked.made_from}")
+    if asked.document is None and not now_there:
+        raise ServiceError(409, f"document: expected one, because there is no application {name}, but it is null")
+    try:
+        model = None if asked.document is None else catalogue.application_of(asked.document)
+    except Refused as refusal:
+        raise ServiceError(409, str(refusal)) from None
+    document = json.loads(catalogue.as_kept(model)) if model else None
+    message = ApplicationChangeRequested(
+        application=name, document=document, made_from=asked.made_from, why=asked.why, requested_by=who()
+    )
+    return ask(message, f"/api/applications/{name}/configuration")
 
 
 @router.post("/api/bakes", status_code=202, summary="Bake an image")

@@ -10,6 +10,7 @@ from shapes import (
     Applications,
     BlueprintToCheck,
     CheckedBlueprint,
+    Configuration,
     Costs,
     Days,
     DeadLetters,
@@ -126,6 +127,13 @@ def check_blueprint(asked: BlueprintToCheck) -> CheckedBlueprint:
     except Refused as refusal:
         raise NotFoundError(str(refusal)) from None
     return cast(CheckedBlueprint, found)
+
+
+@router.get("/api/applications/<name>/configuration", compress=True, summary="An application's configuration")
+def configuration(name: Annotated[ApplicationName, Path()]) -> Configuration:
+    """With its versions, who wrote each, and why."""
+    shown: Configuration = reading().configuration(name)
+    return shown
 
 
 @router.get("/api/images", compress=True, summary="Image families, by name")

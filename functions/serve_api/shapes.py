@@ -13,6 +13,7 @@ from mayfly.contract.fields import (
     Line,
     Message,
     Minutes,
+    PullRequest,
     ReportToken,
     Terminations,
     Version,
@@ -55,6 +56,7 @@ class Push(Message):
     version: Version
     artifact: Line
     commit: Line | None = None
+    pull_request: Annotated[PullRequest | None, BeforeValidator(_number)] = None
     attempt: Annotated[Attempt, Number] = 1
 
 
@@ -72,6 +74,13 @@ class Result(Message):
     report: Line | None = None
     token: ReportToken | None = None
     """The environment's, as Environment Ready announced it: without it, no automated suite passes."""
+
+
+class ApplicationWish(Why):
+    """How an application is to be configured; null, not at all any more."""
+
+    document: dict[str, Any] | None
+    made_from: Annotated[int, Field(ge=0), Number]
 
 
 class BakeWish(Why):
@@ -268,6 +277,7 @@ class SuiteOutcome(TypedDict):
 
     suite: str
     environment: str
+    attempts: int
     outcome: NotRequired[str]
     tone: NotRequired[Tone]
 
@@ -338,6 +348,26 @@ class Application(TypedDict):
     lifetime_minutes: NotRequired[int]
     ceiling_minutes: NotRequired[int]
     problem: NotRequired[str]
+
+
+class ConfigurationVersion(TypedDict):
+    """A version of an application's configuration."""
+
+    version: int
+    at: str
+    by: str
+    why: str
+    document: Any
+    """As it is kept; a text where it is no JSON."""
+
+
+class Configuration(TypedDict):
+    """An application's configuration with its versions, the newest first; none where there is no such application."""
+
+    now: str
+    name: str
+    version: int
+    versions: list[ConfigurationVersion]
 
 
 class Applications(TypedDict):

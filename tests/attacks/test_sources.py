@@ -31,6 +31,7 @@ ANY_APPLICATION = {name for name, source in SENDERS.items() if source.startswith
 """The environment's record says whose it is: the functions ask it after this (tests/integration)."""
 MAY_SAY = {
     Event.CODE_VERSION_PUSHED: PEOPLE | {"the application's CI server"},
+    Event.PULL_REQUEST_CLOSED: PEOPLE | {"the application's CI server"},
     Event.TEST_FINISHED: PEOPLE | ANY_APPLICATION,
     Event.ENVIRONMENT_EXTENSION_REQUESTED: PEOPLE | ANY_APPLICATION,
     Event.ENVIRONMENT_TERMINATION_REQUESTED: PEOPLE | ANY_APPLICATION,
@@ -145,7 +146,8 @@ PUTS = {
     "an operator": lambda source, _: source == "mayfly.operator" or source.startswith("mayfly.app."),
     "the Puppet code's CI server": lambda source, what: (source, what) == ("mayfly.puppet", Event.PUPPET_CODE_PUSHED),
     "the application's CI server": lambda source, what: (
-        source == f"mayfly.app.{APPLICATION}" and what in (*OF_TESTERS, Event.CODE_VERSION_PUSHED)
+        source == f"mayfly.app.{APPLICATION}"
+        and what in (*OF_TESTERS, Event.CODE_VERSION_PUSHED, Event.PULL_REQUEST_CLOSED)
     ),
     "a tester of the application": lambda source, what: source == f"mayfly.app.{APPLICATION}" and what in OF_TESTERS,
 }

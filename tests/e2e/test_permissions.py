@@ -59,6 +59,8 @@ FUNCTIONS = frozenset(
         "plan-tests",
         "judge-tests",
         "tell-forge",
+        "keep-previews",
+        "configure-application",
         "keep-dead-letters",
         "work-dead-letters",
     }
@@ -116,7 +118,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         | {"resume-environment", "set-kill-switch", "sweep-environments", "notify-people"}
         | {"plan-rollouts", "resume-rollout", "judge-instance"}
         | {"accept-bake", "accept-promotion", "resume-image", "check-image", "judge-checks", "count-release"}
-        | {"work-dead-letters", "judge-command", "tell-forge"}
+        | {"work-dead-letters", "judge-command", "tell-forge", "keep-previews", "configure-application"}
         | {"measure-reach", "retire-images"},  # scheduled: where their invocations go that failed
         lambda its, at: its("sqs").send_message(QueueUrl=at["DeadLettersUrl"], MessageBody='{"mark": "permissions"}'),
     ),
@@ -129,7 +131,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("sqs").send_message(QueueUrl=at["OtherQueueUrl"], MessageBody="{}"),
     ),
     "start a life past its release": (
-        {"sweep-environments", "accept-termination"},
+        {"sweep-environments", "accept-termination", "keep-previews"},
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["EnvironmentMachine"], input="{}"),
     ),
     "start a bake": (
@@ -145,7 +147,8 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["RolloutMachine"], input="{}"),
     ),
     "read a blueprint": (
-        {"plan-release", "create-environment", "plan-bake", "plan-rollouts", "update-service"},
+        {"plan-release", "create-environment", "plan-bake", "plan-rollouts", "update-service"}
+        | {"keep-previews", "configure-application"},
         lambda its, at: its("s3").get_object(Bucket=at["BlueprintsBucket"], Key="single.yaml"),
     ),
     "change a blueprint": (
@@ -153,15 +156,24 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("s3").put_object(Bucket=at["BlueprintsBucket"], Key="single.yaml", Body=b""),
     ),
     "read an application's configuration": (
-        {"plan-release", "plan-rollouts", "tell-forge"},
+        {"plan-release", "plan-rollouts", "tell-forge", "keep-previews", "configure-application"},
         lambda its, _: its("ssm").get_parameter(Name="/mayfly/applications/webshop"),
     ),
     "change an application's configuration": (
-        set(),
+        {"configure-application"},
         lambda its, _: its("ssm").put_parameter(Name="/mayfly/applications/webshop", Value="{}", Overwrite=True),
     ),
     "read a family's configuration": (
-        {"plan-release", "accept-bake", "plan-bake", "accept-promotion", "plan-promotion", "copy-image"}
+        {
+            "plan-release",
+            "accept-bake",
+            "plan-bake",
+            "accept-promotion",
+            "plan-promotion",
+            "copy-image",
+            "keep-previews",
+            "configure-application",
+        }
         | {"share-image", "move-channel", "count-release", "retire-images"},
         lambda its, _: its("ssm").get_parameter(Name="/mayfly/families/base"),
     ),

@@ -67,6 +67,26 @@ class TestACommand:
         assert (suite["outcome"], suite["tests"]["failed"]) == ("failed", ["pays"])
         assert suite["reason"].startswith("1 of 2 tests failed: pays (the script exited with 1 on i-")
 
+    def test_that_failed_is_repeated_on_a_fresh_environment_and_that_is_counted(self, mayfly: Driver) -> None:
+        flaky = 'case $MAYFLY_ENVIRONMENT in *-2) ;; *) echo "a race" && exit 1 ;; esac'
+        application = mayfly.application(suites=[{**command(flaky), "retries": 2}])
+        release = mayfly.push(application)
+        verdict = mayfly.verdict(release)
+        assert verdict["detail-type"] == "Release Passed", verdict
+        [suite] = verdict["detail"]["suites"]
+        first = environment_id(release, "smoke")
+        assert (suite["environment"], suite["attempts"]) == (f"{first}-2", 2)
+        assert "failed before: the script exited with 1" in suite["reason"]
+        assert verdict["detail"]["reason"] == "all 1 suites passed; smoke at attempt 2"
+        for environment in (first, suite["environment"]):
+            assert mayfly.nothing_is_left(environment)
+
+    def test_that_breaks_is_repeated_as_often_as_its_suite_says(self, mayfly: Driver) -> None:
+        mayfly.cloud.fault("workload", command="*", effect="undeliverable", times=2)
+        application = mayfly.application(suites=[{**command("true"), "retries": 1}])
+        [suite] = mayfly.verdict(mayfly.push(application))["detail"]["suites"]
+        assert (suite["outcome"], suite["attempts"]) == ("broken", 2)
+
     def test_runs_on_all_instances(self, mayfly: Driver) -> None:
         suites = [command("true", instances="all")]
         application = mayfly.application(suites=suites, instances=3, blueprint="fleet.yaml")

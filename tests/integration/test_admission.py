@@ -254,6 +254,15 @@ class TestWhatIsConfigured:
         world.configure(admitted="together")
         assert self.plan(world)["members"] == 2
 
+    def test_but_a_preview_is_none_of_them_and_neither_it_nor_a_repetition_waits_for_them(self, world: World) -> None:
+        suites = [{"name": "smoke", "retries": 1}, {"name": "look"}, {"name": "show", "kind": "preview"}]
+        world.configure(admitted="together", suites=suites)
+        assert self.plan(world)["members"] == 2
+        for name, kind in ((f"{ENVIRONMENT}-2", "automated"), (f"{RELEASE}-show", "preview")):
+            event = {"order": order(name, members=2, ceilings={}) | {"kind": kind}, "now": NOW}
+            world.call("plan_environment", event)
+            assert world.call("admit_environment", event | {"token": f"token-of-{name}"})["admitted"]
+
     def test_a_hotfix_only_of_who_is_allowed_it(self, world: World) -> None:
         with pytest.raises(Refused, match="hotfix: expected false, because webshop is not allowed hotfixes"):
             self.plan(world, hotfix=True)

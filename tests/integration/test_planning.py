@@ -75,8 +75,8 @@ class TestAReleaseIsPlanned:
         record = world.record(RELEASE, "release")
         assert (record["stage"], record["image"]) == ("running", "ami-12c6146b")
         assert record["suites"] == [
-            {"suite": "smoke", "environment": ENVIRONMENT},
-            {"suite": "look", "environment": f"{RELEASE}-look"},
+            {"suite": "smoke", "environment": ENVIRONMENT, "repetitions": []},
+            {"suite": "look", "environment": f"{RELEASE}-look", "repetitions": []},
         ]
         assert record["history"][-1]["why"] == "2 suites on ami-12c6146b from single.yaml"
 

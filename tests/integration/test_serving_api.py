@@ -29,6 +29,7 @@ UNTIL = datetime(2027, 2, 22, tzinfo=UTC)
 WHY = {"why": "because"}
 
 # Every change: who may least, the request, the event it becomes, and what the event says besides why.
+DOCUMENT: Json = {"owner": "team-shop@example.com", "blueprint": "single.yaml", "suites": [{"name": "smoke"}]}
 CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
     "push": (
         "developer",
@@ -68,6 +69,22 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         {"outcome": "failed", "reason": "the basket is empty"},
         "Test Finished",
         {"environment": ENVIRONMENT, "outcome": "failed", "reason": "the basket is empty", "finished_by": "WHO"},
+    ),
+    "close": (
+        "developer",
+        "POST",
+        "/api/pull-requests/webshop/7/closing",
+        WHY,
+        "Pull Request Closed",
+        {"application": "webshop", "pull_request": 7, "why": "because", "closed_by": "WHO"},
+    ),
+    "configure": (
+        "operator",
+        "PUT",
+        "/api/applications/webshop/configuration",
+        {"document": DOCUMENT, "made_from": 1, **WHY},
+        "Application Change Requested",
+        {"application": "webshop", "document": DOCUMENT, "made_from": 1, "why": "because", "requested_by": "WHO"},
     ),
     "bake": (
         "operator",
@@ -165,6 +182,7 @@ READS = [
     "/api/releases",
     f"/api/releases/{RELEASE}",
     "/api/applications",
+    "/api/applications/webshop/configuration",
     "/api/images",
     "/api/images/ami-0123456789abcdef0/since/ami-0123456789abcdef0",
     "/api/services",

@@ -11,7 +11,7 @@ from botocore.validate import validate_parameters
 from mayfly.domain import tags
 from tests.model.promises import Promises
 from tests.model.workload import Block, Creation, Resource
-from tests.model.world import CONTROLLER, ENVIRONMENT_MACHINE, RELEASE_MACHINE, STRANGER, World
+from tests.model.world import APPLICATION, CONTROLLER, ENVIRONMENT_MACHINE, RELEASE_MACHINE, STRANGER, World
 
 type Json = dict[str, Any]
 
@@ -390,3 +390,60 @@ class TestALaterVersion:
         world.timeline.advance(20 * MINUTE)
         assert world.record(SMOKE)["stage"] == "terminated"
         assert world.record(SMOKE)["ending"]["outcome"] == "passed"
+
+
+class TestARepetition:
+    """Of a suite whose policy (`retries`) has it."""
+
+    AGAIN = f"{SMOKE}-2"
+
+    @pytest.fixture(autouse=True)
+    def _it_is_wanted(self, world: World) -> None:
+        suites = [{"name": "smoke", "retries": 1}]
+        world.ssm.parameters["/mayfly/applications/webshop"] = json.dumps(APPLICATION | {"suites": suites})
+
+    def said(self, world: World, environment: str, outcome: str) -> None:
+        detail = {"environment": environment, "outcome": outcome}
+        detail |= {"token": world.events.token(environment)} if outcome == "passed" else {}
+        world.deliver("accept_test_result", world.on_the_bus("Test Finished", detail))
+        world.timeline.advance(10 * MINUTE)
+
+    def verdict(self, world: World) -> Json:
+        return dict(world.record(SMOKE.removesuffix("-smoke"), "release").get("verdict", {}))
+
+    def test_is_of_what_failed_and_comes_when_that_is_gone(self, world: World) -> None:
+        push(world)
+        self.said(world, SMOKE, "failed")
+        assert world.record(SMOKE)["stage"] == "terminated"
+        assert world.record(self.AGAIN)["stage"] == "awaiting tests"
+        assert not self.verdict(world)
+        self.said(world, self.AGAIN, "passed")
+        [suite] = self.verdict(world)["suites"]
+        assert (suite["environment"], suite["outcome"], suite["attempts"]) == (self.AGAIN, "passed", 2)
+
+    def test_comes_as_often_as_it_may(self, world: World) -> None:
+        push(world)
+        self.said(world, SMOKE, "failed")
+        self.said(world, self.AGAIN, "failed")
+        [suite] = self.verdict(world)["suites"]
+        assert (suite["outcome"], suite["attempts"]) == ("failed", 2)
+
+    def test_is_of_what_broke(self, world: World) -> None:
+        world.cloudformation.next_creation = Creation.FAILS
+        push(world, 20)
+        assert world.record(SMOKE)["ending"]["outcome"] == "broken"
+        assert world.record(self.AGAIN)["stage"] in ("creating", "awaiting tests", "terminated")
+
+    def test_is_none_of_what_passed_or_was_ended_by_hand(self, world: World) -> None:
+        push(world)
+        detail = {"environment": SMOKE, "why": "seen enough", "requested_by": "ops"}
+        world.deliver("accept_termination", world.on_the_bus("Environment Termination Requested", detail))
+        world.timeline.advance(10 * MINUTE)
+        assert not world.record(self.AGAIN)
+        assert self.verdict(world)["suites"][0]["outcome"] == "cancelled"
+
+    def test_is_none_of_what_nobody_reported_on(self, world: World) -> None:
+        push(world)
+        world.timeline.advance(40 * MINUTE)
+        assert not world.record(self.AGAIN)
+        assert self.verdict(world)["suites"][0]["outcome"] == "expired"

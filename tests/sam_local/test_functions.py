@@ -106,6 +106,10 @@ RUNNERS: dict[str, Callable[[Answer], object]] = {
     "judge_command": lambda said: not said["judged"] and said["reason"] == "it tests no environment",
     "plan_tests": lambda said: said["request"]["body"]["client_payload"]["environment"] == ENVIRONMENT,
     "tell_forge": lambda said: not said["shown"] and "no forge" in said["reason"],
+    # No pull request of this number was pushed.
+    "keep_previews": lambda said: said["accepted"] and said["ended"] == [],
+    # Whoever wants this names a blueprint that is not there.
+    "configure_application": lambda said: not said["accepted"] and "nowhere.yaml" in said["reason"],
     "judge_tests": lambda said: said["outcome"] == "passed" and not said["recorded"],
 }
 """The same of tests that Mayfly starts."""

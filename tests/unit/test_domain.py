@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mayfly.domain import ending, guard, identity, stack, tags
+from mayfly.domain.records import Ending, Suite
 from mayfly.domain.timestamp import utc_text
 
 CONTROLLER = "111111111111/us-east-1/mayfly"
@@ -170,7 +171,26 @@ class TestVerdict:
         assert verdict.reason == "1 of 2 suites did not pass: load failed: the tests failed: too slow"
 
     def test_a_life_without_a_recorded_ending_was_broken(self):
-        assert ending.result_of("smoke", "e1", None).outcome == "broken"
+        assert ending.result_of(Suite("smoke", "e1"), {"e1": None}).outcome == "broken"
+        assert ending.result_of(Suite("smoke", "e1"), {}).outcome == "broken"
+
+    def test_of_a_suite_that_was_repeated_the_last_environment_counts_and_it_is_flaky(self):
+        suite = Suite("smoke", "e1", ("e1-2", "e1-3"))
+        endings = {
+            "e1": Ending("tests", "failed", "1 test failed"),
+            "e1-2": Ending("tests", "passed", "2 tests passed"),
+        }
+        result = ending.result_of(suite, endings)
+        assert (result.environment, result.outcome, result.attempts, result.flaky) == ("e1-2", "passed", 2, True)
+        assert result.reason == "2 tests passed; failed before: 1 test failed"
+        verdict = ending.judge_release([result])
+        assert (verdict.passed, verdict.reason) == (True, "all 1 suites passed; smoke at attempt 2")
+        assert verdict.flaky == ("smoke",)
+
+    def test_one_that_failed_as_often_as_it_was_tried_is_not_flaky(self):
+        suite = Suite("smoke", "e1", ("e1-2",))
+        result = ending.result_of(suite, {name: Ending("tests", "failed", "no") for name in suite.attempts})
+        assert (result.outcome, result.attempts, result.flaky) == ("failed", 2, False)
 
 
 class TestMoment:

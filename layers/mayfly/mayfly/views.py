@@ -4,11 +4,13 @@ A stage or an outcome comes with its tone, and what may be done follows from it 
 answer knows no stage by name.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from mayfly.aws.parameters import Version
 from mayfly.contract.configuration import Application as Configured
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import (
@@ -16,6 +18,7 @@ from mayfly.contract.vocabulary import (
     BakeStage,
     EnvironmentStage,
     ImageStage,
+    Outcome,
     Retirement,
     RolloutStage,
     ServiceStage,
@@ -214,7 +217,8 @@ def release(record: Release, environments: Mapping[str, Environment], now: datet
     Args:
         environments: the records of its environments, by id; one that has no record yet has cost nothing.
     """
-    mine = [environments[part.environment] for part in record.suites if part.environment in environments]
+    named = [name for part in record.suites for name in part.attempts]
+    mine = [environments[name] for name in named if name in environments]
     costs = [cost(each, now, prices).usd for each in mine]
     shown: dict[str, Any] = {
         "id": record.id,
@@ -233,15 +237,32 @@ def release(record: Release, environments: Mapping[str, Environment], now: datet
 
 
 def suite_outcomes(record: Release, environments: Mapping[str, Environment]) -> Iterable[Shown]:
-    """Each suite's outcome: by the verdict, or before there is one by the ending of its environment."""
+    """Each suite's outcome: by the verdict, or before there is one by the ending of its latest environment."""
     judged = {part.suite: part.outcome for part in record.verdict.suites} if record.verdict else {}
     for part in record.suites:
-        shown = {"suite": part.suite, "environment": part.environment}
-        known = environments.get(part.environment)
+        attempt = part.latest(environments)
+        shown = {"suite": part.suite, "environment": attempt, "attempts": part.attempts.index(attempt) + 1}
+        known = environments.get(attempt)
         ended = known.ending.outcome if known and known.ending else None
         if outcome := judged.get(part.suite) or ended:
             shown |= {"outcome": outcome, "tone": tone_of(outcome)}
         yield shown
+
+
+def flakiness(releases: Iterable[Shown]) -> list[Shown]:
+    """How often each suite was judged, and how often it passed by a repetition only; the most flaky first.
+
+    Args:
+        releases: as `release` shows them.
+    """
+    found: dict[tuple[str, str], Shown] = {}
+    for one in releases:
+        for suite in one["suites"] if "verdict" in one else ():
+            key = (one["application"], suite["suite"])
+            counted = found.setdefault(key, {"application": key[0], "suite": key[1], "runs": 0, "flaky": 0})
+            counted["runs"] += 1
+            counted["flaky"] += suite["attempts"] > 1 and suite.get("outcome") == Outcome.PASSED
+    return sorted(found.values(), key=lambda each: (-each["flaky"] / each["runs"], each["application"], each["suite"]))
 
 
 def whole_release(record: Release, environments: Mapping[str, Environment], now: datetime, prices: Prices) -> Shown:
@@ -267,6 +288,15 @@ def application(name: str, found: Configured | Refused) -> Shown:
         "lifetime_minutes": found.lifetime_minutes,
         "ceiling_minutes": found.ceiling_minutes,
     }
+
+
+def configuration(version: Version) -> Shown:
+    """A version of an application's configuration."""
+    try:
+        document = json.loads(version.value)
+    except ValueError:
+        document = version.value
+    return {"version": version.number, "at": version.at, "by": version.by, "why": version.why, "document": document}
 
 
 def channel(reach: Reach, record: ChannelRecord | None) -> Shown:

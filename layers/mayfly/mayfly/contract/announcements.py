@@ -62,6 +62,8 @@ class SuiteResult(Message):
     """Where the log of the tests is, if Mayfly ran them."""
     tests: Tests | None = None
     """What the report says, if Mayfly could read it."""
+    attempts: int = 1
+    """On how many environments it was tried. One that passed at a later attempt is flaky."""
 
 
 class StartedSuite(Message):
@@ -122,7 +124,7 @@ class _Environment(Announcement):
     version: str
     suite: str
     kind: str
-    """`automated` or `manual`: whether tests report by themselves, or a person does."""
+    """`automated` or `manual`: whether tests report by themselves, or a person does; `preview` of a pull request."""
     owner: str
     account: str
     region: str

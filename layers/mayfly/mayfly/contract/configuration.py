@@ -25,6 +25,7 @@ from mayfly.contract.forges import Forge
 from mayfly.contract.runners import Runner
 from mayfly.contract.vocabulary import SuiteKind
 from mayfly.domain import access
+from mayfly.domain.identity import MOST_RETRIES, repetitions
 from mayfly.domain.lease import MOST_EXTENSIONS
 
 
@@ -35,12 +36,14 @@ def _with_words(schema: dict[str, Any]) -> None:
 
 class Suite(Message):
     """One suite of a test plan. An automated one is run by its runner, or reports by itself where it has none; a manual
-    one reports when a person says so."""
+    one reports when a person says so. A preview tests nothing: it shows a pull request until that is closed."""
 
     name: SuiteName
     kind: SuiteKind = SuiteKind.AUTOMATED
     runner: Runner | None = Field(default=None, json_schema_extra=_with_words)
     """What Mayfly starts. `external`, the default: somebody hears `Environment Ready`. `manual`: a person."""
+    retries: int = Field(default=0, ge=0, le=MOST_RETRIES)
+    """How often it is repeated, each time on a fresh environment, after it failed or broke."""
 
     @model_validator(mode="before")
     @classmethod
@@ -52,8 +55,10 @@ class Suite(Message):
 
     @model_validator(mode="after")
     def _nobody_runs_what_a_person_does(self) -> Self:
-        if self.kind is SuiteKind.MANUAL and self.runner:
-            raise ValueError(f"expected no runner of a manual suite, but it is {self.runner.type}")
+        if self.kind is not SuiteKind.AUTOMATED and self.runner:
+            raise ValueError(f"expected no runner of a {self.kind} suite, but it is {self.runner.type}")
+        if self.kind is not SuiteKind.AUTOMATED and self.retries:
+            raise ValueError(f"expected no retries of a {self.kind} suite, but there are {self.retries}")
         return self
 
 
@@ -221,6 +226,12 @@ class Application(Message):
     def _has_what_it_needs(self) -> Self:
         if self.permanent and self.image is None:
             raise ValueError("expected an image, which permanent environments boot, but there is none")
+        previews = [suite.name for suite in self.suites if suite.kind is SuiteKind.PREVIEW]
+        if len(previews) > 1 or len(previews) == len(self.suites):
+            raise ValueError(
+                "expected suites of which at most one is of the kind preview, and one at least is not, but "
+                f"{', '.join(previews)} of {len(self.suites)} are"
+            )
         if self.lifetime_minutes > self.ceiling_minutes:
             raise ValueError(
                 f"expected lifetime_minutes of at most ceiling_minutes, {self.ceiling_minutes}, "
@@ -241,6 +252,7 @@ class Application(Message):
     @classmethod
     def _names_differ[Named: Suite | Permanent](cls, named: tuple[Named, ...]) -> tuple[Named, ...]:
         names = [each.name for each in named]
+        names += [name for each in named if isinstance(each, Suite) for name in repetitions(each.name, each.retries)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"expected each name once, but {', '.join(twice)} is there more often")
         return named

@@ -129,6 +129,8 @@ class Order(Input):
     suite: SuiteName
     kind: SuiteKind
     runner: Runner | None = None
+    repetitions: tuple[Identity, ...] = ()
+    """The environments in which its suite is tried again, one after the other, after it failed or broke."""
     owner: Line
     owner_topic: TopicArn | None = None
     account: str

@@ -1,6 +1,6 @@
 """What people and programs ask of Mayfly by an event: each class is the detail of the event of its name."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
@@ -67,6 +67,15 @@ class TestFinished(Request, event=Event.TEST_FINISHED, also_by=APPLICATION_SOURC
         return self
 
 
+class PullRequestClosed(Request, event=Event.PULL_REQUEST_CLOSED, also_by=APPLICATION_SOURCE):
+    """A pull request was merged or closed: its preview is ended."""
+
+    application: ApplicationName
+    pull_request: PullRequest
+    why: Line | None = None
+    closed_by: Line | None = None
+
+
 class EnvironmentExtensionRequested(Request, event=Event.ENVIRONMENT_EXTENSION_REQUESTED, also_by=APPLICATION_SOURCE):
     """Somebody needs an environment for longer."""
 
@@ -85,6 +94,18 @@ class EnvironmentTerminationRequested(
     environment: Identity
     again: StrictBool = False
     """Whether to begin anew with one whose ending was handed over to a person."""
+    why: Line
+    requested_by: Line
+
+
+class ApplicationChangeRequested(Request, event=Event.APPLICATION_CHANGE_REQUESTED):
+    """Somebody wants an application configured otherwise, as new, or not at all any more."""
+
+    application: ApplicationName
+    document: dict[str, Any] | None
+    """All of its configuration (`app.schema.json`); null removes it, with its versions."""
+    made_from: int = Field(ge=0)
+    """The version that was changed, 0 where there was none: what somebody else has changed meanwhile is not lost."""
     why: Line
     requested_by: Line
 

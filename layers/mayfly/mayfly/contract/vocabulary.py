@@ -31,8 +31,10 @@ class Event(StrEnum):
 
     CODE_VERSION_PUSHED = "Code Version Pushed"
     TEST_FINISHED = "Test Finished"
+    PULL_REQUEST_CLOSED = "Pull Request Closed"
     ENVIRONMENT_EXTENSION_REQUESTED = "Environment Extension Requested"
     ENVIRONMENT_TERMINATION_REQUESTED = "Environment Termination Requested"
+    APPLICATION_CHANGE_REQUESTED = "Application Change Requested"
     KILL_SWITCH_SET = "Kill Switch Set"
     SWEEP_REQUESTED = "Sweep Requested"
     IMAGE_BAKE_REQUESTED = "Image Bake Requested"
@@ -141,6 +143,8 @@ class SuiteKind(StrEnum):
 
     AUTOMATED = "automated"
     MANUAL = "manual"
+    PREVIEW = "preview"
+    """None comes: it shows a pull request until that is closed, and no verdict waits for it."""
 
 
 class ReleaseStage(StrEnum):

@@ -15,7 +15,7 @@ VIEWER, OPERATOR, DEVELOPER_OF = "viewer", "operator", "developer:"
 _WHO_SHOWN = 256
 """Characters of a name that records keep."""
 
-_DEVELOPERS = ("/api/releases", "/api/environments/", "/api/blueprints/")
+_DEVELOPERS = ("/api/releases", "/api/environments/", "/api/pull-requests/", "/api/blueprints/")
 """What the developers of an application may change, or have examined. All other changes are an operator's."""
 
 

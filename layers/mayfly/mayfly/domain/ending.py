@@ -3,12 +3,12 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mayfly.contract.vocabulary import EndingCause, Outcome, SuiteKind
 from mayfly.domain.identity import PROOF_APPLICATION
 from mayfly.domain.losses import Losses
-from mayfly.domain.records import Ending, Environment, SuiteResult, Verdict, cut
+from mayfly.domain.records import Ending, Environment, Suite, SuiteResult, Verdict, cut
 
 _REASON = 2_000
 """Bytes of a reason: a release has a hundred suites, and its record room for all of theirs."""
@@ -27,6 +27,8 @@ def refusal_of(record: Environment, outcome: str, token: str | None, by_person: 
     Args:
         by_person: whether a person asks, and no program.
     """
+    if record.suite_kind == SuiteKind.PREVIEW:
+        return f"environment: expected one of a suite, but '{record.id}' is a preview, which lives without a result"
     if record.application == PROOF_APPLICATION:
         return f"environment: expected one of a suite, but '{record.id}' proves an image, which its checks decide"
     if outcome != Outcome.PASSED:
@@ -43,9 +45,10 @@ def refusal_of(record: Environment, outcome: str, token: str | None, by_person: 
     return None
 
 
-def by_deadline(deadline: str) -> Ending:
-    """The tests did not report before the deadline."""
-    reason = f"no test result before the deadline {deadline}"
+def by_deadline(deadline: str, kind: str = SuiteKind.AUTOMATED) -> Ending:
+    """The tests did not report before the deadline; a preview has lived until then."""
+    said = "it was shown until" if kind == SuiteKind.PREVIEW else "no test result before"
+    reason = f"{said} the deadline {deadline}"
     return Ending(EndingCause.DEADLINE, Outcome.EXPIRED, reason)
 
 
@@ -80,11 +83,25 @@ def judge_release(results: Sequence[SuiteResult], lost: Losses | None = None) ->
         reason = "; ".join(f"{result.suite} {result.outcome}: {result.reason}" for result in bad)
         said = cut(f"{len(bad)} of {len(results)} suites did not pass: {reason}", 2 * _REASON)
         return Verdict(False, f"{said}{instances}", tuple(results))
-    return Verdict(True, f"all {len(results)} suites passed{instances}", tuple(results))
+    repeated = [f"{result.suite} at attempt {result.attempts}" for result in results if result.flaky]
+    flaky = f"; {', '.join(repeated)}" if repeated else ""
+    return Verdict(True, f"all {len(results)} suites passed{flaky}{instances}", tuple(results))
 
 
-def result_of(suite: str, environment: str, ending: Ending | None) -> SuiteResult:
-    """A suite's result from its environment's recorded ending; a life that left none was broken."""
+def result_of(suite: Suite, endings: Mapping[str, Ending | None]) -> SuiteResult:
+    """A suite's result from the recorded ending of its latest environment; a life that left none was broken.
+
+    Args:
+        endings: of its environments that were built, by name.
+    """
+    environment = suite.latest(endings)
+    ending = endings.get(environment)
     if ending is None:
-        return SuiteResult(suite, environment, Outcome.BROKEN, NO_ENDING)
-    return SuiteResult(suite, environment, ending.outcome, ending.reason, ending.report, ending.log, ending.tests)
+        return SuiteResult(suite.suite, environment, Outcome.BROKEN, NO_ENDING)
+    before = [endings[each] for each in suite.attempts if each in endings and each != environment]
+    told = "; ".join(f"{one.outcome} before: {one.reason}" for one in before if one)
+    reason = cut(f"{ending.reason}; {told}" if told else ending.reason, _REASON)
+    attempts = len(before) + 1
+    return SuiteResult(
+        suite.suite, environment, ending.outcome, reason, ending.report, ending.log, ending.tests, attempts
+    )

@@ -4,7 +4,7 @@ An item that an earlier version wrote lacks what is newer: each field has a defa
 more: what is not known is ignored. So whoever reads a record never asks whether something is there.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -216,10 +216,20 @@ class Environment(Record):
 
 @part
 class Suite:
-    """A suite of a release, and its environment."""
+    """A suite of a release, its environment, and those in which it is repeated if it fails or breaks."""
 
     suite: str
     environment: str
+    repetitions: tuple[str, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[str, ...]:
+        """All its environments, as far as they come to be built."""
+        return (self.environment, *self.repetitions)
+
+    def latest(self, known: Collection[str]) -> str:
+        """The last of its environments that is known: that one counts."""
+        return next((each for each in reversed(self.attempts) if each in known), self.environment)
 
 
 @part
@@ -233,6 +243,13 @@ class SuiteResult:
     report: str | None = None
     log: str | None = None
     tests: Report | None = None
+    attempts: int = 1
+    """On how many environments it was tried."""
+
+    @property
+    def flaky(self) -> bool:
+        """Whether it passed on the same version that it had failed or broken on."""
+        return self.outcome == Outcome.PASSED and self.attempts > 1
 
 
 @part
@@ -242,6 +259,11 @@ class Verdict:
     passed: bool
     reason: str
     suites: tuple[SuiteResult, ...] = ()
+
+    @property
+    def flaky(self) -> tuple[str, ...]:
+        """The suites that passed by a repetition only."""
+        return tuple(each.suite for each in self.suites if each.flaky)
 
 
 @record
@@ -274,6 +296,11 @@ class PullRequest(Record):
 
     comment: str | None = None
     """The id of the comment on it."""
+    previews: tuple[str, ...] = ()
+    """The environments that show it, the newest last; as long as something is left of them."""
+    pushed_at: str = ""
+    """When the version was pushed that the newest one shows."""
+    closed_at: str = ""
 
 
 @record

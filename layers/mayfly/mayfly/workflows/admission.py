@@ -21,9 +21,10 @@ from mayfly.aws.records import NEW, Conflict, Records, attr
 from mayfly.contract.announcements import EnvironmentQueued
 from mayfly.contract.configuration import Admission, Application
 from mayfly.contract.orders import Demand, Order
-from mayfly.contract.vocabulary import EnvironmentStage, Wait
+from mayfly.contract.vocabulary import EnvironmentStage, SuiteKind, Wait
 from mayfly.domain import room
 from mayfly.domain.cost import cost
+from mayfly.domain.identity import MOST_RETRIES, environment_id, repetitions
 from mayfly.domain.needs import INSTANCES, Needs
 from mayfly.domain.records import Entry, Environment, Ledger, Waiting
 from mayfly.domain.room import Admitted, Decision, Room, Wanted
@@ -169,8 +170,17 @@ def demand(
         budgets=budgets,
         weight=application.weight,
         priority=HOTFIX if hotfix else ORDINARY,
-        members=len(application.suites) if application.admitted == "together" else 1,
+        members=len([suite for suite in application.suites if suite.kind is not SuiteKind.PREVIEW])
+        if application.admitted == "together"
+        else 1,
     )
+
+
+def _of(order: Order) -> Demand:
+    """What an order asks. A repetition and a preview come by themselves, whatever was admitted together before."""
+    first = environment_id(order.release, order.suite)
+    alone = order.kind is SuiteKind.PREVIEW or order.environment in repetitions(first, MOST_RETRIES)
+    return order.demand.model_copy(update={"members": 1}) if alone else order.demand
 
 
 def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -> dict[str, Any]:
@@ -200,12 +210,12 @@ def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -
         f"{order.account}/{order.region}",
         record.wanted.get("since") or utc_text(now),
         record.wanted.get("virtual"),
-        order.demand,
+        asked := _of(order),
         token,
         timedelta(minutes=order.lifetime_minutes),
         timedelta(minutes=order.ceiling_minutes),
     )
-    if reason := room.never(asking.wanted(now), order.demand.members, asking.bounds(now)):
+    if reason := room.never(asking.wanted(now), asked.members, asking.bounds(now)):
         raise NeverFits(reason)
     decision = _settle(settings, now, who, asking)
     mine = next((each for each in decision.waiting if each.wanted.environment == asking.id), None)

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from mayfly import views
-from mayfly.aws import kill_switch
+from mayfly.aws import kill_switch, parameters
+from mayfly.aws.clients import controller
 from mayfly.aws.records import Records
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import EnvironmentStage
@@ -95,6 +96,12 @@ class Reading:
     def whole_release(self, record: Release) -> Shown:
         """A release with its history and its environments."""
         return views.whole_release(record, self._of(record.suites), self.now, self._prices)
+
+    def configuration(self, application: str) -> Shown:
+        """An application's configuration with its versions, the newest first."""
+        found = parameters.versions(controller("ssm"), f"{self.parameters}/applications/{application}")
+        shown = [views.configuration(each) for each in reversed(found)]
+        return self._at(name=application, version=shown[0]["version"] if shown else 0, versions=shown)
 
     def images(self, days: int) -> Shown:
         """Image families with their channels and how far those have got, their images, and the bakes of the last days.
@@ -203,7 +210,7 @@ class Reading:
 
     def _of(self, suites: Iterable[Suite]) -> dict[str, Environment]:
         """The records of suites' environments, by name."""
-        names = [part.environment for part in suites]
+        names = [name for part in suites for name in part.attempts]
         return _by_id(self.records(Environment).many(names, views.ENVIRONMENT))
 
     def _recent[R: Record](self, kind: type[R], days: int, shown: Fields) -> list[R]:
