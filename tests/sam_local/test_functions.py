@@ -38,7 +38,8 @@ LIFE: dict[str, Callable[[Answer], object]] = {
     "accept_code_version": lambda said: said == {"accepted": True, "release": RELEASE, "started": True},
     "plan_release": lambda said: ENVIRONMENT in [order["environment"] for order in said["orders"]],
     "plan_environment": lambda said: said == PLANNED,
-    "admit_environment": lambda said: said == {"admitted": True, "lacks": ""},
+    # Its release is built together, and no other environment of it has asked.
+    "admit_environment": lambda said: not said["admitted"] and "the other 1 of its release" in said["lacks"],
     "create_environment": lambda said: f":stack/mayfly-{ENVIRONMENT}/" in said["stack"],
     # The sample event names a stack that is not the one just created.
     "resume_environment": lambda said: not said["resumed"] and "older stack" in said["reason"],

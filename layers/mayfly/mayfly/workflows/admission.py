@@ -324,7 +324,9 @@ def _waiting(table: str, queue: tuple[str, ...]) -> Iterator[_Asking]:
     if not queue:
         return
     for record in Records(table, Environment).many(queue):
-        if record.ending or record.reserved or not record.wanted or not record.waiting:
+        if record.ending or record.reserved or not record.wanted:
+            continue
+        if record.waiting is None or not record.waits_for(Wait.ROOM):
             continue
         said = record.wanted
         yield _Asking(
