@@ -153,6 +153,22 @@ class TestWhatDoesNotFit:
         with pytest.raises(EndedBefore):
             ask(world, begin=False)
 
+    def test_is_told_so_where_it_is_ended_while_it_is_admitted(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.call("plan_environment", {"order": order(), "now": NOW})
+        read = admission.ledger
+
+        def meanwhile(table: str) -> Any:
+            detail = {"environment": ENVIRONMENT, "why": "not needed", "requested_by": "ada"}
+            world.call("accept_termination", on_the_bus("Environment Termination Requested", detail))
+            return read(table)
+
+        monkeypatch.setattr(admission, "ledger", meanwhile)
+        ask(world, begin=False)
+        assert [(each["told"], each["error"]) for each in world.settled] == [("Failure", "EndedBefore")]
+        assert ledger(world)["counts"] == {MINE: 0}
+
     def test_keeps_its_place_where_its_function_is_repeated(self, world: World) -> None:
         for number in (1, 2, 3):
             ask(world, f"webshop-{number}", now=f"2026-11-24T06:47:3{number}.000Z")

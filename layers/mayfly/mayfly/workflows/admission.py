@@ -367,7 +367,7 @@ def _enqueue(settings: Settings, asking: _Asking, decision: Decision, seen: Ledg
         )
     except Conflict as conflict:
         if conflict.found and conflict.found.reserved:
-            return
+            raise LedgerBusy("somebody else has just admitted it") from None  # asked again, it is told so
         raise environments.EndedBefore("it was ended while it asked for room") from None
     if record is None:
         raise environments.EndedBefore("the table is lost: what nobody would remember is not built")
@@ -395,9 +395,15 @@ def _grant(settings: Settings, asking: _Asking, admitted: Admitted, now: datetim
             drop=(Environment.wanted,),
             only_if=environments.NOT_ENDED & attr(Environment.reserved).not_exists(),
         )
-    except Conflict:
+    except Conflict as conflict:
         # It was ended meanwhile, or admitted twice: what was reserved just now is nobody's.
         _settle(settings, now, who, returned=_Returned(holds))
+        found: Environment | None = conflict.found
+        if found and found.ending is None:
+            executions.complete_task(asking.token, TaskResult(None, ""), {"deadline": found.deadline})
+        else:
+            said = found.ending.reason if found and found.ending else "nothing: there is none"
+            executions.complete_task(asking.token, TaskResult("EndedBefore", f"its record says {said}"), {})
         return
     if record is None:
         raise environments.EndedBefore("the table is lost: what nobody would remember is not built")
