@@ -16,7 +16,7 @@ from mayfly.observability import logger, metrics
 from mayfly.settings import load_settings
 
 LONGEST = timedelta(days=32)
-"""What a release may take, as its machine says; its verdict says until when it is kept from then on."""
+"""A release's record is kept for so long at least: as long as its execution may run. Its verdict sets a new time."""
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -96,11 +96,11 @@ class Sandbox:
         return -1
 
     def terminate(self) -> None:
-        """Asks it to end."""
+        """Asks the sandbox's process to end."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it."""
+        """Kills the sandbox's process."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:

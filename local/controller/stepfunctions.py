@@ -395,7 +395,7 @@ class _Engine:
             _path.reset(path)
 
     def _walk(self, states: Json, start: str, state_input: Any, execution: Json, ctx: Json) -> Any:
-        """Run one state after the other, and keep where it is with the execution: there, `resume` goes on."""
+        """Runs an execution's states one after the other, and remembers the state at which `resume` goes on."""
         path, positions = _path.get(), execution.setdefault("positions", {})
         if "output" in (kept := positions.get(path, {})):  # a branch that was at its end
             return kept["output"]

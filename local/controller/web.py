@@ -75,7 +75,7 @@ class Web:
             raise failed("States.Http.Socket", str(error)) from None
 
     def _request(self, arguments: Json, connection: Json, events: Any) -> urllib.request.Request | None:
-        """The request with what its connection adds, which wins; None where nobody stands for the host."""
+        """Adds what the connection says to a request; the connection wins. None where no stand-in serves the host."""
         url = urllib.parse.urlsplit(arguments["ApiEndpoint"])
         base = self._hosts.get(str(url.hostname))
         if base is None:

@@ -38,7 +38,7 @@ class BuildRunner(_Runner):
 
     type: Literal["codebuild"]
     project: Annotated[str, StringConstraints(pattern=r"^mayfly-tests-[A-Za-z0-9_-]{1,242}$")]
-    """Only projects of this prefix may be started."""
+    """Mayfly starts only CodeBuild projects whose names begin like this."""
 
 
 class FunctionRunner(_Runner):

@@ -105,10 +105,6 @@ class Room:
     clocks: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
 
-    def left(self, counter: str) -> int | None:
-        """How much is left of a counter; None where it is not limited."""
-        return self.bounds[counter] - self.counts.get(counter, 0) if counter in self.bounds else None
-
 
 @dataclass(frozen=True, slots=True)
 class Admitted:

@@ -21,13 +21,10 @@ from mayfly.domain.rollout import no_pause, soaks
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
+from mayfly.workflows.rollout_requests import ChangedMeanwhile
 
 _WHO = "resume"
 NEXT_CHECKPOINT = "it pauses at its next checkpoint"
-
-
-class ChangedMeanwhile(Exception):
-    """The rollout went on at the same time. Repeating the request looks at where it is now."""
 
 
 def pause(settings: Settings, asked: RolloutPauseRequested, now: datetime) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Reading:
         return list_prices()
 
     def records[R: Record](self, kind: type[R]) -> Records[R]:
-        """The records of a kind."""
+        """Gives access to the DynamoDB records of one kind."""
         return Records(self.table, kind)
 
     def environments(

@@ -139,7 +139,7 @@ def _check_second_person(settings: Settings, service: str, source: str, entry: E
 
 
 class ChangedMeanwhile(Exception):
-    """The rollout went on at the same time. Repeating the request looks at where it is now."""
+    """Says that a rollout's record changed while a request was followed. Lambda repeats the request on the new one."""
 
 
 def abort(settings: Settings, asked: RolloutAbortRequested, now: datetime) -> dict[str, Any]:
