@@ -6,7 +6,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly:$(CURDIR)/cli
 INSTALLED := .venv/installed
 LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 
-.PHONY: help demo local test model lint test-unit test-integration test-e2e test-sam-local invoke bench format lock previous clean
+.PHONY: help demo local test model lint lint-types lint-templates test-unit test-integration test-e2e test-sam-local invoke bench accept format lock previous clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -24,13 +24,18 @@ test: lint ## All checks and tests but the container ones
 lint: $(INSTALLED) ## Formatting, style, types, templates
 	ruff format --check .
 	ruff check .
+	@$(MAKE) --no-print-directory -j 2 lint-types lint-templates
+
+lint-types: $(INSTALLED)
 	mypy layers/mayfly/mayfly local cli/mayfly_cli functions bench statemachines accept
+
+lint-templates: $(INSTALLED)
 	cfn-lint template.yaml blueprints/*.yaml tests/blueprints/*.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 
 model: $(INSTALLED) ## Random histories of the model, a million steps: hours; STEPS=… and SEED=… for others
 	MAYFLY_MODEL_STEPS=$(or $(STEPS),1000000) MAYFLY_MODEL_SEED=$(or $(SEED),1) \
-	    pytest tests/model/test_lifecycle.py --numprocesses $(or $(WORKERS),2) --dist load
+	    pytest tests/model/test_lifecycle.py tests/model/test_*_histories.py --numprocesses $(or $(WORKERS),2) --dist load
 
 test-unit test-integration test-e2e: test-%: $(INSTALLED) ## One kind of test
 	pytest tests/$*
@@ -43,6 +48,9 @@ invoke: $(INSTALLED) ## `sam local invoke` on the local cloud: FUNCTION=PlanEnvi
 
 bench: $(INSTALLED) ## What lives cost, counted; also build/bench.json
 	@python -m bench
+
+accept: $(INSTALLED) ## Mayfly's first hours in your AWS account, compared and removed again; LOCAL=1 on the local cloud
+	@LOCAL=$(LOCAL) REMOVE=$(REMOVE) python -m accept
 
 format: $(INSTALLED) ## Formats the code and the state machines
 	ruff format .
@@ -65,7 +73,8 @@ $(INSTALLED): requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Mayfly needs Python 3.13 as '$(PYTHON)'; set PYTHON=... to name yours" >&2; exit 1; }
 	@echo "Setting up .venv (once, about half a minute)"
 	@$(PYTHON) -m venv .venv
-	@python -m pip install --quiet --disable-pip-version-check uv
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.txt >.venv/uv.txt
+	@python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.txt
 	@uv pip sync --quiet --compile-bytecode --python .venv/bin/python requirements.txt
 	@uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@

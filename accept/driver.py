@@ -128,14 +128,15 @@ class Driver:
 
         return self.until(look, f"{environment} is {stage}", lambda: self.record(environment))
 
-    def end(self, environment: str) -> Json:
-        """Waits until an environment's execution is over; returns its description."""
+    def end(self, name: str, kind: str = "environment") -> Json:
+        """Waits until a Step Functions execution ends, by default an environment's life, and returns its
+        description."""
 
         def look() -> Json | None:
-            execution = self.execution(environment)
+            execution = self.execution(name, kind)
             return execution if execution.get("status", "RUNNING") != "RUNNING" else None
 
-        return self.until(look, f"{environment} has ended", lambda: self.record(environment))
+        return self.until(look, f"{name} has ended", lambda: self.record(name, kind))
 
     def verdict(self, release: str) -> Json:
         """Waits for the verdict over a release and its announcement; returns the announcement."""
@@ -167,18 +168,18 @@ class Driver:
 
     # ---- what they see --------------------------------------------------------------------------------------
 
-    def record(self, environment: str) -> Json:
-        """An environment's record, {} where there is none."""
-        return read_record(self.cloud, self.outputs["TableName"], f"environment#{environment}")
+    def record(self, name: str, kind: str = "environment") -> Json:
+        """The record of a thing of this kind, {} where there is none."""
+        return read_record(self.cloud, self.outputs["TableName"], f"{kind}#{name}")
 
     def release(self, release: str) -> Json:
         """A release's record, {} where there is none."""
-        return read_record(self.cloud, self.outputs["TableName"], f"release#{release}")
+        return self.record(release, "release")
 
-    def execution(self, environment: str) -> Json:
-        """The execution that is an environment's life, {} where there is none yet."""
+    def execution(self, name: str, kind: str = "environment") -> Json:
+        """The execution that is the life of a thing of this kind, {} where there is none yet."""
         states = self.cloud.client("stepfunctions")
-        arn = f"{self.outputs['EnvironmentMachine'].replace(':stateMachine:', ':execution:')}:{environment}"
+        arn = f"{self.outputs[f'{kind.capitalize()}Machine'].replace(':stateMachine:', ':execution:')}:{name}"
         try:
             found: Json = states.describe_execution(executionArn=arn)
         except states.exceptions.ExecutionDoesNotExist:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import board, cold_starts, lives, retirement, rollouts, sweep
+from bench import bill, board, bursts, cold_starts, large_sweep, lives, pages, retirement, rollouts, sweep
 from local.cloud import LocalCloud
 from local.install import ROOT, install
 
@@ -15,7 +15,7 @@ from local.install import ROOT, install
 def main() -> None:
     """Runs every measurement."""
     console = Console()
-    with console.status("starting") as status, LocalCloud(ROOT / ".local" / "bench") as cloud:
+    with console.status("starting") as status, LocalCloud(ROOT / ".local" / "bench", forks=False) as cloud:
         installation = install(cloud, status.update)
         status.update("lives")
         figures: dict[str, Any] = {"lives": show(console, "What a life costs", lives.measure(cloud, installation))}
@@ -27,6 +27,15 @@ def main() -> None:
         figures["retirement"] = show(console, "Retirement", [retirement.measure(cloud)])[0]
         status.update("a sweep over 400 stacks and 4,000 instances: a few minutes")
         figures["sweep"] = show(console, "A sweep", [sweep.measure(cloud, installation)])[0]
+    with console.status("lists and figures of 10,000 environments that live and 100,000 that have ended"):
+        figures["pages"] = show(
+            console, "What is read of 10,000 that live and 100,000 that have ended", pages.measure()
+        )
+    with console.status("2,000 lives that end within a minute"):
+        figures["large_sweep"] = show(console, "A sweep over 2,000 stacks", large_sweep.measure())
+        figures["bursts"] = show(console, "Lives that end within a minute", bursts.measure())
+    with console.status("what a month costs"):
+        figures["bill"] = show(console, "What a month costs, everything that lives cause", bill.measure())
     with console.status("cold starts"):
         figures["cold_starts"] = show(console, "Cold starts, import plus init", cold_starts.measure())
     target = ROOT / "build" / "bench.json"
@@ -40,7 +49,7 @@ def show(console: Console, title: str, rows: Iterable[dict[str, Any]]) -> list[d
     done = list(rows)
     table = Table(title=title, title_justify="left", border_style="dim")
     for name in done[0]:
-        table.add_column(name.replace("_", " "), justify="right" if name != "function" else "left")
+        table.add_column(name.replace("_", " "), justify="right" if name not in ("function", "look") else "left")
     for row in done:
         table.add_row(*(_cell(value) for value in row.values()))
     console.print(table)

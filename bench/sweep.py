@@ -157,18 +157,15 @@ def _sweep(cloud: LocalCloud, dry_run: bool = False, at_most: int = 0) -> Json:
 
 
 def _bare(cloud: LocalCloud, installation: Installation, starts: int) -> float:
-    """The same calls from a bare script, in milliseconds: pages of stacks, resources, executions and records."""
+    """The same calls from a bare script, in milliseconds: pages of stacks, names, executions and records."""
     cloudformation, tagging = cloud.workload_client("cloudformation"), cloud.workload_client("resourcegroupstaggingapi")
     states, dynamodb = cloud.client("stepfunctions"), cloud.client("dynamodb")
     table, machine = installation.outputs["TableName"], installation.outputs["EnvironmentMachine"]
     idle = _idle_machine(states, machine) if starts else ""
     begun = time.perf_counter()
     stacks = [stack for page in cloudformation.get_paginator("describe_stacks").paginate() for stack in page["Stacks"]]
-    for page in tagging.get_paginator("get_resources").paginate(
-        TagFilters=[{"Key": "mayfly:controller", "Values": [installation.outputs["Controller"]]}],
-        PaginationConfig={"PageSize": 100},
-    ):
-        len(page["ResourceTagMappingList"])
+    for page in tagging.get_paginator("get_tag_values").paginate(Key="mayfly:environment"):
+        len(page["TagValues"])
     _running(states, machine)
     keys = dynamodb.query(
         TableName=table, IndexName="live", KeyConditionExpression="live = :e",

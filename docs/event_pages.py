@@ -34,6 +34,7 @@ SHARED = {
     "by": "What ended it.",
     "cause": "What made it due.",
     "channel": "The channel's name.",
+    "closed_by": "Who, for the history.",
     "commit": "Of the version's source, for people.",
     "deadline": "When the environment is terminated, UTC.",
     "environment": "The environment's name.",
@@ -47,7 +48,7 @@ SHARED = {
     "outcome": "What came of it.",
     "owner": "Of the application, as it is configured.",
     "passed": "Whether every suite passed.",
-    "pull_request": "The number of the pull request (of GitLab, the merge request) that the version is of.",
+    "pull_request": "The number of the pull request; of GitLab, the merge request.",
     "pushed_by": "Who, for the history.",
     "reason": "For people.",
     "region": "Of AWS.",
@@ -171,11 +172,12 @@ def _made_in(module: Path) -> set[str]:
 
 
 def _made(tree: ast.AST) -> Iterator[str]:
-    """The names of the classes that a module makes objects of, or chooses between."""
+    """The names of the classes that a module makes objects of, chooses between, or looks up."""
     for node in ast.walk(tree):
         called = node.func if isinstance(node, ast.Call) else None
         chosen = (node.body, node.orelse) if isinstance(node, ast.IfExp) else ()
-        for each in (called, getattr(called, "value", None), *chosen):
+        looked_up = node.values if isinstance(node, ast.Dict) else ()
+        for each in (called, getattr(called, "value", None), *chosen, *looked_up):
             if isinstance(each, ast.Name):
                 yield each.id
 
@@ -215,6 +217,8 @@ def _kind(part: dict[str, Any], defs: dict[str, Any]) -> str:
         return f"list of {_kind(part.get('items', {}), defs)}"
     if part.get("type") == "object" and "properties" in part:
         return "{" + ", ".join(f"`{name}`" for name in part["properties"]) + "}"
+    if part.get("additionalProperties") is True:
+        return "object"
     if part.get("type") == "object":
         return f"texts to {_kind(part.get('additionalProperties', {}), defs)}"
     return {"string": "text", "integer": "number", "boolean": "true or false"}.get(

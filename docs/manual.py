@@ -1,13 +1,21 @@
-"""Writes what `mayfly COMMAND --help` prints into docs/cli.md."""
+"""Writes what `mayfly COMMAND --help` prints into docs/cli.md, and the schemas of what people configure."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from mayfly_cli.documents import APPLICATION, FAMILY, Kind
 from mayfly_cli.main import EXIT_CODES, main
 
-PAGE = Path(__file__).resolve().parent / "cli.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "cli.md"
+SCHEMAS: dict[Path, Kind] = {
+    ROOT / "docs" / "app.schema.json": APPLICATION,
+    ROOT / "docs" / "family.schema.json": FAMILY,
+    # What its form is made of.
+    ROOT / "functions" / "serve_api" / "console" / "application.schema.json": APPLICATION,
+}
 MARK = "<!-- commands -->\n"
 WIDTH = 100
 
@@ -34,3 +42,5 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    for file, kind in SCHEMAS.items():
+        file.write_text(kind.schema)

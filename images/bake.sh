@@ -9,20 +9,20 @@
 #     ...
 #
 # MAYFLY_BAKE                id of the bake: names this machine to a Puppet server
-# MAYFLY_LOG                 s3://bucket/key the log is uploaded to
+# MAYFLY_LOG                 s3://bucket/key the log is uploaded to; {instance} in it is this machine's id
 # MAYFLY_CLEANUP             the text of cleanup.sh, or of a family's own; runs with ROOT=/
 # MAYFLY_TIME_LIMIT          seconds that the steps may take (3600)
 # MAYFLY_MODE                apply: the Puppet code is fetched; agent: a Puppet server compiles it (apply)
 # MAYFLY_PUPPET_CODE         apply: s3://, https:// or http:// location of a tar.gz whose top is a Puppet environment
 #                            (manifests/, modules/, perhaps hiera.yaml and data/)
-# MAYFLY_PUPPET_CODE_SHA256  apply: its checksum, in hexadecimal. Empty trusts the location.
+# MAYFLY_PUPPET_CODE_SHA256  apply: its checksum, in hexadecimal
 # MAYFLY_MANIFEST            apply: what is applied of it (manifests/site.pp)
 # MAYFLY_PUPPET_SERVER       agent: host name of the server. It has to sign the certificate by itself.
 # MAYFLY_PUPPET_ENVIRONMENT  agent: environment asked for (production)
 # MAYFLY_PUPPET_SECRET       agent: proves to the server whose machine this is; puppet/modules/mayfly/files/server/autosign
 # MAYFLY_CONTROLLER          agent: the installation of Mayfly that made this secret
 # MAYFLY_PUPPET_PACKAGE      what apt-get or dnf installs if the base image has no Puppet: a name, or the s3:// or https://
-#                            location of a .deb or .rpm. Empty: that is an error.
+#                            location of a .deb or .rpm, #sha256= and its checksum. Empty: that is an error.
 #
 # User data is readable by everything on the machine and whoever may describe it: no secrets, but for that one, which
 # is good for this bake only and together with this machine's identity document. curl, openssl and the AWS CLI
@@ -93,7 +93,7 @@ finish() {
 }
 
 upload_log() {
-  aws s3 cp --only-show-errors "$run/log" "$MAYFLY_LOG" && return
+  aws s3 cp --only-show-errors "$run/log" "${MAYFLY_LOG/\{instance\}/$instance}" && return
   [[ ! -w /dev/console ]] || cat "$run/log" >/dev/console
   return 1
 }
@@ -121,7 +121,10 @@ check_parameters() {
   [[ $MAYFLY_TIME_LIMIT =~ ^[1-9][0-9]{0,4}$ ]] || refuse "MAYFLY_TIME_LIMIT is no number of seconds"
   [[ -n $MAYFLY_CLEANUP ]] || refuse 'MAYFLY_CLEANUP is empty'
   case $MAYFLY_MODE in
-    apply) [[ $MAYFLY_PUPPET_CODE =~ ^(s3|https?)://. ]] || refuse 'MAYFLY_PUPPET_CODE is no s3://, https:// or http://' ;;
+    apply)
+      [[ $MAYFLY_PUPPET_CODE =~ ^(s3|https?)://. ]] || refuse 'MAYFLY_PUPPET_CODE is no s3://, https:// or http://'
+      is_checksum "$MAYFLY_PUPPET_CODE_SHA256" || refuse 'MAYFLY_PUPPET_CODE_SHA256 is no checksum'
+      ;;
     agent) [[ -n $MAYFLY_PUPPET_SERVER ]] || refuse 'MAYFLY_PUPPET_SERVER is empty' ;;
     *) refuse "MAYFLY_MODE is neither apply nor agent: $MAYFLY_MODE" ;;
   esac
@@ -140,9 +143,11 @@ install_puppet() {
   [[ -n $MAYFLY_PUPPET_PACKAGE ]] || refuse 'Puppet is not in the base image, and MAYFLY_PUPPET_PACKAGE is empty'
   local package=$MAYFLY_PUPPET_PACKAGE
   if [[ $package == *://* ]]; then
+    local location=${package%%#*} checksum=${package##*#sha256=}
     # Both take a file for what it is by its ending, and a name with a slash for a file.
-    package=$run/${package##*/}
-    fetch "$MAYFLY_PUPPET_PACKAGE" "$package"
+    package=$run/${location##*/}
+    is_checksum "$checksum" || refuse 'MAYFLY_PUPPET_PACKAGE ends with no checksum'
+    fetch "$location" "$package" "$checksum"
   fi
   if command -v apt-get; then
     apt-get update
@@ -154,8 +159,7 @@ install_puppet() {
 
 run_apply() {
   step 'fetch'
-  fetch "$MAYFLY_PUPPET_CODE" "$run/code.tar.gz"
-  [[ -z $MAYFLY_PUPPET_CODE_SHA256 ]] || sha256sum --check <<<"$MAYFLY_PUPPET_CODE_SHA256  $run/code.tar.gz"
+  fetch "$MAYFLY_PUPPET_CODE" "$run/code.tar.gz" "$MAYFLY_PUPPET_CODE_SHA256"
   step 'unpack'
   # It stays in the image: the proof applies it once more and wants no change.
   rm -rf "$code/production"
@@ -194,11 +198,17 @@ converge() {
   ((code == 0 || code == 2)) || exit "$code"
 }
 
+# Nothing is run as root, or unpacked, that is not what was meant.
 fetch() {
   case $1 in
     s3://*) aws s3 cp --only-show-errors "$1" "$2" ;;
     *) curl -sS --fail --location --retry 5 --retry-connrefused --connect-timeout 10 --output "$2" "$1" ;;
   esac
+  sha256sum --check <<<"$3  $2"
+}
+
+is_checksum() {
+  [[ $1 =~ ^[0-9a-f]{64}$ ]]
 }
 
 ask() {

@@ -13,6 +13,7 @@ from local.demo.rollouts import SERVICE, declare
 from local.facts import Facts
 from local.install import ROOT, SIMULATED, Installation, install
 from local.records import all_records
+from mayfly.domain.text import whole_seconds
 
 
 def main() -> int:
@@ -32,9 +33,10 @@ def main() -> int:
             environ = write_environ(cloud, installation)
             status.stop()
             console.print(f"\nThe local cloud is up. In another terminal:\n\n    . {environ}\n", highlight=False)
-            console.print("    mayfly push webshop 1.4.2 s3://artifacts/webshop-1.4.2.tgz --watch")
             smoke = "webshop-1-4-2-359f67ef-smoke"
-            console.print(f"    mayfly result {smoke} passed --token $(cat .local/tokens/{smoke})\n")
+            # What is to be copied stays in one line.
+            console.print("    mayfly push webshop 1.4.2 s3://artifacts/webshop-1.4.2.tgz --watch", soft_wrap=True)
+            console.print(f"    mayfly result {smoke} passed --token $(cat .local/tokens/{smoke})\n", soft_wrap=True)
             console.print(
                 f"The first version that passes all its suites makes {SERVICE}, each later one rolls it out.\n"
             )
@@ -84,7 +86,9 @@ def watch(console: Console, cloud: LocalCloud, table: str, facts: Facts) -> None
             lines = record.get("history", [])
             for line in lines[told.get(record["pk"], 0) :]:
                 name = f"[bold]{record['pk'].partition('#')[2]}[/]"
-                console.print(f"[dim]{line['at'][11:19]}[/]  {name}  {line['what']}  [dim]{line['why']}[/]")
+                console.print(
+                    f"[dim]{line['at'][11:19]}[/]  {name}  {line['what']}  [dim]{whole_seconds(line['why'])}[/]"
+                )
             told[record["pk"]] = len(lines)
         time.sleep(0.5)
 

@@ -64,7 +64,8 @@ class LocalCloud:
         strict: whether it refuses and delays what AWS does: the workload account enforces its roles' policies, events
             stay in their Region, what was just made is not seen at first, calls have rates, and kinds have quotas.
         retry_scale: real seconds that a retry of a state machine waits per second of its interval.
-        forks: sandboxes of functions begin with the libraries imported (see `local/controller/sandboxes.py`).
+        forks: sandboxes of functions begin with the libraries imported (see `local/controller/sandboxes.py`); not where
+            cold starts are measured.
     """
 
     workload_account = WORKLOAD_ACCOUNT
@@ -82,7 +83,7 @@ class LocalCloud:
         retry_scale: float = 0.05,
         bake_seconds: float = 1.0,
         image_seconds: float = 0.5,
-        forks: bool = False,
+        forks: bool = True,
         strict: bool = False,
     ) -> None:
         self.state_dir = Path(state_dir).resolve()

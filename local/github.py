@@ -72,6 +72,10 @@ class GitHub:
     refused: list[tuple[int, str]] = field(default_factory=list)
     """What was refused: the status, and what was asked."""
 
+    def said(self, number: int) -> str:
+        """What the comments on a pull request say now."""
+        return "\n".join(one["body"] for one in self.comments.values() if one["issue"] == number)
+
     def answer(self, method: str, path: str, headers: Any, raw: bytes) -> tuple[int, Json | None]:
         """What GitHub answers."""
         status, said = self._answered(method, path, headers, raw)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,18 @@ from local.cloud import REGION, WORKLOAD_ACCOUNT, LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATED = (
-    "Simulated here: both AWS accounts. Instances are no machines; load balancer, traffic, alarms and instance\n"
+    "Simulated here: both AWS accounts. Instances are no machines; load balancer, traffic, alarms and instance "
     "refreshes are Mayfly's own simulation. Mayfly has not been run on AWS yet."
 )
 """What the demo and local runs say once of themselves."""
 STACK = "mayfly"
-WORKLOAD_STACKS = (f"workload-account-of-{STACK}", f"workload-region-of-{STACK}")
+WORKLOAD_STACKS = tuple(f"workload-{part}-of-{STACK}" for part in ("account", "images", "region"))
 """They do not begin with `mayfly-`: what Mayfly may delete does."""
 REGIONS = (REGION, "eu-west-1")
 """Where the shipped image family's images go."""
 PARAMETERS = "/mayfly"
+QUOTAS = {"vpcs": 60, "elastic_ips": 60, "nat_gateways": 60}
+"""As they are raised for an account of many environments, each in a VPC of its own."""
 _LOCALLY = ("--config-env", "local")
 
 type Say = Callable[[str], None]
@@ -78,8 +80,8 @@ def prepare(cloud: LocalCloud, say: Say = print) -> Installation:
     """Makes what a deployed Mayfly needs besides: a workload account's roles and rules, people, the configuration."""
     outputs = outputs_of(cloud)
     say("workload account: its roles and its rules")
-    let_in(cloud, outputs["Controller"], "workload-account.yaml")
-    let_in(cloud, outputs["Controller"], "workload-region.yaml", *REGIONS)
+    let_in(cloud, outputs["Controller"], REGIONS)
+    cloud.quotas(**QUOTAS)
     say("people: viewer, developer, operator")
     users.welcome(cloud, outputs)
     say("configuration: blueprints, image channel, applications")
@@ -189,15 +191,16 @@ def sam(cloud: Accounts, root: Path, *arguments: str) -> None:
     """
     # The venv's own `sam` and `python3.13`: the layer's Makefile calls the latter.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    run = subprocess.run(
-        ["sam", *arguments],
-        cwd=root,
-        # Seconds between its looks at the deployment: by default five.
-        env={**os.environ, "SAM_CLI_POLL_DELAY": "0.5", **cloud.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    # Seconds between its looks at the deployment: by default five. It looks for ever.
+    environ = {**os.environ, "SAM_CLI_POLL_DELAY": "0.5", **cloud.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"}
+    wait = cloud.patience_seconds
+    try:
+        run = subprocess.run(
+            ["sam", *arguments], cwd=root, env=environ, capture_output=True, text=True, check=False, timeout=wait
+        )
+    except subprocess.TimeoutExpired as late:
+        said = (late.stdout or b"").decode(errors="replace")
+        raise RuntimeError(f"sam {' '.join(arguments)} did not end within {wait:.0f} s:\n{said[-4000:]}") from late
     if run.returncode:
         raise RuntimeError(f"sam {' '.join(arguments)} failed:\n{run.stdout[-4000:]}\n{run.stderr[-4000:]}")
 
@@ -208,10 +211,20 @@ def outputs_of(cloud: Accounts, stack_name: str = STACK) -> dict[str, str]:
     return {out["OutputKey"]: out["OutputValue"] for out in stack["Outputs"]}
 
 
-def let_in(cloud: Accounts, controller: str, template: str, *regions: str) -> None:
-    """Deploys one of the templates that let Mayfly into the workload account, in all Regions at once."""
-    name = f"{Path(template).stem}-of-{controller.split('/')[2]}"
-    make_stacks(cloud, name, ROOT / "blueprints" / template, {"Controller": controller}, *regions or (REGION,))
+def let_in(cloud: Accounts, controller: str, regions: Sequence[str] = (REGION,), **parameters: str) -> None:
+    """Deploys the templates that let Mayfly into the workload account: the roles once, the rest in each Region.
+
+    Args:
+        parameters: of those that make roles, besides.
+    """
+    once, told = regions[:1], {"Controller": controller}
+    for part, given, where in (
+        ("account", told | parameters, once),
+        ("images", told | parameters, once),
+        ("region", told, regions),
+    ):
+        name = f"workload-{part}-of-{controller.split('/')[2]}"
+        make_stacks(cloud, name, ROOT / "blueprints" / f"workload-{part}.yaml", given, *where)
 
 
 def make_stacks(cloud: Accounts, name: str, template: Path, parameters: dict[str, str], *regions: str) -> None:

@@ -1,23 +1,23 @@
-"""Blueprints as CloudFormation reads them, and the user data that their instances get."""
+"""Templates as CloudFormation reads them, and the user data that their instances get."""
 
-import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode import decode  # type: ignore[import-untyped]
+from mayfly.contract.template import read
 
 ROOT = Path(__file__).parents[1]
+INSTALLATION = ROOT / "template.yaml"
 FLEET = ROOT / "blueprints/fleet.yaml"
 SERVICE = ROOT / "blueprints/service.yaml"
 
 
+@cache
 def template(path: Path) -> dict[str, Any]:
-    """The template with short forms written out (`!Ref x` is `{"Ref": "x"}`), as plain JSON values."""
-    decoded, problems = decode(str(path))
-    assert not problems
-    plain: dict[str, Any] = json.loads(json.dumps(decoded))
-    return plain
+    """The template with short forms written out (`!Ref x` is `{"Ref": "x"}`), as plain JSON values: read once, nobody
+    changes it."""
+    return read(path.read_text())
 
 
 def user_data(**parameters: str) -> str:

@@ -24,12 +24,13 @@ settings.load_profile("untimed")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sorts the test modules by their kinds, for pytest to run in that order."""
     folder = Path(__file__).parent
+    kind_of = {path: path.relative_to(folder).parts[0] for path in dict.fromkeys(item.path for item in items)}
     place: dict[Path, tuple[bool, float]] = {}
     for kinds in KINDS:
-        modules = dict.fromkeys(item.path for item in items if item.path.relative_to(folder).parts[0] in kinds)
-        for number, module in enumerate(
-            sorted(modules, key=lambda path: kinds.index(path.relative_to(folder).parts[0]))
-        ):
+        modules = sorted(
+            (path for path, kind in kind_of.items() if kind in kinds), key=lambda path: kinds.index(kind_of[path])
+        )
+        for number, module in enumerate(modules):
             place[module] = (kinds != KINDS[0], (number + 0.5) / len(modules))
     items.sort(key=lambda item: place.get(item.path, (True, 1)))
 

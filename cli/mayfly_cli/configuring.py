@@ -15,6 +15,7 @@ import click
 from mayfly_cli.errors import Failed, NotFound
 
 if TYPE_CHECKING:
+    from mayfly.aws.parameters import Version
     from mayfly_cli.documents import Kind
     from mayfly_cli.installation import Installation
 
@@ -90,13 +91,13 @@ def show(word: str, installation: Installation, as_json: bool, name: str, versio
 
     history = _history(installation, _kind(word), name)
     if not versions:
-        shown.answer(as_json, json.loads(history[-1]["Value"]))
+        shown.answer(as_json, json.loads(history[-1].value))
         if not as_json:
-            click.echo(documents.shown(history[-1]["Value"]), nl=False)
+            click.echo(documents.shown(history[-1].value), nl=False)
         return
-    rows = [(each["Version"], str(each["LastModifiedDate"]), each["LastModifiedUser"]) for each in reversed(history)]
-    listed = [{"version": number, "at": at, "by": who} for number, at, who in rows]
-    table = shown.table(f"{name}, {len(rows)} versions", ("version", "at", "who"), rows)
+    rows = [(each.number, each.at, each.by, each.why) for each in reversed(history)]
+    listed = [{"version": number, "at": at, "by": by, "why": why} for number, at, by, why in rows]
+    table = shown.table(f"{name}, {len(rows)} versions", ("version", "at", "who", "why"), rows)
     shown.answer(as_json, {"name": name, "versions": listed}, table)
 
 
@@ -105,7 +106,7 @@ def show(word: str, installation: Installation, as_json: bool, name: str, versio
 def back(word: str, installation: Installation, as_json: bool, name: str, yes: bool) -> None:
     """Put the version before the newest of an application in place again."""
     history = _history(installation, _kind(word), name)
-    earlier = [each["Value"] for each in history if each["Value"] != history[-1]["Value"]]
+    earlier = [each.value for each in history if each.value != history[-1].value]
     if not earlier:
         raise Failed(f"{name} has no earlier version to go back to.")
     _put(installation, as_json, _kind(word), (name, earlier[-1]), yes)
@@ -119,7 +120,7 @@ def remove(word: str, installation: Installation, as_json: bool, name: str, yes:
     from mayfly_cli import documents
     from mayfly_cli import show as shown
 
-    value = _history(installation, _kind(word), name)[-1]["Value"]
+    value = _history(installation, _kind(word), name)[-1].value
     click.echo(documents.shown(value), err=True, nl=False)
     if not yes and not click.confirm(f"Remove {name}, with all its versions?", err=True):
         raise Failed("Nothing was removed.")
@@ -146,6 +147,8 @@ def _parameter(installation: Installation, kind: Kind, name: str) -> str:
 
 def _checked(kind: Kind, file: Path, installation: Installation) -> str:
     """A document as it is kept, if it is right and all that it names is there."""
+    from mayfly.aws import parameters
+    from mayfly.workflows import catalogue
     from mayfly_cli import documents
 
     try:
@@ -153,65 +156,35 @@ def _checked(kind: Kind, file: Path, installation: Installation) -> str:
         model: Any = documents.check(kind, read)
     except documents.Wrong as wrong:
         raise Failed(str(wrong)) from None
-    if faults := [f"{file}:{read.line(place)}: {why}" for place, why in _missing(model, installation)]:
+    if faults := [
+        f"{file}:{read.line(place)}: {why}" for place, why in catalogue.missing(installation.settings, model)
+    ]:
         raise Failed("\n".join(faults))
-    value = documents.written(model)
-    if len(value) > documents.LONGEST:
-        raise Failed(f"{file} has {len(value)} characters; Parameter Store takes {documents.LONGEST}.")
+    value = catalogue.as_kept(model)
+    if len(value) > parameters.LONGEST:
+        raise Failed(f"{file} has {len(value)} characters; Parameter Store takes {parameters.LONGEST}.")
     return value
 
 
-def _missing(model: Any, installation: Installation) -> list[tuple[tuple[str, ...], str]]:
-    """What a document names and is not there, each with its place."""
-    from mayfly.contract.configuration import Application
-    from mayfly.contract.reader import Refused
-    from mayfly.workflows import catalogue
-
-    settings, found = installation.settings, list[tuple[tuple[str, ...], str]]()
-    region = model.region or settings.targets[0][1]
-    looks: list[tuple[tuple[str, ...], Callable[[], object]]] = [
-        (("account",), lambda: catalogue.target(settings, model.account, model.region)),
-        (("blueprint",), lambda: catalogue.pin(settings.blueprints, model.blueprint)),
-    ]
-    if isinstance(model, Application):
-        looks.append((("image",), lambda: model.image and catalogue.image(settings, model.image, region)))
-        looks.append((("pool",), lambda: catalogue.pool(settings.parameters, model.pool)))
-        # As a release plans it, where all that it names is there.
-        looks.append((("blueprint",), lambda: found or catalogue.environment(settings, model, region)))
-    for place, look in looks:
-        try:
-            look()
-        except Refused as refusal:
-            found.append((place, f"{'.'.join(place)}: {refusal}"))
-    return found
-
-
-def _history(installation: Installation, kind: Kind, name: str) -> list[Any]:
+def _history(installation: Installation, kind: Kind, name: str) -> list[Version]:
     """All versions of a document, the oldest first."""
-    from mayfly.aws.clients import controller
+    from mayfly.aws import parameters
 
-    ssm, parameter = controller("ssm"), _parameter(installation, kind, name)
-    try:
-        pages = ssm.get_paginator("get_parameter_history").paginate(Name=parameter)
-        found = [each for page in pages for each in page["Parameters"]]
-    except ssm.exceptions.ParameterNotFound:
-        found = []
-    if not found:
-        raise NotFound(f"There is no {_WORDS[kind.word]} {name!r} ({parameter}).")
-    return sorted(found, key=lambda each: int(each["Version"]))
+    parameter = _parameter(installation, kind, name)
+    if found := parameters.versions(parameter):
+        return found
+    raise NotFound(f"There is no {_WORDS[kind.word]} {name!r} ({parameter}).")
 
 
 def _put(installation: Installation, as_json: bool, kind: Kind, document: tuple[str, str], yes: bool) -> None:
     """Shows what a document changes, and puts it in place."""
-    from mayfly.aws.clients import controller
+    from mayfly.aws import parameters
     from mayfly_cli import documents, show
 
     name, value = document
-    try:
-        before = _history(installation, kind, name)[-1]["Value"]
-    except NotFound:
-        before = None
-    lines = list(documents.changes(before, value))
+    parameter = _parameter(installation, kind, name)
+    before = next(reversed(parameters.versions(parameter)), None)
+    lines = list(documents.changes(before.value if before else None, value))
     if not lines:
         show.answer(as_json, {"name": name, "changed": False})
         if not as_json:
@@ -220,13 +193,9 @@ def _put(installation: Installation, as_json: bool, kind: Kind, document: tuple[
     click.echo("\n".join(lines), err=True)
     if not yes and not click.confirm(f"Apply this to {name}?", err=True):
         raise Failed("Nothing was changed.")
-    answer = controller("ssm").put_parameter(
-        Name=_parameter(installation, kind, name),
-        Value=value,
-        Type="String",
-        Tier="Intelligent-Tiering",  # above 4 KB a parameter costs a little
-        Overwrite=True,
-    )
-    show.answer(as_json, {"name": name, "changed": True, "version": answer["Version"]})
+    version = (before.number if before else 0) + 1
+    why = f"mayfly {kind.word}"
+    parameters.put(parameter, parameters.Version(version, "", installation.who, why, value))
+    show.answer(as_json, {"name": name, "changed": True, "version": version})
     if not as_json:
-        click.echo(f"{name} is applied, version {answer['Version']}. To take it back: mayfly {kind.word} back {name}")
+        click.echo(f"{name} is applied, version {version}. To take it back: mayfly {kind.word} back {name}")

@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -13,10 +14,12 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws import clients, kill_switch
+from mayfly.aws import quotas as service_quotas
 from mayfly.aws.clients import controller
-from mayfly.contract.configuration import Application
+from mayfly.contract.configuration import Application, Permanent
 from mayfly.contract.reader import Refused
-from mayfly.domain.records import DeadLetter
+from mayfly.domain.needs import QUOTAS
+from mayfly.domain.records import DeadLetter, Quotas
 from mayfly.workflows import catalogue
 from mayfly_cli import reports, show
 from mayfly_cli.installation import Installation
@@ -24,21 +27,6 @@ from mayfly_cli.installation import Installation
 type Json = dict[str, Any]
 
 STACK_STATUSES = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
-QUOTAS = {
-    "vCPUs of standard instances": ("ec2", "L-1216C47A"),
-    "VPCs": ("vpc", "L-F678F1CE"),
-    "stacks": ("cloudformation", "L-0485CB21"),
-    "elastic IP addresses": ("ec2", "L-0263D0A3"),
-    "NAT gateways a zone": ("vpc", "L-FE5A380F"),
-    "network interfaces": ("vpc", "L-DF5E4CA3"),
-    "TiB of gp3 volumes": ("ebs", "L-7A658B76"),
-    "Auto Scaling groups": ("autoscaling", "L-CDE20ADC"),
-    "roles": ("iam", "L-FE177D64"),
-    "instance profiles": ("iam", "L-6E65F664"),
-}
-"""Of AWS, by service and code: all of an account and Region, but IAM's, which are the account's."""
-STANDARD = "acdhimrtz"
-"""Instance families whose vCPUs count for the first quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +299,7 @@ def _places(installation: Installation, now: datetime) -> Iterator[Finding]:
 
 
 def _place(installation: Installation, target: Place) -> Iterator[Finding]:
-    """The rule that forwards CloudFormation's events, and the role that builds."""
+    """The rule that forwards CloudFormation's events, and the roles that build environments and images."""
     try:
         events, iam = target.client("events"), target.client("iam")
     except ClientError as error:
@@ -332,9 +320,11 @@ def _place(installation: Installation, target: Place) -> Iterator[Finding]:
         said = f"no rule that is on sends CloudFormation's events to {bus}: {state}"
         yield Finding(check, "failure", said, deploy)
     check = f"role that builds in {target.name}"
-    roles = (installation.settings.stack_role, installation.settings.permanent_role)
+    settings = installation.settings
+    builder = f"{settings.workload_role.removesuffix('workload')}builder"
+    roles = (settings.stack_role, settings.permanent_role, settings.consoles_role, builder)
     if lacking := [role for role in roles if not _exists(iam, role)]:
-        todo = "Deploy blueprints/workload-account.yaml there (again): docs/tasks/add-an-account.md."
+        todo = "Deploy blueprints/workload-account.yaml and workload-images.yaml there: docs/tasks/add-an-account.md."
         yield Finding(check, "failure", f"there is no role {' and no role '.join(lacking)}", todo)
     else:
         yield Finding(check, "ok", ", ".join(roles))
@@ -353,60 +343,46 @@ def _sources(rule: Json) -> list[str]:
 
 
 def _quotas(installation: Installation, target: Place) -> Iterator[Finding]:
-    """What one release of every application at once needs there, against what AWS allows."""
-    needs = _needs(installation, target)
-    for name, (service, code) in QUOTAS.items():
-        quotas = target.client("service-quotas", "us-east-1" if service == "iam" else None)
-        check = f"quota of {name} in {target.name}"
-        need = needs[name]
-        try:
-            allowed = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]["Value"]
-        except quotas.exceptions.NoSuchResourceException:
-            yield Finding(check, "warning", f"not known; a release of every application needs {need}", "Compare them.")
+    """What one release of every application at once takes there, its permanent environments besides, against what AWS
+    allows."""
+    read = installation.records(Quotas).get(target.name) or Quotas(id=target.name)
+    if lacking := {**read.uncounted, **read.unread}:
+        said = f"Mayfly cannot read {len(lacking)}, and goes by AWS's defaults: {next(iter(lacking.values()))}"
+        todo = "Deploy blueprints/workload-account.yaml there (again): docs/tasks/add-an-account.md."
+        yield Finding(f"quotas in {target.name}", "warning", said, todo)
+    for key, count in sorted(_takes(installation, target).items()):
+        quota = QUOTAS.get(key)
+        if quota is None:  # counted, and no quota
             continue
-        said = f"{allowed:.0f}; a release of every application at once needs {need}"
+        quotas = target.client("service-quotas", "us-east-1" if quota.service == "iam" else None)
+        check, need = f"quota of {quota.name} in {target.name}", -(-count // quota.per)
+        found = service_quotas.allowed(quotas, quota)
+        allowed = quota.default if found is None else found
+        said = f"not raised, as far as can be seen: {allowed} by default" if found is None else f"{allowed:.0f}"
+        said += f"; a release of every application at once needs {need}"
         if need > allowed:
-            todo = f"Ask for more: aws service-quotas request-service-quota-increase --service-code {service} "
-            todo += f"--quota-code {code} --desired-value {need}"
+            todo = f"Ask for more: aws service-quotas request-service-quota-increase --service-code {quota.service} "
+            todo += f"--quota-code {quota.code} --desired-value {need}"
             yield Finding(check, "warning", said, todo)
         else:
             yield Finding(check, "ok", said)
 
 
-def _needs(installation: Installation, target: Place) -> Counter[str]:
-    """Of each quota, what one release of each application that lives there takes. The type of an instance is known
-    where the application's parameters name it; a VPC is its own where they name none."""
-    settings, needs = installation.settings, Counter[str]()
-    for _, application in catalogue.applications(settings.parameters):
-        if isinstance(application, Refused) or _place_of(installation, application) != (target.account, target.region):
+def _takes(installation: Installation, target: Place) -> Counter[str]:
+    """What is taken of each quota, as admission reckons it, by one release of each application that lives there, and by
+    each permanent environment. What is refused is said of the application itself."""
+    settings, found, place = installation.settings, Counter[str](), (target.account, target.region)
+    for _, of in catalogue.applications(settings.parameters):
+        if isinstance(of, Refused):
             continue
-        suites, instances = len(application.suites), len(application.suites) * application.instance_count
-        needs.update(dict.fromkeys(("stacks", "Auto Scaling groups", "roles", "instance profiles"), suites))
-        needs["network interfaces"] += instances
-        needs["TiB of gp3 volumes"] += -(-instances * int(application.parameters.get("VolumeSize", "20")) // 1024)
-        if not application.parameters.get("VpcId") and not application.parameters.get("SubnetId"):
-            needs += _of_own_networks(suites, application.parameters.get("NatGateways", "single"))
-        kind = application.parameters.get("InstanceType", "t3.medium")
-        if kind[0] in STANDARD:
-            needs["vCPUs of standard instances"] += instances * _vcpus(target, kind)
-    return needs
-
-
-def _of_own_networks(suites: int, nat_gateways: str) -> Counter[str]:
-    """What environments take that have a network of their own: by `blueprints/fleet.yaml`, one NAT gateway in the first
-    zone, or three endpoints in two zones."""
-    if nat_gateways == "none":
-        return Counter({"VPCs": suites, "network interfaces": 6 * suites})
-    return Counter(dict.fromkeys(("VPCs", "elastic IP addresses", "NAT gateways a zone", "network interfaces"), suites))
-
-
-def _place_of(installation: Installation, application: Application) -> tuple[str, str] | None:
-    try:
-        return catalogue.target(installation.settings, application.account, application.region)
-    except Refused:
-        return None
-
-
-def _vcpus(target: Place, kind: str) -> int:
-    types = target.client("ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
-    return int(types[0]["VCpuInfo"]["DefaultVCpus"])
+        lives: list[tuple[Application | Permanent, int]] = [(of, len(of.suites)), *((own, 1) for own in of.permanent)]
+        for wanted, times in lives:
+            with suppress(Refused):
+                account, region = wanted.account or of.account, wanted.region or of.region
+                if catalogue.target(settings, account, region) != place:
+                    continue
+                own, count = wanted.parameters, wanted.instance_count
+                order = catalogue.building(settings.blueprints, wanted.blueprint, own, count) | {"parameters": own}
+                needs = catalogue.needs(settings.blueprints, order, place)
+                found.update({key: taken * times for key, taken in needs.takes.items()})
+    return found

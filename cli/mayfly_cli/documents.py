@@ -1,6 +1,9 @@
 """Configuration documents as people write them: YAML with comments, checked with line numbers, compared as text."""
 
+import ast
 import difflib
+import inspect
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,14 +13,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mayfly.contract import configuration, forges, runners
 from mayfly.contract.configuration import Application, Family
 from mayfly.contract.reader import short
 
 type Json = dict[str, Any]
 type Place = tuple[int | str, ...]
 
-LONGEST = 8_192
-"""Characters that a parameter of Parameter Store may have."""
+_MODULES = (configuration, runners, forges)
 _TYPED = "body"
 """Below this key values keep their types: it is sent as it stands. All others get theirs from the model."""
 
@@ -37,8 +40,30 @@ class Kind:
 
     @property
     def schema(self) -> str:
-        """The JSON Schema that editors complete by."""
-        return json.dumps(self.model.model_json_schema(), indent=1) + "\n"
+        """The JSON Schema that editors complete by, and the console's form is made of, with what each field means."""
+        made = self.model.model_json_schema()
+        known = {each.__name__: each for module in _MODULES for each in vars(module).values() if isinstance(each, type)}
+        for name, part in {self.model.__name__: made, **made.get("$defs", {})}.items():
+            for field, said in _meanings(known[name]).items() if name in known else ():
+                part["properties"].get(field, {}).setdefault("description", said)
+        return json.dumps(made, indent=1) + "\n"
+
+
+def _meanings(model: type) -> dict[str, str]:
+    """What stands below each field of a class and of those that it is made of."""
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if not each.__module__.startswith("mayfly.contract"):
+            continue
+        body = ast.parse(inspect.getsource(each)).body[0].body  # type: ignore[attr-defined]
+        for field, below in itertools.pairwise(body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+            ):
+                found[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return found
 
 
 APPLICATION = Kind("app", "applications", Application)
@@ -127,11 +152,6 @@ def check(kind: Kind, document: Document) -> BaseModel:
             value = "" if fault["type"] == "missing" else f", but it is {short(repr(fault['input']))}"
             said.append((document.line(place), f"{where}: {fault['msg']}{value}"))
         raise Wrong([f"{document.file}:{line}: {what}" for line, what in sorted(said)]) from None
-
-
-def written(model: BaseModel) -> str:
-    """A document as Parameter Store keeps it: what was said, without what goes without saying."""
-    return json.dumps(model.model_dump(mode="json", exclude_unset=True), separators=(",", ":"), ensure_ascii=False)
 
 
 def shown(value: str) -> str:

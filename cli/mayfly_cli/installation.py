@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -19,10 +19,12 @@ from botocore.exceptions import ClientError
 from mayfly.aws import events
 from mayfly.aws.clients import controller
 from mayfly.aws.records import Records
+from mayfly.contract.configuration import Application
 from mayfly.contract.fields import Request
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import APPLICATION_SOURCE, Source
 from mayfly.domain.records import Environment, Record, Release, Rollout, Service
+from mayfly.domain.text import principal
 from mayfly.settings import Settings
 from mayfly.workflows import catalogue
 from mayfly.workflows.reading import Reading
@@ -78,19 +80,14 @@ class Installation:
 
     @cached_property
     def who(self) -> str:
-        """Who asks, as AWS knows them: this is what the history will say."""
-        return str(controller("sts").get_caller_identity()["Arn"])
+        """Who asks, by the name that AWS knows: this is what the history will say."""
+        return principal(str(controller("sts").get_caller_identity()["Arn"]))
 
     def users_of(self, blueprint: str) -> list[tuple[str, Mapping[str, str]]]:
         """Each application that is built from a blueprint, with the parameters that it configures."""
         found = catalogue.applications(self.settings.parameters)
         named = ((name, one) for name, one in found if not isinstance(one, Refused) and one.blueprint == blueprint)
         return [(name, one.parameters) for name, one in named]
-
-    def upload_blueprint(self, key: str, text: str) -> str:
-        """Puts a template where releases are planned from; returns its version."""
-        reply = controller("s3").put_object(Bucket=self.settings.blueprints, Key=key, Body=text.encode())
-        return str(reply.get("VersionId", "none"))
 
     def records[R: Record](self, kind: type[R]) -> Records[R]:
         """The records of one kind."""
@@ -115,11 +112,32 @@ class Installation:
     def _instead(self, kind: type[Record], identity: str) -> str:
         """What somebody may have meant who has misspelt a name, or named the release of environments."""
         if kind is Environment and (release := self.records(Release).get(identity)):
-            names = [part.environment for part in release.suites]
+            names = [part.environment for part in release.suites]  # those of repetitions are named alike
             return f"It is a release; its environments are: {', '.join(names) or 'not planned yet'}."
-        alike = get_close_matches(identity, [one.id for one in self.records(kind).live((Record.id,))])
         where = "services" if kind in (Service, Rollout) else "list"
-        return f"Did you mean {' or '.join(alike)}?" if alike else f"See `mayfly {where}`."
+        return self.alike(identity, kind) or f"See `mayfly {where}`."
+
+    def alike(self, identity: str, *kinds: type[Record]) -> str:
+        """Which names of what lives somebody may have meant who has misspelt one; "" where none is alike."""
+        return meant(identity, [one.id for kind in kinds for one in self.records(kind).live((Record.id,))])
+
+    def application(self, name: str) -> Application:
+        """How an application is configured.
+
+        Raises:
+            NotFound: there is none of this name. Refused: it is configured wrongly.
+        """
+        try:
+            return catalogue.application(self.settings.parameters, name)
+        except Refused as refusal:
+            try:
+                names = [each for each, _ in catalogue.applications(self.settings.parameters)]
+            except ClientError:  # who may push needs not see all
+                raise refusal from None
+            if name in names:
+                raise
+            known = meant(name, names) or f"To configure it: mayfly app init {name}"
+            raise NotFound(f"No application is called {name!r} in the installation {self.stack!r}. {known}") from None
 
     def say(self, message: Request, application: str | None = None) -> str:
         """Puts a message on the bus, as anybody else does; returns how its receiver will know it.
@@ -129,6 +147,12 @@ class Installation:
         """
         source = f"{APPLICATION_SOURCE}{application}" if application else Source.OPERATOR
         return f"EventBridge {events.ask(self.settings.bus, message, source)}"
+
+
+def meant(name: str, names: Sequence[str]) -> str:
+    """Which of these somebody may have meant who has misspelt one; "" where none is alike."""
+    found = get_close_matches(name, names)
+    return f"Did you mean {' or '.join(found)}?" if found else ""
 
 
 def find(stack: str, profile: str | None, region: str | None) -> Installation:

@@ -3,17 +3,43 @@
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from mayfly.aws.instances import console
 from mayfly.domain import tags
 from mayfly.domain.records import Bake, Environment
+from mayfly.domain.text import clean_lines
+from mayfly.workflows.reading import Reading, Wanted
 from mayfly_cli.doctor import Place
 from mayfly_cli.errors import Failed, NotFound
 from mayfly_cli.installation import Installation
 
 type Json = dict[str, Any]
+
+
+_ENDED = "ended:"
+"""What begins the place of a page of those that have ended: their pages follow those of what lives."""
+
+
+def page_of(reading: Reading, wanted: Wanted, days: int | None, after: str) -> Json:
+    """A page of environments: of those that live, and where those are all on it, of those that ended in the last days.
+
+    Args:
+        after: where the page before ended.
+    """
+    found: Json = {"environments": []}
+    if not after.startswith(_ENDED):
+        found = reading.environments(wanted, after)
+        if "next" in found or days is None:
+            return found
+    ended: Json
+    past = replace(wanted, live=False, days=days or 0)
+    ended = reading.environments(past, after.removeprefix(_ENDED) if after.startswith(_ENDED) else "")
+    more = {"next": f"{_ENDED}{ended['next']}"} if "next" in ended else {}
+    return ended | {"environments": found["environments"] + ended["environments"]} | more
 
 
 def instances(place: Place, environment: str) -> list[str]:
@@ -65,10 +91,10 @@ def console_of(installation: Installation, environment: str, instance: str, role
         raise NotFound(
             f"{environment} has no running instance {instance}. Those that run: {', '.join(running) or 'none'}."
         )
-    text = str(place.client("ec2").get_console_output(InstanceId=instance).get("Output") or "")
+    text = console(place.client("ec2"), instance)
     if not text:
         raise NotFound(f"EC2 has no output of the console of {instance} yet: it comes minutes after the boot.")
-    return text if text.endswith("\n") else f"{text}\n"
+    return clean_lines(text if text.endswith("\n") else f"{text}\n")
 
 
 def log_of(installation: Installation, name: str, role: str | None) -> str:
@@ -98,7 +124,7 @@ def _read(installation: Installation, location: str, place: Place | None) -> str
     bucket, _, key = location.removeprefix("s3://").partition("/")
     s3 = place.client("s3") if place else controller("s3")
     try:
-        return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode(errors="replace"))
+        return clean_lines(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode(errors="replace"))
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             raise NotFound(f"There is nothing at {location} (any more).") from None

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from mayfly.contract.vocabulary import UNKNOWN, DeadLetterKind, RecordKind, RolloutStage, SuiteKind, TestResult
+from mayfly.contract.vocabulary import UNKNOWN, DeadLetterKind, Event, RecordKind, RolloutStage, SuiteKind, TestResult
 from mayfly.domain.timestamp import utc_text
-from mayfly_cli import configuring
+from mayfly_cli import blueprinting, configuring
 from mayfly_cli.errors import Failed, NotFound, explained
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from mayfly.contract.requests import (
         DeadLettersDiscardRequested,
         DeadLettersRedriveRequested,
+        EnvironmentSleepRequested,
+        EnvironmentWakeRequested,
         ImagePromotionRequested,
         ImageRollbackRequested,
     )
     from mayfly.domain.records import Entry, Record, Rollout, Service
-    from mayfly.workflows.examination import Remark
     from mayfly_cli.installation import Installation
 
 type Json = dict[str, Any]
@@ -172,6 +173,13 @@ def since(record: Record, before: int) -> Sequence[Entry]:
     return record.history[max(0, before - record.folded) :]
 
 
+def is_of(said: str, who: str) -> bool:
+    """Whether a record speaks of what somebody asked for: behind a name that nobody has verified stands which source
+    says it."""
+    name, says, _ = said.partition(" (says ")
+    return who.startswith(name) if says else said == who
+
+
 def asked[R: Record](
     installation: Installation, known: R, message: Request, wait: bool = True
 ) -> tuple[R, Entry | None]:
@@ -199,10 +207,8 @@ def asked[R: Record](
 
     def look() -> tuple[R, Entry] | None:
         record = installation.find(type(known), known.id)
-        mine = (
-            line for line in since(record, known.lines) if (line.what, line.who) == (message.event, installation.who)
-        )
-        return next(((record, line) for line in mine), None)
+        lines = (line for line in since(record, known.lines) if line.what == message.event)
+        return next(((record, line) for line in lines if is_of(line.who, installation.who)), None)
 
     if not wait:
         return installation.find(type(known), known.id), None
@@ -259,7 +265,6 @@ def push(
     from mayfly.contract.requests import CodeVersionPushed
     from mayfly.domain.identity import release_id
     from mayfly.domain.records import Release
-    from mayfly.workflows import catalogue
     from mayfly_cli import doctor, show
     from mayfly_cli.installation import note, until
 
@@ -274,7 +279,7 @@ def push(
         pushed_by=installation.who,
     )
     # A version that cannot be planned would be used up by its failed release.
-    doctor.planned(installation, catalogue.application(installation.settings.parameters, application))
+    doctor.planned(installation, installation.application(application))
     release = release_id(application, version, attempt)
     if installation.records(Release).get(release):
         raise Failed(f"{release}: this version was pushed already. To test it again: --attempt {attempt + 1}.")
@@ -290,23 +295,92 @@ def push(
 
 
 @command
+@click.argument("application")
+@click.argument("number", type=click.IntRange(1))
+@click.option("--why", help="Merged, or closed.")
+def close(installation: Installation, as_json: bool, application: str, number: int, why: str | None) -> None:
+    """End the preview of pull request NUMBER of APPLICATION, and its address."""
+    from mayfly.contract.requests import PullRequestClosed
+    from mayfly.domain.records import PullRequest
+    from mayfly_cli import show
+    from mayfly_cli.installation import until
+
+    name = f"{application}#{number}"
+    before = installation.find(PullRequest, name)
+    message = PullRequestClosed(application=application, pull_request=number, why=why, closed_by=installation.who)
+    installation.say(message, application)
+
+    def look() -> PullRequest | None:
+        found = installation.find(PullRequest, name)
+        return found if found.closed_at > before.closed_at else None
+
+    closed = until(look, f"{message.event} in the history of {name}")
+    show.answer(as_json, {"pull_request": name, "ended": [*closed.previews]})
+    if not as_json:
+        click.echo(f"{name} is closed; being ended: {', '.join(closed.previews) or 'nothing'}")
+
+
+@command
 @click.option("--application", help="Only of this one.")
 @click.option("--release", help="Only of this one.")
-@click.option("--days", type=click.IntRange(0, 366), help="Ended ones too that began in the last so many days.")
+@click.option("--stage", help="Only at this one, as the list says it.")
+@click.option("--owner", help="Only of this one.")
+@click.option("--days", type=click.IntRange(0, 366), help="Then those too that ended in the last so many days.")
+@click.option("--after", default="", help="Where the page before ended, as that said.")
+@click.option("--all", "every", is_flag=True, help="Every page; without it, a hundred environments.")
 def list_(
-    installation: Installation, as_json: bool, application: str | None, release: str | None, days: int | None
+    installation: Installation,
+    as_json: bool,
+    application: str | None,
+    release: str | None,
+    stage: str | None,
+    owner: str | None,
+    days: int | None,
+    after: str,
+    every: bool,
 ) -> None:
-    """List environments: those that live, the one that ends first on top."""
+    """List environments, the latest first in pages: those that live, the one of a page that ends first on top."""
+    from mayfly.workflows.reading import Wanted
     from mayfly_cli import show
+    from mayfly_cli.looking import page_of
 
     at = now()
-    reading = installation.reading(at)
-    found = reading.environments(application=application, release=release)
-    if days is not None:
-        ended = reading.environments(live=False, days=days, application=application, release=release)
-        found["environments"] += ended["environments"]
+    wanted = Wanted(application=application, release=release, stage=stage, owner=owner)
+    found = page_of(installation.reading(at), wanted, days, after)
+    while every and "next" in found:
+        more = page_of(installation.reading(at), wanted, days, found.pop("next"))
+        found = found | more | {"environments": found["environments"] + more["environments"]}
     found["environments"].sort(key=lambda each: ("ended_at" in each, each["deadline"], each["id"]))
     show.answer(as_json, found, show.environments(found["environments"], at))
+    if "next" in found and not as_json:
+        click.echo(f"There are more: --after '{found['next']}', or --all")
+
+
+@command
+@click.option("--application", help="Only of this one.")
+def queue(installation: Installation, as_json: bool, application: str | None) -> None:
+    """List who waits for room, in the order in which they are admitted: for what, behind whom, about how long."""
+    from mayfly_cli import show
+
+    found = installation.reading(now()).queue()
+    found["queue"] = [each for each in found["queue"] if application in (None, each["application"])]
+    show.answer(as_json, found, show.queue(found["queue"], found["now"]))
+
+
+@command
+@click.option("--application", help="Only of this one.")
+@click.option(
+    "--days", type=click.IntRange(1, 366), default=30, show_default=True, help="Releases of the last so many."
+)
+def flaky(installation: Installation, as_json: bool, application: str | None, days: int) -> None:
+    """Show how often suites passed by a repetition only (`retries`), the most flaky first."""
+    from mayfly import views
+    from mayfly_cli import show
+
+    found = views.flakiness(installation.reading(now()).releases(days, application)["releases"])
+    rows = [(one["application"], one["suite"], one["runs"], one["flaky"]) for one in found]
+    table = show.table(f"Suites in {days} days", ("application", "suite", "runs", "flaky"), rows)
+    show.answer(as_json, {"days": days, "suites": found}, table)
 
 
 @command
@@ -387,6 +461,59 @@ def extend(installation: Installation, as_json: bool, environment: str, minutes:
 
 @command
 @environment_argument
+@click.option("--for", "minutes", type=Duration(), default="12h", show_default=True, help="Such as 90m, 12h or 3d.")
+@why_option
+@wait_option
+def sleep(installation: Installation, as_json: bool, environment: str, minutes: int, why: str, wait: bool) -> None:
+    """Have ENVIRONMENT sleep: its instances end, all the rest of it stays. Whatever its office hours say.
+
+    One of a manual suite, a preview, or a permanent one of kind staging.
+    """
+    from mayfly.contract.requests import EnvironmentSleepRequested
+
+    message = EnvironmentSleepRequested(
+        environment=environment, minutes=minutes, why=why, requested_by=installation.who
+    )
+    sleeping(installation, as_json, message, wait)
+
+
+@command
+@environment_argument
+@click.option("--for", "minutes", type=Duration(), default="8h", show_default=True, help="Such as 90m, 8h or 3d.")
+@why_option
+@wait_option
+def wake(installation: Installation, as_json: bool, environment: str, minutes: int, why: str, wait: bool) -> None:
+    """Have ENVIRONMENT awake, with as many instances as before. Whatever its office hours say."""
+    from mayfly.contract.requests import EnvironmentWakeRequested
+
+    who = installation.who
+    message = EnvironmentWakeRequested(environment=environment, minutes=minutes, why=why, requested_by=who)
+    sleeping(installation, as_json, message, wait)
+
+
+def sleeping(
+    installation: Installation,
+    as_json: bool,
+    message: EnvironmentSleepRequested | EnvironmentWakeRequested,
+    wait: bool,
+) -> None:
+    """Asks for it, and says until when it holds."""
+    from mayfly import views
+    from mayfly.domain.records import Environment, Service
+    from mayfly_cli import show
+
+    service = installation.records(Service).get(message.environment)
+    record, line = asked(installation, service or installation.find(Environment, message.environment), message, wait)
+    found = views.service(record) if isinstance(record, Service) else installation.reading(now()).environment(record)
+    show.answer(as_json, {"accepted": True, "environment": found})
+    if not as_json:
+        verb = "is to sleep" if message.event == Event.ENVIRONMENT_SLEEP_REQUESTED else "is to be awake"
+        until = record.override.until if line and record.override else ""
+        click.echo(f"{record.id} {verb} until {until}, whatever its office hours say" if line else "asked for")
+
+
+@command
+@environment_argument
 @why_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--again", is_flag=True, help="Begin anew with one whose ending was handed over to a person.")
@@ -460,13 +587,14 @@ def result(
 def show_(installation: Installation, as_json: bool, environment: str) -> None:
     """Show ENVIRONMENT with its outputs, its instances, its cost and its history."""
     from mayfly import views
-    from mayfly.domain.records import Environment
+    from mayfly.domain.records import Environment, Fleet
     from mayfly.prices import list_prices
     from mayfly_cli import show
 
     record = installation.find(Environment, environment)
     at = now()
-    found = views.whole_environment(record, at, list_prices(), installation.settings.environment_machine)
+    fleet, machine = installation.records(Fleet).get(record.id), installation.settings.environment_machine
+    found = views.whole_environment(record, fleet, at, list_prices(), machine)
     tables = (show.facts(found, at), show.outputs(found["outputs"]), show.instances(found["instances"]))
     show.answer(as_json, found, *tables, show.history(found["history"]))
 
@@ -848,7 +976,7 @@ def decided(installation: Installation, as_json: bool, service: str, message: Re
     def look() -> tuple[str, str] | None:
         record = installation.find(Service, service)
         lines = iter(since(record, before))
-        asked = next((line for line in lines if (line.who, line.what) == (who, noted)), None)
+        asked = next((line for line in lines if line.what == noted and is_of(line.who, who)), None)
         if asked is None:
             return None
         if asked.why.startswith("refused: "):
@@ -1013,7 +1141,7 @@ def worked(
 
     def look() -> list[str] | None:
         told = [
-            [line.what for line in one.history if line.at >= sent and line.who == installation.who]
+            [line.what for line in one.history if line.at >= sent and is_of(line.who, installation.who)]
             for one in records.many(chosen)
         ]
         return [line[-1] for line in told] if all(told) else None
@@ -1043,7 +1171,9 @@ def sweep(installation: Installation, as_json: bool, dry_run: bool, at_most: int
     bucket = installation.settings.reports
     before = reports.keys(bucket, now())
     installation.say(message)
-    report = until(lambda: reports.fresh(bucket, now(), before, who), "the sweep's report", patience=300)
+    report = until(
+        lambda: reports.fresh(bucket, now(), before, lambda said: is_of(said, who)), "the sweep's report", patience=300
+    )
     rows = [(each["environment"], each["action"], each["reason"]) for each in report["decisions"]]
     counts = ", ".join(f"{count} {action}" for action, count in report["counts"].items() if count) or "nothing"
     title = f"{'What it would do' if dry_run else 'What it did'}: {counts}"
@@ -1077,7 +1207,7 @@ def kill_switch(installation: Installation, as_json: bool, on: str | None, why: 
 
 
 @command
-@click.option("--days", type=click.IntRange(0, 366), default=7, show_default=True, help="Of environments begun since.")
+@click.option("--days", type=click.IntRange(0, 366), default=7, show_default=True, help="Of environments ended since.")
 @click.option("--application", help="Only of this one.")
 def costs(installation: Installation, as_json: bool, days: int, application: str | None) -> None:
     """Say what environments cost, at list prices: instances and their volumes."""
@@ -1092,11 +1222,8 @@ def blueprint() -> None:
     """Examine a CloudFormation template, and make it a blueprint."""
 
 
-file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-
-
 @blueprint.command(epilog=EXIT_CODES)
-@file_argument
+@blueprinting.file_argument
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output; messages go to standard error.")
 def check(file: Path, as_json: bool) -> None:
     """Say what of a template would fail, collide between two environments, or outlive them, and on which line.
@@ -1107,49 +1234,15 @@ def check(file: Path, as_json: bool) -> None:
 
     text = file.read_text()
     remarks = examine(text)
-    say_remarks(file.name, text, remarks, as_json)
+    blueprinting.say_remarks(file.name, text, remarks, as_json)
     raise SystemExit(1 if any(one.level == "error" for one in remarks) else 0)
 
 
-@partial(command, group=blueprint)
-@file_argument
-@click.option("--key", help="What applications call it; the file's name where it is left out.")
-@click.option("--anyway", is_flag=True, help="Also where the check finds an error.")
-def add(installation: Installation, as_json: bool, file: Path, key: str | None, anyway: bool) -> None:
-    """Check a template as `blueprint check` does, and with what applications configure, and upload it.
-
-    Releases that are planned from then on are built from it; what is planned already keeps the version that it has.
-    """
-    from mayfly.workflows.examination import examine
-
-    text, name = file.read_text(), key or file.name
-    remarks = examine(text)
-    known = {one.said for one in remarks if one.level == "error"}
-    for application, own in installation.users_of(name):
-        remarks += [one.of(application) for one in examine(text, own) if one.level == "error" and one.said not in known]
-    say_remarks(name, text, remarks, as_json)
-    if any(one.level == "error" for one in remarks) and not anyway:
-        raise Failed(f"{name} was not uploaded; --anyway does so all the same.")
-    version = installation.upload_blueprint(name, text)
-    click.echo(f"{name} is uploaded to {installation.settings.blueprints}, as version {version}.", err=True)
-
-
-def say_remarks(name: str, text: str, remarks: list[Remark], as_json: bool) -> None:
-    """Prints what there is to say about a template, and what one environment of it takes of each quota."""
-    from mayfly.workflows import examination
-    from mayfly_cli import show
-
-    takes, unknown = examination.takes(text)
-    rows = [(one.level, one.line, one.where, one.said) for one in remarks]
-    listed = {"file": name, "remarks": [one.as_json() for one in remarks], "takes": takes, "not_reckoned": unknown}
-    quotas = [(each["quota"], f"{each['takes']:g}", each["default"]) for each in takes]
-    show.answer(
-        as_json,
-        listed,
-        show.table(name, ("", "line", "what", "what was found"), rows),
-        show.table("One environment takes, as its defaults say", ("quota", "takes", "of a new account's"), quotas),
-        *([show.table("Not reckoned", ("why",), [(why,) for why in unknown])] if unknown else []),
-    )
+for _function in (
+    *(blueprinting.init, blueprinting.apply, blueprinting.show),
+    *(blueprinting.back, blueprinting.remove),
+):
+    command(_function, blueprint)
 
 
 @command

@@ -1,6 +1,7 @@
 """Reports of sweeps, as they come into their bucket."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,11 +20,15 @@ def keys(bucket: str, now: datetime) -> set[str]:
     return {each["Key"] for page in found for each in page.get("Contents", [])}
 
 
-def fresh(bucket: str, now: datetime, before: set[str], who: str) -> Json | None:
-    """The report that has come since, of the sweep that somebody asked for."""
+def fresh(bucket: str, now: datetime, before: set[str], mine: Callable[[str], bool]) -> Json | None:
+    """The report that has come since, of the sweep that somebody asked for.
+
+    Args:
+        mine: whether who is said to have asked is they.
+    """
     for key in sorted(keys(bucket, now) - before):
         report = read(bucket, key)
-        if report["asked_by"] == who:
+        if mine(report["asked_by"]):
             return report
     return None
 

@@ -1,7 +1,6 @@
 """What commands print: a table for people, or JSON that stays the same."""
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mayfly.contract.vocabulary import UNKNOWN, Tone, tone_of
+from mayfly.domain.text import whole_seconds
 from mayfly.domain.timestamp import utc_text
 
 type Json = dict[str, Any]
@@ -25,7 +25,6 @@ _TONES = {"ok": Tone.GOOD, "warning": Tone.WARN, "failure": Tone.BAD}
 SENTENCES = ("why", "who", "value", "reason", "what was found", "what to do", "before")
 """Columns of text that may be broken over lines."""
 LEAST_SENTENCE = 24
-_WITHOUT_FRACTION = re.compile(r"(\d\dT\d\d:\d\d:\d\d)\.\d+Z")
 GAP = 2
 
 
@@ -34,8 +33,8 @@ class Listing:
     too narrow, the last columns are left out, and that is said."""
 
     def __init__(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        self.title, self.columns = _WITHOUT_FRACTION.sub(r"\1Z", title), columns
-        self.rows = [["" if cell is None else _WITHOUT_FRACTION.sub(r"\1Z", str(cell)) for cell in row] for row in rows]
+        self.title, self.columns = whole_seconds(title), columns
+        self.rows = [["" if cell is None else whole_seconds(str(cell)) for cell in row] for row in rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown = self._fitting(options.max_width)
@@ -91,12 +90,17 @@ def coloured(cell: str) -> str:
     return f"[{colour}]{said}[/]" if colour else said
 
 
+def stage_of(shown: Json) -> str:
+    """Where an environment stands, for people."""
+    return "asleep" if "asleep_since" in shown else str(shown["stage"])
+
+
 def environments(shown: Sequence[Json], now: datetime) -> Listing:
     """Environments for people."""
     rows = [
         (
             each["id"],
-            f"{each['stage']} ({each['queue']['position']})" if "queue" in each else each["stage"],
+            f"{each['stage']} ({each['queue']['position']})" if "queue" in each else stage_of(each),
             each.get("ending", {}).get("outcome", ""),
             f"{each.get('instances_built', 0)}/{each['instance_count'] or '?'}",
             each.get("image"),
@@ -108,6 +112,27 @@ def environments(shown: Sequence[Json], now: datetime) -> Listing:
     return table(
         f"{count(len(rows), 'environment')} at {utc_text(now)}",
         ("environment", "stage", "outcome", "instances", "image", "ends", "US$"),
+        rows,
+    )
+
+
+def queue(shown: Sequence[Json], at: str) -> Listing:
+    """Who waits for room, for people."""
+    rows = [
+        (
+            each["queue"]["position"],
+            each["id"],
+            each["owner"],
+            each["since"],
+            each["queue"]["lacks"],
+            each["queue"]["behind"],
+            "" if each["queue"]["about_minutes"] is None else f"about {each['queue']['about_minutes']} min",
+        )
+        for each in shown
+    ]
+    return table(
+        f"{count(len(rows), 'environment')} waiting for room at {at}",
+        ("", "environment", "owner", "since", "for", "behind", "how long"),
         rows,
     )
 
@@ -183,11 +208,12 @@ def evidence(lines: Sequence[Json]) -> Listing:
 
 def facts(shown: Json, now: datetime) -> Listing:
     """What is known of an environment, for people."""
-    ending = shown.get("ending")
+    ending, tests = shown.get("ending"), shown["tests"]
     cost = f"US$ {money(shown['usd'])} so far, {shown['usd_per_hour']:.2f} an hour"
     instances = f"{shown.get('instances_built', 0)} of {shown['instance_count']} {shown.get('instance_type', '')}"
     pairs = {
         "stage": shown["stage"],
+        "asleep": f"since {shown['asleep_since']}" if "asleep_since" in shown else "",
         "outcome": f"{ending['outcome']}: {ending['reason']}" if ending else "",
         "version": f"{shown['application']} {shown['version']}",
         "suite": f"{shown['suite']}, {shown['kind']}",
@@ -196,13 +222,28 @@ def facts(shown: Json, now: datetime) -> Listing:
         "where": f"{shown['account']} {shown['region']}",
         "instances": instances.strip(),
         "image": f"{shown['image']} ({shown['channel']})" if shown["image"] else "",
+        "ready after": spans(shown["spans"]),
+        "slowest resources": told(shown["slowest"]),
         "ends": "" if "ended_at" in shown else f"{left(shown['deadline'], now)}, at {shown['deadline']}",
         "ended": shown.get("ended_at", ""),
         "costs": cost,
+        "tests": f"{tests['tests']} in all, {tests['failures']} failed, {tests['skipped']} skipped" if tests else "",
+        "failed tests": ", ".join(tests["failed"]) if tests else "",
         "report": shown["report"] or "",
+        "log": shown["log"] or "",
         **{f"{name} in AWS": link for name, link in shown["links"].items()},
     }
     return table(shown["id"], ("", "value"), [(name, value) for name, value in pairs.items() if value])
+
+
+def spans(parts: Sequence[Json]) -> str:
+    """Where the time until an environment was ready went: the whole, and its parts."""
+    return f"{sum(one['seconds'] for one in parts)} s: {told(parts)}" if parts else ""
+
+
+def told(parts: Sequence[Json]) -> str:
+    """Spans for people."""
+    return ", ".join(f"{one['name']} {one['seconds']} s" for one in parts)
 
 
 def outputs(shown: Mapping[str, str]) -> Listing:
@@ -247,7 +288,7 @@ def services(shown: Sequence[Json], now: datetime) -> Listing:
     rows = [
         (
             each["id"],
-            each["stage"],
+            stage_of(each),
             each.get("version"),
             each.get("image"),
             each.get("instance_count", 0),

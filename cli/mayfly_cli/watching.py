@@ -13,6 +13,7 @@ from mayfly import views
 from mayfly.aws import kill_switch
 from mayfly.contract.vocabulary import UNKNOWN, EnvironmentStage, RolloutStage, Tone, tone_of
 from mayfly.domain.records import Bake, Environment, Record, Release, Rollout
+from mayfly.domain.text import whole_seconds
 from mayfly_cli import show
 from mayfly_cli.errors import NotFound, TimedOut
 from mayfly_cli.installation import Installation
@@ -50,7 +51,8 @@ class Watch:
         """The environments that belong to it, as far as they are there."""
         if isinstance(record, Environment):
             return [record]
-        names = [part.environment for part in record.suites] if isinstance(record, Release) else []
+        suites = record.suites if isinstance(record, Release) else ()
+        names = [name for part in suites for name in part.attempts]
         return list(self.installation.records(Environment).many(names))
 
     def is_over(self, record: Watched, parts: Sequence[Environment]) -> bool:
@@ -67,7 +69,11 @@ class Watch:
         said = kill_switch.read(self.installation.settings.parameters)
         if said != self.switch:
             off = said == kill_switch.OFF
-            yield "The kill switch is off again." if off else f"The kill switch is on, nothing ends or begins: {said}"
+            yield (
+                "The kill switch is off again."
+                if off
+                else f"The kill switch is on, nothing ends or begins: {whole_seconds(said)}"
+            )
         self.switch = said
 
     def news(self, records: Iterable[Record]) -> Iterator[str]:
@@ -78,7 +84,7 @@ class Watch:
             lines += [(line.at, record.id, line) for line in record.history[seen:]]
             self.told[record.id] = record.lines
         for at, name, line in sorted(lines, key=lambda each: each[:2]):
-            yield f"{at[11:19]}  {name}  {line.what}  {line.why}"
+            yield f"{at[11:19]}  {name}  {line.what}  {whole_seconds(line.why)}"
 
 
 def _waits_for_switch(record: Watched) -> bool:
@@ -95,10 +101,8 @@ def begin(installation: Installation, identity: str) -> Watch:
     for kind in _KINDS:
         if installation.records(kind).get(identity):
             return Watch(installation, kind, identity)
-    raise NotFound(
-        f"No environment, release, bake or rollout is called {identity!r}. "
-        "See `mayfly list --days 7` or `mayfly services`."
-    )
+    known = installation.alike(identity, *_KINDS) or "See `mayfly list --days 7` or `mayfly services`."
+    raise NotFound(f"No environment, release, bake or rollout is called {identity!r}. {known}")
 
 
 def follow(watch: Watch, now: Any, patience: float | None, every: float = 2.0) -> Watched:
@@ -145,7 +149,12 @@ def is_ready(environment: Environment) -> bool:
 
 def over(record: Watched) -> bool:
     """Whether its story has ended."""
-    return record.verdict is not None if isinstance(record, Release) else record.live is None
+    match record:
+        case Release():
+            return record.verdict is not None
+        case Rollout():  # it stays open until its end was heard by all
+            return record.ended_at is not None
+    return record.live is None
 
 
 def went_well(record: Watched) -> bool:

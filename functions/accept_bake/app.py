@@ -70,7 +70,7 @@ def of_push(settings: Settings, received: Received[PuppetCodePushed]) -> Iterato
     chosen = [(name, catalogue.family(settings.parameters, name)) for name in pushed.families or ()]
     if other := [name for name, family in chosen if family.puppet.mode != mode]:
         raise Refused(f"families: expected ones that {TAKES[mode]}, but {', '.join(other)} {TAKES_NOT[mode]}")
-    who = pushed.pushed_by or received.source
+    who = received.claimed(pushed.pushed_by) if pushed.pushed_by else received.source
     for name, family in chosen or readable(settings):
         if family.puppet.mode == mode:
             code = pushed.model_dump(include={"version", "artifact", "sha256"}, exclude_none=True)

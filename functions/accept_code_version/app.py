@@ -30,7 +30,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     release = release_id(pushed.application, pushed.version, pushed.attempt)
     logger.append_keys(release=release)
     records = Records(settings.table, Release)
-    entry = Entry(utc_text(received.at), pushed.pushed_by or received.source, pushed.event, f"by {received.via}")
+    who = received.claimed(pushed.pushed_by) if pushed.pushed_by else received.source
+    entry = Entry(utc_text(received.at), who, pushed.event, received.sender)
     try:
         until = received.at + LONGEST + timedelta(days=settings.record_days)
         record = records.begin(release, entry, until, stage=ReleaseStage.REQUESTED, **pushed.model_dump())

@@ -1,16 +1,20 @@
 """Confirms that nothing is left of an environment, and closes its record."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from mayfly.aws import clients, kill_switch, stacks
-from mayfly.aws.records import Records, forget_after
+from mayfly.aws import clients, executions, kill_switch, stacks
+from mayfly.aws.events import announce
+from mayfly.aws.records import EXISTS, Conflict, Records, attr, forget_after
+from mayfly.contract.announcements import EnvironmentFailed, EnvironmentTerminated
 from mayfly.contract.orders import Subject
-from mayfly.contract.vocabulary import Begin, EnvironmentStage
+from mayfly.contract.vocabulary import Begin, EndingCause, EnvironmentStage, Outcome
 from mayfly.domain.guard import may_destroy
-from mayfly.domain.records import Entry, Environment, cut, plain
+from mayfly.domain.records import Ending, Entry, Environment, cut, placed, plain
+from mayfly.domain.stack import TaskResult
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
 from mayfly.workflows import admission, environments, instance_failures, leftovers, pools, releases, teardown
@@ -27,6 +31,7 @@ class HandedOver(Exception):
 LAST_LOOKS = 10
 """Of fifteen. Before them, what AWS lists by tag may be gone: its list is minutes behind."""
 SHOWN = 10
+GONE = "no stack is left, nothing that carries its tags, and nothing that was in the stack"
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -41,7 +46,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise StillThere(f"the stack {stack.id} is {stack.status}")
     resources = stacks.resources(workload, stack.id) if stack else []
     found = leftovers.listed(workload, subject.environment)
-    others = teardown.unaccounted(leftovers.of_other_kinds(found, settings.controller), resources)
+    others = teardown.unaccounted(leftovers.of_other_kinds(found, settings.controller), stack, resources)
     left = leftovers.find(workload, subject.environment, settings.controller, found)
     if left := [*left, *(leftovers.going(workload, resources) if stack and stack.express else ())]:
         said = chase(settings, subject.environment, workload, left)
@@ -80,37 +85,19 @@ def chase(settings: Settings, environment: str, workload: clients.Workload, left
 
 
 def close(settings: Settings, subject: Subject, kept: list[str], event: dict[str, Any]) -> dict[str, Any]:
-    """Records the end of an environment of which nothing is left but what Mayfly cannot delete (`kept`). Its record
-    stays open until the machine has announced that: a sweep that finds it open without an execution comes here again.
+    """Records the end of an environment of which nothing is left but what Mayfly cannot delete (`kept`), says it, and
+    ends its execution. Its record stays open until that is said: a sweep that finds it open without an execution comes
+    here again.
     """
-    now, unknown = event["now"], environments.unknown_ending(event["now"])
-    gone = "no stack is left, nothing that carries its tags, and nothing that was in the stack"
-    left = f"kept: {'; '.join(kept)}" if kept else gone
-    record = Records(settings.table, Environment).try_change(
-        subject.environment,
-        Entry(now, "confirm_gone", EnvironmentStage.TERMINATED, left),
-        # Only where the record was lost meanwhile: what is gone is gone, whatever the table remembers.
-        once={"ending": unknown, "id": subject.environment},
-        # An execution of an earlier version closes nothing by itself.
-        drop=(Environment.waiting, *(() if event.get("stays_open") else (Environment.live,))),
-        stage=EnvironmentStage.TERMINATED,
-        terminated_at=now,
-        forget_after=forget_after(now, settings.record_days),
-        instances_left=0,
-        kept=[cut(each, 500) for each in kept[:100]] or None,
-    ) or Environment(id=subject.environment)
-    admission.give_back(settings, record, datetime.fromisoformat(now), "confirm_gone")
-    if record.pool:
-        pools.give_back(settings, record.pool, subject.environment)
-    if subject.begin != Begin.CREATION.value:
-        releases.judge_again(settings, subject.environment, now)
-    metrics.add_metric(name="EnvironmentsTerminated", unit="Count", value=1)
+    now, records = event["now"], Records(settings.table, Environment)
+    seen = records.try_get(subject.environment) or Environment(id=subject.environment)
+    says = "token" in event  # the machine of an earlier version says it by itself
+    record = remember(settings, subject, seen, kept, event)
     lost = instance_failures.kept(record)
-    instance_failures.publish(record, lost)
-    metrics.add_metric(name="ResourcesKept", unit="Count", value=len(kept))
-    return {
+    ending = record.ending or environments.unknown_ending(now)
+    result = {
         "environment": subject.environment,
-        "ending": plain(record.ending or unknown),
+        "ending": plain(ending),
         "instances_built": record.instances_built or 0,
         "instances_left": 0,
         "instances_failed": lost.count,
@@ -118,6 +105,71 @@ def close(settings: Settings, subject: Subject, kept: list[str], event: dict[str
         # People see it in the announcement: Mayfly finds no more of it by its tags.
         "kept": kept,
     }
+    if record.pool:
+        pools.give_back(settings, record.pool, subject.environment)
+    if subject.begin != Begin.CREATION.value:
+        releases.judge_again(settings, subject.environment, now)
+    metrics.add_metric(name="EnvironmentsTerminated", unit="Count", value=1)
+    instance_failures.publish(record, lost)
+    metrics.add_metric(name="ResourcesKept", unit="Count", value=len(kept))
+    if says:
+        failed = ending.by == EndingCause.FAILURE
+        if seen.lives or seen.terminated_at is None:  # a repetition that finds it closed has said it
+            say(settings, subject, result, failed)
+            with suppress(Conflict):
+                records.try_change(subject.environment, drop=(Environment.live,), only_if=EXISTS)
+        executions.complete_task(event["token"], answer(subject, ending), result)
+    return result
+
+
+def answer(subject: Subject, ending: Ending) -> TaskResult:
+    """How its execution ends: a life that failed, and one whose tests may be repeated on another environment, ends
+    FAILED."""
+    if ending.by == EndingCause.FAILURE:
+        return TaskResult("EnvironmentFailed", ending.reason)
+    if subject.repetitions and ending.outcome in (Outcome.FAILED, Outcome.BROKEN):
+        return TaskResult("TestsFailed", ending.reason)
+    return TaskResult(None, "")
+
+
+def say(settings: Settings, subject: Subject, result: dict[str, Any], failed: bool) -> None:
+    """Announces the end, and that the environment itself was the reason, where it was."""
+    whose = environments.told_of(subject)
+    announce(settings.facts, EnvironmentTerminated.model_validate(whose | result))
+    if failed:
+        reason = result["ending"]["reason"]
+        announce(settings.facts, EnvironmentFailed.model_validate(whose | result | {"reason": reason}))
+
+
+def remember(
+    settings: Settings, subject: Subject, seen: Environment, kept: list[str], event: dict[str, Any]
+) -> Environment:
+    """Records the end, in one write with the return of what was reserved. Where DynamoDB takes no write, a sweep makes
+    up for it."""
+    now = event["now"]
+    left = f"kept: {'; '.join(kept)}" if kept else GONE
+    closes = () if "token" in event else (Environment.live,)
+    changed: dict[str, Any] = {
+        "entry": Entry(now, "confirm_gone", EnvironmentStage.TERMINATED, left),
+        # Only where the record was lost meanwhile.
+        "once": {"ending": environments.unknown_ending(now), "id": subject.environment},
+        "drop": (Environment.waiting, Environment.born, Environment.reserved, *closes),
+        **placed(Environment, subject.environment, subject.application, now, now[:10]),
+        "stage": EnvironmentStage.TERMINATED,
+        "terminated_at": now,
+        "forget_after": forget_after(now, settings.record_days),
+        "instances_left": 0,
+        "kept": [cut(each, 500) for each in kept[:100]] or None,
+    }
+    records = Records(settings.table, Environment)
+    try:
+        unreturned = attr(Environment.reserved).exists() if seen.reserved else None
+        record = records.try_change(subject.environment, only_if=unreturned, **changed)
+    except Conflict:  # somebody else has given it back
+        return records.try_change(subject.environment, **changed) or seen
+    if seen.reserved and record and not record.reserved:
+        admission.give_back(settings, seen, datetime.fromisoformat(now), "confirm_gone")
+    return record or Environment(id=subject.environment)
 
 
 def told(remnant: leftovers.Remnant, refused: dict[str, str]) -> str:

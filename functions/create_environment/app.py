@@ -5,17 +5,20 @@ from datetime import datetime
 from typing import Any
 
 from mayfly.aws import clients, executions, stacks
+from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records
+from mayfly.contract.announcements import EnvironmentRequested
 from mayfly.contract.orders import Order
 from mayfly.contract.vocabulary import EnvironmentStage, Wait
 from mayfly.domain import blueprint, ranges, tags
 from mayfly.domain.guard import is_ours
 from mayfly.domain.identity import stack_name
+from mayfly.domain.pace import Lane
 from mayfly.domain.records import Entry, Environment, Waiting
 from mayfly.domain.stack import answer
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import catalogue, causes, environments, pools, puppet_access
+from mayfly.workflows import catalogue, causes, environments, pacing, pools, puppet_access
 from mayfly.workflows.environments import EndedBefore
 
 
@@ -36,7 +39,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     records = Records(settings.table, Environment)
     built = f"stack {stack_name(order.environment)}{', in Express mode' if order.express else ''}"
     entry = Entry(event["now"], context.function_name, EnvironmentStage.CREATING, built)
+    if pacing.waits(settings.table, f"{order.account}/{order.region}", Lane.BUILD, event, order.environment):
+        return {"environment": order.environment, "stack": None}
     record = remember(records, order, token, entry)
+    if event.get("announces") and not record.stack:  # a repetition that finds what was asked for has said it
+        announce(settings.facts, EnvironmentRequested(**environments.told_of(order), deadline=str(record.deadline)))
     workload = clients.workload(order.account, order.region, settings.workload_role, order.environment)
     template = catalogue.template(settings.blueprints, order.blueprint)
     wanted = stacks.Wanted(
@@ -52,7 +59,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     stack_id = stacks.create(workload, stack_name(order.environment), wanted, labels)
     if stack_id is None:
         stack_id = look_again(settings, order, workload, token)
-    records.change(order.environment, stack=stack_id)
+    made = records.change(order.environment, stack=stack_id)
+    if made and made.ending:
+        environments.wake(made, made.ending)
     return {"environment": order.environment, "stack": stack_id}
 
 

@@ -32,9 +32,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     builder = instances.describe(workload, name)
     if reason := why_failed(builder.state if builder else "terminated", builder.labels if builder else {}):
         raise BakeFailed(
-            f"{reason}; log: {plan.builder.log}; console: {bakes.keep_console(settings, workload, plan.bake, name)}"
+            f"{reason}; log: {record.log if record else plan.builder.log}; "
+            f"console: {bakes.keep_console(settings, workload, plan.bake, name)}"
         )
-    labels = tags.of_image(plan.bake, plan.family, settings.controller, plan.builder.base_image)
+    made_of = record.made_of if record else {}
+    labels = tags.of_image(plan.bake, plan.family, settings.controller, plan.builder.base_image, made_of)
     image = builders.make_image(workload, name, image_name(plan.bake), labels)
     images.change(
         image.id,
@@ -43,6 +45,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         live=Image.kind.value,
         stage=ImageStage.IMAGING,
         base_image=plan.builder.base_image,
+        made_of=made_of,
         waiting=Waiting(Wait.IMAGE, token),
         **plan.model_dump(include={"bake", "family", "account", "region"}),
     )

@@ -7,18 +7,19 @@ from typing import Any
 from mayfly.aws import clients, executions, instances, kill_switch, stacks
 from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.orders import Subject
-from mayfly.contract.vocabulary import EndingCause, EnvironmentStage, Outcome, Wait
+from mayfly.contract.vocabulary import UNKNOWN, EndingCause, EnvironmentStage, Outcome, Wait
 from mayfly.domain import tags
 from mayfly.domain.ending import by_deadline, by_failure
 from mayfly.domain.guard import TERMINATION_PROTECTED, may_destroy
 from mayfly.domain.identity import stack_name
+from mayfly.domain.pace import Lane
 from mayfly.domain.records import Ending, Entry, Environment, Waiting
 from mayfly.domain.stack import answer, deletion_refused
-from mayfly.domain.teardown import Step, next_step, refusal, told
+from mayfly.domain.teardown import Step, next_step, refusal, request_name, told
 from mayfly.domain.testing import BESIDE
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import environments, instance_failures, leftovers, teardown
+from mayfly.workflows import environments, instance_failures, leftovers, pacing, teardown
 
 FOUND_WHEN_DELETED = timedelta(days=90)
 """How long CloudFormation shows a deleted stack by its id."""
@@ -54,6 +55,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     record = begin_ending(records, subject, event, context.function_name, settings.record_days)
     if record.runner in BESIDE and not record.deletions:
         executions.stop(settings.tests_machine, subject.environment, "its environment ends")
+    if pacing.waits(settings.table, f"{subject.account}/{subject.region}", Lane.END, event, subject.environment):
+        return {"environment": subject.environment, "stack": None}
     workload = clients.workload(subject.account, subject.region, settings.workload_role, subject.environment)
     stack = look(workload, subject, record, event["now"])
     result = {"environment": subject.environment, "stack": stack.id if stack else None}
@@ -63,28 +66,37 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     elif stack and stack.status == "DELETE_IN_PROGRESS":
         metrics.add_metric(name="StacksLookedAtAgain", unit="Count", value=1)
     elif stack:
-        locked = TERMINATION_PROTECTED if stack.termination_protection else ""
-        permission = may_destroy(subject.environment, settings.controller, stack.tags, locked=locked)
-        if not permission.granted:
-            raise TerminationRefused(f"{stack.id} is left standing: {permission.reason}")
-        seen = [*instances.find(workload, {tags.ENVIRONMENT: subject.environment})]
-        if protected := leftovers.protected(workload, subject.environment, seen):
-            said = f"{stack.id} is left standing, because of what is in it: {'; '.join(protected)}"
-            # A sweep sees the stack's own tags only, and would begin it all again.
-            environments.hand_over(settings, subject, said, event["now"])
-            raise TerminationRefused(said)
-        kill_switch.check(settings.parameters)
-        # Of a life that was never ready, this is the last chance to see what it costs.
-        costs = {} if record.instance_types else instances.counted(workload, subject.environment, settings.controller)
-        lost = instance_failures.count(workload, record, seen)
-        try:
-            done = delete(settings, subject, workload, stack, record.deletions)
-        except (HandedOver, DeletionFailed) as blocked:
-            remember(settings, subject, record, blocked, event["now"])
-            raise
-        entry = Entry(event["now"], "teardown", *done) if done else None
-        records.try_change(subject.environment, entry, deletions=record.deletions + 1, instance_failures=lost, **costs)
+        end(settings, subject, record, (workload, stack), event["now"])
     return result
+
+
+def end(
+    settings: Settings, subject: Subject, record: Environment, at: tuple[clients.Workload, stacks.Stack], now: str
+) -> None:
+    """Deletes the stack, if the guard permits and nothing in it is protected."""
+    workload, stack = at
+    locked = TERMINATION_PROTECTED if stack.termination_protection else ""
+    permission = may_destroy(subject.environment, settings.controller, stack.tags, locked=locked)
+    if not permission.granted:
+        raise TerminationRefused(f"{stack.id} is left standing: {permission.reason}")
+    seen = [*instances.find(workload, {tags.ENVIRONMENT: subject.environment})]
+    if protected := leftovers.protected(workload, subject.environment, seen):
+        said = f"{stack.id} is left standing, because of what is in it: {'; '.join(protected)}"
+        # A sweep sees the stack's own tags only, and would begin it all again.
+        environments.hand_over(settings, subject, said, now)
+        raise TerminationRefused(said)
+    kill_switch.check(settings.parameters)
+    # Of a life that was never ready, this is the last chance to see what it costs.
+    costs = {} if record.instance_types else instances.counted(workload, subject.environment, settings.controller)
+    lost = instance_failures.count(workload, record, seen)
+    try:
+        done = delete(settings, subject, workload, stack, record)
+    except (HandedOver, DeletionFailed) as blocked:
+        remember(settings, subject, record, blocked, now)
+        raise
+    entry = Entry(now, "teardown", *done) if done else None
+    change: dict[str, Any] = {"deletions": record.deletions + 1, "instance_failures": lost, **costs}
+    Records(settings.table, Environment).try_change(subject.environment, entry, **change)
 
 
 def remember(settings: Settings, subject: Subject, record: Environment, blocked: Exception, now: str) -> None:
@@ -124,7 +136,9 @@ def begin_ending(
     try:
         record = records.try_change(
             subject.environment,
-            Entry(now, who, EnvironmentStage.TERMINATING, why),
+            None
+            if event.get("turn")
+            else Entry(now, who, EnvironmentStage.TERMINATING, why),  # it was said before its turn
             stage=EnvironmentStage.TERMINATING,
             waiting=Waiting(Wait.DELETION, event["token"]),
             # All but the ending matters only where the record was lost and begins anew here.
@@ -139,10 +153,10 @@ def begin_ending(
 
 
 def delete(
-    settings: Settings, subject: Subject, workload: clients.Workload, stack: stacks.Stack, deletions: int
+    settings: Settings, subject: Subject, workload: clients.Workload, stack: stacks.Stack, record: Environment
 ) -> tuple[str, str] | None:
     """Takes the next step of the teardown strategy; returns what the history is to say of it: what, and why."""
-    role = f"arn:aws:iam::{subject.account}:role/{settings.stack_role}"
+    role, deletions = f"arn:aws:iam::{subject.account}:role/{settings.stack_role}", record.deletions
     refused = deletion_refused(stack.status, stack.status_reason)
     failed = refused or stack.status == "DELETE_FAILED"
     blockers = [refusal(stack.status_reason)] if refused else teardown.blockers(workload, stack.id) if failed else []
@@ -155,8 +169,9 @@ def delete(
     )
     # CloudFormation retains resources only of a stack whose deletion has failed.
     retained = teardown.still_held(blockers) if step is Step.RETAIN and not refused else []
+    request = request_name(deletions, record.waiting.token) if record.waiting else ""
     try:
-        stacks.delete(workload, stack, role, retained)
+        stacks.delete(workload, stack, role, request, retained)
     except stacks.RoleUnusable as unusable:
         said = f"{stack.id} cannot be deleted: {unusable}"
         raise (HandedOver if next_step(deletions + 1) is Step.HAND_OVER else DeletionFailed)(said) from unusable
@@ -170,7 +185,7 @@ def ending_of(event: dict[str, Any]) -> Ending:
     """Why the execution says that the life is over. Where a result was recorded first, that one stands."""
     match event["ended"]:
         case {"by": "deadline"}:
-            return by_deadline(event["deadline"])
+            return by_deadline(event["deadline"], event["order"].get("kind", UNKNOWN))
         case {"by": "failure", "error": error}:
             return by_failure(error.get("Error", "Unknown"), error.get("Cause", ""))
         case {"by": "runner", "error": error}:

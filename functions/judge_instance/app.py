@@ -1,28 +1,42 @@
-"""Judges an instance that stopped because its boot failed: Auto Scaling replaces it, or its environment ends now."""
+"""Judges an instance that failed: in its boot, whether Auto Scaling may replace it or its environment ends now; under
+test, whether its environment's owner has to know."""
 
 from typing import Any
 
-from mayfly.aws import clients, executions, instances
+from mayfly.aws import clients, executions, groups, instances
 from mayfly.aws.dead_letters import message_handler
+from mayfly.aws.events import announce
 from mayfly.aws.records import Records, attr
-from mayfly.contract.aws_events import InstanceState
+from mayfly.contract.announcements import EnvironmentInstanceLost
+from mayfly.contract.aws_events import InstanceState, InstanceTerminated
 from mayfly.contract.reader import receive
-from mayfly.contract.vocabulary import Wait
+from mayfly.contract.vocabulary import AwsEvent, Wait
 from mayfly.domain import tags
 from mayfly.domain.boot import decide_replacement, has_failed
+from mayfly.domain.losses import cause_of
 from mayfly.domain.records import Entry, Environment
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
+from mayfly.workflows import environments
+
+NAMED = 500
+"""Lost instances whose ids a record has room for. The rest are counted when the environment ends."""
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 @message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """What has stopped is replaced in any case. Counted is here, by one conditional write; a repetition counts once."""
-    settings, received, target = load_settings(), receive(InstanceState, event), (event["account"], event["region"])
+    """Counts each failed instance once, by a conditional write. Auto Scaling replaces it in any case."""
+    judge = under_test if event["detail-type"] == AwsEvent.INSTANCE_TERMINATED else in_its_boot
+    return judge(load_settings(), event, context.function_name)
+
+
+def in_its_boot(settings: Settings, event: dict[str, Any], who: str) -> dict[str, Any]:
+    """Counts a boot that failed, and ends the creation where that is one too many."""
+    received, target = receive(InstanceState, event), (event["account"], event["region"])
     found = look(settings, target, received.message.instance)
     environment = found.labels.get(tags.ENVIRONMENT, "") if found else ""
     records = Records(settings.table, Environment)
@@ -35,7 +49,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     # Another one that failed at the same time makes this one fail, and be tried again with what is then written.
     records.change(
         environment,
-        Entry(utc_text(received.at), context.function_name, "instance failed", decision.reason),
+        Entry(utc_text(received.at), who, "instance failed", decision.reason),
         only_if=counted.eq(list(before)) if before else counted.not_exists(),
         failed_instances=decision.failed,
     )
@@ -51,3 +65,35 @@ def look(settings: Settings, target: tuple[str, str], instance: str) -> instance
     found = instances.describe(clients.workload(*target, settings.workload_role, None), instance)
     ours = found is not None and found.labels.get(tags.CONTROLLER) == settings.controller
     return found if found and ours and has_failed(found.labels) else None
+
+
+def under_test(settings: Settings, event: dict[str, Any], who: str) -> dict[str, Any]:
+    """Counts an instance that Auto Scaling took out while its environment was tested, and says so."""
+    received, target = receive(InstanceTerminated, event), (event["account"], event["region"])
+    lost, records = received.message, Records(settings.table, Environment)
+    record = records.get(tested_in(settings, target, lost.group))
+    if record is None or not record.waits_for(Wait.TESTS) or (record.account, record.region) != target or record.ending:
+        return {"instance": lost.instance, "judged": False, "reason": "no environment that is tested has lost it"}
+    logger.append_keys(environment=record.id)
+    before, counted = record.lost_instances, attr(Environment.lost_instances)
+    reason = f"{lost.instance}: {cause_of(lost.cause)}"
+    known = before if lost.instance in before else (*before, lost.instance)
+    if len(before) < len(known) <= NAMED:
+        records.change(
+            record.id,
+            Entry(utc_text(received.at), who, "instance lost", reason),
+            only_if=counted.eq(list(before)) if before else counted.not_exists(),
+            lost_instances=known,
+        )
+    # Said also of a repetition: the first try may have died before it said anything.
+    said = {"instance": lost.instance, "reason": reason, "lost": known.index(lost.instance) + 1}
+    announce(settings.facts, EnvironmentInstanceLost(**environments.facts(record), **said))
+    return {"instance": lost.instance, "judged": True, "reason": reason}
+
+
+def tested_in(settings: Settings, target: tuple[str, str], group: str) -> str:
+    """The environment whose group it is, by the group's own tags; empty for what is none of ours."""
+    if target not in settings.targets:
+        return ""
+    labels = groups.labels(clients.workload(*target, settings.workload_role, None), group)
+    return labels.get(tags.ENVIRONMENT, "") if labels.get(tags.CONTROLLER) == settings.controller else ""

@@ -20,4 +20,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     entry = Entry(event["now"], context.function_name, what, verdict.reason)
     releases.remember_verdict(settings, release, verdict, entry, stays_open=event.get("stays_open", False))
     metrics.add_metric(name="ReleasesPassed" if verdict.passed else "ReleasesFailed", unit="Count", value=1)
+    metrics.add_metric(name="SuitesFlaky", unit="Count", value=len(verdict.flaky))
     return {"release": release, **plain(verdict)}

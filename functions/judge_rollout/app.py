@@ -35,7 +35,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"stage": outcome, "reason": reason, "ended_at": now}
     if outcome == RolloutStage.COMPLETED:
         facts |= {"percent": 100, "checkpoints": reached(record.checkpoints if record else (), 100, now)}
-    records.change(plan.rollout, entry, drop=(RolloutRecord.live, RolloutRecord.waiting), **facts)
+    # It stays open until it is said: whoever hears it closes it, or the next look makes up for it.
+    records.change(plan.rollout, entry, drop=(RolloutRecord.waiting,), **facts)
     service, drop = of_service(plan, outcome, reason, now)
     try:
         of_rollout = Entry(now, context.function_name, outcome, f"{plan.rollout}: {reason}")

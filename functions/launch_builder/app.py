@@ -5,10 +5,11 @@ from typing import Any
 
 from mayfly.aws import builders, clients, executions, instances, keys
 from mayfly.aws.records import Records
+from mayfly.contract.configuration import Puppet
 from mayfly.contract.orders import Bake
 from mayfly.contract.vocabulary import BakeStage, Wait
 from mayfly.domain import tags
-from mayfly.domain.bake import builder_answer, pointer_until, user_data
+from mayfly.domain.bake import builder_answer, made_of, of_builder, pointer_until, user_data
 from mayfly.domain.records import Bake as BakeRecord
 from mayfly.domain.records import Builder, Entry, Waiting
 from mayfly.observability import logger
@@ -38,12 +39,17 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         keys.grant_auto_scaling(family, key, plan.account)
     workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.bake, tags.BAKE)
     labels = tags.of_builder(plan.bake, plan.family, settings.controller, plan.builder.expires_at)
-    script = (SCRIPTS / "bake.sh").read_text()
-    data = user_data(script, values(plan) | access(settings, plan))
+    script, cleanup = ((SCRIPTS / name).read_text() for name in ("bake.sh", "cleanup.sh"))
+    data = user_data(script, values(plan, cleanup) | access(settings, plan))
     instance = builders.launch(workload, plan.bake, plan.builder, data, labels)
     until = pointer_until(event["now"], settings.record_days)
     Records(settings.table, Builder).change(instance, bake=plan.bake, forget_after=until)
-    records.change(plan.bake, builder=instance)
+    records.change(
+        plan.bake,
+        builder=instance,
+        log=of_builder(plan.builder.log, plan.account, plan.region, instance),
+        made_of=made_of(plan.builder.base_image, ingredients(plan.builder.puppet), script, cleanup),
+    )
     # EC2 may not know yet what it has just launched: that is pending, and not lost.
     seen = instances.describe(workload, instance)
     if seen and (reply := builder_answer(seen.state)):
@@ -51,12 +57,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return {"bake": plan.bake, "builder": instance}
 
 
-def values(plan: Bake) -> dict[str, str]:
+def ingredients(puppet: Puppet) -> dict[str, str | None]:
+    """The digests of the code and the package that a builder runs, or which server compiles its catalogue."""
+    server = f"{puppet.server}, environment {puppet.environment}" if puppet.server else None
+    return {"code": puppet.sha256, "server": server, "package": puppet.package_sha256 or puppet.package}
+
+
+def values(plan: Bake, cleanup: str) -> dict[str, str]:
     """What the script on the builder is told; images/bake.sh says what each is."""
     puppet = plan.builder.puppet
     given = {
         "MAYFLY_BAKE": plan.bake,
-        "MAYFLY_LOG": plan.builder.log,
+        "MAYFLY_LOG": of_builder(plan.builder.log, plan.account, plan.region, "{instance}"),
         "MAYFLY_TIME_LIMIT": str(plan.builder.minutes * 60),
         "MAYFLY_MODE": puppet.mode,
         "MAYFLY_PUPPET_CODE": puppet.artifact,
@@ -65,7 +77,7 @@ def values(plan: Bake) -> dict[str, str]:
         "MAYFLY_PUPPET_SERVER": puppet.server,
         "MAYFLY_PUPPET_ENVIRONMENT": puppet.environment,
         "MAYFLY_PUPPET_PACKAGE": puppet.package,
-        "MAYFLY_CLEANUP": (SCRIPTS / "cleanup.sh").read_text(),
+        "MAYFLY_CLEANUP": cleanup,
     }
     return {name: value for name, value in given.items() if value}
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mayfly.aws import clients, reports
+from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.instances import Instance, find
 from mayfly.aws.records import Records
@@ -31,6 +32,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Counts what runs at every target by Mayfly's tag. Which channel an instance follows, its environment's record
     says; one that no record knows holds back every announcement about its image."""
     settings, now = load_settings(), datetime.fromisoformat(event["now"])
+    for channel in channels.every(settings.table):
+        with going_on("what was not said"):
+            channels.make_up(settings, channel, now)
     records: tuple[Environment | Service, ...] = (
         *Records(settings.table, Environment).live(),
         *Records(settings.table, Service).live(),

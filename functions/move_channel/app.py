@@ -1,5 +1,6 @@
 """Moves a channel in all Regions by one write, then tells Parameter Store and protects what it points to."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,9 @@ from mayfly.observability import logger
 from mayfly.settings import Settings, load_settings
 from mayfly.workflows import catalogue, channels
 
+UNSAID = 20
+"""Moves that a record keeps until they are announced: so many, so that it stays small."""
+
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -19,16 +23,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     says what the record says then, whoever moved it."""
     settings, plan, now = load_settings(), event["plan"], datetime.fromisoformat(event["now"])
     logger.append_keys(family=plan["family"], channel=plan["channel"])
+    family = catalogue.family(settings.parameters, plan["family"])  # what is refused is refused before the move
     before = channels.read(settings.table, plan["family"], plan["channel"])
     if before.version == plan["version"]:
         after = moved(before, ChannelAction(plan["action"]), Pointed(plan["image"], event["regions"]), now)
+        if event.get("stays_open"):
+            after = replace(after, unsaid=unsaid(before, event))
     else:
         # Somebody was faster, or an earlier try of this: the write tells which.
         after = Channel(plan["family"], plan["channel"], plan["version"] + 1)
     what = f"{plan['action']} to {plan['image']}"
     entry = Entry(event["now"], plan["requested_by"], what, f"{plan['why']}: {plan['reason']}")
     channel = channels.move(settings.table, after, event["move"], entry)
-    family = catalogue.family(settings.parameters, plan["family"])
     for _ in range(3):
         publish(settings, family, channel)
         newest = channels.read(settings.table, plan["family"], plan["channel"])
@@ -37,6 +43,16 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         channel = newest
     protect(settings, family, before, channel)
     return {"moved": True, "version": plan["version"] + 1, "reason": plan["reason"]}
+
+
+def unsaid(before: Channel, event: dict[str, Any]) -> dict[str, Any]:
+    """What is to be said of this move, besides the moves before it that nobody has announced yet."""
+    plan, version = event["plan"], event["plan"]["version"] + 1
+    known = {key: plan[key] for key in ("family", "channel", "image", "from", "requested_by", "why")}
+    detail = known | {"regions": event["regions"], "version": version}
+    said = {"by": event["move"], "at": event["now"], "action": plan["action"], "detail": detail}
+    kept = sorted(before.unsaid, key=int)[1 - UNSAID :]
+    return {each: before.unsaid[each] for each in kept} | {str(version): said}
 
 
 def publish(settings: Settings, family: Family, channel: Channel) -> None:

@@ -7,9 +7,10 @@ from mayfly.aws import clients
 from mayfly.aws.records import Records
 from mayfly.contract.configuration import Family, Puppet
 from mayfly.contract.orders import Bake, Builder
+from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import BakeStage, SuiteKind
 from mayfly.domain import tags
-from mayfly.domain.bake import AFTER_BUILDER, PROOF, SCRIPT_MARGIN, Candidate, recipe
+from mayfly.domain.bake import AFTER_BUILDER, PROOF, SCRIPT_MARGIN, Candidate, log_at, recipe
 from mayfly.domain.identity import PROOF_APPLICATION
 from mayfly.domain.records import Bake as BakeRecord
 from mayfly.domain.records import Entry
@@ -57,7 +58,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         Entry(utc_text(now), context.function_name, BakeStage.PLANNED, f"from {base.name}, with {code}"),
         stage=BakeStage.PLANNED,
         base_image=base.id,
-        log=builder.log,
         plan=planned,
         checks=[check.model_dump() for check in family.checks],
     )
@@ -68,7 +68,10 @@ def puppet_of(settings: Settings, name: str, family: Family) -> Puppet:
     """The Puppet code of a family: what was pushed takes the place of what is configured."""
     pushed = bakes.code_of(settings, name) if family.puppet.mode == "apply" else {}
     # With the location goes its checksum: the configured one belongs to the configured code.
-    return Puppet.model_validate(family.puppet.model_dump() | ({"sha256": None} | pushed if pushed else {}))
+    puppet = Puppet.model_validate(family.puppet.model_dump() | ({"sha256": None} | pushed if pushed else {}))
+    if puppet.unverified:  # pushed to an earlier version, which asked for none
+        raise Refused(f"the Puppet code that was pushed for {name}: {puppet.unverified}; push it again with it")
+    return puppet
 
 
 def builder_of(bake: str, family: Family, base: Candidate, puppet: Puppet, until: str) -> Builder:
@@ -78,7 +81,7 @@ def builder_of(bake: str, family: Family, base: Candidate, puppet: Puppet, until
         root_device=base.root_device,
         kms_key_id=family.kms_key_ids.get(family.region),
         puppet=puppet,
-        log=f"{family.logs}/{bake}.log",
+        log=log_at(family.logs, bake),
         minutes=family.bake_minutes,
         expires_at=until,
         **family.model_dump(include={"subnet", "security_groups", "instance_type", "instance_profile"}),

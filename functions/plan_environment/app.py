@@ -1,5 +1,6 @@
 """Begins an environment's record and fixes its deadline; an orphaned environment resumes at the step that is left."""
 
+import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from mayfly.domain.records import Entry, Environment
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 from mayfly.settings import load_settings
-from mayfly.workflows import environments
+from mayfly.workflows import admission, environments
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -20,9 +21,16 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     subject = Subject.model_validate(event["order"])
     logger.append_keys(environment=subject.environment)
     begun = Begin(subject.begin) is Begin.CREATION
-    facts = ordered(Order.model_validate(event["order"]), now) if begun else adopted(subject, now, settings.record_days)
+    facts = adopted(subject, now, settings.record_days)
+    if begun:
+        order = Order.model_validate(event["order"])
+        reserved, at = admission.reserved_at_once(settings, order, now) or (None, now)
+        facts = ordered(order, now, at) | {"reserved": reserved, "launch_from": utc_text(at) if at > now else None}
     what = EnvironmentStage.PLANNED if begun else EnvironmentStage.ADOPTED
-    entry = Entry(utc_text(now), context.function_name, what, subject.why or facts["deadline"])
+    why = subject.why or facts["deadline"]
+    if begun and facts["launch_from"]:
+        why += f"; {admission.paced(at)}"
+    entry = Entry(utc_text(now), context.function_name, what, why)
     # As long as it may live; its end says until when it is kept from then on.
     keep_until = datetime.fromisoformat(facts["ceiling"]) + timedelta(days=settings.record_days)
     records = Records(settings.table, Environment)
@@ -31,14 +39,23 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         write = records.begin if begun else records.try_begin
         record = write(subject.environment, entry, keep_until, **facts)
     except Conflict as conflict:
+        if reserved := facts.get("reserved"):  # of a repetition: the first one has its own
+            admission.let_go(settings, reserved)
         # A later step may have begun it anew after it was lost, and then it lacks what a sweep needs.
         record = conflict.found if begun else records.try_change(subject.environment, entry, once=facts)
     deadline = record.deadline if record and record.deadline else facts["deadline"]
-    return {"environment": subject.environment, "deadline": deadline, "begin": subject.begin}
+    return {
+        "environment": subject.environment,
+        "deadline": deadline,
+        "begin": subject.begin,
+        "admitted": begun and bool(record and record.reserved) and not (record and record.ending),
+        # What its tests are told once it is ready. Of a repetition it is another one: nobody has heard the first.
+        "token": secrets.token_urlsafe(32),
+    } | ({"launch": record.launch_from} if record and record.launch_from else {})
 
 
-def ordered(order: Order, now: datetime) -> dict[str, Any]:
-    """What is remembered of a new environment."""
+def ordered(order: Order, now: datetime, at: datetime) -> dict[str, Any]:
+    """What is remembered of a new environment whose lifetime begins at `at`."""
     kept = {"release", "application", "version", "suite", "owner", "owner_topic", "account", "region"}
     kept |= {"image", "channel", "warn_minutes_before", "most_extensions"}
     return order.model_dump(mode="json", include=kept) | {
@@ -48,8 +65,8 @@ def ordered(order: Order, now: datetime) -> dict[str, Any]:
         "runner": order.runner.type if order.runner else None,
         "stage": EnvironmentStage.PLANNED,
         "planned_at": utc_text(now),
-        "deadline": utc_text(now + timedelta(minutes=order.lifetime_minutes)),
-        "ceiling": utc_text(now + timedelta(minutes=order.ceiling_minutes)),
+        "deadline": utc_text(at + timedelta(minutes=order.lifetime_minutes)),
+        "ceiling": utc_text(at + timedelta(minutes=order.ceiling_minutes)),
     }
 
 

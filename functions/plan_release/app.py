@@ -18,7 +18,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     pushed = CodeVersionPushed.model_validate(event["pushed"])
     orders = releases.plan(settings, release, pushed)
     on = f" on {orders[0].image}" if orders[0].image else ""
-    why = f"{len(orders)} suites{on} from {orders[0].blueprint.key}"
+    why = f"{len(orders)} suite{'' if len(orders) == 1 else 's'}{on} from {orders[0].blueprint.key}"
     entry = Entry(event["now"], context.function_name, EnvironmentStage.PLANNED, why)
     releases.remember_plan(settings, release, orders, entry)
     return {"release": release, "orders": [order.model_dump(mode="json") for order in orders]}

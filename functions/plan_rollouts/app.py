@@ -16,7 +16,7 @@ from mayfly.domain.identity import service_id
 from mayfly.domain.records import Service as ServiceRecord
 from mayfly.observability import logger, measure, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import catalogue, rollout_queue, rollout_requests, standing
+from mayfly.workflows import catalogue, rollout_queue, rollout_requests, rollouts, standing
 from mayfly.workflows.standing import Service
 
 
@@ -31,6 +31,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     wrong, found = declared(settings)
     decided = [attend(settings, service, now) for service in found if only in (None, service.application, service.id)]
     if only is None:
+        with going_on("what was not said"):
+            rollouts.make_up(settings, now)
         forget(settings, {service.id for service in found}, wrong, now)
     metrics.add_metric(name="ServicesMisconfigured", unit="Count", value=len(wrong))
     return {"at": event.get("now") or event["time"], "services": [each for each in decided if each], "wrong": wrong}
@@ -53,7 +55,9 @@ def heed(settings: Settings, event: dict[str, Any], now: datetime) -> str | None
                 rollout_requests.remember_version(settings, service_id(passed.application, own.name), passed, now)
             return passed.application
         case Event.ROLLOUT_COMPLETED | Event.ROLLOUT_ROLLED_BACK | Event.ROLLOUT_FAILED:
-            return receive(RolloutCompleted, event).message.service  # of the same shape, all three
+            said = receive(RolloutCompleted, event).message  # of the same shape, all three
+            rollouts.close(settings, said.rollout)
+            return said.service
     return None
 
 

@@ -1,4 +1,4 @@
-"""Removes a bake's builder, however the bake went. The sweep does the same for what a dead bake leaves."""
+"""Keeps a bake's log and removes its builder, however the bake went. The sweep removes what a dead bake leaves."""
 
 from typing import Any
 
@@ -17,7 +17,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Found by its tags and not by its record: one that was launched and not written down is found as well."""
     settings, plan = load_settings(), Bake.model_validate(event["plan"])
     logger.append_keys(bake=plan.bake)
+    kept = bakes.keep_log(settings, plan)
     done = bakes.clean_up(settings, (plan.account, plan.region), plan.bake)
     if done["refused"]:
         raise RemovalRefused("; ".join(f"{one} is left: {why}" for one, why in done["refused"].items()))
-    return {"bake": plan.bake, "removed": done["removed"]}
+    return {"bake": plan.bake, "removed": done["removed"], "log_kept": kept}

@@ -10,6 +10,7 @@ from mayfly.contract.reader import receive
 from mayfly.domain.identity import environment_of
 from mayfly.domain.records import Environment
 from mayfly.domain.stack import PHASES, TaskResult, answer
+from mayfly.domain.teardown import is_of_earlier
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
 from mayfly.workflows import causes
@@ -36,6 +37,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if status.details.status not in PHASES:
         # It counts as going on. An alarm tells people that CloudFormation has learnt something new.
         metrics.add_metric(name="UnknownStackStatuses", unit="Count", value=1)
+    if is_of_earlier(status.request, record.deletions):
+        return {"environment": environment, "resumed": False, "reason": "it is about an earlier deletion"}
     reply = answer(record.waiting.for_, status.details.status, status.details.reason)
     if reply is None:
         return {"environment": environment, "resumed": False, "reason": f"{status.details.status} ends no wait"}

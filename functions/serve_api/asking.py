@@ -14,7 +14,7 @@ from aws_lambda_powertools.event_handler.exceptions import BadRequestError, Forb
 
 from mayfly.contract.configuration import Application
 from mayfly.domain import access
-from mayfly.domain.access import ApiAction, Caller
+from mayfly.domain.access import ApiAction, Caller, Team
 from mayfly.observability import logger
 from mayfly.settings import load_settings, load_sign_in
 from mayfly.workflows import catalogue
@@ -49,10 +49,10 @@ def admit(event: Mapping[str, Any]) -> Caller:
 
 
 @lru_cache(maxsize=1)
-def teams(minute: int) -> dict[str, tuple[str, ...]]:
-    """Of each application, the groups whose members are its developers; looked up once a minute."""
+def teams(minute: int) -> dict[str, Team]:
+    """Of each application, the groups whose members own or develop it; looked up once a minute."""
     found = catalogue.applications(load_settings().parameters)
-    return {name: one.developers for name, one in found if isinstance(one, Application)}
+    return {name: Team(one.owners, one.developers) for name, one in found if isinstance(one, Application)}
 
 
 def permit(caller: Caller, action: ApiAction, application: str | None = None) -> None:

@@ -1,16 +1,19 @@
 """What may be asked for. Nothing is decided here a second time: each request becomes the event that anybody else puts
 on the bus, in the name of whom the token speaks for."""
 
+import json
 from typing import Annotated
 
 from asking import caller_of, permit
 from aws_lambda_powertools.event_handler.api_gateway import Router
 from aws_lambda_powertools.event_handler.exceptions import ServiceError
 from aws_lambda_powertools.event_handler.openapi.params import Path
+from pydantic import BaseModel
 from reads import reading, the
 from shapes import (
     Accepted,
     AcceptedRelease,
+    ApplicationWish,
     BakeWish,
     DeadLetterWish,
     Extension,
@@ -19,6 +22,7 @@ from shapes import (
     Result,
     Rollback,
     RolloutWish,
+    Sleeping,
     SweepWish,
     Switch,
     Termination,
@@ -26,17 +30,22 @@ from shapes import (
 )
 
 from mayfly.aws import events
-from mayfly.contract.fields import ChannelName, FamilyName, Identity, Request
+from mayfly.contract.fields import ApplicationName, ChannelName, FamilyName, Identity, PullRequest, Request
+from mayfly.contract.reader import Refused
 from mayfly.contract.requests import (
+    ApplicationChangeRequested,
     CodeVersionPushed,
     DeadLettersDiscardRequested,
     DeadLettersRedriveRequested,
     EnvironmentExtensionRequested,
+    EnvironmentSleepRequested,
     EnvironmentTerminationRequested,
+    EnvironmentWakeRequested,
     ImageBakeRequested,
     ImagePromotionRequested,
     ImageRollbackRequested,
     KillSwitchSet,
+    PullRequestClosed,
     RolloutAbortRequested,
     RolloutApproved,
     RolloutPauseRequested,
@@ -52,6 +61,7 @@ from mayfly.domain.identity import release_id
 from mayfly.domain.records import Environment, Release, Rollout, Service
 from mayfly.observability import logger
 from mayfly.settings import load_settings
+from mayfly.workflows import catalogue
 
 router = Router()
 
@@ -59,9 +69,10 @@ router = Router()
 def ask(message: Request, watch: str) -> Accepted:
     """Puts a message on the bus as everybody else does."""
     event = events.ask(load_settings().bus, message, Source.API)
+    said = message.model_dump(mode="json", exclude_none=True, exclude={"token"})
     logger.info(
         "asked for",
-        extra={"what": message.event, "detail": message.model_dump(mode="json", exclude_none=True), "event": event},
+        extra={"what": message.event, "detail": said, "event": event},
     )
     return {"accepted": True, "event": event, "watch": watch}
 
@@ -73,6 +84,26 @@ def of_own_application(environment: str) -> None:
         NotFoundError: there is none. ForbiddenError: it is another application's.
     """
     permit(caller_of(router), ApiAction.CHANGE, the(Environment, environment).application)
+
+
+def ask_of_own(environment: str, model: type[Request], asked: BaseModel) -> Accepted:
+    """Puts a request about an environment on the bus, for who may change it.
+
+    Args:
+        model: the request. asked: what the body says of it.
+    """
+    of_own_application(environment)
+    named = {"environment": environment, **asked.model_dump(), "requested_by": who()}
+    return ask(model.model_validate(named), f"/api/environments/{environment}")
+
+
+def of_owned_application(record: Rollout | Service) -> None:
+    """Lets pass who may roll out what belongs to this application.
+
+    Raises:
+        ForbiddenError: it is another one's.
+    """
+    permit(caller_of(router), ApiAction.ROLL_OUT, record.application)
 
 
 def who() -> str:
@@ -98,17 +129,25 @@ def push(asked: Push) -> AcceptedRelease:
 @router.post("/api/environments/<id>/extension", status_code=202, summary="Keep an environment for longer")
 def extend(id: Annotated[Identity, Path()], asked: Extension) -> Accepted:  # noqa: A002
     """Moves its deadline, up to its ceiling."""
-    of_own_application(id)
-    message = EnvironmentExtensionRequested(environment=id, **asked.model_dump(), requested_by=who())
-    return ask(message, f"/api/environments/{id}")
+    return ask_of_own(id, EnvironmentExtensionRequested, asked)
 
 
 @router.post("/api/environments/<id>/termination", status_code=202, summary="End an environment now")
 def terminate(id: Annotated[Identity, Path()], asked: Termination) -> Accepted:  # noqa: A002
     """Whatever it waits for; or once more, where its teardown was handed over to a person."""
-    of_own_application(id)
-    message = EnvironmentTerminationRequested(environment=id, **asked.model_dump(), requested_by=who())
-    return ask(message, f"/api/environments/{id}")
+    return ask_of_own(id, EnvironmentTerminationRequested, asked)
+
+
+@router.post("/api/environments/<id>/sleep", status_code=202, summary="Have an environment sleep")
+def put_to_sleep(id: Annotated[Identity, Path()], asked: Sleeping) -> Accepted:  # noqa: A002
+    """One of a manual suite: its instances end, all the rest of it stays."""
+    return ask_of_own(id, EnvironmentSleepRequested, asked)
+
+
+@router.post("/api/environments/<id>/waking", status_code=202, summary="Have an environment awake")
+def wake(id: Annotated[Identity, Path()], asked: Sleeping) -> Accepted:  # noqa: A002
+    """It has as many instances as before; they boot as they did first."""
+    return ask_of_own(id, EnvironmentWakeRequested, asked)
 
 
 @router.post("/api/environments/<id>/result", status_code=202, summary="A suite's verdict")
@@ -119,6 +158,36 @@ def finish(id: Annotated[Identity, Path()], asked: Result) -> Accepted:  # noqa:
         raise ServiceError(409, refusal)
     message = TestFinished(environment=id, **asked.model_dump(), finished_by=who())
     return ask(message, f"/api/environments/{id}")
+
+
+@router.post(
+    "/api/pull-requests/<application>/<number>/closing", status_code=202, summary="End what shows a pull request"
+)
+def close(
+    application: Annotated[ApplicationName, Path()], number: Annotated[PullRequest, Path()], asked: Why
+) -> Accepted:
+    """Its preview goes, and its address."""
+    permit(caller_of(router), ApiAction.CHANGE, application)
+    message = PullRequestClosed(application=application, pull_request=number, why=asked.why, closed_by=who())
+    return ask(message, "/api/environments")
+
+
+@router.put("/api/applications/<name>/configuration", status_code=202, summary="Configure an application, or remove it")
+def configure(name: Annotated[ApplicationName, Path()], asked: ApplicationWish) -> Accepted:
+    """Where nobody else has changed it since the version that was looked at."""
+    now_there = reading().configuration(name)["version"]
+    if asked.made_from != now_there:
+        raise ServiceError(409, f"made_from: expected {now_there}, which is the newest, but it is {asked.made_from}")
+    if asked.document is None and not now_there:
+        raise ServiceError(409, f"document: expected one, because there is no application {name}, but it is null")
+    try:
+        document = None if asked.document is None else json.loads(catalogue.checked(load_settings(), asked.document))
+    except Refused as refusal:
+        raise ServiceError(409, str(refusal)) from None
+    message = ApplicationChangeRequested(
+        application=name, document=document, made_from=asked.made_from, why=asked.why, requested_by=who()
+    )
+    return ask(message, f"/api/applications/{name}/configuration")
 
 
 @router.post("/api/bakes", status_code=202, summary="Bake an image")
@@ -152,7 +221,7 @@ def roll_back(
 @router.post("/api/rollouts/<id>/approval", status_code=202, summary="Let a rollout begin")
 def approve(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
     """One that waits for a person."""
-    the(Rollout, id)
+    of_owned_application(the(Rollout, id))
     message = RolloutApproved(rollout=id, why=asked.why, approved_by=who())
     return ask(message, f"/api/rollouts/{id}")
 
@@ -160,7 +229,7 @@ def approve(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A
 @router.post("/api/rollouts/<id>/abort", status_code=202, summary="Stop a rollout that runs")
 def abort(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
     """It goes back at once, from whatever checkpoint it is at, to exactly what was there before."""
-    the(Rollout, id)
+    of_owned_application(the(Rollout, id))
     message = RolloutAbortRequested(rollout=id, why=asked.why, requested_by=who())
     return ask(message, f"/api/rollouts/{id}")
 
@@ -168,7 +237,7 @@ def abort(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A00
 @router.post("/api/rollouts/<id>/pause", status_code=202, summary="Pause a rollout at its next checkpoint")
 def pause(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
     """Or at the one where it is watched now. It stays there until it is resumed or aborted."""
-    the(Rollout, id)
+    of_owned_application(the(Rollout, id))
     message = RolloutPauseRequested(rollout=id, why=asked.why, requested_by=who())
     return ask(message, f"/api/rollouts/{id}")
 
@@ -176,7 +245,7 @@ def pause(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A00
 @router.post("/api/rollouts/<id>/resumption", status_code=202, summary="Let a paused rollout go on")
 def resume(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A002
     """With the instances that are left."""
-    the(Rollout, id)
+    of_owned_application(the(Rollout, id))
     message = RolloutResumeRequested(rollout=id, why=asked.why, requested_by=who())
     return ask(message, f"/api/rollouts/{id}")
 
@@ -184,8 +253,24 @@ def resume(id: Annotated[Identity, Path()], asked: Why) -> Accepted:  # noqa: A0
 @router.post("/api/services/<id>/rollout", status_code=202, summary="Roll a permanent environment out, or step it back")
 def roll_out(id: Annotated[Identity, Path()], asked: RolloutWish) -> Accepted:  # noqa: A002
     """Now: it waits for no approval and no window, only for the kill switch."""
-    the(Service, id)
+    of_owned_application(the(Service, id))
     message = RolloutRequested(service=id, **asked.model_dump(), requested_by=who())
+    return ask(message, "/api/services")
+
+
+@router.post("/api/services/<id>/sleep", status_code=202, summary="Have a permanent environment sleep")
+def put_service_to_sleep(id: Annotated[Identity, Path()], asked: Sleeping) -> Accepted:  # noqa: A002
+    """One of kind staging: its instances end, all the rest of it stays."""
+    of_owned_application(the(Service, id))
+    message = EnvironmentSleepRequested(environment=id, **asked.model_dump(), requested_by=who())
+    return ask(message, "/api/services")
+
+
+@router.post("/api/services/<id>/waking", status_code=202, summary="Have a permanent environment awake")
+def wake_service(id: Annotated[Identity, Path()], asked: Sleeping) -> Accepted:  # noqa: A002
+    """What waited to be rolled out begins then."""
+    of_owned_application(the(Service, id))
+    message = EnvironmentWakeRequested(environment=id, **asked.model_dump(), requested_by=who())
     return ask(message, "/api/services")
 
 

@@ -17,6 +17,8 @@ TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
+    # Of a file that is JSON already: what is called application/json, Powertools writes as JSON once more.
+    ".json": "application/schema+json",
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".ico": "image/x-icon",

@@ -1,17 +1,20 @@
 """What may be read."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import quote
 
 from asking import caller_of, now_of
 from aws_lambda_powertools.event_handler.api_gateway import Response, Router
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
+from pydantic import AfterValidator
 from shapes import (
     Applications,
     BlueprintToCheck,
     CheckedBlueprint,
+    Configuration,
+    ConsoleOutput,
     Costs,
     Days,
     DeadLetters,
@@ -28,6 +31,7 @@ from shapes import (
     Services,
     Sweeps,
     SwitchState,
+    WholeBake,
     WholeDeadLetter,
     WholeEnvironment,
     WholeRelease,
@@ -38,20 +42,29 @@ from mayfly.aws import reports
 from mayfly.contract.fields import ApplicationName, DeadLetterId, Identity, ImageId
 from mayfly.contract.reader import Refused
 from mayfly.domain.history import Line, Period, as_csv
-from mayfly.domain.records import DeadLetter, Environment, Record, Release
+from mayfly.domain.records import Bake, DeadLetter, Environment, Fleet, Record, Release
 from mayfly.domain.records import Rollout as RolloutRecord
+from mayfly.domain.text import clean_lines
 from mayfly.domain.timestamp import utc_text
 from mayfly.prices import list_prices
 from mayfly.settings import load_settings
-from mayfly.workflows import catalogue, examination, image_contents
+from mayfly.workflows import bakes, catalogue, consoles, examination, image_contents
 from mayfly.workflows.dead_letters import key_of as dead_letter_key
-from mayfly.workflows.reading import Reading
+from mayfly.workflows.reading import PAGE, RELEASES_PAGE, Reading, Wanted
 
 router = Router()
 
 Digits = Annotated[str, Path(pattern=r"^\d{2,4}$")]
 RunAt = Annotated[str, Path(pattern=r"^\d{6}-[0-9a-f]{8}$")]
+Word = Annotated[str, Query(max_length=256)]
+AfterPlace = Annotated[
+    str, Query(pattern=r"^([0-9TZ:.-]{0,30}#[A-Za-z0-9._-]{1,100})?$", description="The `next` of the page before.")
+]
+Most = Annotated[int, Query(ge=1, le=PAGE, description="How many of a page.")]
+FewAtMost = Annotated[int, Query(ge=1, le=RELEASES_PAGE, description="How many of a page.")]
 Back = Annotated[Days, Query(description="How many days to look back; the day is UTC's.")]
+Kept = Annotated[Back, AfterValidator(lambda days: min(days, load_settings().record_days))]
+"""The same, as far as records are kept: each day before would be asked for in vain, on every shelf."""
 
 
 Since = Annotated[
@@ -60,6 +73,8 @@ Since = Annotated[
 Until = Annotated[datetime | None, Query(description="The first moment after it; now where it is left out.")]
 AS_CSV: Any = {200: {"description": "The lines", "content": {"text/csv": {"schema": {"type": "string"}}}}}
 WEEK = timedelta(days=7)
+TEXT_SHOWN = 300_000
+"""Bytes of a log that are shown: an answer may have 6 MB."""
 After = Annotated[str | None, Query(max_length=256, description="`next` of the part before.")]
 
 
@@ -89,38 +104,67 @@ def the[R: Record](kind: type[R], identity: str) -> R:
 
 @router.get("/api/me", summary="Who the token speaks for")
 def me() -> Me:
-    """Name, role and the applications that one is a developer of."""
+    """Name, role, the applications that one develops, and those of them that one owns."""
     caller = caller_of(router)
     return {
         "who": caller.who,
         "role": str(caller.role),  # type: ignore[typeddict-item]  # it is one of these words
         "applications": [*caller.applications],
+        "owned": [*caller.owned],
         "now": utc_text(now_of(router)),
     }
 
 
 @router.get("/api/environments", compress=True, summary="Environments, the latest first")
-def environments(
-    live: bool = True, days: Back = 1, application: ApplicationName | None = None, release: Identity | None = None
+def environments(  # noqa: PLR0913 - the query's parameters
+    live: bool = True,
+    days: Kept = 1,
+    application: ApplicationName | None = None,
+    release: Identity | None = None,
+    stage: Word | None = None,
+    owner: Word | None = None,
+    only: Literal["verdict", "late"] | None = None,
+    text: Word = "",
+    after: AfterPlace = "",
+    most: Most = PAGE,
 ) -> Environments:
-    """Those that live, or (`live=false`) those that began in the last days and are gone."""
-    shown: Environments = reading().environments(live, days, application, release)
+    """A page of those that live, or (`live=false`) of those that ended in the last days. `next` is the `after` of the
+    next page. A page that is asked for few of many may be short, or empty, and have a `next`."""
+    wanted = Wanted(live, days, application, release, stage, owner, only, text)
+    shown: Environments = reading().environments(wanted, after, most)
     return shown
 
 
 @router.get("/api/environments/<id>", summary="An environment with all that is known of it")
 def environment(id: Annotated[Identity, Path()]) -> WholeEnvironment:  # noqa: A002 - the path's own name
     """With its history, its outputs, what was kept of it, and where AWS's console shows it."""
-    shown: WholeEnvironment = views.whole_environment(
-        the(Environment, id), now_of(router), list_prices(), load_settings().environment_machine
-    )
+    record, fleet = the(Environment, id), reading().records(Fleet).get(id)
+    machine = load_settings().environment_machine
+    shown: WholeEnvironment = views.whole_environment(record, fleet, now_of(router), list_prices(), machine)
     return shown
 
 
+@router.get("/api/environments/<id>/instances/<instance>/console", compress=True, summary="What an instance prints")
+def console_output(
+    id: Annotated[Identity, Path()],  # noqa: A002
+    instance: Annotated[str, Path(pattern=r"^i-[0-9a-f]{8,17}$")],
+) -> ConsoleOutput:
+    """What EC2 has of its console: the boot's messages, and what its scripts print. EC2 keeps it for an hour after its
+    end."""
+    try:
+        found = consoles.read(load_settings(), the(Environment, id), instance)
+    except consoles.NotReadable as why:
+        raise NotFoundError(str(why)) from None
+    return {"environment": id, "instance": instance, "output": clean_lines(found)}
+
+
 @router.get("/api/releases", compress=True, summary="Releases, the newest first")
-def releases(days: Back = 7, application: ApplicationName | None = None) -> Releases:
-    """Those that were pushed in the last days, with their suites' outcomes."""
-    shown: Releases = reading().releases(days, application)
+def releases(
+    days: Kept = 7, application: ApplicationName | None = None, after: AfterPlace = "", most: FewAtMost = RELEASES_PAGE
+) -> Releases:
+    """A page of those that were pushed in the last days, with their suites' outcomes. `next` is the `after` of the next
+    page."""
+    shown: Releases = reading().releases(days, application, after, most)
     return shown
 
 
@@ -175,8 +219,15 @@ def check_blueprint(asked: BlueprintToCheck) -> CheckedBlueprint:
     return cast(CheckedBlueprint, found)
 
 
+@router.get("/api/applications/<name>/configuration", compress=True, summary="An application's configuration")
+def configuration(name: Annotated[ApplicationName, Path()]) -> Configuration:
+    """With its versions, who wrote each, and why."""
+    shown: Configuration = reading().configuration(name)
+    return shown
+
+
 @router.get("/api/images", compress=True, summary="Image families, by name")
-def images(days: Back = 7) -> Images:
+def images(days: Kept = 7) -> Images:
     """With their channels and how far those have got, their images, and the bakes of the last days."""
     shown: Images = reading().images(days)
     return shown
@@ -190,6 +241,18 @@ def differences(image: Annotated[ImageId, Path()], before: Annotated[ImageId, Pa
     except image_contents.NotRecorded as unknown:
         raise NotFoundError(str(unknown)) from None
     return cast(Differences, found)
+
+
+@router.get("/api/bakes/<id>", compress=True, summary="A bake with all that is known of it")
+def bake(id: Annotated[Identity, Path()]) -> WholeBake:  # noqa: A002
+    """With the end of its log, and of the builder's console where it failed."""
+    bucket, record = load_settings().reports, the(Bake, id)
+    log, console = (
+        found.decode(errors="replace") if (found := reports.read_raw(bucket, key, TEXT_SHOWN)) else None
+        for key in (bakes.log_key(id), bakes.console_key(id))
+    )
+    shown: WholeBake = views.whole_bake(record, log, console)
+    return shown
 
 
 @router.get("/api/services", summary="Permanent environments, by name")
@@ -214,7 +277,7 @@ def rollout(id: Annotated[Identity, Path()]) -> Rollout:  # noqa: A002
 
 
 @router.get("/api/sweeps", summary="Sweeps, the newest first")
-def sweeps(days: Back = 1) -> Sweeps:
+def sweeps(days: Kept = 1) -> Sweeps:
     """What each came to. Its report is at `/api/` and its key, without the ending."""
     shown: Sweeps = reading().sweeps(days)
     return shown
@@ -254,7 +317,7 @@ def kill_switch() -> SwitchState:
 
 
 @router.get("/api/costs", summary="What environments cost")
-def costs(days: Back = 7) -> Costs:
-    """Those that began in the last days, whether they live or not, at list prices."""
+def costs(days: Kept = 7) -> Costs:
+    """Those that live, or ended today or on one of the days (UTC) before, at list prices."""
     shown: Costs = reading().costs(days)
     return shown

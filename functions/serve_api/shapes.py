@@ -8,11 +8,13 @@ from pydantic import BeforeValidator, Field, StrictBool
 from mayfly.contract.fields import (
     ApplicationName,
     Attempt,
+    Commit,
     FamilyName,
     ImageId,
     Line,
     Message,
     Minutes,
+    PullRequest,
     ReportToken,
     Terminations,
     Version,
@@ -54,12 +56,19 @@ class Push(Message):
     application: ApplicationName
     version: Version
     artifact: Line
-    commit: Line | None = None
+    commit: Commit | None = None
+    pull_request: Annotated[PullRequest | None, BeforeValidator(_number)] = None
     attempt: Annotated[Attempt, Number] = 1
 
 
 class Extension(Why):
     """For how much longer an environment is needed."""
+
+    minutes: Annotated[Minutes, Number]
+
+
+class Sleeping(Why):
+    """For how long it is to sleep, or to be awake, whatever its office hours say."""
 
     minutes: Annotated[Minutes, Number]
 
@@ -72,6 +81,13 @@ class Result(Message):
     report: Line | None = None
     token: ReportToken | None = None
     """The environment's, as Environment Ready announced it: without it, no automated suite passes."""
+
+
+class ApplicationWish(Why):
+    """How an application is to be configured; null, not at all any more."""
+
+    document: dict[str, Any] | None
+    made_from: Annotated[int, Field(ge=0), Number]
 
 
 class BakeWish(Why):
@@ -159,8 +175,9 @@ class Me(TypedDict):
     """Who the token speaks for, and what that is here."""
 
     who: str
-    role: Literal["viewer", "developer", "operator"]
+    role: Literal["viewer", "developer", "owner", "operator"]
     applications: list[str]
+    owned: list[str]
     now: str
 
 
@@ -193,6 +210,16 @@ class InQueue(TypedDict):
     about_minutes: int | None
 
 
+class Override(TypedDict):
+    """What a person asked for last of its sleep. It holds until then, whatever its office hours say."""
+
+    asleep: bool
+    at: str
+    until: str
+    by: str
+    why: str
+
+
 class Environment(TypedDict):
     """An environment."""
 
@@ -209,6 +236,7 @@ class Environment(TypedDict):
     tone: Tone
     ready: bool
     over: bool
+    can_sleep: bool
     queue: NotRequired[InQueue]
     """Of one that waits for room."""
     planned_at: str
@@ -224,13 +252,33 @@ class Environment(TypedDict):
     usd: float | None
     usd_per_hour: float
     hourly_rate: NotRequired[float]
+    asleep_since: NotRequired[str]
+    """Asleep it has no instance; all else of it stays."""
+    override: NotRequired[Override]
+
+
+class Totals(TypedDict):
+    """Totals of all live environments, which the sweep sums every five minutes."""
+
+    at: str
+    environments: int
+    instances: int
+    usd_per_hour: float
+    stages: dict[str, int]
+    verdicts: int
+    late: int
+    deadlines: list[int]
+    """How many in each of the next 24 hours."""
+    applications: list[str]
 
 
 class Environments(TypedDict):
-    """Environments, the latest first."""
+    """A page of environments, the latest first; `next` where there are more."""
 
     now: str
     environments: list[Environment]
+    next: NotRequired[str]
+    totals: NotRequired[Totals]
 
 
 class Links(TypedDict):
@@ -256,6 +304,22 @@ class Linked(TypedDict):
     link: str
 
 
+class ConsoleOutput(TypedDict):
+    """What EC2 has of an instance's console."""
+
+    environment: str
+    instance: str
+    output: str
+    """Its last 64 KB; empty while EC2 has nothing, as in the first minutes."""
+
+
+class Span(TypedDict):
+    """How long something took."""
+
+    name: str
+    seconds: int
+
+
 class WholeEnvironment(Environment):
     """An environment with all that is known of it."""
 
@@ -264,6 +328,10 @@ class WholeEnvironment(Environment):
     report: str | None
     log: str | None
     tests: Tests | None
+    spans: list[Span]
+    """Where the time from its push until it was ready went, one after the other."""
+    slowest: list[Span]
+    """How long the types of its stack's resources took, the longest first."""
     kept: list[str]
     handed_over: str
     """Why its teardown was given up, and what a person has to see to; "" where it was not."""
@@ -277,6 +345,7 @@ class SuiteOutcome(TypedDict):
 
     suite: str
     environment: str
+    attempts: int
     outcome: NotRequired[str]
     tone: NotRequired[Tone]
 
@@ -312,6 +381,7 @@ class Releases(TypedDict):
 
     now: str
     releases: list[Release]
+    next: NotRequired[str]
 
 
 class WholeRelease(Release):
@@ -347,6 +417,26 @@ class Application(TypedDict):
     lifetime_minutes: NotRequired[int]
     ceiling_minutes: NotRequired[int]
     problem: NotRequired[str]
+
+
+class ConfigurationVersion(TypedDict):
+    """A version of an application's configuration."""
+
+    version: int
+    at: str
+    by: str
+    why: str
+    document: Any
+    """As it is kept; a text where it is no JSON."""
+
+
+class Configuration(TypedDict):
+    """An application's configuration with its versions, the newest first; none where there is no such application."""
+
+    now: str
+    name: str
+    version: int
+    versions: list[ConfigurationVersion]
 
 
 class Applications(TypedDict):
@@ -421,6 +511,8 @@ class Image(TypedDict):
     region: str
     bake: NotRequired[str]
     base_image: NotRequired[str]
+    made_of: NotRequired[dict[str, str]]
+    """Its base image, and the digests (SHA-256) of the code, the package and the script that it was baked with."""
     retirement: NotRequired[str]
     checks: NotRequired[list[Check]]
 
@@ -438,6 +530,24 @@ class Bake(TypedDict):
     at: str
     reason: NotRequired[str]
     image: NotRequired[str]
+
+
+class WholeBake(Bake):
+    """A bake with all that is known of it."""
+
+    history: list[Entry]
+    account: str
+    region: str
+    base_image: str
+    builder: NotRequired[str]
+    """The instance that it was built on."""
+    checks: list[Check]
+    log: str
+    """Where its builder leaves its log."""
+    log_text: NotRequired[str]
+    """The end of it, where Mayfly could read it."""
+    console_text: NotRequired[str]
+    """What the builder of one that failed printed on its console."""
 
 
 class Family(TypedDict):
@@ -538,6 +648,7 @@ class Service(TypedDict):
     tone: Tone
     rolling_out: bool
     can_roll_out: bool
+    can_sleep: bool
     version: NotRequired[str]
     image: NotRequired[str]
     instance_count: NotRequired[int]
@@ -546,6 +657,8 @@ class Service(TypedDict):
     odd: list[Any]
     rollout: NotRequired[str]
     previous: NotRequired[Pinned]
+    asleep_since: NotRequired[str]
+    override: NotRequired[Override]
 
 
 class Services(TypedDict):

@@ -137,11 +137,10 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that nobody has to ask for those that ended
     while True:
         head, pipes, _, _ = socket.recv_fds(asked, 4, 3)
-        if not head:
+        size = int.from_bytes(head)
+        request = asked.recv(size, socket.MSG_WAITALL)
+        if not head or len(request) < size:  # who asked has ended, in the middle of its request maybe
             return
-        request = b""
-        while len(request) < int.from_bytes(head):
-            request += asked.recv(int.from_bytes(head) - len(request))
         if not (pid := os.fork()):
             asked.close()
             _become(json.loads(request), pipes)

@@ -44,7 +44,7 @@ from hypercorn.config import Config
 
 from local.clock import VirtualClock
 from local.cloud import ask
-from local.controller import builds, gateway, lag, schedules, stepfunctions
+from local.controller import builds, gateway, lag, names, schedules, stepfunctions
 from local.controller.sandboxes import Forks
 from local.controller.web import Web
 from local.desk import PREFIX, Desk
@@ -98,6 +98,7 @@ class Controller:
             lag.install(desk.clock)
         schedules.install()
         builds.install()
+        names.install()
         (web := Web()).install()
         desk.offer("POST", "hosts", web.stand_in)
         _install_events(desk.clock, desk.faults)

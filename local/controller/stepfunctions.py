@@ -287,20 +287,10 @@ class _Engine:
             raise
 
     def _call(self, resource: str, arguments: Any, _answer: Future[Any], timeout: float, execution: Json) -> Any:
-        """Call in a thread of its own, which goes on unheard when the task times out, as on AWS."""
+        """Call, and go on unheard when the task times out, as on AWS."""
         if timeout >= FOREVER:
             return sfn._invoke_resource(resource, arguments)
-        begun, done = threading.Event(), Future[Any]()
-        done.add_done_callback(lambda _: self._clock.notify())
-
-        def invoke() -> None:
-            with self._clock.hold() if ":lambda:" in resource else nullcontext():
-                begun.set()
-                _into(done, sfn._invoke_resource, resource, arguments)
-
-        context = contextvars.copy_context()  # it holds the account and Region
-        threading.Thread(target=context.run, args=(invoke,), daemon=True).start()
-        begun.wait()  # so that no jump of the clock comes between the timeout's beginning and the function's
+        done = self._begin(resource, arguments)
         try:
             return self._await(done, self._clock.time() + timeout, execution)
         finally:
@@ -313,14 +303,30 @@ class _Engine:
     ) -> Any:
         """MiniStack drops the error of a Lambda function that is called with a token; on AWS the task fails
         with it at once, so that Retry and Catch apply. An answer that came first counts all the same. The
-        timeout counts from here, so that a clock that moves during the call is not missed."""
+        timeout counts from here, so that a clock that moves during the call is not missed, nor a call that never
+        comes back."""
         until = self._clock.time() + timeout
-        try:
-            sfn._invoke_resource(resource.removesuffix(".waitForTaskToken"), arguments)
-        except sfn._ExecutionError:
-            if not answer.done():
-                raise
+        call = self._begin(resource.removesuffix(".waitForTaskToken"), arguments)
+        over = (call.done, answer.done, lambda: execution["status"] != "RUNNING", _halted)
+        self._clock.wait(until, lambda: any(each() for each in over))
+        if call.done() and not answer.done():
+            call.result()
         return self._await_token(answer, until, execution)
+
+    def _begin(self, resource: str, arguments: Any) -> Future[Any]:
+        """Call in a thread of its own."""
+        begun, done = threading.Event(), Future[Any]()
+        done.add_done_callback(lambda _: self._clock.notify())
+
+        def invoke() -> None:
+            with self._clock.hold() if ":lambda:" in resource else nullcontext():
+                begun.set()
+                _into(done, sfn._invoke_resource, resource, arguments)
+
+        context = contextvars.copy_context()  # it holds the account and Region
+        threading.Thread(target=context.run, args=(invoke,), daemon=True).start()
+        begun.wait()  # so that no jump of the clock comes between the timeout's beginning and the function's
+        return done
 
     def _await_token(self, answer: Future[Any], until: float, execution: Json) -> Any:
         position = _position.get()

@@ -1,5 +1,5 @@
-"""`make demo`: the main job, live. One pushed version, three suites of 45 instances each, and nothing left at the end;
-then a new image, which the next version's environments boot, and a rollout of production.
+"""`make demo`: the main job, live. One pushed version, whose tests start by themselves in environments of 45 instances
+each, and nothing left at the end; then a new image, which the next version's environments boot, and a rollout.
 
 Everything is real but the clouds: the SAM CLI deploys the template, the state machines and functions run, IAM is
 enforced. The accounts are the local cloud's.
@@ -24,12 +24,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import costs
-from local import users
+from local import github, users
 from local.cloud import LocalCloud
-from local.demo import images, rollouts
+from local.demo import forge, images, rollouts
 from local.demo.screen import wait
-from local.facts import Facts
-from local.install import ROOT, SIMULATED, Installation, application_topic, install
+from local.install import ROOT, SIMULATED, Installation, configure, install
 from local.records import read_record
 from mayfly.domain.identity import environment_id, release_id
 from mayfly.prices import list_prices
@@ -44,15 +43,17 @@ NEXT_VERSION = "1.5.0"
 class Story:
     """What has happened so far and how things stand, for the screen."""
 
-    def __init__(self, cloud: LocalCloud, installation: Installation, pushed: Json, suites: list[str]) -> None:
+    def __init__(self, cloud: LocalCloud, installation: Installation, pushed: Json, hub: github.GitHub) -> None:
         self.cloud, self.outputs = cloud, installation.outputs
         self.release = release_id(pushed["application"], pushed["version"], pushed.get("attempt", 1))
-        self.environments = {suite: environment_id(self.release, suite) for suite in suites}
+        self.environments = {suite: environment_id(self.release, suite) for suite in forge.SUITES}
         self.began = cloud.now()
         self.lines: list[tuple[datetime, str]] = []
-        self.records: dict[str, Json] = {suite: {} for suite in suites}
+        self.records: dict[str, Json] = {suite: {} for suite in forge.SUITES}
         self.fleet: dict[str, dict[str, int]] = {}
         self.verdict: Json = {}
+        self.hub, self.commit = hub, pushed["commit"]
+        self.shown: list[str] = []
 
     def look(self) -> None:
         """Reads the records and counts the instances. These looks are the demo's own and in no figure."""
@@ -63,6 +64,10 @@ class Story:
             if (stage := self.stage(suite)) != before:
                 self._tell(suite, stage)
         self.verdict = self._record(f"release#{self.release}").get("verdict", {})
+        statuses = self.hub.statuses.get(self.commit, [])
+        for status in statuses[len(self.shown) :]:
+            self.say(f"GitHub shows at {self.commit[:7]}: [bold]{status['state']}[/], {status['description']}")
+            self.shown.append(status["state"])
 
     def say(self, text: str) -> None:
         """One line of the story."""
@@ -102,7 +107,7 @@ class Story:
                 _since(self.began, self._last_change(suite)),
                 f"{ending['by']}: {ending['outcome']}" if ending else "",
             )
-        feed = "\n".join(f"[dim]{_since(self.began, at):>10}[/]  {text}" for at, text in self.lines[-12:])
+        feed = "\n".join(f"[dim]{_since(self.began, at):>10}[/]  {text}" for at, text in self.lines[-16:])
         return Group(table, Panel(Text.from_markup(feed), title=self.release, border_style="dim", title_align="left"))
 
     def _last_change(self, suite: str) -> datetime:
@@ -135,40 +140,29 @@ def _since(began: datetime, then: datetime) -> str:
 
 
 def tell(console: Console, cloud: LocalCloud, installation: Installation) -> Story:
-    """Pushes the version and lives through its release."""
+    """Pushes the version, and lives through its release: nobody does anything else."""
     entries = json.loads((ROOT / "events" / "code_version_pushed.json").read_text())
-    pushed = json.loads(entries[0]["Detail"])
-    configuration = json.loads((ROOT / "applications" / f"{pushed['application']}.json").read_text())
-    smoke, checkout, explore = suites = [suite["name"] for suite in configuration["suites"]]
-    story = Story(cloud, installation, pushed, suites)
-    facts = Facts(cloud, installation.outputs["FactsBusName"])
-    with Live(console=console, auto_refresh=False) as live:
-        story.say(f"[bold]{pushed['application']} {pushed['version']}[/] is pushed: an event on the bus")
-        cloud.client("events").put_events(Entries=entries)
-        wait(live, story, lambda: all(story.stage(suite) == "awaiting tests" for suite in suites), "readiness")
-
-        story.say(f"CI reports by the bus: {smoke} passed")
-        detail = {"release": story.release, "suite": smoke, "outcome": "passed", "report": "https://ci.example.com/1"}
-        detail["token"] = facts.token(story.environments[smoke])
-        finished = {
-            "Source": f"mayfly.app.{pushed['application']}",
-            "DetailType": "Test Finished",
-            "EventBusName": "mayfly",
-        }
-        cloud.client("events").put_events(Entries=[finished | {"Detail": json.dumps(detail)}])
-        story.say(f"CI reports by the SNS topic: {checkout} passed")
-        cloud.client("sns").publish(
-            TopicArn=application_topic(cloud, pushed["application"], "TestResultsTopic"),
-            Message=json.dumps(
-                {"environment": (its := story.environments[checkout]), "outcome": "passed", "token": facts.token(its)}
-            ),
-        )
-        wait(live, story, lambda: all(story.stage(s) == "terminated" for s in (smoke, checkout)), "termination")
-
-        story.say(f"nobody reports on {explore}; [bold]the local cloud's clock moves on by 24 hours[/]")
-        cloud.advance(24 * 3600)
+    pushed = json.loads(entries[0]["Detail"]) | {"pull_request": forge.PULL_REQUEST}
+    name, commit = pushed["application"], pushed["commit"]
+    configuration = json.loads((ROOT / "applications" / f"{name}.json").read_text())
+    configure(cloud, name, forge.configured(configuration, forge.connect(cloud)))
+    with forge.repository(cloud, commit) as hub, Live(console=console, auto_refresh=False) as live:
+        story = Story(cloud, installation, pushed, hub)
+        story.say(f"[bold]{name} {pushed['version']}[/] is pushed, of pull request {forge.PULL_REQUEST}")
+        cloud.client("events").put_events(Entries=[entries[0] | {"Detail": json.dumps(pushed)}])
         wait(live, story, lambda: story.verdict, "the verdict")
+        for suite in story.verdict["suites"]:
+            counts = suite.get("tests") or {}
+            story.say(
+                f"{suite['suite']}: a report of {counts.get('tests', 0)} tests, {counts.get('failures', 0)} failed"
+            )
         story.say(f"Release {'Passed' if story.verdict['passed'] else 'Failed'}: {story.verdict['reason']}")
+        wait(live, story, lambda: story.shown[-1:] != ["pending"], "the status of the commit")
+        wait(live, story, lambda: story.stage(forge.PREVIEW) == "awaiting tests", "the preview")
+        story.say("nobody closes the pull request; [bold]the local cloud's clock moves on by 24 hours[/]")
+        cloud.advance(24 * 3600)
+        wait(live, story, lambda: all(story.stage(each) == "terminated" for each in story.environments), "termination")
+        wait(live, story, lambda: f"| {forge.PREVIEW} " not in hub.said(forge.PULL_REQUEST), "the last comment")
         live.update(story.screen(), refresh=True)
     return story
 
@@ -218,7 +212,7 @@ def main() -> int:
     began = time.monotonic()
     with (
         console.status("local cloud: a controller account and a workload account") as status,
-        LocalCloud(ROOT / ".local") as cloud,
+        LocalCloud(ROOT / ".local", forks=False) as cloud,
     ):
 
         def step(text: str) -> None:

@@ -13,6 +13,7 @@ from moto.ec2.models.elastic_ip_addresses import ElasticAddress
 from moto.ec2.models.internet_gateways import InternetGateway
 from moto.ec2.models.nat_gateways import NatGateway
 from moto.ec2.models.route_tables import RouteTable
+from moto.ec2.models.security_groups import SecurityGroupIngress
 from moto.ec2.models.vpcs import VPCEndPoint
 from moto.ecs.models import Cluster, ecs_backends
 from moto.iam.models import ManagedPolicy
@@ -31,8 +32,23 @@ def delete_route_table(ec2: EC2Backend, table: RouteTable) -> None:
     ec2.route_tables.pop(table.id, None)
 
 
+def delete_ingress(_ec2: EC2Backend, rule: SecurityGroupIngress) -> None:
+    """Takes the rule from its group."""
+    wanted = rule.properties
+    ports = tuple(str(wanted.get(name)) for name in ("IpProtocol", "FromPort", "ToPort"))
+
+    def is_it(other: Any) -> bool:
+        peer, cidr = (other.source_group or {}).get("GroupId"), (other.ip_range or {}).get("CidrIp")
+        same = (str(other.ip_protocol), str(other.from_port), str(other.to_port)) == ports
+        return same and (peer, cidr) == (wanted.get("SourceSecurityGroupId"), wanted.get("CidrIp"))
+
+    group = rule.security_group
+    group.ingress_rules = [one for one in group.ingress_rules if not is_it(one)]
+
+
 DELETIONS: dict[type[Any], Deletion] = {
     RouteTable: delete_route_table,
+    SecurityGroupIngress: delete_ingress,
     InternetGateway: lambda ec2, gateway: ec2.internet_gateways.pop(gateway.id, None),
     NatGateway: lambda ec2, gateway: ec2.nat_gateways.pop(gateway.id, None),
     VPCEndPoint: lambda ec2, endpoint: ec2.delete_vpc_endpoints([endpoint.id]),

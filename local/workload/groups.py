@@ -23,7 +23,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +41,13 @@ from moto.elbv2.models import FakeHealthStatus, FakeLoadBalancer, FakeTargetGrou
 from local.clock import VirtualClock
 from local.workload.machines import refuse_unavailable
 from local.workload.stacks import (
+    IMPAIRED,
+    LAUNCHING,
+    STOPPED,
+    TERMINATING_ONE,
+    UNHEALTHY,
+    UNWANTED,
+    WANTED,
     Stacks,
     capacity_reason,
     own_interfaces,
@@ -104,6 +110,7 @@ class Service:
     surplus: int = 0  # instances above the desired capacity that a refresh wants now
     launch_after: float = 0.0  # virtual
     measured: int = 0  # the last period with metrics
+    new: bool = True  # it has had no instance yet
 
     @property
     def stack_id(self) -> str | None:
@@ -152,17 +159,22 @@ class Groups:
     # ---- moto's side -----------------------------------------------------------------------------------
 
     def _install_launches(self) -> None:
-        groups = self
+        groups, stacks = self, self._stacks
         set_capacity = FakeAutoScalingGroup.set_desired_capacity
         launch_all = FakeAutoScalingGroup.replace_autoscaling_group_instances
 
         def set_desired_capacity(group: FakeAutoScalingGroup, new_capacity: int | None) -> None:
             if not group.target_group_arns:
+                before = [state.instance.id for state in group.instance_states]
                 set_capacity(group, new_capacity)
+                stay = {state.instance.id for state in group.instance_states}
+                for instance in (one for one in before if one not in stay):
+                    stacks.note(group, f"{TERMINATING_ONE}{instance}", UNWANTED)
                 return
             group.desired_capacity = int(group.min_size or 0) if new_capacity is None else int(new_capacity)
             service = groups.service(group)
-            if not service.members:  # a new group; the instances of others follow by themselves
+            if service.new and service.desired:  # its stack boots them; the instances of others follow by themselves
+                service.new = False
                 groups.launch(service, service.desired)
 
         def replace_instances(group: FakeAutoScalingGroup, count_needed: int, tags: dict[str, str]) -> None:
@@ -171,7 +183,7 @@ class Groups:
             if group.ec2_launch_template and group.ec2_launch_template.id not in group.ec2_backend.launch_templates:
                 # moto fails the call that ended an instance; on AWS only the group notices.
                 missing = f"The launch template {group.ec2_launch_template.id} does not exist."
-                groups._activity(Service(group), "Launching a new EC2 instance", missing)
+                stacks.note(group, LAUNCHING, WANTED, missing)
                 return
             launch_all(group, count_needed, tags)
 
@@ -183,6 +195,7 @@ class Groups:
 
     def _install_ends(self) -> None:
         groups, delete_group = self, AutoScalingBackend.delete_auto_scaling_group
+        follow = AutoScalingBackend.notify_terminate_instances
         shown: Any = InstanceState.launch_template
         healthy: Any = Instance.instance_status
 
@@ -191,6 +204,11 @@ class Groups:
             if group and group.target_group_arns:
                 groups.end(groups.service(group))
             delete_group(backend, name)
+
+        def notify_terminate_instances(backend: AutoScalingBackend, ids: list[str]) -> None:
+            """Somebody has ended instances by EC2: their groups notice it, and replace them."""
+            groups._noticed(backend, ids)
+            follow(backend, ids)
 
         def update_targets(_backend: AutoScalingBackend, _name: str) -> None:
             """moto registers what has not booted; here they are registered when they are in service."""
@@ -202,11 +220,22 @@ class Groups:
 
         def instance_status(instance: Instance) -> dict[str, Any]:
             """moto's instances are always well."""
-            return IMPAIRED if groups.impaired(instance) else healthy.fget(instance)
+            return IMPAIRED_STATUS if groups.impaired(instance) else healthy.fget(instance)
 
         replace(Instance, instance_status=property(instance_status))
-        replace(AutoScalingBackend, delete_auto_scaling_group=delete, update_attached_target_groups=update_targets)
+        replace(
+            AutoScalingBackend,
+            delete_auto_scaling_group=delete,
+            notify_terminate_instances=notify_terminate_instances,
+            update_attached_target_groups=update_targets,
+        )
         replace(InstanceState, launch_template=property(launch_template))
+
+    def _noticed(self, backend: AutoScalingBackend, ended: list[str]) -> None:
+        for group in backend.autoscaling_groups.values():
+            for state in [] if group.target_group_arns else group.instance_states:
+                if state.instance.id in ended:
+                    self._stacks.note(group, f"{TERMINATING_ONE}{state.instance.id}", STOPPED)
 
     def _install_targets(self) -> None:
         """moto's targets are healthy as soon as they are registered, and have it so for ever."""
@@ -330,9 +359,14 @@ class Groups:
         suspended = [one["ProcessName"] for one in service.group.suspended_processes]
         for member in service.present():
             if member.state.health_status == "Unhealthy" and "ReplaceUnhealthy" not in suspended:
-                self.terminate(service, member, "an instance was taken out of service in response to a health check")
+                self.terminate(service, member, self._why_unhealthy(member))
         self._fill(service, now)
         self._measure(service, now)
+
+    def _why_unhealthy(self, member: Member) -> str:
+        if member.instance.state != "running":
+            return STOPPED
+        return IMPAIRED if self.impaired(member.instance) else UNHEALTHY
 
     def _measure(self, service: Service, now: float) -> None:
         """Note how many instances are in service; a group measures nothing that nobody enabled."""
@@ -407,7 +441,7 @@ class Groups:
         elif missing < 0:
             by_need = sorted(present, key=lambda one: (one.healthy_since is not None, -one.version))
             for member in by_need[:-missing]:
-                self.terminate(service, member, "an instance was taken out of service to match the desired capacity")
+                self.terminate(service, member, UNWANTED)
 
     def _booted(self, service: Service) -> bool:
         """Whether its stack has finished to create it."""
@@ -432,19 +466,19 @@ class Groups:
         for subnet in sorted(subnets, key=lambda one: (members[one.availability_zone], young[one.availability_zone])):
             zone = subnet.availability_zone
             if self._faults.find("no_capacity", no_capacity=zone) or self._faults.find("outage", outage=zone):
-                self._activity(service, "Launching a new EC2 instance", capacity_reason(group.instance_type, zone))
+                self._stacks.note(group, LAUNCHING, WANTED, capacity_reason(group.instance_type, zone))
                 continue
             try:
                 instance = self._run_instance(service, wanted, zone, subnet.id)
             except Exception as error:
-                self._activity(service, "Launching a new EC2 instance", str(error))
+                self._stacks.note(group, LAUNCHING, WANTED, str(error))
                 return False
             state = InstanceState(instance, lifecycle_state=PENDING_STATE, autoscaling_group=group)
             state.protected_from_scale_in = group.new_instances_protected_from_scale_in
             group.instance_states.append(state)
             boots_at = time.monotonic() + self._timing.boot_seconds if boots else None
             service.members[instance.id] = Member(state, boots_at)
-            self._activity(service, f"Launching a new EC2 instance: {instance.id}")
+            self._stacks.note(group, f"{LAUNCHING}: {instance.id}", WANTED)
             return True
         return False
 
@@ -479,7 +513,7 @@ class Groups:
         member.healthy_since = None
         for group in self._target_groups(service):
             self._wire.call(self.balancer(group).deregister, member.instance.id)
-        self._activity(service, f"Terminating EC2 instance: {member.instance.id}", cause=why)
+        self._stacks.note(service.group, f"{TERMINATING_ONE}{member.instance.id}", why)
 
     def _leave(self, service: Service, member: Member) -> None:
         groups = self._target_groups(service)
@@ -515,20 +549,6 @@ class Groups:
     def _target_groups(self, service: Service) -> list[FakeTargetGroup]:
         elb = elbv2_backends[service.group.account_id][service.group.region]
         return [elb.target_groups[arn] for arn in service.group.target_group_arns if arn in elb.target_groups]
-
-    def _activity(self, service: Service, description: str, failure: str | None = None, cause: str = "") -> None:
-        now = self.clock.now()
-        activity = {
-            "ActivityId": str(uuid.uuid4()),
-            "AutoScalingGroupName": service.group.name,
-            "Description": f"{description}.  Status Reason: {failure}" if failure else description,
-            "Cause": f"At {self.clock.iso()} {cause or 'an instance was launched in response to a difference'}",
-            "StartTime": now,
-            "EndTime": now,
-            "StatusCode": "Failed" if failure else "Successful",
-            "Progress": 100,
-        }
-        self._stacks.note(service.stack_id, activity | ({"StatusMessage": failure} if failure else {}))
 
 
 def _install_attributes() -> None:
@@ -590,7 +610,7 @@ GROUP_ATTRIBUTES: dict[str, Callable[[FakeTargetGroup], Any]] = {
     "TargetGroupFullName": lambda group: group.arn.rpartition(":")[2],
     "LoadBalancerArns": lambda group: group.load_balancer_arns,
 }
-IMPAIRED = {"Status": "impaired", "Details": [{"Name": "reachability", "Status": "failed"}]}
+IMPAIRED_STATUS = {"Status": "impaired", "Details": [{"Name": "reachability", "Status": "failed"}]}
 REASONS: dict[str | None, str] = {
     "Elb.RegistrationInProgress": "Target registration is in progress",
     "Elb.InitialHealthChecking": "Initial health checks in progress",

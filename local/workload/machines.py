@@ -15,7 +15,9 @@ Faults (`cloud.fault("workload", ...)`), all with `times`:
 
 from __future__ import annotations
 
+import base64
 import copy
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError, UnvailableAMIIdError
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.responses.instances import InstanceResponse
+from moto.s3.models import s3_backends
 
 from local.faults import Fault, Faults, sit_out
 from local.workload.delivery import Say, ServiceEvent
@@ -99,7 +102,9 @@ class Machines:
                 self._script_ends(instance, fault)
 
     def _script_ends(self, instance: Instance, fault: Fault) -> None:
-        """The script tags its machine with its result and shuts it down; AWS then does what the launch said."""
+        """The script leaves its log, tags its machine with its result and shuts it down; AWS then does what the launch
+        said."""
+        self._leave_log(instance, fault)
         match fault.get("effect"):
             case "fail":
                 instance.add_tags({RESULT_TAG: f"failed: {fault.get('reason', 'puppet: exit code 4')}"})
@@ -114,6 +119,19 @@ class Machines:
         initiated = "Client.InstanceInitiatedShutdown"
         instance.state_reason = StateReason(f"{initiated}: Instance initiated shutdown", initiated)
 
+    def _leave_log(self, instance: Instance, fault: Fault) -> None:
+        """Put a log where the script is told to, if there is such a bucket."""
+        raw = str(instance.user_data or "")
+        script = raw if raw.startswith("#!") else base64.b64decode(raw).decode(errors="replace")
+        told = re.search(r"^MAYFLY_LOG='?s3://([^/\s']+)/([^\s']+)'?$", script, re.MULTILINE)
+        buckets = s3_backends[instance.owner_id]["aws"].buckets
+        if told is None or told[1] not in buckets:
+            return
+        key = told[2].replace("{instance}", instance.id)
+        went = f"failed: {fault.get('reason', 'puppet: exit code 4')}" if fault.get("effect") == "fail" else "ok"
+        lines = [f"bake {self._bakes[instance.id]} on {instance.id} of {instance.image_id}", "puppet: a stand-in", went]
+        s3_backends[instance.owner_id]["aws"].put_object(told[1], key, "\n".join([*lines, ""]).encode())
+
     def _install_ends(self) -> None:
         """moto stops and terminates within the call; on AWS a builder takes its time and says when it is done."""
         machines = self
@@ -127,9 +145,12 @@ class Machines:
         replace(Instance, stop=stop, terminate=terminate)
 
     def end(self, instance: Instance, through: tuple[str, int], end: Callable[[Instance], Any]) -> InstanceState:
-        """Begin to end a builder, by way of a state; other instances end at once. Returns the state before."""
+        """Begin to end a builder, by way of a state; other instances end at once, and say so. Returns the state
+        before."""
         if instance.id not in self._bakes:
-            return end(instance)  # type: ignore[no-any-return]
+            state_before: InstanceState = end(instance)
+            self._announce_state(instance)
+            return state_before
         before = copy.copy(instance._state)
         if before.name not in ("shutting-down", "terminated", through[0]):
             self._becomes(instance, through)
@@ -160,9 +181,14 @@ class Machines:
                 resource=arn_of(instance),
                 detail={"instance-id": instance.id, "state": instance.state},
                 status=instance.state,
-                environment=self._bakes[instance.id],
+                environment=self._bakes.get(instance.id) or tag_of(instance, "mayfly:environment"),
             )
         )
+
+
+def tag_of(instance: Instance, key: str) -> str | None:
+    """The value of an instance's tag."""
+    return next((tag["value"] for tag in instance.get_tags() if tag["key"] == key), None)
 
 
 # ---- moto's objects ------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """VPCs that CloudFormation attaches to a transit gateway, and routes to it, on top of moto, whose CloudFormation has no
 such attachment and whose route tables take any route.
 
+Security groups that another one's rules name stay, as on AWS, and so does a VPC that has more than its default one;
+moto deletes them.
+
 As on AWS, a route waits for the attachment of its VPC, and a subnet that an attachment uses stays as long as that. An
 attachment takes one subnet a zone, all of its VPC, and has its range propagated to the gateway's route table. Of two
 VPCs whose ranges overlap AWS propagates the first one's only, without a word; here the second attachment is refused.
@@ -17,6 +20,7 @@ from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.transit_gateway_attachments import TransitGatewayVpcAttachment
 
 _create_route, _delete_subnet = EC2Backend.create_route, EC2Backend.delete_subnet
+_delete_group, _delete_vpc = EC2Backend.delete_security_group, EC2Backend.delete_vpc
 
 
 class Attachment(TransitGatewayVpcAttachment, CloudFormationModel):
@@ -60,9 +64,11 @@ class Attachment(TransitGatewayVpcAttachment, CloudFormationModel):
 
 
 def install() -> None:
-    """Has moto refuse routes to a gateway that their VPC is not attached to, and keep subnets that are attached."""
+    """Has moto refuse routes to a gateway that their VPC is not attached to, and keep what something else refers to."""
     EC2Backend.create_route = _checked_route  # type: ignore[assignment,method-assign]
     EC2Backend.delete_subnet = _checked_deletion  # type: ignore[assignment,method-assign]
+    EC2Backend.delete_security_group = _unnamed_deletion  # type: ignore[assignment,method-assign]
+    EC2Backend.delete_vpc = _empty_deletion  # type: ignore[assignment,method-assign]
 
 
 def _checked_route(ec2: EC2Backend, route_table_id: str, *given: Any, **named: Any) -> Any:
@@ -76,6 +82,20 @@ def _checked_deletion(ec2: EC2Backend, subnet_id: str) -> Any:
     if any(subnet_id in one.subnet_ids for one in _attached(ec2)):
         raise DependencyViolationError(f"The subnet '{subnet_id}' has dependencies and cannot be deleted.")
     return _delete_subnet(ec2, subnet_id)
+
+
+def _unnamed_deletion(ec2: EC2Backend, name: str | None = None, group_id: str | None = None) -> None:
+    others = [one for groups in ec2.groups.values() for one in groups.values() if one.id != group_id]
+    rules = [rule for one in others for rule in (*one.ingress_rules, *one.egress_rules)]
+    if group_id and any((rule.source_group or {}).get("GroupId") == group_id for rule in rules):
+        raise DependencyViolationError(f"resource {group_id} has a dependent object")
+    _delete_group(ec2, name, group_id)
+
+
+def _empty_deletion(ec2: EC2Backend, vpc_id: str) -> Any:
+    if any(group.name != "default" for group in ec2.groups.get(vpc_id, {}).values()):
+        raise DependencyViolationError(f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
+    return _delete_vpc(ec2, vpc_id)
 
 
 def _attached(ec2: EC2Backend) -> list[TransitGatewayVpcAttachment]:

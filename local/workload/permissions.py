@@ -85,13 +85,19 @@ def refusal(session: Session, request: Request) -> str | None:
     return None
 
 
-def may_be_assumed(account: str, role: str, tags: dict[str, str]) -> bool:
-    """Whether a role is there, and takes these session tags. Who assumes it, the controller account knows."""
+def may_be_assumed(account: str, role: str, tags: dict[str, str], by_administrator: bool) -> bool:
+    """Whether a role is there, and takes these session tags.
+
+    Args:
+        by_administrator: whether the controller account's asks. Which of its functions asks, only that account knows,
+            which asks its policies; so whoever else does counts as one of them.
+    """
     found = next((each for each in iam_backends[account]["aws"].get_roles() if each.name == role), None)
     if found is None:
         return False
     context = EvalContext(
-        principal_arn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:role/{role.removesuffix('-workload')}-any",
+        principal_arn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:"
+        + ("root" if by_administrator else f"role/{role.rpartition('-')[0]}-any"),
         principal_type="AssumedRole",
         principal_account="111111111111",
         action="sts:AssumeRole",
@@ -173,8 +179,15 @@ def _ec2(request: Request) -> Iterator[Asked]:
     for resource, kind in _ec2_resources(request):
         tags = ec2_backends[request.account][request.region].tags.get(resource, {})
         arn = request.arn("ec2", f"{kind}/{resource}", kind not in OWNERLESS)
-        yield Asked(action, arn, _tag_keys("Resource", tags) | own)
+        yield Asked(action, arn, _tag_keys("Resource", tags) | own | _vpc_of(request, resource))
     yield from _instance_profile(request)
+
+
+def _vpc_of(request: Request, resource: str) -> dict[str, str]:
+    """The condition key ec2:Vpc, which a security group has."""
+    groups = ec2_backends[request.account][request.region].groups
+    vpc = next((vpc for vpc, found in groups.items() if resource in found), None)
+    return {"ec2:Vpc": request.arn("ec2", f"vpc/{vpc}")} if vpc else {}
 
 
 def _tag_specifications(request: Request) -> Iterator[tuple[str, str]]:

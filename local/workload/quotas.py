@@ -5,6 +5,7 @@ An account's administrator has quotas raised, as `cloud.quotas(vpcs=50)` does he
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from moto.autoscaling.models import autoscaling_backends
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
+
+from local.workload.calls import Answer, Call
 
 type Properties = dict[str, Any]
 
@@ -83,6 +86,19 @@ QUOTAS = {
     ),
 }
 STACKS, TOO_MANY_STACKS = 2000, "Limit for stack has been exceeded"
+CODES = {
+    "L-F678F1CE": "vpcs",
+    "L-0263D0A3": "elastic_ips",
+    "L-FE5A380F": "nat_gateways",
+    "L-CDE20ADC": "groups",
+    "L-FE177D64": "roles",
+    "L-6E65F664": "instance_profiles",
+    "L-DF5E4CA3": "network_interfaces",
+    "L-0485CB21": "stacks",
+}
+"""Of Service Quotas."""
+UNLIMITED = 1_000_000
+"""What Service Quotas says of what this account does not limit."""
 
 
 class Quotas:
@@ -103,6 +119,18 @@ class Quotas:
         if self._enforced:
             self._most |= most
         return self._most
+
+    def answer(self, call: Call) -> Answer:
+        """What Service Quotas says of a quota: moto knows AWS's defaults of a few."""
+        code = call.said("QuotaCode")
+        quota = {
+            "ServiceCode": call.said("ServiceCode"),
+            "QuotaCode": code,
+            "Value": float(self._most.get(CODES.get(code, ""), UNLIMITED)),
+        }
+        body = json.dumps({"Quota": quota}).encode()
+        headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))]
+        return Answer("200 OK", headers, body)
 
     def limit(self, kind: str) -> bool:
         """Whether there is a quota for this kind."""

@@ -25,7 +25,7 @@ from moto.core.responses import ActionResult
 
 from local.workload.delivery import Say, ServiceEvent
 from local.workload.groups import STANDBY, Groups, Member, Service
-from local.workload.stacks import replace
+from local.workload.stacks import TAKEN_OUT, replace
 from local.workload.states import ENVIRONMENT_TAG
 
 STALLED_SECONDS = 3600
@@ -312,7 +312,7 @@ class Refreshes:
             full = room <= 0 or (in_service and ready <= refresh.floor)
             if self._is_held(refresh, member) or (full and not standby):
                 continue
-            self._groups.terminate(service, member, f"instance refresh {refresh.id} replaced the instance")
+            self._groups.terminate(service, member, f"{TAKEN_OUT} an instance refresh.")
             refresh.moved = now
             room, ready = room - (not standby), ready - in_service
 

@@ -84,7 +84,7 @@ class Workload:
         # moto's modules are imported from here on: they take its clock along.
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-        from local.workload import answers
+        from local.workload import answers, measurements, sessions
         from local.workload.alarms import Alarms
         from local.workload.commands import Commands
         from local.workload.drift import Drift
@@ -100,12 +100,13 @@ class Workload:
         from local.workload.updates import Updates
 
         answers.install()
+        sessions.install(desk.clock)
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.RLock()
         self._sessions: dict[str, Session] = {}  # by access key
         self._timing = Timing(**timing)
         delivery = Delivery(controller_url, desk.clock, desk.faults, strict)
-        quotas = Quotas(enforced=strict)
+        self._quotas = quotas = Quotas(enforced=strict)
         stacks = Stacks(desk.clock, desk.faults, self._timing, self._lock, delivery, quotas)
         stacks.install()
         self._rates, self._lag = Rates(desk.clock), Lag(desk.clock)
@@ -114,6 +115,7 @@ class Workload:
         Updates(stacks).install()
         Drift(stacks).install()
         wire = Wire(desk.clock)
+        measurements.install(wire)
         groups = Groups(wire, stacks, desk.crashed)
         groups.install()
         groups.each.append(Alarms(wire, self._lock, delivery.say).tick)
@@ -177,6 +179,8 @@ class Workload:
         second look. The administrator sees everything."""
         if call.service == "imagebuilder":
             return no_recipes(call)
+        if call.action == "GetServiceQuota":
+            return self._quotas.answer(call)
         if not self._strict or session is None:
             return ask()
         return self._rates.refusal(call, session.account) or self._lag.answer(call, session, ask)
@@ -204,8 +208,9 @@ class Workload:
         if call.action == "AssumeRole":
             account, _, role = call.said("RoleArn").removeprefix("arn:aws:iam::").partition(":role/")
             tags = call.tags("Tags.member")
+            administrator = call.access_key == ADMIN_KEYS["controller"]
             with self._lock:
-                if permissions.may_be_assumed(account, role, tags):
+                if permissions.may_be_assumed(account, role, tags, administrator):
                     return None
             why = f"not authorized to perform: sts:AssumeRole on resource: {call.said('RoleArn')} with {sorted(tags)}"
             return fault_answer(call, {"error": "AccessDenied", "status": 403, "message": why})

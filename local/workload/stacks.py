@@ -31,13 +31,14 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.security_groups import SecurityGroup
+from moto.elbv2.models import FakeLoadBalancer, elbv2_backends
 from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 
 from local.clock import VirtualClock
 from local.faults import Fault, Faults, lasts, sit_out
 from local.workload import deletions, networks, templates, transforms, versions
 from local.workload.boots import Boot, Boots
-from local.workload.delivery import Delivery
+from local.workload.delivery import Delivery, ServiceEvent
 from local.workload.quotas import TOO_MANY_STACKS, Quotas
 from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, SHUTTING_DOWN, set_state
 
@@ -46,6 +47,16 @@ SHOWN_AFTER_TERMINATION = timedelta(hours=1)
 TICK = 0.2  # seconds between two looks at a booting stack
 MOMENT = 0.01  # seconds, the shortest time between two looks
 TERMINATED = ("terminated", 48)
+LAUNCHING = "Launching a new EC2 instance"
+TERMINATING_ONE = "Terminating EC2 instance: "
+TERMINATE_EVENT = "EC2 Instance Terminate Successful"
+# Causes, as Auto Scaling words them.
+TAKEN_OUT = "an instance was taken out of service in response to"
+WANTED = "an instance was started in response to a difference between desired and actual capacity,"
+UNWANTED = f"{TAKEN_OUT} a difference between desired and actual capacity, shrinking the capacity."
+STOPPED = f"{TAKEN_OUT} an EC2 health check indicating it has been terminated or stopped."
+UNHEALTHY = f"{TAKEN_OUT} an ELB system health check failure."
+IMPAIRED = f"{TAKEN_OUT} EC2 instance status checks failure."
 SAME_MODE = "Follow-up operations must use the same DeploymentConfig (mode=EXPRESS)"
 COMPLETE_EARLY = (
     "Resource operation completed using Express Mode. It may continue becoming available in the background."
@@ -124,6 +135,7 @@ class Stacks:
         self.faults = faults
         self.timing = timing
         self.lock = lock
+        self._say = delivery.say
         self.boots = Boots(clock, faults, delivery.say)
         self._announce: Announce = delivery.announce
         self._lives: dict[str, Life] = {}
@@ -188,11 +200,37 @@ class Stacks:
         if life:
             life.instances.append(instance)
 
-    def note(self, stack_id: str | None, activity: dict[str, Any]) -> None:
-        """A group of this stack has done something."""
-        life = self.life(stack_id)
-        if life:
-            life.activities.insert(0, activity)
+    def note(self, group: FakeAutoScalingGroup, what: str, cause: str, failure: str | None = None) -> None:
+        """A group has launched or ended an instance, or could not. Of what it ended, Auto Scaling says an event."""
+        tags = {tag["Key"]: tag["Value"] for tag in group.tags}
+        now = self.clock.now()
+        activity = {
+            "ActivityId": str(uuid.uuid4()),
+            "AutoScalingGroupName": group.name,
+            "Description": f"{what}.  Status Reason: {failure}" if failure else what,
+            "Cause": f"At {self.clock.iso()} {cause}",
+            "StartTime": now,
+            "EndTime": now,
+            "StatusCode": "Failed" if failure else "Successful",
+            "Progress": 100,
+        }
+        if life := self.life(tags.get("aws:cloudformation:stack-id")):
+            life.activities.insert(0, activity | ({"StatusMessage": failure} if failure else {}))
+        if what.startswith(TERMINATING_ONE):
+            moments = {"StartTime": self.clock.iso(), "EndTime": self.clock.iso(), "StatusCode": "InProgress"}
+            named = {"EC2InstanceId": what.removeprefix(TERMINATING_ONE), "StatusMessage": "", "Details": {}}
+            self._say(
+                ServiceEvent(
+                    source="aws.autoscaling",
+                    detail_type=TERMINATE_EVENT,
+                    account=group.account_id,
+                    region=group.region,
+                    resource=group.arn,
+                    detail=activity | moments | named,
+                    status="Terminate Successful",
+                    environment=tags.get(ENVIRONMENT_TAG),
+                )
+            )
 
     # ---- creation --------------------------------------------------------------------------------------
 
@@ -265,9 +303,14 @@ class Stacks:
             raise Failed(name, refused)
         self._here.making = life
         try:
-            resource: Any = life.stack.resource_map[name]
+            with versions.built_for(life.stack):
+                resource: Any = life.stack.resource_map[name]
             if isinstance(resource, TaggedEC2Resource):
                 _tag(resource, {**life.stack.resource_map.tags, "aws:cloudformation:logical-id": name})
+            if isinstance(resource, FakeLoadBalancer):  # moto gives it none of its stack's tags
+                tags = [{"Key": key, "Value": value} for key, value in stack_tags(life.stack).items()]
+                backend = elbv2_backends[life.stack.account_id][life.stack.region_name]
+                backend.tagging_service.tag_resource(resource.arn, tags)
         except Exception as error:
             raise Failed(name, str(error)) from error
         finally:
@@ -326,24 +369,11 @@ class Stacks:
                 continue
             group.instance_states = [one for one in group.instance_states if one.instance is not boot.instance]
             boot.instance.terminate()
-            cause = "an instance was taken out of service in response to an EC2 health check indicating it has been "
-            self._activity(
-                life, group, f"Terminating EC2 instance: {boot.instance.id}", cause + "terminated or stopped."
-            )
+            self.note(group, f"{TERMINATING_ONE}{boot.instance.id}", STOPPED)
             group.replace_autoscaling_group_instances(1, group.get_propagated_tags())
             for launched in _new_instances(life, group):
                 made.append(self.boots.begin(launched, window))
         return made
-
-    def _activity(self, life: Life, group: FakeAutoScalingGroup, what: str, cause: str) -> None:
-        activity = {"ActivityId": str(uuid.uuid4()), "AutoScalingGroupName": group.name, "Description": what}
-        now = self.clock.now()
-        life.activities.insert(
-            0,
-            activity
-            | {"Cause": f"At {self.clock.iso()} {cause}", "StartTime": now, "EndTime": now}
-            | {"StatusCode": "Successful", "Progress": 100},
-        )
 
     def _check_signals(self, life: Life, boots: list[Boot]) -> None:
         """A group fails with the first failure that is signalled, and when signals do not come in time."""
@@ -388,20 +418,8 @@ class Stacks:
         for reservation in ec2_backends[life.stack.account_id][life.stack.region_name].reservations.values():
             reservation.instances = [one for one in reservation.instances if one not in missing]
         why = capacity_reason(group.instance_type, group.availability_zones[0])
-        life.activities.append(
-            {
-                "ActivityId": str(uuid.uuid4()),
-                "AutoScalingGroupName": group.name,
-                "Description": f"Launching a new EC2 instance.  Status Reason: {why}",
-                "Cause": f"At {self.clock.iso()} an instance was started in response to a difference between "
-                f"desired and actual capacity, increasing the capacity from {have} to {want}.",
-                "StartTime": self.clock.now(),
-                "EndTime": self.clock.now(),
-                "StatusCode": "Failed",
-                "StatusMessage": why,
-                "Progress": 100,
-            }
-        )
+        change = f"increasing the capacity from {have} to {want}."
+        self.note(group, LAUNCHING, f"{WANTED} {change}", why)
 
     def _stop_if_too_late(self, life: Life) -> None:
         minutes = int(life.stack.timeout_in_minutes or 0)
@@ -651,7 +669,11 @@ class Stacks:
             parent: Life = here.making
             backend = _backend(parent.stack)
             return backend.create_stack(
-                name=name, template=text, parameters=given.get("Parameters", {}), tags=dict(parent.stack.tags)
+                name=name,
+                template=text,
+                parameters=given.get("Parameters", {}),
+                tags=dict(parent.stack.tags),
+                role_arn=parent.stack.role_arn,
             )
 
         def get_cfn_attribute(stack: Stack, name: str) -> str:
@@ -930,10 +952,15 @@ def _install_resource_status() -> None:
     replace(Stack, stack_resources=property(known))
 
 
+_TAG_VALUES = 100
+"""Values of one page of GetTagValues."""
+
+
 def _install_tag_pages() -> None:
-    """moto walks on through its own collections from one page of GetResources to the next, and breaks where they have
-    changed between; nor does it know a page's token twice. Here a token is the last ARN of its page. And moto ends a
-    page at 100 tags; AWS does where TagsPerPage says so, and we never say it."""
+    """moto walks on through its own collections from one page of GetResources or GetTagValues to the next, and breaks
+    where they have changed between; nor does it know a page's token twice. Here a token is the last ARN or value of its
+    page. And moto ends a page at 100 tags; AWS does where TagsPerPage says so, and we never say it. It says a value
+    once for each resource, AWS once."""
 
     def get_resources(
         backend: ResourceGroupsTaggingAPIBackend,
@@ -949,7 +976,14 @@ def _install_tag_pages() -> None:
         page = page[:resources_per_page]
         return (page[-1].arn if more else None), page
 
-    replace(ResourceGroupsTaggingAPIBackend, get_resources=get_resources)
+    def get_tag_values(
+        backend: ResourceGroupsTaggingAPIBackend, pagination_token: str | None, key: str
+    ) -> tuple[str | None, list[str]]:
+        after = pagination_token or ""
+        page = [value for value in sorted({*backend._get_tag_values_generator(key)}) if value > after]
+        return (page[_TAG_VALUES - 1] if len(page) > _TAG_VALUES else None), page[:_TAG_VALUES]
+
+    replace(ResourceGroupsTaggingAPIBackend, get_resources=get_resources, get_tag_values=get_tag_values)
 
 
 def _speed_up() -> None:

@@ -17,12 +17,13 @@ from typing import Any
 from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import Stack
-from moto.cloudformation.parsing import parse_and_update_resource
+from moto.cloudformation.parsing import ResourceMap, parse_and_update_resource
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult
 from moto.elbv2.models import FakeTargetGroup
 
 from local.faults import Fault, sit_out
+from local.workload import versions
 from local.workload.stacks import (
     SAME_MODE,
     Failed,
@@ -71,9 +72,24 @@ class Updates:
             tags = {tag["Key"]: tag["Value"] for tag in response._get_param("Tags", [])} or stack.tags
             wanted = Wanted(template, _parameters(stack, template, response._get_param("Parameters", [])), tags)
             updates.update(stack, before, wanted, response._get_param("ClientRequestToken"))
+            # What an update does not say is as it was: so is the role.
+            stack.role_arn = response._get_param("RoleARN") or stack.role_arn
             return ActionResult({"StackId": stack.stack_id})
 
         replace(CloudFormationResponse, update_stack=update_stack)
+        load = ResourceMap.load_parameters
+
+        def load_parameters(resources: ResourceMap) -> None:
+            # A change set takes over the lists that moto has made of the values before, and would split them once more.
+            given = resources.input_parameters.items()
+            resources.input_parameters = {key: ",".join(of) if isinstance(of, list) else of for key, of in given}
+            load(resources)
+            for key, slot in resources._template.get("Parameters", {}).items():  # moto splits what is given only
+                value = resources.resolved_parameters[key]
+                if isinstance(value, str) and slot.get("Type", "").startswith(("CommaDelimitedList", "List<")):
+                    resources.resolved_parameters[key] = resources._parsed_resources[key] = value.split(",")
+
+        replace(ResourceMap, load_parameters=load_parameters)
         # On AWS a change set without changes is made, and has failed; moto refuses to make it.
         replace(CloudFormationResponse, _validate_different_update=lambda *_: None)
         replace(FakeAutoScalingGroup, update_from_cloudformation_json=classmethod(_update_group))
@@ -162,7 +178,8 @@ class Updates:
         if fault.get("effect") == "fail" and name == failing_resource(life.stack, fault):
             raise Failed(name, fault.get("reason", 'Resource handler returned message: "Internal Failure"'))
         try:
-            self._apply(life, name, exists)
+            with versions.built_for(life.stack):
+                self._apply(life, name, exists)
         except Exception as error:
             raise Failed(name, str(error) or type(error).__name__) from error
         life.properties[name] = resolved_properties(life.stack, name)

@@ -1,17 +1,33 @@
-"""Who made each version of a launch template: CloudFormation, in its service role, or who called EC2. moto says that
-the account's root made them all."""
+"""Who made each version of a launch template: CloudFormation, in the role that its stack was given, or who called EC2.
+moto says that the account's root made them all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
+from moto.cloudformation.models import Stack
 from moto.core.responses import ActionResult
 from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateVersion
 from moto.ec2.responses.launch_templates import LaunchTemplates
 
-SERVICE_ROLE = "mayfly-cloudformation"
-_by_stacks: set[LaunchTemplateVersion] = set()
+_builder: ContextVar[str] = ContextVar("builder", default="")
+_makers: dict[LaunchTemplateVersion, str] = {}
+
+
+@contextmanager
+def built_for(stack: Stack) -> Iterator[None]:
+    """While this is entered, what is made is made by CloudFormation in the role of this stack; without a role, by
+    whoever asked for the stack."""
+    _, _, role = str(stack.role_arn or "").rpartition(":role/")
+    arn = f"arn:aws:sts::{stack.account_id}:assumed-role/{role.rpartition('/')[2]}/AWSCloudFormation"
+    before = _builder.set(arn if role else "")
+    try:
+        yield
+    finally:
+        _builder.reset(before)
 
 
 def install() -> None:
@@ -22,11 +38,10 @@ def install() -> None:
 
     def describe_launch_template_versions(response: Any) -> ActionResult:
         answer: Any = shown(response)
-        role = f"arn:aws:sts::{response.current_account}:assumed-role/{SERVICE_ROLE}/AWSCloudFormation"
         for one in answer.result["LaunchTemplateVersions"]:
             template = response.ec2_backend.get_launch_template(one["LaunchTemplateId"])
-            if template.get_version(one["VersionNumber"]) in _by_stacks:
-                one["CreatedBy"] = role
+            if maker := _makers.get(template.get_version(one["VersionNumber"])):
+                one["CreatedBy"] = maker
         return answer  # type: ignore[no-any-return]
 
     setattr(LaunchTemplates, shown.__name__, describe_launch_template_versions)
@@ -35,7 +50,7 @@ def install() -> None:
 def _noting(make: Callable[..., LaunchTemplate]) -> Callable[..., LaunchTemplate]:
     def made(*arguments: Any, **options: Any) -> LaunchTemplate:
         template = make(*arguments, **options)
-        _by_stacks.add(template.versions[-1])
+        _makers[template.versions[-1]] = _builder.get()
         return template
 
     return made

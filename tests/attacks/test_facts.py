@@ -1,18 +1,11 @@
 """What Mayfly says is on a bus of its own: its policy, asked by an IAM engine about each kind of principal."""
 
-import json
 from typing import Any
 
 import pytest
-from ministack.core.iam_evaluator import (
-    EvalContext,
-    EvalResult,
-    combine_resource_policy,
-    evaluate,
-    parse_policy_document,
-)
+from ministack.core.iam_evaluator import EvalResult
 
-from tests.unit.policies import CONTROLLER, REGION, WORKLOAD, Template
+from tests.unit.policies import CONTROLLER, REGION, WORKLOAD, Template, put_events
 
 TEMPLATE = Template("template.yaml")
 BUS = TEMPLATE.resources["Facts"]["Properties"]
@@ -27,17 +20,8 @@ role_of = TEMPLATE.role_of
 
 
 def decided(principal: str, documents: list[dict[str, Any]], bus: str = ARN) -> EvalResult:
-    asked = EvalContext(
-        principal_arn=principal,
-        principal_type="AssumedRole",
-        principal_account=principal.split(":")[4],
-        action="events:PutEvents",
-        resource_arn=bus,
-        region=REGION,
-        service_context={"events:source": ["mayfly"], "events:detail-type": ["Release Passed"]},
-    )
-    identity = evaluate(asked, [parse_policy_document(json.dumps(each)) for each in documents])
-    return combine_resource_policy(identity, asked, TEMPLATE.resolved(BUS["Policy"]), CONTROLLER)
+    said = {"events:source": ["mayfly"], "events:detail-type": ["Release Passed"]}
+    return put_events(principal, documents, bus, TEMPLATE.resolved(BUS["Policy"]), said)
 
 
 def test_the_bus_of_facts_is_what_its_policy_names():

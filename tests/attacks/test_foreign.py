@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
+from mayfly.domain.bake import log_at, of_builder
 from tests.unit.policies import CONTROLLER, REGION, WORKLOAD, Template
-from tests.unit.test_workload_permissions import DESTROYING, INSTANCE, OURS, STACK, documents_of, permits
+from tests.unit.test_workload_permissions import DESTROYING, ENDING, INSTANCE, OURS, STACK, documents_of, permits
 
 PROTECTING = ["true", "True", "TRUE", "yes", "no", "1", "0", "", "False", "FALSE", " false", "false ", "off"]
 """Every value but exactly `false` protects."""
@@ -20,7 +21,7 @@ HERE = f"arn:aws:ec2:{REGION}:{WORKLOAD}"
 BUCKETS = "arn:aws:s3:::"
 
 
-@pytest.mark.parametrize(("action", "resource"), DESTROYING, ids=[action for action, _ in DESTROYING])
+@pytest.mark.parametrize(("action", "resource"), ENDING, ids=[action for action, _ in ENDING])
 def test_every_value_of_the_tag_but_false_protects_from_every_destruction(action: str, resource: str) -> None:
     for value in PROTECTING:
         assert not permits(action, resource, OURS | {"mayfly:protected": value}), value
@@ -28,7 +29,7 @@ def test_every_value_of_the_tag_but_false_protects_from_every_destruction(action
 
 
 @pytest.mark.parametrize("label", LABELS, ids=str)
-@pytest.mark.parametrize(("action", "resource"), DESTROYING, ids=[action for action, _ in DESTROYING])
+@pytest.mark.parametrize(("action", "resource"), ENDING, ids=[action for action, _ in ENDING])
 def test_no_session_destroys_what_is_not_its_own(action: str, resource: str, label: str | None) -> None:
     """A life `web-1` does not reach `web-1-smoke`, the other way round neither, and nobody else's."""
     for session, owner in product(
@@ -42,7 +43,7 @@ def test_no_session_destroys_what_is_not_its_own(action: str, resource: str, lab
 
 
 TOUCHING = [
-    *DESTROYING,
+    *ENDING,
     ("ec2:CreateTags", INSTANCE),
     ("ec2:RunInstances", INSTANCE),
     ("ec2:CreateImage", INSTANCE),
@@ -191,6 +192,138 @@ def test_a_blueprint_destroys_nothing_that_is_protected_whatever_the_tag_says(ac
         assert not builds(kind, action, resource, MINE[kind] | {"mayfly:protected": value}), (kind, value)
 
 
+@pytest.mark.parametrize("action", ["PutMetricAlarm", "DeleteAlarms", "SetAlarmState", "DisableAlarmActions"])
+def test_a_disposable_environment_s_blueprint_has_no_alarms_and_a_permanent_one_s_none_that_are_called_otherwise(
+    action: str,
+) -> None:
+    alarms = f"arn:aws:cloudwatch:{REGION}:{WORKLOAD}:alarm"
+    for tags in ({}, *MINE.values()):
+        for name in ("mayfly-shop-production-Errors", "billing-errors", "*"):
+            assert not builds("disposable", f"cloudwatch:{action}", f"{alarms}:{name}", tags)
+            ours = name.startswith("mayfly-") and action in ("PutMetricAlarm", "DeleteAlarms")
+            may = builds("permanent", f"cloudwatch:{action}", f"{alarms}:{name}", tags)
+            assert may == (ours and tags is not MINE["disposable"]), (name, tags)
+
+
+SAME = CONTROLLER
+"""The account that a test uses for both the installation and its environments."""
+IN_ONE_ACCOUNT = Template("blueprints/workload-account.yaml", **{"AWS::AccountId": SAME})
+EVERYTHING = json.dumps({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+BOTH = ("ServiceRole", "PermanentRole")
+OF_CLOUDWATCH = (
+    "PutMetricAlarm",
+    "DeleteAlarms",
+    "SetAlarmState",
+    "DisableAlarmActions",
+    "TagResource",
+    "UntagResource",
+)
+WRITES = {
+    "AWS::CloudWatch::Alarm": [f"cloudwatch:{action}" for action in OF_CLOUDWATCH],
+    "AWS::CloudWatch::Dashboard": ["cloudwatch:PutDashboard", "cloudwatch:DeleteDashboards"],
+    "AWS::DynamoDB::Table": ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteTable", "dynamodb:UpdateTable"],
+    "AWS::Events::EventBus": ["events:PutEvents", "events:PutPermission", "events:DeleteEventBus"],
+    "AWS::Logs::LogGroup": [
+        "logs:DeleteLogGroup",
+        "logs:PutRetentionPolicy",
+        "logs:PutLogEvents",
+        "logs:PutMetricFilter",
+    ],
+    "AWS::SNS::Topic": [
+        "sns:SetTopicAttributes",
+        "sns:DeleteTopic",
+        "sns:Subscribe",
+        "sns:Publish",
+        "sns:AddPermission",
+    ],
+    "AWS::SQS::Queue": ["sqs:SetQueueAttributes", "sqs:DeleteQueue", "sqs:PurgeQueue", "sqs:SendMessage"],
+    "AWS::SSM::Parameter": ["ssm:PutParameter", "ssm:DeleteParameter", "ssm:AddTagsToResource"],
+}
+MAYFLYS = [(name, one["Type"]) for name, one in Template("template.yaml").resources.items() if one["Type"] in WRITES]
+
+
+def arn_of(name: str) -> str:
+    """What AWS calls a resource of the installation: where the template gives no name, as CloudFormation names it."""
+    arn = str(Template("template.yaml").resolved({"Fn::GetAtt": [name, "Arn"]}))
+    return f"{arn.removesuffix(name)}mayfly-{name}-52FDFC072182" if arn.endswith(name) else arn
+
+
+def in_one_account(role: str, action: str, resource: str) -> bool:
+    """Whether a blueprint may, whose author was given everything by ExtraPolicyArns."""
+    documents = [*(json.dumps(each) for each in IN_ONE_ACCOUNT.documents(role)), EVERYTHING]
+    asked = EvalContext(
+        principal_arn=f"arn:aws:sts::{SAME}:assumed-role/x/AWSCloudFormation",
+        principal_type="AssumedRole",
+        principal_account=SAME,
+        action=action,
+        resource_arn=resource,
+        region=REGION,
+    )
+    return bool(evaluate(asked, [parse_policy_document(each) for each in documents]).decision == "Allow")
+
+
+@pytest.mark.parametrize("role", BOTH)
+@pytest.mark.parametrize(("name", "kind"), MAYFLYS, ids=[name for name, _ in MAYFLYS])
+def test_no_blueprint_writes_what_is_mayfly_s_own_whatever_it_was_let_do_besides(
+    name: str, kind: str, role: str
+) -> None:
+    for action in WRITES[kind]:
+        assert not in_one_account(role, action, arn_of(name)), action
+
+
+OF_THE_ROLES = [
+    *(
+        ("iam:PutRolePolicy", f"role/mayfly-{one}")
+        for one in ("workload", "cloudformation", "DeleteEnvironmentRole-5x")
+    ),
+    *(("iam:PassRole", f"role/mayfly-{one}") for one in ("workload", "cloudformation-services", "builder", "events")),
+    ("iam:UpdateAssumeRolePolicy", "role/mayfly-workload"),
+    ("iam:CreatePolicyVersion", "policy/mayfly/mayfly-instance-boundary"),
+    ("iam:AddRoleToInstanceProfile", "instance-profile/mayfly-builder"),
+]
+
+
+@pytest.mark.parametrize("role", BOTH)
+def test_no_blueprint_becomes_mayfly_nor_rewires_it_whatever_it_was_let_do_besides(role: str) -> None:
+    for action, resource in OF_THE_ROLES:
+        assert not in_one_account(role, action, f"arn:aws:iam::{SAME}:{resource}"), (action, resource)
+    for rule in ("mayfly/x", "mayfly-facts/x", "accept-bake-of-mayfly"):
+        for action in ("events:PutRule", "events:PutTargets", "events:DeleteRule", "events:DisableRule"):
+            assert not in_one_account(role, action, f"arn:aws:events:{REGION}:{SAME}:rule/{rule}"), action
+    for stack in ("mayfly", *(f"workload-{part}-of-mayfly" for part in ("account", "images", "region"))):
+        arn = f"arn:aws:cloudformation:{REGION}:{SAME}:stack/{stack}/3c2b6a60"
+        assert not in_one_account(role, "cloudformation:UpdateStack", arn), stack
+    for bucket in ("code-of-mayfly", "bakes-of-mayfly"):
+        assert not in_one_account(role, "s3:PutObject", f"{BUCKETS}{bucket}-{SAME}-{REGION}/puppet/base.tar.gz"), bucket
+
+
+@pytest.mark.parametrize("role", BOTH)
+def test_what_a_blueprint_makes_beside_mayfly_is_its_own(role: str) -> None:
+    """CloudFormation builds an environment's resources although their names resemble those of Mayfly's own."""
+    here = f"{REGION}:{SAME}"
+    for action, resource in [
+        ("cloudwatch:PutMetricAlarm", f"cloudwatch:{here}:alarm:mayfly-alarms-production-Errors-52FDFC072182"),
+        ("cloudwatch:PutDashboard", f"cloudwatch::{SAME}:dashboard/mayfly-shop-1"),
+        ("dynamodb:CreateTable", f"dynamodb:{here}:table/mayfly-table-1-Orders-52FDFC072182"),
+        ("sqs:CreateQueue", f"sqs:{here}:mayfly-deadletters-1-Queue-52FDFC072182"),
+        ("sns:CreateTopic", f"sns:{here}:mayfly-alarms-1-Topic-52FDFC072182"),
+        ("events:PutRule", f"events:{here}:rule/mayfly-facts-1-Rule-52FDFC072182"),
+        ("logs:CreateLogGroup", f"logs:{here}:log-group:/mayfly-environments/web-1/x"),
+        ("ssm:PutParameter", f"ssm:{here}:parameter/mayfly-environments/web-1/x"),
+        ("ssm:GetParameters", f"ssm:{here}:parameter/mayfly/images/base/stable"),
+        ("iam:CreateRole", f"iam::{SAME}:role/mayfly/mayfly-web-1-Role-52FDFC072182"),
+        ("cloudformation:CreateStack", f"cloudformation:{here}:stack/mayfly-web-1-Nested-52FDFC072182/x"),
+    ]:
+        assert in_one_account(role, action, f"arn:aws:{resource}"), action
+
+
+def test_every_alarm_of_mayfly_s_is_called_as_no_blueprint_s_is() -> None:
+    template = Template("template.yaml")
+    for name, one in template.resources.items():
+        if one["Type"] == "AWS::CloudWatch::Alarm":
+            assert template.resolved(one["Properties"]["AlarmName"]) == f"{name}-of-mayfly"
+
+
 ROLES = f"arn:aws:iam::{WORKLOAD}:role"
 PROFILES = f"arn:aws:iam::{WORKLOAD}:instance-profile"
 BELOW = {"iam:permissionsboundary": f"arn:aws:iam::{WORKLOAD}:policy/mayfly/mayfly-instance-boundary"}
@@ -252,7 +385,7 @@ def test_a_blueprint_writes_none_of_mayfly_s_parameters_and_log_groups(kind: str
 
 
 def test_mayfly_s_parameters_cannot_be_put_where_blueprints_write() -> None:
-    for path in ("template.yaml", "blueprints/workload-account.yaml"):
+    for path in ("template.yaml", "blueprints/workload-account.yaml", "blueprints/workload-images.yaml"):
         pattern = Template(path).body["Parameters"]["ParametersPath"]["AllowedPattern"]
         assert re.fullmatch(pattern, "/mayfly")
         assert re.fullmatch(pattern, "/team/mayfly")
@@ -315,6 +448,17 @@ def test_an_instance_writes_how_far_it_is_onto_itself_and_can_neither_protect_no
         assert not bound_permits("ec2:CreateTags", ME, **AN_INSTANCE, **{"aws:tagkeys": ["mayfly:boot", key]})
 
 
+def test_an_instance_says_nothing_in_mayfly_s_name() -> None:
+    """Its alarms hear what is measured in the namespace Mayfly, and people believe its logs."""
+    for namespace in ("Mayfly", "Shop"):
+        may = bound_permits("cloudwatch:PutMetricData", "*", **AN_INSTANCE, **{"cloudwatch:namespace": namespace})
+        assert may == (namespace == "Shop")
+    for group in ("/mayfly/mayfly/functions", "/aws/vendedlogs/states/mayfly", "/mayfly-environments/web-1/x", "shop"):
+        for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+            arn = f"arn:aws:logs:{REGION}:{WORKLOAD}:log-group:{group}:log-stream:x"
+            assert bound_permits(action, arn, **AN_INSTANCE) == (group[:8] not in ("/mayfly/", "/aws/ven"))
+
+
 # ---- what bears a name that begins alike -----------------------------------------------------------------------------
 
 
@@ -336,12 +480,13 @@ def test_what_bears_the_name_of_a_longer_environment_is_out_of_reach(action: str
 
 # ---- a builder --------------------------------------------------------------------------------------------------
 
-ACCOUNT = Template("blueprints/workload-account.yaml", PuppetBucket=f"code-of-mayfly-{WORKLOAD}-{REGION}")
+ACCOUNT = Template("blueprints/workload-account.yaml")
+IMAGES = Template("blueprints/workload-images.yaml", PuppetBucket=f"code-of-mayfly-{WORKLOAD}-{REGION}")
 BUILDER = "i-0123456789abcdef0"
 
 
 def builder_may(action: str, resource: str, **context: Any) -> bool:
-    documents = [json.dumps(each) for each in ACCOUNT.documents("BuilderRole")]
+    documents = [json.dumps(each) for each in IMAGES.documents("BuilderRole")]
     target = resource.rpartition("/")[2]
     asked = EvalContext(
         principal_arn=f"arn:aws:sts::{WORKLOAD}:assumed-role/mayfly-builder/{BUILDER}",
@@ -353,7 +498,10 @@ def builder_may(action: str, resource: str, **context: Any) -> bool:
         service_context=context,
         principal_keys={"aws:userid": f"AROAEXAMPLE:{BUILDER}"},
     )
-    filled = [document.replace("${ec2:InstanceID}", target) for document in documents]
+    own = f"{HERE}:instance/{BUILDER}"
+    filled = [
+        document.replace("${ec2:InstanceID}", target).replace("${ec2:SourceInstanceARN}", own) for document in documents
+    ]
     return bool(evaluate(asked, [parse_policy_document(each) for each in filled]).decision == "Allow")
 
 
@@ -375,7 +523,6 @@ def test_a_builder_tags_itself_and_nothing_else() -> None:
 
 def test_a_builder_writes_nothing_that_a_bake_reads() -> None:
     logs, code = f"{BUCKETS}bakes-of-mayfly-{WORKLOAD}-{REGION}", f"{BUCKETS}code-of-mayfly-{WORKLOAD}-{REGION}"
-    assert builder_may("s3:PutObject", f"{logs}/logs/base-1.log")
     assert builder_may("s3:GetObject", f"{code}/puppet/base.tar.gz")
     for key in ("puppet/base.tar.gz", "base.rpm", "x"):
         assert not builder_may("s3:PutObject", f"{code}/{key}")
@@ -384,6 +531,14 @@ def test_a_builder_writes_nothing_that_a_bake_reads() -> None:
     for action in ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutBucketPolicy", "s3:PutBucketVersioning"):
         assert not builder_may(action, code)
         assert not builder_may(action, f"{code}/puppet/base.tar.gz")
+
+
+def test_a_builder_leaves_its_log_below_its_own_name_only() -> None:
+    logs = f"{BUCKETS}bakes-of-mayfly-{WORKLOAD}-{REGION}/logs"
+    assert builder_may("s3:PutObject", of_builder(log_at(logs, "base-1"), WORKLOAD, REGION, BUILDER))
+    for other in ("i-0fedcba9876543210", f"{BUILDER}0"):
+        assert not builder_may("s3:PutObject", of_builder(log_at(logs, "base-1"), WORKLOAD, REGION, other))
+    assert not builder_may("s3:PutObject", f"{logs}/base-1.log")
 
 
 @pytest.mark.parametrize(
@@ -431,11 +586,13 @@ def function_may(function: str, action: str, resource: str, **context: Any) -> b
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_enters_no_account_that_is_not_configured(function: str) -> None:
     for account, role in product(
-        ACCOUNTS, ("mayfly-workload", "mayfly-cloudformation", "administrator", "mayfly-workload-2")
+        ACCOUNTS,
+        ("mayfly-workload", "mayfly-consoles", "mayfly-cloudformation", "administrator", "mayfly-workload-2"),
     ):
+        own = "mayfly-consoles" if function == "ServeApi" else "mayfly-workload"
         for action in ("sts:AssumeRole", "sts:TagSession"):
             may = function_may(function, action, f"arn:aws:iam::{account}:role/{role}")
-            assert not may or (account, role) == (WORKLOAD, "mayfly-workload"), (account, role)
+            assert not may or (account, role) == (WORKLOAD, own), (account, role)
 
 
 FOREIGN = [
@@ -448,8 +605,10 @@ FOREIGN = [
     ("s3:DeleteObject", f"{BUCKETS}billing/x"),
     ("s3:PutObject", f"{BUCKETS}Blueprints/fleet.yaml"),
     ("ssm:GetParameter", f"arn:aws:ssm:{REGION}:{CONTROLLER}:parameter/billing/password"),
-    ("ssm:PutParameter", f"arn:aws:ssm:{REGION}:{CONTROLLER}:parameter/mayfly/applications/webshop"),
     ("ssm:PutParameter", f"arn:aws:ssm:{REGION}:{CONTROLLER}:parameter/mayfly/families/base"),
+    ("ssm:PutParameter", f"arn:aws:ssm:{REGION}:{CONTROLLER}:parameter/mayfly/applications-of-others/webshop"),
+    ("ssm:DeleteParameter", f"arn:aws:ssm:{REGION}:{CONTROLLER}:parameter/mayfly/images/base/stable"),
+    ("route53:ChangeResourceRecordSets", "arn:aws:route53:::hostedzone/ZBILLING"),
     ("states:StartExecution", f"arn:aws:states:{REGION}:{CONTROLLER}:stateMachine:billing"),
     ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{CONTROLLER}:function:billing"),
     ("lambda:UpdateFunctionCode", f"arn:aws:lambda:{REGION}:{CONTROLLER}:function:mayfly-delete-environment"),
@@ -471,6 +630,36 @@ FOREIGN = [
 @pytest.mark.parametrize("one", [*FUNCTIONS, *MACHINES])
 def test_a_function_or_a_machine_does_nothing_to_what_is_foreign(one: str) -> None:
     assert [each for each in FOREIGN if function_may(one, *each)] == []
+
+
+@pytest.mark.parametrize("one", [*FUNCTIONS, *MACHINES])
+def test_one_function_alone_changes_how_applications_are_configured(one: str) -> None:
+    configuration = f"arn:aws:ssm:{REGION}:{CONTROLLER}:parameter/mayfly/applications/webshop"
+    for action in ("ssm:PutParameter", "ssm:DeleteParameter"):
+        assert function_may(one, action, configuration) == (one == "ConfigureApplication")
+
+
+@pytest.mark.parametrize("machine", ["RunTests", "ShowRelease"])
+def test_the_secrets_of_connections_are_told_where_the_administrator_lets_them(machine: str) -> None:
+    """A configuration names the address and the connection: who may write it need not know the secret."""
+    bound = Template("template.yaml", HttpEndpoints="https://api.github.com/repos/acme/*")
+    documents = [parse_policy_document(json.dumps(each)) for each in bound.documents(machine)]
+
+    def may(url: str) -> bool:
+        asked = EvalContext(
+            principal_arn=f"arn:aws:sts::{CONTROLLER}:assumed-role/mayfly-{machine}/x",
+            principal_type="AssumedRole",
+            principal_account=CONTROLLER,
+            action="states:InvokeHTTPEndpoint",
+            resource_arn=f"arn:aws:states:{REGION}:{CONTROLLER}:stateMachine:{machine}",
+            region=REGION,
+            service_context={"states:httpendpoint": url},
+        )
+        return bool(evaluate(asked, documents).decision == "Allow")
+
+    assert may("https://api.github.com/repos/acme/shop/dispatches")
+    for url in ("https://evil.example/", "https://api.github.com/repos/evil/x", "https://api.github.com.evil.example/"):
+        assert not may(url), url
 
 
 @pytest.mark.parametrize("account", [CONTROLLER, WORKLOAD])
@@ -537,7 +726,7 @@ def test_what_bakes_read_and_write_keeps_its_versions(bucket: str) -> None:
 
 
 def test_every_bucket_has_such_a_policy() -> None:
-    for path in ("template.yaml", "blueprints/workload-region.yaml", "blueprints/workload-account.yaml"):
+    for path in ("template.yaml", *(f"blueprints/workload-{part}.yaml" for part in ("account", "images", "region"))):
         resources = Template(path).resources
         buckets = {name for name, one in resources.items() if one["Type"] == "AWS::S3::Bucket"}
         policies = {

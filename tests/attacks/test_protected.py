@@ -15,6 +15,7 @@ CONTROLLER = "111111111111/us-east-1/mayfly"
 LABELS = (tags.ENVIRONMENT, tags.BAKE, tags.IMAGE_FAMILY)
 DESTRUCTIVE = {
     ("autoscaling", "DeleteAutoScalingGroup"),
+    ("autoscaling", "UpdateAutoScalingGroup"),
     ("cloudformation", "DeleteStack"),
     ("ec2", "DeleteKeyPair"),
     ("ec2", "DeleteLaunchTemplate"),
@@ -73,7 +74,18 @@ def test_a_function_that_destroys_something_asks_the_guard(logical: str) -> None
 
 
 def test_every_call_that_could_destroy_is_known() -> None:
-    words = ("Delete", "Terminate", "Deregister", "Disable", "Detach", "Revoke", "Release", "Remove", "Cancel")
+    words = (
+        "UpdateAutoScalingGroup",
+        "Delete",
+        "Terminate",
+        "Deregister",
+        "Disable",
+        "Detach",
+        "Revoke",
+        "Release",
+        "Remove",
+        "Cancel",
+    )
     called = {
         (service, operation)
         for folder in (ROOT / "functions").iterdir()

@@ -18,8 +18,21 @@ OF_DEVELOPERS = {
     ("POST", "/api/environments/{id}/extension"),
     ("POST", "/api/environments/{id}/termination"),
     ("POST", "/api/environments/{id}/result"),
+    ("POST", "/api/pull-requests/{application}/{number}/closing"),
+    ("POST", "/api/environments/{id}/sleep"),
+    ("POST", "/api/environments/{id}/waking"),
 }
-"""What the developers of an application may change or ask of their own. All other changes are an operator's."""
+"""What the developers of an application may change or ask of their own."""
+OF_OWNERS = {
+    ("POST", "/api/rollouts/{id}/approval"),
+    ("POST", "/api/rollouts/{id}/pause"),
+    ("POST", "/api/rollouts/{id}/resumption"),
+    ("POST", "/api/rollouts/{id}/abort"),
+    ("POST", "/api/services/{id}/rollout"),
+    ("POST", "/api/services/{id}/sleep"),
+    ("POST", "/api/services/{id}/waking"),
+}
+"""What its owners may besides. All other changes are an operator's."""
 CLAIM = "cognito:groups"
 GROUPS: dict[str, Any] = {
     "nobody": [],
@@ -28,8 +41,17 @@ GROUPS: dict[str, Any] = {
     "a viewer": ["viewer"],
     "a developer of webshop": ["developer:webshop"],
     "a developer of billing": ["developer:billing", "viewer"],
+    "an owner of webshop": ["owner:webshop"],
+    "an owner of billing": ["owner:billing", "developer:webshop"],
     "an operator": ["operator"],
 }
+THEIRS = {
+    "a developer of webshop": (("webshop",), ()),
+    "a developer of billing": (("billing",), ()),
+    "an owner of webshop": (("webshop",), ("webshop",)),
+    "an owner of billing": (("billing", "webshop"), ("billing",)),
+}
+"""The applications that somebody develops, and those of them that they own."""
 APPLICATIONS = ("webshop", "billing", "unknown", "WEBSHOP", "", None)
 """Whose release or environment it is, None while that is not known yet."""
 
@@ -41,8 +63,9 @@ def expected(route: tuple[str, str], who: str, application: str | None) -> bool:
         return False
     if route[0] == "GET":
         return True
-    own = who.removeprefix("a developer of ")
-    return route in OF_DEVELOPERS and who.startswith("a developer") and application in (own, "", None)
+    developed, owned = THEIRS.get(who, ((), ()))
+    theirs = owned if route in OF_OWNERS else developed if route in OF_DEVELOPERS else ()
+    return application in theirs if application else bool(theirs)
 
 
 @pytest.mark.parametrize("who", GROUPS)

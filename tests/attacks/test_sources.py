@@ -31,8 +31,11 @@ ANY_APPLICATION = {name for name, source in SENDERS.items() if source.startswith
 """The environment's record says whose it is: the functions ask it after this (tests/integration)."""
 MAY_SAY = {
     Event.CODE_VERSION_PUSHED: PEOPLE | {"the application's CI server"},
+    Event.PULL_REQUEST_CLOSED: PEOPLE | {"the application's CI server"},
     Event.TEST_FINISHED: PEOPLE | ANY_APPLICATION,
     Event.ENVIRONMENT_EXTENSION_REQUESTED: PEOPLE | ANY_APPLICATION,
+    Event.ENVIRONMENT_SLEEP_REQUESTED: PEOPLE | ANY_APPLICATION,
+    Event.ENVIRONMENT_WAKE_REQUESTED: PEOPLE | ANY_APPLICATION,
     Event.ENVIRONMENT_TERMINATION_REQUESTED: PEOPLE | ANY_APPLICATION,
     Event.PUPPET_CODE_PUSHED: PEOPLE | {"the Puppet code's CI server"},
 }
@@ -90,6 +93,33 @@ def test_a_request_of_another_time_is_refused(event: Event, sent: Any):
         receive(REQUESTS[event], said(event, "mayfly.api", sent=sent))
 
 
+@pytest.mark.parametrize(
+    ("event", "sender"), [(event, sender) for event in REQUESTS for sender in sorted(MAY_SAY.get(event, PEOPLE))]
+)
+def test_a_name_in_a_payload_is_shown_as_a_claim_unless_the_api_verified_it(event: Event, sender: str):
+    """Whoever is written there: an owner, an operator, or what looks like one that is verified."""
+    source, names = SENDERS[sender], {name for name in REQUESTS[event].model_fields if name.endswith("_by")}
+    shown = "boss@example.com" if sender == "the API" else f"boss@example.com (says {source})"
+    names -= {"pushed_by"}  # told by the record, as its push says
+    message = said(event, source)
+    message["detail"] |= dict.fromkeys(names, "boss@example.com")
+    received = receive(REQUESTS[event], message)
+    assert [getattr(received.message, name) for name in names] == [shown] * len(names)
+    assert received.claimed("boss@example.com") == shown
+    message["detail"] |= dict.fromkeys(names, "b" * 1024)
+    long = receive(REQUESTS[event], message).message
+    assert all(getattr(long, name).endswith(shown[16:]) for name in names)
+
+
+@pytest.mark.parametrize("commit", ["../../user/repos", "..", "a/../b", "9fceb02?x", "9fceb02#x", "a%2fb", "-x", ""])
+def test_a_commit_leads_to_no_other_address_of_the_forge(commit: str):
+    """Mayfly calls it with the token of the application's connection."""
+    event = said(Event.CODE_VERSION_PUSHED, f"mayfly.app.{APPLICATION}")
+    event["detail"]["commit"] = commit
+    with pytest.raises(Refused, match=r"^commit: "):
+        receive(REQUESTS[Event.CODE_VERSION_PUSHED], event)
+
+
 @pytest.mark.parametrize("event", sorted(REQUESTS))
 def test_a_request_is_of_the_time_at_which_eventbridge_took_it(event: Event):
     received = receive(REQUESTS[event], said(event, "mayfly.api", sent="2026-11-24T06:52:33Z"))
@@ -140,12 +170,16 @@ POLICIES = {
     "the application's CI server": (ONE, "CiPolicy"),
     "a tester of the application": (ONE, "TesterPolicy"),
 }
-OF_TESTERS = (*(Event.TEST_FINISHED, Event.ENVIRONMENT_EXTENSION_REQUESTED, Event.ENVIRONMENT_TERMINATION_REQUESTED),)
+OF_TESTERS = (
+    *(Event.TEST_FINISHED, Event.ENVIRONMENT_EXTENSION_REQUESTED, Event.ENVIRONMENT_TERMINATION_REQUESTED),
+    *(Event.ENVIRONMENT_SLEEP_REQUESTED, Event.ENVIRONMENT_WAKE_REQUESTED),
+)
 PUTS = {
     "an operator": lambda source, _: source == "mayfly.operator" or source.startswith("mayfly.app."),
     "the Puppet code's CI server": lambda source, what: (source, what) == ("mayfly.puppet", Event.PUPPET_CODE_PUSHED),
     "the application's CI server": lambda source, what: (
-        source == f"mayfly.app.{APPLICATION}" and what in (*OF_TESTERS, Event.CODE_VERSION_PUSHED)
+        source == f"mayfly.app.{APPLICATION}"
+        and what in (*OF_TESTERS, Event.CODE_VERSION_PUSHED, Event.PULL_REQUEST_CLOSED)
     ),
     "a tester of the application": lambda source, what: source == f"mayfly.app.{APPLICATION}" and what in OF_TESTERS,
 }

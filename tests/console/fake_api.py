@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,10 +25,11 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import ValidationError
 
 from mayfly import views
+from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import tone_of
 from mayfly.domain import access
 from mayfly.domain.records import Bake, Environment, Image, Rollout, Service, read
-from mayfly.workflows import examination
+from mayfly.workflows import catalogue, examination
 from tests.console.made_up import WHO, Json, World, line, text
 
 sys.path.append(str(Path(__file__).parents[2] / "functions" / "serve_api"))  # the real one: what is no fake of it
@@ -70,6 +72,8 @@ class Fake:
     world: World
     role: str = "operator"
     applications: tuple[str, ...] = ("webshop",)
+    page: int = 1_000
+    """Environments of one answer: as many as a test wants to have on the board at once."""
     lasts: int = 3600
     """Seconds that a token is good for, as the console is told."""
     tokens: dict[str, str] = field(default_factory=dict)
@@ -144,7 +148,7 @@ class Fake:
                     waiting[1]()
         else:
             self.asked.append((method, path, body))
-        groups = {"developer": [f"developer:{one}" for one in self.applications]}.get(role, [role])
+        groups = [f"{role}:{one}" for one in self.applications] if role in ("developer", "owner") else [role]
         caller = access.caller({"username": self.who(), "groups": groups}, "groups")
         permission = access.may(caller, access.action_of(method, f"/api/{path}"))
         if not permission.granted:
@@ -181,23 +185,55 @@ def _staged(shown: Any) -> Any:
     }
     for mark, (staged, kind) in marks.items():
         if mark in said:
-            return said | staged(read(kind, {"id": ""} | said))
+            known = staged(read(kind, {"id": ""} | said))
+            return {key: value for key, value in said.items() if key != "may_sleep"} | known
     return said | views.staged(said["stage"])
 
 
 def _me(fake: Fake, query: Json) -> Json:
-    mine = list(fake.applications) if fake.role == "developer" else []
-    return {"who": fake.who(), "role": fake.role, "applications": mine, "now": text(fake.world.now)}
+    mine = list(fake.applications) if fake.role in ("developer", "owner") else []
+    owned = mine if fake.role == "owner" else []
+    known = {"applications": mine, "owned": owned}
+    return {"who": fake.who(), "role": fake.role, **known, "now": text(fake.world.now)}
 
 
 def _environments(fake: Fake, query: Json) -> Json:
     live = query.get("live") != "false"
-    shown = [_short(fake, one) for one in fake.world.environments.values() if (one["stage"] != "terminated") == live]
-    return {"now": text(fake.world.now), "environments": shown}
+    every = [_short(fake, one) for one in fake.world.environments.values() if (one["stage"] != "terminated") == live]
+    every.sort(key=lambda one: (one["planned_at"], one["id"]), reverse=True)
+    words = query.get("text", "").lower().split()
+    shown = [
+        one
+        for one in every
+        if all(query.get(name) in (None, one[name]) for name in ("application", "stage"))
+        and all(word in " ".join(map(str, one.values())).lower() for word in words)
+        and f"{one['planned_at']}#{one['id']}" < query.get("after", "~")
+    ]
+    said: Json = {"now": text(fake.world.now), "environments": shown[: fake.page]}
+    if len(shown) > fake.page:
+        said["next"] = "{planned_at}#{id}".format(**shown[fake.page - 1])
+        if live and "after" not in query:
+            said["totals"] = _totals(fake, every)
+    return said
+
+
+def _totals(fake: Fake, every: list[Json]) -> Json:
+    return {
+        "at": text(fake.world.now),
+        "environments": len(every),
+        "instances": sum(one["instance_count"] for one in every),
+        "usd_per_hour": round(sum(one["usd_per_hour"] for one in every), 4),
+        "stages": dict(Counter(one["stage"] for one in every)),
+        "verdicts": 77,  # no page has so many: who shows them has them from here
+        "late": 0,
+        "deadlines": [1] * 24,
+        "applications": sorted({one["application"] for one in every}),
+    }
 
 
 def _short(fake: Fake, one: Json) -> Json:
     whole = ("history", "outputs", "links", "instances", "kept", "report", "log", "tests", "handed_over")
+    whole += ("spans", "slowest")
     return {**{key: value for key, value in one.items() if key not in whole}, "usd": fake.world.usd(one)}
 
 
@@ -239,6 +275,20 @@ def _extend(fake: Fake, name: str, body: Json) -> Json:
 
     fake.later(effect)
     return _accepted(f"environments/{name}")
+
+
+def _sleep(fake: Fake, kind: str, name: str, what: str, body: Json) -> Json:
+    found = fake.world.environments if kind == "environments" else {one["id"]: one for one in fake.world.services}
+    one, asleep = _of(found, name), what == "sleep"
+    until = text(fake.world.now + timedelta(minutes=body["minutes"]))
+    asked = {"asleep": asleep, "at": text(fake.world.now), "until": until, "by": fake.who(), "why": body["why"]}
+
+    def effect() -> None:
+        one.pop("asleep_since", None)
+        one.update({"override": asked} | ({"asleep_since": text(fake.world.now)} if asleep else {}))
+
+    fake.later(effect)
+    return _accepted(f"environments/{name}" if kind == "environments" else "services")
 
 
 def _end(fake: Fake, name: str, body: Json) -> Json:
@@ -309,6 +359,21 @@ def _release_differences(fake: Fake, release: str, before: str, query: Json) -> 
     facts = [{"name": name, "before": was.get(name), "after": now.get(name)} for name in ("version", "artifact")]
     parameters = [{"name": "InstanceType", "before": "t3.small", "after": "m7g.large"}]
     return {"before": before, "after": release, "facts": facts, "parameters": parameters}
+
+
+def _one_bake(fake: Fake, name: str, query: Json) -> Json:
+    one = _of({bake["id"]: bake for family in fake.world.families for bake in family["bakes"]}, name)
+    told = {"account": "222222222222", "region": "us-east-1", "base_image": "ami-0f1e2d3c4b5a69788"}
+    told |= {"checks": [{"name": "agent", "command": "pgrep agent"}], "log": f"s3://bakes/logs/{name}.log"}
+    log = f"puppet: {'exit code 4' if one['stage'] == 'rejected' else 'applied'}"
+    return {**one, **told, "log_text": log, "history": [line(fake.world.now, fake.who(), "requested", one["why"])]}
+
+
+def _console_output(fake: Fake, name: str, instance: str, query: Json) -> Json:
+    known = [each["id"] for each in _of(fake.world.environments, name)["instances"]]
+    if instance not in known:
+        raise Answer(404, {"error": f"instance: expected one of {name}, but it is '{instance}'"})
+    return {"environment": name, "instance": instance, "output": f"{instance} login: \n"}
 
 
 def _bake(fake: Fake, body: Json) -> Json:
@@ -421,6 +486,29 @@ def _applications(fake: Fake, query: Json) -> Json:
     return {"applications": fake.world.applications}
 
 
+def _configuration(fake: Fake, name: str, query: Json) -> Json:
+    versions = fake.world.configurations.get(name, [])
+    version = versions[0]["version"] if versions else 0
+    return {"now": text(fake.world.now), "name": name, "version": version, "versions": versions}
+
+
+def _configure(fake: Fake, name: str, body: Json) -> Json:
+    versions = fake.world.configurations.setdefault(name, [])
+    number = versions[0]["version"] if versions else 0
+    if body["made_from"] != number:
+        raise Answer(
+            409, {"error": f"made_from: expected {number}, which is the newest, but it is {body['made_from']}"}
+        )
+    try:
+        document = body["document"] and catalogue.application_of(body["document"]).model_dump(exclude_unset=True)
+    except Refused as refusal:
+        raise Answer(409, {"error": str(refusal)}) from None
+    said = {"at": text(fake.world.now), "by": fake.who(), "why": body["why"]}
+    version = {"version": number + 1, "document": json.loads(json.dumps(document)), **said}
+    fake.later(versions.clear if document is None else lambda: versions.insert(0, version))
+    return _accepted(f"applications/{name}/configuration")
+
+
 def _services(fake: Fake, query: Json) -> Json:
     return {"now": text(fake.world.now), "services": fake.world.services}
 
@@ -442,7 +530,9 @@ ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]],
     ("GET", "me", None, _me),
     ("GET", "environments", None, _environments),
     ("GET", f"environments/{_NAME}", None, _environment),
+    ("GET", f"environments/{_NAME}/instances/{_NAME}/console", None, _console_output),
     ("POST", f"environments/{_NAME}/extension", shapes.Extension, _extend),
+    ("POST", f"(environments|services)/{_NAME}/(sleep|waking)", shapes.Sleeping, _sleep),
     ("POST", f"environments/{_NAME}/termination", shapes.Termination, _end),
     ("POST", f"environments/{_NAME}/result", shapes.Result, _result),
     ("GET", "releases", None, _releases),
@@ -450,9 +540,12 @@ ROUTES: tuple[tuple[str, str, type[shapes.Message] | None, Callable[..., Json]],
     ("GET", f"releases/{_NAME}/since/{_NAME}", None, _release_differences),
     ("POST", "releases", shapes.Push, _push),
     ("GET", "applications", None, _applications),
+    ("GET", f"applications/{_NAME}/configuration", None, _configuration),
+    ("PUT", f"applications/{_NAME}/configuration", shapes.ApplicationWish, _configure),
     ("POST", "blueprints/check", shapes.BlueprintToCheck, _check_blueprint),
     ("GET", "images", None, _images),
     ("GET", f"images/{_NAME}/since/{_NAME}", None, _differences),
+    ("GET", f"bakes/{_NAME}", None, _one_bake),
     ("POST", "bakes", shapes.BakeWish, _bake),
     ("POST", f"channels/{_NAME}/{_NAME}/(promotion)", shapes.Promotion, _move),
     ("POST", f"channels/{_NAME}/{_NAME}/(rollback)", shapes.Rollback, _move),

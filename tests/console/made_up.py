@@ -44,6 +44,7 @@ class World:
         self.releases: dict[str, Json] = {}
         self.kill_switch: Json = {"on": False, "why": ""}
         self.applications = [self._application(*facts) for facts in APPLICATIONS]
+        self.configurations = {one["name"]: self._configuration(one) for one in self.applications}
         number = 0
         while len(self.environments) < environments:
             application = self.applications[number % len(self.applications)]
@@ -80,6 +81,23 @@ class World:
             "ceiling_minutes": 4320,
             "parameters": {"InstanceType": "t3.small"},
         }
+
+    def _configuration(self, application: Json) -> list[Json]:
+        """The versions of an application's configuration, the newest first."""
+        known = ("owner", "image", "instance_count", "parameters")
+        first: Json = {**{name: application[name] for name in known}, "blueprint": "fleet.yaml"}
+        script: Json = {"type": "command", "script": "/opt/shop/tests/smoke", "minutes": 20}
+        second = first | {"instance_count": 45, "suites": [{"name": "smoke", "runner": script}, {"name": "explore"}]}
+        return [
+            {"version": 2, "at": text(self.now), "by": "olga@example.com", "why": "tests start", "document": second},
+            {
+                "version": 1,
+                "at": text(self.now - timedelta(days=3)),
+                "by": "sam@example.com",
+                "why": "mayfly app",
+                "document": first | {"suites": [{"name": "smoke"}]},
+            },
+        ]
 
     def push(self, application: Json, version: str, age: timedelta = timedelta(), attempt: int = 1, **more: Any) -> str:
         """A release of this age, with its environments at the stages they have reached by then; returns its id."""
@@ -164,6 +182,12 @@ class World:
                 "stack": "https://us-east-1.console.aws.amazon.com/cloudformation/home",
                 "execution": "https://us-east-1.console.aws.amazon.com/states/home",
             },
+            "spans": [
+                {"name": "plan", "seconds": 4},
+                {"name": "stack", "seconds": 130},
+                {"name": "puppet", "seconds": 61},
+            ],
+            "slowest": [{"name": "AWS::EC2::NatGateway", "seconds": 95}],
             "kept": [],
             "handed_over": "",
             "report": None,
@@ -174,7 +198,12 @@ class World:
             ending = {"by": "tests", "outcome": outcome, "reason": f"the tests {outcome}"}
             self.environments[name]["ending"] = ending
         self.releases[release]["suites"].append(
-            {"suite": suite["name"], "environment": name, **({"outcome": outcome} if outcome else {})}
+            {
+                "suite": suite["name"],
+                "environment": name,
+                "attempts": 1,
+                **({"outcome": outcome} if outcome else {}),
+            }
         )
 
     def usd(self, one: Json) -> float:
@@ -300,7 +329,13 @@ class World:
         services = [
             service("webshop", "production", 45, 9, stage="rolling out", rollout="webshop-production-31"),
             service(
-                "webshop", "staging", 6, 2, **later, drift=["ServiceSecurityGroup: SecurityGroupIngress was changed"]
+                "webshop",
+                "staging",
+                6,
+                2,
+                may_sleep=True,
+                **later,
+                drift=["ServiceSecurityGroup: SecurityGroupIngress was changed"],
             ),
             service("payments", "production", 48, 21, rollout="payments-production-12", previous=before),
         ]

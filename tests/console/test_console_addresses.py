@@ -1,5 +1,7 @@
 """Addresses: filters and dialogs are in them, Back does what one expects, and what leads nowhere says so."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -25,7 +27,7 @@ def test_closing_what_lies_over_a_view_comes_back_to_its_filters(console, fake):
     expect(page.locator("#drawer")).to_be_visible()
     page.get_by_role("button", name="Close").click()
     expect(page.get_by_label("Filter environments")).to_have_value("payments")
-    assert page.url.endswith("/#/?text=payments")
+    expect(page).to_have_url(re.compile(re.escape("/#/?text=payments") + "$"))
 
 
 def test_back_closes_a_dialog_and_not_what_is_below(console, fake):
@@ -37,7 +39,7 @@ def test_back_closes_a_dialog_and_not_what_is_below(console, fake):
         leave()
         expect(page.locator("#ask")).to_be_hidden()
         expect(page.locator("#drawer")).to_be_visible()
-        assert page.url.endswith(f"/#/environments/{one['id']}")
+        expect(page).to_have_url(re.compile(re.escape(f"/#/environments/{one['id']}") + "$"))
 
 
 @pytest.mark.parametrize("address", ["releasess", "images/base", "environments2/x"])
@@ -65,12 +67,30 @@ def test_a_link_that_approves_asks_first(console, fake):
     expect(page.locator("#ask")).to_contain_text("Approve the rollout")
 
 
+def test_a_bake_has_a_page_with_its_log(console, fake):
+    page = console("images")
+    bake = fake.world.families[0]["bakes"][0]["id"]
+    page.get_by_role("link", name=bake).first.click()
+    expect(page.locator("#drawer")).to_contain_text(f"Bake {bake}")
+    expect(page.get_by_label("Log")).to_contain_text("puppet:")
+    expect(page).to_have_url(re.compile(re.escape(f"#/bake/{bake}") + "$"))
+
+
+def test_two_releases_are_compared(console, fake):
+    release, before = list(fake.world.releases)[:2]
+    page = console(f"releases/{release}")
+    page.get_by_label("Another release").select_option(before)
+    expect(page.locator(".differences")).to_contain_text("m7g.large")
+    page.locator(".differences summary", has_text="parameter").click()
+    expect(page.get_by_role("region", name="Changed parameters")).to_contain_text("t3.small")
+
+
 @pytest.mark.parametrize(("view", "path"), [("rollouts", "rollouts"), ("sweeps", "sweeps"), ("images", "images")])
 def test_lists_reach_as_far_back_as_records_are_kept(console, fake, view, path):
     page = console(view)
     with page.expect_request(lambda one: f"/api/{path}?days=90" in one.url):
         page.get_by_label("Days").first.select_option("90")
-    assert page.url.endswith(f"/#/{view}?days=90")
+    expect(page).to_have_url(re.compile(re.escape(f"/#/{view}?days=90") + "$"))
 
 
 def test_what_the_columns_of_sweeps_mean_is_said(console, fake):

@@ -1,5 +1,6 @@
 """What people change through the console: each asks, sends what the contract says, and is followed to its effect."""
 
+import json
 import re
 
 import pytest
@@ -42,7 +43,7 @@ class TestDeploying:
         form.get_by_role("button", name="Deploy payments").click()
         expect(toast(page)).to_contain_text("payments 9.9.9 is being built.")
         release = next(name for name, one in fake.world.releases.items() if one["version"] == "9.9.9")
-        assert page.url.endswith(f"#/releases/{release}")
+        expect(page).to_have_url(re.compile(re.escape(f"#/releases/{release}") + "$"))
         expect(drawer(page)).to_contain_text(fake.who())
         page.keyboard.press("Escape")
         expect(page.locator(f"section[aria-label='Release {release}'] .row")).to_have_count(3)
@@ -82,6 +83,128 @@ class TestDeploying:
         page.locator("form.deploy").get_by_label("Application").select_option("webshop")
         expect(page.locator("form.deploy").get_by_role("alert")).to_contain_text("but it is 'magic'")
         expect(page.get_by_role("button", name="Deploy webshop")).to_be_disabled()
+
+
+class TestAConfiguration:
+    def test_is_a_form_with_the_document_beside_it_and_who_changed_what(self, console, fake):
+        page = console("applications")
+        page.get_by_role("link", name="webshop", exact=True).click()
+        expect(page).to_have_url(re.compile(re.escape("#/application/webshop") + "$"))
+        expect(drawer(page).get_by_label("Owner", exact=True)).to_have_value("team-shop@example.com")
+        expect(drawer(page).get_by_label("The document")).to_have_value(re.compile('"instance_count": 45,'))
+        expect(drawer(page)).to_contain_text("as those of owner:<application> are")
+        smoke = drawer(page).get_by_role("group", name="smoke", exact=True)
+        expect(smoke.get_by_label("Kind of runner")).to_have_value("command")
+        expect(smoke.get_by_label("Script")).to_have_value("/opt/shop/tests/smoke")
+        versions = drawer(page).get_by_role("region", name="Versions")
+        expect(versions).to_contain_text("version 2olga@example.com")
+        expect(versions).to_contain_text("sam@example.com")
+        versions.get_by_text(re.compile("changes$")).click()
+        expect(versions).to_contain_text("suites.0.runner.script /opt/shop/tests/smoke")
+        expect(drawer(page).get_by_role("button", name="Apply…")).to_have_attribute(
+            "aria-description", "Nothing is changed."
+        )
+
+    def test_is_changed_in_the_form_or_in_the_document_and_each_follows_the_other(self, console, fake):
+        page = console("application/webshop")
+        document = drawer(page).get_by_label("The document")
+        drawer(page).get_by_label("Instance count").first.fill("12")
+        drawer(page).get_by_label("Warn minutes before").press_sequentially("60, 15")
+        drawer(page).get_by_label("Parameters").first.fill("InstanceType=m7g.large\n")
+        drawer(page).get_by_label("Parameters").first.press_sequentially("Environment = a=b")
+        drawer(page).get_by_role("group", name="explore", exact=True).get_by_label("Kind", exact=True).select_option(
+            "manual"
+        )
+        expect(document).to_have_value(re.compile('"kind": "manual"'))
+        found = json.loads(document.input_value())
+        assert (found["instance_count"], found["warn_minutes_before"]) == (12, [60, 15])
+        assert found["parameters"] == {"InstanceType": "m7g.large", "Environment": "a=b"}
+        assert found["suites"][1] == {"name": "explore", "kind": "manual"}
+        found["suites"].append({"name": "load", "runner": "external"})
+        document.fill(json.dumps(found))
+        expect(drawer(page).get_by_role("group", name="load", exact=True).get_by_label("Kind of runner")).to_have_value(
+            "external"
+        )
+        document.fill("{")
+        expect(drawer(page)).to_contain_text("What stands beside is no JSON.")
+        expect(drawer(page).get_by_role("button", name="Apply…")).to_have_attribute("aria-disabled", "true")
+        assert fake.asked == []
+
+    def test_is_applied_with_a_reason_after_what_changes_was_shown(self, console, fake):
+        page = console("application/webshop")
+        smoke = drawer(page).get_by_role("group", name="smoke", exact=True)
+        smoke.get_by_label("Retries").fill("2")
+        smoke.get_by_label("Script").fill("/opt/shop/tests/smoke --all")
+        drawer(page).get_by_role("button", name="Apply…").click()
+        asked = page.locator("#ask")
+        expect(asked).to_contain_text("suites.0.retries 2")
+        expect(asked).to_contain_text("suites.0.runner.script /opt/shop/tests/smoke /opt/shop/tests/smoke --all")
+        asked.get_by_label("Why").fill("a race in the cart")
+        asked.get_by_role("button", name="Apply").click()
+        expect(toast(page)).to_contain_text("webshop is configured: version 3.")
+        expect(drawer(page).get_by_role("region", name="Versions")).to_contain_text("a race in the cart")
+        ((method, path, body),) = fake.asked
+        assert (method, path, body["made_from"]) == ("PUT", "applications/webshop/configuration", 2)
+        assert body["document"]["suites"][0]["retries"] == 2
+
+    def test_that_is_wrong_says_so_where_it_is_asked_and_stays(self, console, fake):
+        page = console("application/webshop")
+        drawer(page).get_by_label("Retries").first.fill("9")
+        drawer(page).get_by_role("button", name="Apply…").click()
+        page.locator("#ask").get_by_label("Why").fill("often")
+        page.locator("#ask").get_by_role("button", name="Apply").click()
+        expect(page.locator("#ask").get_by_role("alert")).to_contain_text(
+            "suites.0.retries: Input should be less than or equal to 3"
+        )
+        page.locator("#ask").get_by_role("button", name="Cancel").click()
+        expect(drawer(page).get_by_label("Retries").first).to_have_value("9")
+
+    def test_of_a_new_application_is_begun_with_its_name(self, console, fake):
+        page = console("applications")
+        page.get_by_role("link", name="Configure a new one").click()
+        for label, value in (("Name", "shop"), ("Owner", "team@example.com"), ("Blueprint", "single.yaml")):
+            drawer(page).get_by_label(label, exact=True).first.fill(value)
+        drawer(page).get_by_role("button", name="Add to suites").click()
+        drawer(page).get_by_role("group", name="1", exact=True).get_by_label("Name").fill("smoke")
+        drawer(page).get_by_role("button", name="Apply…").click()
+        page.locator("#ask").get_by_label("Why").fill("the first")
+        page.locator("#ask").get_by_role("button", name="Apply").click()
+        expect(toast(page)).to_contain_text("shop is configured: version 1.")
+        document = {"owner": "team@example.com", "blueprint": "single.yaml", "suites": [{"name": "smoke"}]}
+        assert fake.asked == [
+            (
+                "PUT",
+                "applications/shop/configuration",
+                {"document": document, "made_from": 0, "why": "the first"},
+            )
+        ]
+
+    def test_that_somebody_else_has_changed_meanwhile_is_not_lost(self, console, fake):
+        page = console("application/webshop")
+        drawer(page).get_by_label("Owner", exact=True).fill("team-cart@example.com")
+        expect(drawer(page).get_by_label("The document")).to_have_value(re.compile("team-cart"))
+        versions = fake.world.configurations["webshop"]
+        versions.insert(0, versions[0] | {"version": 3, "by": "sam@example.com"})
+        drawer(page).get_by_role("button", name="Apply…").click()
+        page.locator("#ask").get_by_label("Why").fill("another team")
+        page.locator("#ask").get_by_role("button", name="Apply").click()
+        expect(page.locator("#ask").get_by_role("alert")).to_contain_text("made_from: expected 3")
+
+    def test_goes_back_to_an_earlier_one_and_is_removed(self, console, fake):
+        page = console("application/webshop")
+        drawer(page).get_by_role("button", name="Take this one").click()
+        expect(drawer(page).get_by_label("The document")).not_to_have_value(re.compile("explore"))
+        drawer(page).get_by_role("button", name="Begin anew").click()
+        drawer(page).get_by_role("button", name="Remove…").click()
+        page.locator("#ask").get_by_label("Why").fill("sold")
+        page.locator("#ask").get_by_role("button", name="Remove webshop").click()
+        expect(toast(page)).to_contain_text("webshop is removed.")
+        assert fake.asked[-1][2]["document"] is None
+
+    def test_is_looked_at_by_all_and_changed_by_operators(self, console, fake):
+        page = console("application/webshop", role="viewer")
+        drawer(page).get_by_label("Owner", exact=True).fill("me@example.com")
+        expect(drawer(page).get_by_role("button", name="Apply…")).to_have_attribute("aria-disabled", "true")
 
 
 class TestABlueprint:
@@ -130,10 +253,23 @@ class TestABlueprint:
 class TestAnEnvironment:
     def test_shows_its_history_outputs_and_links(self, console, fake):
         one = first(fake, stage="awaiting tests")
+        one["history"][0]["why"] = "2026-12-01T06:03:59.599Z"
         page = console(f"environments/{one['id']}")
         expect(drawer(page).locator(".history li")).to_have_count(len(one["history"]))
+        expect(drawer(page).locator(".history li").last).to_contain_text("2026-12-01T06:03:59Z")
         for said in ("instances run and have signalled", "VpcId", "vpc-0a1b2c3d4e5f60718", one["owner"], "stack"):
             expect(drawer(page)).to_contain_text(said)
+
+    def test_shows_what_its_instances_print(self, console, fake):
+        one = first(fake, stage="awaiting tests")
+        page = console(f"environments/{one['id']}")
+        drawer(page).locator("summary").filter(has_text="when it became ready").click()
+        instance = one["instances"][1]["id"]
+        drawer(page).locator(".ids li").filter(has_text=instance).get_by_role("link", name="what it prints").click()
+        expect(drawer(page).get_by_role("heading", name=f"Console of {instance}")).to_be_visible()
+        expect(drawer(page).locator("pre")).to_have_text(f"{instance} login:")
+        drawer(page).get_by_role("link", name=one["id"]).click()
+        expect(drawer(page).get_by_role("heading", name=one["id"], exact=True)).to_be_visible()
 
     def test_is_extended_and_shows_the_new_deadline_before(self, console, fake):
         one = first(fake, stage="awaiting tests")
@@ -232,7 +368,7 @@ class TestImages:
         page.locator(".channel", has_text="stable").get_by_role("button", name="Promote…").click()
         asked = page.locator("#ask")
         asked.get_by_label("Image").select_option("ami-0c9e8d7f6a5b4c3d2")
-        expect(asked.get_by_text("2 packages would change")).to_be_visible()
+        expect(asked.get_by_text("2 packages differ")).to_be_visible()
         row = asked.get_by_role("row", name="openssl-libs:x86_64")
         expect(row).to_contain_text("3.0.8-1.amzn2023.0.14")
         asked.get_by_label("Image").select_option("ami-0a1b2c3d4e5f60718")
@@ -257,6 +393,42 @@ class TestImages:
         assert fake.asked == [("POST", "bakes", {"family": "base", "why": "new kernel"})]
 
 
+def test_an_environment_that_people_test_sleeps_and_is_woken(console, fake):
+    one = first(fake, stage="awaiting tests", kind="manual")["id"]
+    page = console(f"environments/{one}")
+    drawer(page).get_by_role("button", name="Sleep…").click()
+    expect(page.locator("#ask")).to_contain_text("Its instances end")
+    page.locator("#ask").get_by_label("Why").fill("it is Friday")
+    page.locator("#ask").get_by_role("button", name="Sleep").click()
+    expect(toast(page)).to_contain_text("sleeps.")
+    expect(drawer(page)).to_contain_text("no instance runs")
+    expect(drawer(page)).to_contain_text("wants it asleep until")
+    expect(drawer(page).locator(".lead .chip")).to_have_text("asleep")
+    drawer(page).get_by_role("button", name="Wake…").click()
+    page.locator("#ask").get_by_label("Why").fill("a demo")
+    page.locator("#ask").get_by_role("button", name="Wake").click()
+    expect(toast(page)).to_contain_text("wakes.")
+    expect(drawer(page).get_by_role("button", name="Sleep…")).to_be_visible()
+    assert fake.asked == [
+        ("POST", f"environments/{one}/sleep", {"minutes": 720, "why": "it is Friday"}),
+        ("POST", f"environments/{one}/waking", {"minutes": 480, "why": "a demo"}),
+    ]
+
+
+def test_what_tests_itself_or_is_production_does_not_sleep(console, fake):
+    page = console(f"environments/{first(fake, stage='awaiting tests', kind='automated')['id']}")
+    expect(drawer(page).get_by_role("button", name="Extend…")).to_be_visible()
+    expect(drawer(page).get_by_role("button", name="Sleep…")).to_have_count(0)
+    page.goto(f"{fake.url}/#/rollouts")
+    staging = page.locator(".card", has_text="staging")
+    expect(staging.get_by_role("button", name="Sleep…")).to_be_visible()
+    expect(page.get_by_role("button", name="Sleep…")).to_have_count(1)
+    staging.get_by_role("button", name="Sleep…").click()
+    page.locator("#ask").get_by_label("Why").fill("nobody tests")
+    page.locator("#ask").get_by_role("button", name="Sleep").click()
+    expect(staging).to_contain_text("no instance runs")
+
+
 def test_a_rollout_is_approved(console, fake):
     page = console("rollouts")
     waiting = page.locator(".rollout", has_text="awaiting approval")
@@ -268,6 +440,26 @@ def test_a_rollout_is_approved(console, fake):
     page.locator("#ask").get_by_role("button", name="Approve").click()
     expect(toast(page)).to_contain_text("is running.")
     assert fake.asked == [("POST", "rollouts/payments-production-12/approval", {"why": "release notes read"})]
+
+
+def test_a_rollout_is_paused_and_let_go_on(console, fake):
+    rollout = "webshop-production-31"
+    page = console(f"rollout/{rollout}")
+    drawer(page).get_by_role("button", name="Pause…").click()
+    expect(page.locator("#ask")).to_contain_text("stops at its next checkpoint")
+    page.locator("#ask").get_by_label("Why").fill("to look at it")
+    page.locator("#ask").get_by_role("button", name="Pause").click()
+    expect(toast(page)).to_contain_text("pauses.")
+    expect(drawer(page)).to_contain_text("It stands still; no alarm is watched until it goes on.")
+    drawer(page).get_by_role("button", name="Let it go on…").click()
+    page.locator("#ask").get_by_label("Why").fill("it looks well")
+    page.locator("#ask").get_by_role("button", name="Go on").click()
+    expect(toast(page)).to_contain_text("goes on.")
+    expect(drawer(page).get_by_role("button", name="Pause…")).to_be_visible()
+    assert fake.asked == [
+        ("POST", f"rollouts/{rollout}/pause", {"why": "to look at it"}),
+        ("POST", f"rollouts/{rollout}/resumption", {"why": "it looks well"}),
+    ]
 
 
 @pytest.mark.parametrize(

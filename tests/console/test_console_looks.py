@@ -4,7 +4,19 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-ROUTES = ["", "images", "rollouts", "sweeps", "dead-letters", "costs", "deploy", "blueprint"]
+ROUTES = [
+    "",
+    "applications",
+    "application",
+    "application/webshop",
+    "images",
+    "rollouts",
+    "sweeps",
+    "dead-letters",
+    "costs",
+    "deploy",
+    "blueprint",
+]
 ROUTES += ["ENVIRONMENT", "RELEASE", "ROLLOUT", "SWEEP", "dead-letter/dl-0000000000000001"]
 
 

@@ -14,7 +14,7 @@ def test_who_is_not_signed_in_sees_nothing_but_the_way_in(console, fake):
 def test_signing_in_uses_a_code_with_pkce_and_returns_to_where_one_was(console, fake):
     page = console("images")
     expect(page.get_by_role("link", name="Images")).to_have_attribute("aria-current", "page")
-    assert page.url == f"{fake.url}/#/images"
+    expect(page).to_have_url(f"{fake.url}/#/images")
     (asked,) = fake.sign_ins
     assert asked["redirect_uri"] == f"{fake.url}/"
     assert asked["client_id"] == "console"
@@ -129,6 +129,17 @@ class TestAViewer:
         page = console(role="viewer")
         page.locator(".switch").click(force=True)
         expect(page.locator("#ask")).to_be_hidden()
+
+
+class TestAnOwner:
+    def test_rolls_out_own_permanent_environments_only(self, console, fake):
+        page = console("rollouts", role="owner")
+        expect(page.locator(".card", has_text="payments")).to_be_visible()
+        expect(page.locator(".card", has_text="webshop").first.get_by_role("button", name="Roll out")).to_be_visible()
+        expect(page.locator(".card", has_text="payments").get_by_role("button", name="Roll out")).to_have_count(0)
+        expect(page.get_by_role("button", name="Approve…")).to_have_count(0)
+        page.goto(f"{fake.url}/#/rollout/payments-production-12")
+        expect(page.locator("#drawer .note").first).to_contain_text("an owner or an operator")
 
 
 class TestADeveloper:

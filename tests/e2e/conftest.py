@@ -1,5 +1,7 @@
-"""A local cloud for each module of tests, with Mayfly deployed as a platform team does it: sam build, sam deploy.
-It is deployed once a run. Each module begins with a copy: whatever their order, none finds what another has left."""
+"""A local cloud for each module of tests, as strict as AWS, with Mayfly deployed as a platform team does it: sam build,
+sam deploy. It is deployed once a run. Each module begins with a copy: whatever their order, none finds what another has
+left. Lenient are only the clouds of `test_upgrade`, which begins with a version that never ran in a strict one, and of
+`test_documented_commands`, which runs what `make local` starts."""
 
 import fcntl
 import os
@@ -15,10 +17,6 @@ from local.install import ROOT, deploy, installed, prepare, upload_blueprint
 from tests.e2e.driver import Driver
 from tests.e2e.gallery import stop_schedules
 
-STRICT = bool(os.environ.get("MAYFLY_STRICT"))
-"""Whether the cloud refuses and delays what AWS does: MAYFLY_STRICT=1."""
-RAISED = {"vpcs": 60, "elastic_ips": 60, "nat_gateways": 60}
-"""Quotas as the account of many environments has them, each in a VPC of its own."""
 RETRY_SCALE = 0.002
 """So that ten minutes of retries take a second. What waits for a clock is moved by `cloud.advance` instead."""
 
@@ -47,8 +45,7 @@ def cloud(
     state = tmp_path_factory.mktemp("cloud")
     scale = getattr(request.module, "RETRY_SCALE", RETRY_SCALE)
     fast = {"boot_seconds": 0.3, "delete_seconds": 0.2, "retry_scale": scale}
-    with LocalCloud(state, saved=deployed, forks=True, strict=STRICT, **fast) as running:
-        running.quotas(**RAISED)
+    with LocalCloud(state, saved=deployed, strict=True, **fast) as running:
         yield running
 
 

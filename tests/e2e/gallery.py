@@ -11,7 +11,6 @@ from typing import Any
 
 from local.cloud import CONTROLLER_ACCOUNT, REGION, WORKLOAD_ACCOUNT, LocalCloud
 from local.install import ROOT, let_in
-from local.records import read_record
 from mayfly.domain.timestamp import utc_text
 from tests.e2e.driver import Driver
 
@@ -29,7 +28,7 @@ class Gallery:
     def __init__(self, mayfly: Driver, family: str, **configuration: Any) -> None:
         self.mayfly, self.cloud, self.family = mayfly, mayfly.cloud, family
         self.configure(**configuration)
-        let_in(self.cloud, CONTROLLER, "workload-region.yaml", *REGIONS)
+        let_in(self.cloud, CONTROLLER, REGIONS)
 
     # ---- what a platform engineer does --------------------------------------------------------------------
 
@@ -117,7 +116,7 @@ class Gallery:
 
     def channel(self, name: str = "candidate") -> Json:
         """A channel's record, {} where there is none."""
-        return read_record(self.cloud, self.mayfly.outputs["TableName"], f"channel#{self.family}/{name}")
+        return self.mayfly.record(f"{self.family}/{name}", "channel")
 
     def ec2(self, region: str = REGION) -> Any:
         """EC2 of the family's account."""
@@ -146,7 +145,7 @@ class Gallery:
 
     def record(self, image: str) -> Json:
         """An image's record."""
-        return read_record(self.cloud, self.mayfly.outputs["TableName"], f"image#{image}")
+        return self.mayfly.record(image, "image")
 
     def heard(self, detail_type: str, **facts: Any) -> list[Json]:
         """The details of this family's announcements of a type with these facts; waits for the first."""

@@ -7,7 +7,7 @@ from typing import Any
 from local.client import Client
 from local.cloud import WORKLOAD_ACCOUNT
 from local.install import network
-from local.records import read_record, remember_release
+from local.records import remember_release
 from tests.e2e.driver import Driver
 from tests.e2e.gallery import Gallery
 
@@ -26,6 +26,8 @@ class Service:
         self.gallery = Gallery(mayfly, f"family-of-{self.application}")
         self.id = f"{self.application}-production"
         self.instances = instances
+        self.own: Json = {}
+        """What its configuration has besides."""
         self.configure(**rollout)
 
     def configure(self, **rollout: Any) -> None:
@@ -41,6 +43,7 @@ class Service:
                 "DrainSeconds": "10",
             },
             "rollout": {"soak_minutes": 1} | rollout,
+            **self.own,
         }
         configuration = {
             "owner": "team@example.com",
@@ -148,7 +151,7 @@ class Service:
 
     def read(self, kind: str, identity: str) -> Json:
         """A record, {} where there is none."""
-        return read_record(self.cloud, self.mayfly.outputs["TableName"], f"{kind}#{identity}")
+        return self.mayfly.record(identity, kind)
 
     def announced(self) -> list[Json]:
         """All that was announced of its rollouts, in order."""
@@ -199,11 +202,19 @@ class Service:
         """Its stack's name."""
         return f"mayfly-{self.id}"
 
+    def stack_is(self, status: str) -> bool:
+        """Whether its stack has this status."""
+        return bool(self._described["StackStatus"] == status)
+
     @property
     def outputs(self) -> dict[str, str]:
         """Its stack's outputs."""
+        return {out["OutputKey"]: out["OutputValue"] for out in self._described.get("Outputs", [])}
+
+    @property
+    def _described(self) -> Json:
         (found,) = self.cloud.workload_client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
-        return {out["OutputKey"]: out["OutputValue"] for out in found.get("Outputs", [])}
+        return dict(found)
 
     @property
     def group(self) -> Json:

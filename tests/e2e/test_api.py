@@ -1,16 +1,13 @@
 """The HTTP API as it is deployed: the gateway and its tokens, the function and its role, and what follows from both."""
 
-import base64
-import hashlib
 import re
-import secrets
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 
+from accept import signing_in
 from local import users
 from local.cloud import LocalCloud
 from local.install import installed
@@ -27,6 +24,10 @@ NAMES = {
     "image": "ami-0123456789abcdef0",
     "before": "ami-0123456789abcdef1",
     "family": "base",
+    "name": "nothing",
+    "application": "nothing",
+    "instance": "i-0123456789abcdef0",
+    "number": "7",
     "channel": "stable",
     "year": "2026",
     "month": "11",
@@ -40,14 +41,17 @@ ROUTES: dict[str, tuple[str, object]] = {
     "GET /api/me": (READER, None),
     "GET /api/environments": (READER, None),
     "GET /api/environments/{id}": (READER, None),
+    "GET /api/environments/{id}/instances/{instance}/console": (READER, None),
     "GET /api/releases": (READER, None),
     "GET /api/releases/{id}": (READER, None),
     "GET /api/releases/{id}/since/{before}": (READER, None),
     "GET /api/history": (READER, None),
     "GET /api/history.csv": (READER, None),
     "GET /api/applications": (READER, None),
+    "GET /api/applications/{name}/configuration": (READER, None),
     "GET /api/images": (READER, None),
     "GET /api/images/{image}/since/{before}": (READER, None),
+    "GET /api/bakes/{id}": (READER, None),
     "GET /api/dead-letters": (READER, None),
     "GET /api/dead-letters/{id}": (READER, None),
     "GET /api/services": (READER, None),
@@ -61,7 +65,11 @@ ROUTES: dict[str, tuple[str, object]] = {
     "POST /api/releases": (DEVELOPER, {"application": "webshop", "version": "1", "artifact": "s3://a/b"}),
     "POST /api/environments/{id}/extension": (DEVELOPER, {"minutes": 5, **WHY}),
     "POST /api/environments/{id}/termination": (DEVELOPER, WHY),
+    "POST /api/environments/{id}/sleep": (DEVELOPER, {"minutes": 5, **WHY}),
+    "POST /api/environments/{id}/waking": (DEVELOPER, {"minutes": 5, **WHY}),
     "POST /api/environments/{id}/result": (DEVELOPER, {"outcome": "passed"}),
+    "POST /api/pull-requests/{application}/{number}/closing": (DEVELOPER, WHY),
+    "PUT /api/applications/{name}/configuration": (OPERATOR, {"document": None, "made_from": 0, **WHY}),
     "POST /api/bakes": (OPERATOR, {"family": "base", **WHY}),
     "POST /api/channels/{family}/{channel}/promotion": (OPERATOR, {"image": "ami-0123456789abcdef0", **WHY}),
     "POST /api/channels/{family}/{channel}/rollback": (OPERATOR, WHY),
@@ -70,6 +78,8 @@ ROUTES: dict[str, tuple[str, object]] = {
     "POST /api/rollouts/{id}/resumption": (OPERATOR, WHY),
     "POST /api/rollouts/{id}/abort": (OPERATOR, WHY),
     "POST /api/services/{id}/rollout": (OPERATOR, {"to": "latest", **WHY}),
+    "POST /api/services/{id}/sleep": (OPERATOR, {"minutes": 5, **WHY}),
+    "POST /api/services/{id}/waking": (OPERATOR, {"minutes": 5, **WHY}),
     "POST /api/sweeps": (OPERATOR, {"dry_run": True, **WHY}),
     "POST /api/dead-letters/redrive": (OPERATOR, WHY),
     "POST /api/dead-letters/discard": (OPERATOR, WHY),
@@ -111,6 +121,24 @@ def asked(caller: Caller, route: str) -> requests.Response:
 def test_every_documented_route_is_tried(who: Callable[[str], Caller]) -> None:
     paths: Json = who("viewer").read("/api/openapi.json")["paths"]
     assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(ROUTES)
+
+
+def test_who_may_see_an_environment_reads_what_its_instances_print_and_no_other_s(
+    mayfly: Driver, who: Callable[[str], Caller]
+) -> None:
+    application = mayfly.application()
+    mine, other = mayfly.begin(application), mayfly.begin(application, version="2")
+    viewer = who("viewer")
+    own, foreign = (viewer.read(f"/api/environments/{each}")["instances"][0]["id"] for each in (mine, other))
+    said = viewer.read(f"/api/environments/{mine}/instances/{own}/console")
+    assert (said["instance"], "Kernel command line" in said["output"]) == (own, True)
+    # IAM refuses: the session is this environment's alone.
+    for instance in (foreign, "i-0123456789abcdef0"):
+        answer = viewer.ask("GET", f"/api/environments/{mine}/instances/{instance}/console")
+        assert answer.status_code == 404
+        assert f"expected one of {mine}" in answer.json()["error"]
+    for environment in (mine, other):
+        mayfly.finish(environment)
 
 
 class TestAToken:
@@ -279,39 +307,9 @@ class TestTheConsole:
 
     def test_is_signed_in_to_by_code_and_pkce(self, mayfly: Driver) -> None:
         config = with_token(mayfly, None).read("/config.json")
-        verifier = secrets.token_urlsafe(48)
-        token = f"{config['sign_in']}/oauth2/token"
-        for tried, status in (("x" * 64, 400), (verifier, 200)):
-            code = sign_in(config, f"{mayfly.cloud.console_url}/", verifier)
-            exchange = {
-                "grant_type": "authorization_code",
-                "client_id": config["client_id"],
-                "redirect_uri": f"{mayfly.cloud.console_url}/",
-                "code": code,
-                "code_verifier": tried,
-            }
-            answer = requests.post(token, data=exchange, timeout=30)
+        kept, back = signing_in.verifier(), f"{mayfly.cloud.console_url}/"
+        for tried, status in (("x" * 64, 400), (kept, 200)):
+            given = signing_in.code(config, back, kept, ("viewer", users.PASSWORD))
+            answer = signing_in.exchange(config, back, tried, given)
             assert answer.status_code == status, answer.text
         assert with_token(mayfly, answer.json()[config["token"]]).read("/api/me")["who"] == "viewer"
-
-
-def sign_in(config: Json, back: str, verifier: str) -> str:
-    """Goes through the hosted UI as a browser does; returns the code that it sends back."""
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-    query = {
-        "response_type": "code",
-        "client_id": config["client_id"],
-        "redirect_uri": back,
-        "scope": config["scopes"],
-        "state": "s1",
-        "code_challenge": challenge,
-        "code_challenge_method": "S256",
-    }
-    page = requests.get(f"{config['sign_in']}/oauth2/authorize", query, timeout=30).text
-    fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page))
-    (action,) = re.findall(r'<form[^>]* action="([^"]+)"', page)
-    filled = fields | {"username": "viewer", "password": users.PASSWORD}
-    answer = requests.post(config["sign_in"] + action, filled, allow_redirects=False, timeout=30)
-    said = parse_qs(urlsplit(answer.headers["Location"]).query)
-    assert (answer.headers["Location"].startswith(back), said["state"]) == (True, ["s1"])
-    return said["code"][0]

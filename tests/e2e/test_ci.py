@@ -1,6 +1,7 @@
 """What CI servers are to copy: the scripts, run as they are against the local cloud."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,15 +56,25 @@ def test_a_pipeline_waits_for_the_verdict_and_ends_like_it(mayfly: Driver, numbe
     assert ("::error title=smoke::smoke failed" in done.stdout) == bool(code), done.stdout
 
 
-def test_one_s_own_application_s_first_release_passes_without_json(mayfly: Driver, tmp_path: Path) -> None:
-    """After `make local` and `. .local/environ`: init, apply, push. Five commands."""
-    commands = (
-        ("app", "init", "shop"),
-        ("app", "apply", "shop.yaml", "--yes"),
-        ("push", "shop", "1.0.0", "s3://artifacts/shop-1.0.0.tgz", "--watch"),
-    )
+def readme() -> list[str]:
+    """The commands from a fresh clone to one's own application's first passed release, as the README has them."""
+    section = (ROOT / "README.md").read_text().partition("### Your own application\n")[2].partition("\n## ")[0]
+    prose, _, block = section.partition("```sh\n")
+    before = re.findall("`((?:git|make) [^`]+)`", prose)
+    return [*before, *(line.partition("#")[0].strip() for line in block.partition("```")[0].splitlines())]
+
+
+def test_one_s_own_application_s_first_release_passes_after_six_commands_without_json(
+    mayfly: Driver, tmp_path: Path
+) -> None:
+    commands = readme()
+    assert [line.split()[0] for line in commands] == ["git", "make", ".", "mayfly", "mayfly", "mayfly"]
+    assert not any(mark in line for line in commands for mark in "{;&|"), "each is one command"
     environ = {**os.environ, **mayfly.cloud.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/layers/mayfly:{ROOT}/cli"}
-    for words in commands:
-        line = [sys.executable, "-c", "from mayfly_cli.main import main; main()", *words]
-        done = subprocess.run(line, env=environ, capture_output=True, text=True, check=False, cwd=tmp_path)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    for line in commands[3:]:
+        own = [sys.executable, "-c", "from mayfly_cli.main import main; main()", *line.split()[1:]]
+        done = subprocess.run(own, env=environ, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+    verdict = mayfly.verdict(release_id("shop", "1.0.0", 1))
+    assert verdict["detail-type"] == "Release Passed"
+    assert mayfly.nothing_is_left(verdict["detail"]["suites"][0]["environment"])

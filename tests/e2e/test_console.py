@@ -1,5 +1,6 @@
 """The console in a real browser on the real deployment: signed in through the hosted page, everything by hand."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,6 +98,10 @@ def test_a_version_is_deployed_its_environment_extended_and_ended(mayfly: Driver
 
     row(page, environment).locator(".name").click()
     drawer = page.locator("#drawer")
+    drawer.locator("summary").filter(has_text="1 instance when it became ready").click()
+    drawer.get_by_role("link", name="what it prints").click()
+    expect(drawer.locator("pre")).to_contain_text("Kernel command line")
+    drawer.get_by_role("link", name=environment).click()
     drawer.get_by_role("button", name="Extend…").click()
     page.locator("#ask").get_by_text("1 h", exact=True).click()
     confirm(page, "one more look")
@@ -133,6 +138,58 @@ def test_signing_out_ends_it(mayfly: Driver, page: Page) -> None:
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_what_sleeps_by_its_office_hours_is_woken_by_a_message_s_link_and_stays_awake(
+    mayfly: Driver, desk: Page
+) -> None:
+    always_over = {"days": ["mon"], "start": "00:00", "end": "00:01"}
+    application = mayfly.application(instances=2, blueprint="fleet.yaml", kind="manual", office_hours=always_over)
+    environment = mayfly.begin(application)
+    page, drawer = f"{mayfly.cloud.console_url}/#/environments/{environment}", desk.locator("#drawer")
+    looked_at(mayfly)
+    mayfly.announcement("Environment Asleep", environment)
+    desk.goto(page)
+    expect(drawer.locator(".lead .chip").first).to_have_text("asleep", timeout=PATIENT)
+    expect(drawer).to_contain_text("no instance runs")
+    mayfly.until(lambda: mayfly.instances_left(environment) == 0, "its instances are gone")
+
+    desk.goto(f"{page}?do=wake")
+    expect(desk.locator("#ask").get_by_role("heading")).to_have_text(f"Wake {environment}?")
+    confirm(desk, "a demo")
+    told(desk, f"{environment} wakes.")
+    expect(drawer).to_contain_text("operator wants it awake until")
+    mayfly.announcement("Environment Awake", environment)
+    mayfly.until(lambda: mayfly.instances_left(environment) == 2, "it has as many as before")
+    looked_at(mayfly)  # its office hours are over still, and the override wins
+    assert not mayfly.record(environment).get("asleep_since")
+    expect(drawer.get_by_role("button", name="Sleep…")).to_be_visible()
+
+    drawer.get_by_role("button", name="Sleep…").click()
+    confirm(desk, "the demo is over")
+    told(desk, f"{environment} sleeps.")
+    expect(drawer.locator(".lead .chip").first).to_have_text("asleep")
+    drawer.get_by_role("button", name="End now…").click()
+    confirm(desk, "seen enough")
+    expect(drawer.locator(".history")).to_contain_text("terminated", timeout=PATIENT)
+    assert mayfly.nothing_is_left(environment)
+    desk.keyboard.press("Escape")
+
+
+def looked_at(mayfly: Driver) -> None:
+    """Time passes, and Mayfly has looked at office hours by then."""
+    before = len(mayfly.invocations("keep-office-hours"))
+    mayfly.cloud.advance(310)
+    mayfly.until(lambda: len(mayfly.invocations("keep-office-hours")) > before, "Mayfly has looked")
+
+
+def test_an_application_s_page_shows_its_configuration_and_who_wrote_it(mayfly: Driver, desk: Page) -> None:
+    application = mayfly.application(lifetime_minutes=60, ceiling_minutes=240)
+    desk.goto(f"{mayfly.cloud.console_url}/#/application/{application}")
+    drawer = desk.locator("#drawer")
+    expect(drawer.get_by_label("Lifetime minutes").first).to_have_value("60")
+    expect(drawer.get_by_label("The document")).to_have_value(re.compile(r'"ceiling_minutes": 240'))
+    desk.keyboard.press("Escape")
 
 
 def test_a_channel_is_promoted_and_rolled_back(mayfly: Driver, desk: Page, names: Iterator[str]) -> None:

@@ -138,6 +138,32 @@ class TestAnInstanceThatCannotBeHelped:
         assert mayfly.nothing_is_left(environment)
 
 
+def test_the_owner_hears_at_once_of_an_instance_that_is_lost_under_test(mayfly: Driver) -> None:
+    environment = mayfly.begin(a_fleet(mayfly))
+    lost, *_ = mayfly.record(environment, "fleet")["instances"]
+    before = len(mayfly.invocations("judge-instance"))
+    mayfly.cloud.advance(60)
+    mayfly.cloud.workload_client("ec2").terminate_instances(InstanceIds=[lost])
+    said = mayfly.until(
+        lambda: (
+            mayfly.announced(environment).count("Environment Instance Lost")
+            and mayfly.announcement("Environment Instance Lost", environment)
+        ),
+        "it is said",
+        lambda: mayfly.record(environment),
+    )
+    assert (said["lost"], said["reason"]) == (1, f"{lost}: stopped or were terminated")
+    assert mayfly.execution(environment)["status"] == "RUNNING", "its tests go on"
+    mayfly.finish(environment)
+    assert mayfly.end(environment)["status"] == "SUCCEEDED"
+    record = mayfly.record(environment)
+    assert record["lost_instances"] == [lost]
+    assert record["instance_failures"] == {"launched": 4, "failed": {"stopped or were terminated": 1}}
+    judged = len(mayfly.invocations("judge-instance")) - before
+    assert judged == 1, "what went with its group crossed no account"
+    assert mayfly.nothing_is_left(environment)
+
+
 def watched(mayfly: Driver, environment: str) -> str:
     """What `mayfly watch` tells within a moment of an environment that goes on."""
     command = [sys.executable, "-c", "from mayfly_cli.main import main; main()", "watch", environment, "--timeout", "0"]

@@ -102,3 +102,19 @@ def test_a_service_role_that_cannot_be_assumed_is_told_in_a_sentence(mayfly: Dri
     asked = {"environment": environment, "again": True, "why": "the role is back", "requested_by": "tester"}
     mayfly.say("Environment Termination Requested", [asked])
     gone(mayfly, environment)
+
+
+def test_a_rule_of_its_vpc_s_default_group_does_not_keep_an_environment(mayfly: Driver) -> None:
+    environment = mayfly.begin(mayfly.application(blueprint="fleet.yaml"))
+    ec2: Any = mayfly.cloud.workload_client("ec2")
+    by_tag = [{"Name": "tag:mayfly:environment", "Values": [environment]}]
+    own = ec2.describe_security_groups(Filters=by_tag)["SecurityGroups"][0]
+    by_name = [{"Name": "vpc-id", "Values": [own["VpcId"]]}, {"Name": "group-name", "Values": ["default"]}]
+    [default] = [one["GroupId"] for one in ec2.describe_security_groups(Filters=by_name)["SecurityGroups"]]
+    pair = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": own["GroupId"]}]}
+    ec2.authorize_security_group_ingress(GroupId=default, IpPermissions=[pair])
+    mayfly.finish(environment)
+    assert mayfly.end(environment)["status"] == "SUCCEEDED"
+    said = [why for what, why in mayfly.history(mayfly.record(environment)) if "what blocks" in what]
+    assert f"cut the reference of {default} to {own['GroupId']}" in said[0]
+    gone(mayfly, environment)

@@ -10,7 +10,7 @@ import pytest
 from bench import costs
 from local.cloud import LocalCloud
 from local.install import configure_family
-from local.records import all_records, read_record
+from local.records import all_records
 from mayfly.domain.bake import bake_id
 from tests.e2e.driver import Driver, Json
 from tests.e2e.gallery import family_document
@@ -66,26 +66,11 @@ class Bakes:
 
     def record(self, bake: str, kind: str = "bake") -> Json:
         """A record of a bake, an image or a family, {} where there is none."""
-        return read_record(self.cloud, self.mayfly.outputs["TableName"], f"{kind}#{bake}")
-
-    def execution(self, bake: str) -> Json:
-        """The execution that is a bake, {} where there is none yet."""
-        states = self.cloud.client("stepfunctions")
-        arn = f"{self.mayfly.outputs['BakeMachine'].replace(':stateMachine:', ':execution:')}:{bake}"
-        try:
-            found: Json = states.describe_execution(executionArn=arn)
-        except states.exceptions.ExecutionDoesNotExist:
-            return {}
-        return {name: value for name, value in found.items() if name != "ResponseMetadata"}
+        return self.mayfly.record(bake, kind)
 
     def end(self, bake: str) -> Json:
         """Waits until a bake's execution is over; returns its description."""
-
-        def look() -> Json | None:
-            execution = self.execution(bake)
-            return execution if execution.get("status", "RUNNING") != "RUNNING" else None
-
-        return self.mayfly.until(look, f"{bake} has ended", lambda: self.record(bake))
+        return self.mayfly.end(bake, "bake")
 
     def stage(self, bake: str, stage: str) -> Json:
         """Waits until a bake has come to a stage; returns its record then."""
@@ -160,6 +145,18 @@ def bakes(mayfly: Driver, names: Iterator[str]) -> Iterator[Bakes]:
         mayfly.cloud.client("ssm").delete_parameter(Name=f"/mayfly/families/{family}")
 
 
+def test_the_log_of_a_bake_that_failed_is_kept_where_the_console_shows_it(bakes: Bakes) -> None:
+    cloudformation = bakes.cloud.workload_client("cloudformation")
+    region = cloudformation.describe_stack_resource(
+        StackName="workload-region-of-mayfly", LogicalResourceId="BakeLogs"
+    )["StackResourceDetail"]
+    bakes.cloud.fault("workload", bake="*", effect="fail", reason="puppet: exit code 6")
+    bake = bakes.ask(bakes.family(logs=f"s3://{region['PhysicalResourceId']}/logs"))
+    bakes.rejected(bake, "puppet: exit code 6")
+    kept = bakes.mayfly.left(f"s3://{bakes.mayfly.outputs['ReportsBucket']}/bakes/{bake}.log")
+    assert "failed: puppet: exit code 6" in kept
+
+
 class TestAGoodBake:
     def test_makes_an_image_that_proved_itself_and_that_candidate_points_to(self, bakes: Bakes) -> None:
         family = bakes.family()
@@ -171,7 +168,8 @@ class TestAGoodBake:
         [image] = bakes.images(bake)
         assert said["detail"]["image"] == image["ImageId"]
         assert said["detail"]["candidate"] is True, json.dumps(said["detail"])
-        assert said["detail"]["log"] == f"s3://bake-logs/logs/{bake}.log"
+        own = f"arn:aws:ec2:us-east-1:222222222222:instance/{bakes.record(bake)['builder']}"
+        assert said["detail"]["log"] == f"s3://bake-logs/logs/{own}/{bake}.log"
         assert "all 2 checks passed" in said["detail"]["reason"]
         assert bakes.candidate(family) == image["ImageId"]
         assert bakes.record(image["ImageId"], "image")["stage"] == "proven"
@@ -180,16 +178,18 @@ class TestAGoodBake:
         assert labels["mayfly:image-family"] == family
         assert labels["mayfly:base-image"] == bakes.record(bake)["base_image"]
         assert labels["mayfly:image-state"] == "proven"
+        assert labels["mayfly:made-of-code"] == bakes.record(bake)["plan"]["builder"]["puppet"]["sha256"]
+        assert bakes.record(image["ImageId"], "image")["made_of"]["script"] == labels["mayfly:made-of-script"]
         assert bakes.nothing_is_left(bake)
         assert bakes.machines(bake) == {"terminated": 1}
 
-    def test_costs_26_state_transitions_at_most_and_looks_at_nothing_twice(self, bakes: Bakes) -> None:
+    def test_costs_22_state_transitions_at_most_and_looks_at_nothing_twice(self, bakes: Bakes) -> None:
         bake = bakes.ask(bakes.family())
         assert bakes.end(bake)["status"] == "SUCCEEDED"
         outputs, cloud = bakes.mayfly.outputs, bakes.cloud
         own = costs.state_transitions(costs.history(cloud, outputs["BakeMachine"], bake))
         proof = costs.state_transitions(costs.history(cloud, outputs["EnvironmentMachine"], f"{bake}-proof"))
-        assert own + proof <= 26, (own, proof)
+        assert own + proof <= 22, (own, proof)
         calls = bakes.mayfly.calls(bake)
         assert calls["DescribeInstances"] <= 3  # right after the launch, before the image, before the removal
         assert calls["DescribeImages"] == 1  # the base image
@@ -361,7 +361,7 @@ class TestWhatStartsABake:
     def test_pushed_puppet_code_for_each_family_that_applies_it(self, bakes: Bakes) -> None:
         applied, asked = bakes.family(), bakes.family(puppet={"mode": "agent", "server": "puppet.example"})
         artifact = "s3://artifacts/puppet-7.tar.gz"
-        detail = {"version": "7", "artifact": artifact, "families": [applied], "pushed_by": "ci"}
+        detail = {"version": "7", "artifact": artifact, "sha256": "7" * 64, "families": [applied], "pushed_by": "ci"}
         bakes.mayfly.say("Puppet Code Pushed", [detail] * 2)
         bake = bake_id(applied, "Puppet code 7")
         assert bakes.end(bake)["status"] == "SUCCEEDED"
@@ -375,7 +375,7 @@ class TestWhatStartsABake:
         applied, asked = bakes.family(), bakes.family(puppet={"mode": "agent", "server": "puppet.example"})
         bakes.mayfly.say("Puppet Code Pushed", [{"version": "7", "pushed_by": "r10k"}] * 2)
         bake = bake_id(asked, "Puppet code 7")
-        bakes.mayfly.until(lambda: bakes.execution(bake), f"the bake {bake}")
+        bakes.mayfly.until(lambda: bakes.mayfly.execution(bake, "bake"), f"the bake {bake}")
         assert bakes.end(bake)["status"] == "SUCCEEDED"
         assert bakes.candidate(asked) == bakes.images(bake)[0]["ImageId"]
         assert (bakes.of(applied), bakes.of(asked)) == ([], [bake])
@@ -434,7 +434,7 @@ class TestWhatADeadBakeLeaves:
         bake = bakes.ask(family)
         bakes.mayfly.until(lambda: bakes.machines(bake) == {"running": 1}, "the builder runs")
         bakes.mayfly.until(lambda: bakes.record(bake).get("builder"), "a builder")
-        arn = bakes.execution(bake)["executionArn"]
+        arn = bakes.mayfly.execution(bake, "bake")["executionArn"]
         bakes.cloud.client("stepfunctions").stop_execution(executionArn=arn)
         bakes.cloud.advance((5 + MARGIN_MINUTES) * 60 + 1)
         bakes.mayfly.say("Sweep Requested", [{"why": "a test", "requested_by": "ada@example.com"}])

@@ -40,7 +40,7 @@ class TestAPromotion:
             assert gallery.parameter(region=region) == copy
             assert shown["DeregistrationProtection"].startswith("enabled")
         (line,) = channel["history"]
-        assert line["who"] == "tester"
+        assert line["who"] == "tester (says mayfly.operator)"
         assert line["what"] == f"promote to {image}"
 
     def test_that_fails_in_one_region_moves_nothing_anywhere(self, gallery: Gallery) -> None:

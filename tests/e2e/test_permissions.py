@@ -26,6 +26,7 @@ FUNCTIONS = frozenset(
         "confirm-gone",
         "accept-termination",
         "accept-extension",
+        "keep-office-hours",
         "set-kill-switch",
         "sweep-environments",
         "serve-api",
@@ -59,6 +60,8 @@ FUNCTIONS = frozenset(
         "plan-tests",
         "judge-tests",
         "tell-forge",
+        "keep-previews",
+        "configure-application",
         "keep-dead-letters",
         "work-dead-letters",
     }
@@ -90,7 +93,7 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("ec2").terminate_instances(InstanceIds=["i-0123456789abcdef0"]),
     ),
     "read a record": (
-        FUNCTIONS - {"accept-promotion", "remove-builder", "set-kill-switch", "share-image", "plan-tests"},
+        FUNCTIONS - {"accept-promotion", "set-kill-switch", "share-image", "plan-tests"},
         lambda its, at: its("dynamodb").get_item(TableName=at["TableName"], Key=KEY),
     ),
     "delete a record": (
@@ -99,7 +102,14 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "list records": (
         {"sweep-environments", "move-channel", "count-release", "measure-reach", "retire-images", "serve-api"}
-        | {"plan-rollouts", "work-dead-letters", "admit-environment", "confirm-gone"},
+        | {
+            "plan-rollouts",
+            "work-dead-letters",
+            "admit-environment",
+            "plan-environment",
+            "confirm-gone",
+            "keep-office-hours",
+        },
         lambda its, at: its("dynamodb").query(
             TableName=at["TableName"],
             IndexName="live",
@@ -112,11 +122,11 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, _: its("dynamodb").update_item(TableName=ELSEWHERE, Key=KEY),
     ),
     "write a dead letter": (
-        {"accept-code-version", "accept-test-result", "accept-termination", "accept-extension"}
+        {"accept-code-version", "accept-test-result", "accept-termination", "accept-extension", "keep-office-hours"}
         | {"resume-environment", "set-kill-switch", "sweep-environments", "notify-people"}
         | {"plan-rollouts", "resume-rollout", "judge-instance"}
         | {"accept-bake", "accept-promotion", "resume-image", "check-image", "judge-checks", "count-release"}
-        | {"work-dead-letters", "judge-command", "tell-forge"}
+        | {"work-dead-letters", "judge-command", "tell-forge", "keep-previews", "configure-application"}
         | {"measure-reach", "retire-images"},  # scheduled: where their invocations go that failed
         lambda its, at: its("sqs").send_message(QueueUrl=at["DeadLettersUrl"], MessageBody='{"mark": "permissions"}'),
     ),
@@ -129,11 +139,11 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("sqs").send_message(QueueUrl=at["OtherQueueUrl"], MessageBody="{}"),
     ),
     "start a life past its release": (
-        {"sweep-environments", "accept-termination"},
+        {"sweep-environments", "accept-termination", "keep-previews"},
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["EnvironmentMachine"], input="{}"),
     ),
     "start a bake": (
-        {"accept-bake", "judge-bake"},
+        {"accept-bake", "judge-bake", "sweep-environments"},
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["BakeMachine"], input="{}"),
     ),
     "start a promotion": (
@@ -145,7 +155,8 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("stepfunctions").start_execution(stateMachineArn=at["RolloutMachine"], input="{}"),
     ),
     "read a blueprint": (
-        {"plan-release", "create-environment", "plan-bake", "plan-rollouts", "update-service", "serve-api"},
+        {"plan-release", "create-environment", "plan-bake", "plan-rollouts", "update-service", "serve-api"}
+        | {"keep-previews", "configure-application"},
         lambda its, at: its("s3").get_object(Bucket=at["BlueprintsBucket"], Key="single.yaml"),
     ),
     "change a blueprint": (
@@ -153,15 +164,25 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
         lambda its, at: its("s3").put_object(Bucket=at["BlueprintsBucket"], Key="single.yaml", Body=b""),
     ),
     "read an application's configuration": (
-        {"plan-release", "plan-rollouts", "tell-forge", "serve-api"},
+        {"plan-release", "plan-rollouts", "tell-forge", "serve-api", "keep-previews", "configure-application"}
+        | {"keep-office-hours"},
         lambda its, _: its("ssm").get_parameter(Name="/mayfly/applications/webshop"),
     ),
     "change an application's configuration": (
-        set(),
+        {"configure-application"},
         lambda its, _: its("ssm").put_parameter(Name="/mayfly/applications/webshop", Value="{}", Overwrite=True),
     ),
     "read a family's configuration": (
-        {"plan-release", "accept-bake", "plan-bake", "accept-promotion", "plan-promotion", "copy-image"}
+        {
+            "plan-release",
+            "accept-bake",
+            "plan-bake",
+            "accept-promotion",
+            "plan-promotion",
+            "copy-image",
+            "keep-previews",
+            "configure-application",
+        }
         | {"share-image", "move-channel", "count-release", "retire-images"},
         lambda its, _: its("ssm").get_parameter(Name="/mayfly/families/base"),
     ),
@@ -181,7 +202,8 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
     ),
     "announce anything": (
         {"accept-extension", "set-kill-switch", "sweep-environments", "measure-reach", "retire-images"}
-        | {"plan-rollouts", "confirm-gone", "admit-environment", "replace-instances", "resume-rollout"},
+        | {"plan-rollouts", "create-environment", "confirm-ready", "confirm-gone", "admit-environment"}
+        | {"replace-instances", "resume-rollout", "keep-office-hours", "judge-instance"},
         lambda its, at: its("events").put_events(
             Entries=[{"Source": "mayfly", "DetailType": "x", "Detail": "{}", "EventBusName": at["FactsBusName"]}]
         ),
@@ -219,7 +241,8 @@ ATTEMPTS: dict[str, tuple[set[str], Attempt]] = {
 @pytest.fixture(scope="module")
 def roles(cloud: LocalCloud, heard: Facts) -> dict[str, boto3.Session]:
     """A session of each function's role, by the function's name."""
-    found = cloud.client("lambda").list_functions()["Functions"]
+    pages = cloud.client("lambda").get_paginator("list_functions").paginate()
+    found = [one for page in pages for one in page["Functions"]]
     return {one["FunctionName"].removeprefix("mayfly-"): _session(cloud, one["Role"]) for one in found}
 
 

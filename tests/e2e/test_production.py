@@ -71,7 +71,7 @@ def test_a_person_stops_one_that_runs_and_everything_is_as_it_was(mayfly: Driver
     detail = {"rollout": rollout, "why": "logins fail", "requested_by": "ann@example.com"}
     mayfly.say("Rollout Abort Requested", [detail])
     said = service.ended("Rollout Rolled Back", number)
-    assert "ann@example.com stopped it: logins fail" in said["reason"]
+    assert "ann@example.com (says mayfly.operator) stopped it: logins fail" in said["reason"]
     assert service.runs() == before
     assert service.refreshed("RollbackSuccessful")
     assert service.balancer["fewest_healthy"] >= service.instances

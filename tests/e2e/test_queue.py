@@ -1,10 +1,11 @@
 """What does not fit waits in the queue, costs nothing there, and is built in order: nothing is lost or built twice."""
 
+import json
 from typing import Any
 
 import pytest
 
-from local.records import read_record
+from local.cloud import REGION
 from mayfly.domain.identity import environment_id
 from tests.e2e.driver import Driver, Json
 
@@ -14,7 +15,7 @@ STANDS = ("creating", "awaiting tests", "terminating")
 
 
 def ledger(mayfly: Driver) -> Json:
-    return read_record(mayfly.cloud, mayfly.outputs["TableName"], "ledger#room")
+    return mayfly.record("room", "ledger")
 
 
 def counted(mayfly: Driver, application: str) -> int:
@@ -49,10 +50,10 @@ class TestACeiling:
         assert (counted(mayfly, application), ledger(mayfly)["queue"]) == (0, [])
         waited = [name for name in environments if "Environment Queued" in mayfly.announced(name)]
         assert len(waited) >= 9
-        # Who waits costs what others cost: nothing looks again and again.
-        assert {mayfly.costs(name)["state_transitions"] for name in waited} == {
-            mayfly.costs(name)["state_transitions"] for name in environments
-        }
+        # Who waits costs one transition more than who fits at once, however long: nothing looks again and again.
+        cost = {name: mayfly.costs(name)["state_transitions"] for name in environments}
+        (at_once,) = {cost[name] for name in environments if name not in waited}
+        assert {cost[name] for name in waited} == {at_once + 1}
 
     def test_says_what_is_waited_for_and_a_new_deadline_counts_from_the_admission(self, mayfly: Driver) -> None:
         application = mayfly.application(ceilings={"environments": 1}, lifetime_minutes=60)
@@ -74,6 +75,30 @@ class TestACeiling:
         reason = mayfly.record(environment)["ending"]["reason"]
         assert "the ceiling of instances of the application" in reason
         assert "is 1, and it needs 2" in reason
+
+
+class TestLaunches:
+    def test_begin_when_ec2_has_tokens_for_them(self, mayfly: Driver) -> None:
+        target = f"{mayfly.cloud.workload_account}/{REGION}"
+        ssm, name = mayfly.cloud.client("ssm"), f"{mayfly.parameters}/admission"
+        limits = {"launches": {target: {"burst": 30, "a_second": 1}}}
+        ssm.put_parameter(Name=name, Type="String", Value=json.dumps(limits))
+        application = mayfly.application(suites=["a", "b"], instances=30, blueprint="fleet.yaml")
+        release = mayfly.push(application)
+        both = [environment_id(release, suite) for suite in ("a", "b")]
+        mayfly.until(lambda: all(mayfly.record(each).get("reserved") for each in both), "both have their room")
+        ssm.delete_parameter(Name=name)
+        first, second = sorted(both, key=lambda each: str(mayfly.record(each).get("launch_from", "")))
+        at = mayfly.record(second)["launch_from"]
+        assert "EC2's launch rate: its stack is created from" in mayfly.record(second)["history"][-1]["why"]
+        mayfly.life(first, "awaiting tests")
+        mayfly.cloud.advance(60)
+        mayfly.life(second, "awaiting tests")
+        [began] = [entry["at"] for entry in mayfly.record(second)["history"] if entry["what"] == "creating"]
+        assert began >= at
+        for each in both:
+            mayfly.finish(each)
+            assert mayfly.end(each)["status"] == "SUCCEEDED"
 
 
 class TestWhoWaits:
@@ -127,3 +152,37 @@ class TestAFunctionThatDies:
         mayfly.finish(second)
         assert mayfly.end(second)["status"] == "SUCCEEDED"
         assert counted(mayfly, application) == 0
+
+
+class TestAQuotaOfAws:
+    NAME = "the quota Auto Scaling groups per region (autoscaling, L-CDE20ADC)"
+
+    def allow(self, mayfly: Driver, groups: int) -> str:
+        """Has the account allow so many Auto Scaling groups, and a sweep read it. Returns the target."""
+        target = f"{mayfly.cloud.workload_account}/{REGION}"
+        mayfly.cloud.quotas(groups=groups)
+        mayfly.say("Sweep Requested", [{"why": "the quota was changed", "requested_by": "ada@example.com"}])
+        known = lambda: mayfly.record(target, "quotas").get("limits", {}).get("auto-scaling-groups")  # noqa: E731
+        mayfly.until(lambda: known() == groups, "a sweep has read the quota", known)
+        return target
+
+    def test_lets_wait_what_does_not_fit_and_fails_what_never_does(self, mayfly: Driver) -> None:
+        application = mayfly.application(instances=2, blueprint="fleet.yaml")
+        first = mayfly.begin(application, version="1.0.0")
+        target = self.allow(mayfly, 1)
+        second = environment_id(mayfly.push(application, "2.0.0"), "smoke")
+        mayfly.life(second, "queued")
+        said = mayfly.announcement("Environment Queued", second)["lacks"]
+        assert said == f"{self.NAME} in {target}: 1 needed, 0 free"
+        mayfly.finish(first)
+        mayfly.life(second, "awaiting tests")
+        self.allow(mayfly, 0)
+        third = environment_id(mayfly.push(application, "3.0.0"), "smoke")
+        assert mayfly.end(third)["status"] == "FAILED"
+        assert f"{self.NAME} in {target} is 0, and it needs 1" in mayfly.record(third)["ending"]["reason"]
+        mayfly.finish(second)
+        assert mayfly.end(second)["status"] == "SUCCEEDED"
+        self.allow(mayfly, 500)  # nothing is left that wants it
+        fourth = mayfly.begin(application, version="4.0.0")
+        mayfly.finish(fourth)
+        assert mayfly.end(fourth)["status"] == "SUCCEEDED"

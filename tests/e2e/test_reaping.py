@@ -95,7 +95,7 @@ class TestTheSweep:
         assert action in ("end", "keep"), reason
         gone(mayfly, environment)
         assert mayfly.record(environment)["ending"]["outcome"] == "expired"
-        assert "Environment Terminated" in mayfly.announced(environment)
+        mayfly.announcement("Environment Terminated", environment)
 
     def test_runs_by_itself(self, mayfly: Driver) -> None:
         pass_time(mayfly, 600)
@@ -286,7 +286,7 @@ class TestTheKillSwitch:
             "the deletion is refused",
         )
         assert mayfly.stacks(environment) == ["CREATE_COMPLETE"]
-        assert sweep(mayfly)["halted"].startswith("the kill switch is on: ops at")
+        assert sweep(mayfly)["halted"].startswith("the kill switch is on: ops (says mayfly.operator) at")
         mayfly.say("Kill Switch Set", [{"on": False, "why": "over", "set_by": "ops"}])
         gone(mayfly, environment)
 

@@ -16,9 +16,14 @@ def test_24_suites_of_45_instances_in_one_event_are_all_built_and_terminated_non
     release = mayfly.push(application)
     environments = [environment_id(release, suite) for suite in suites]
 
+    def admitted() -> bool:
+        return all(mayfly.record(environment).get("reserved") for environment in environments)
+
     def ready() -> bool:
         return all(mayfly.record(environment).get("stage") == "awaiting tests" for environment in environments)
 
+    mayfly.until(admitted, "all have their room", lambda: _stages(mayfly, environments))
+    mayfly.cloud.advance(60)  # EC2 has tokens for 1,000 launches at once, and for two more a second
     mayfly.until(ready, "all are ready", lambda: _stages(mayfly, environments))
     fleet = mayfly.cloud.fleet()
     assert {environment: fleet[environment] for environment in environments} == {

@@ -5,6 +5,7 @@ import json
 import shlex
 import tarfile
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ CHECKS: list[dict[str, Any]] = json.loads((IMAGES / "checks.json").read_text())
 
 _DEFAULTS = {
     "BAKE": "base-0a1b2c3d",
-    "LOG": "s3://logs/bakes/base-0a1b2c3d.log",
+    "LOG": "s3://logs/bakes/{instance}/base-0a1b2c3d.log",
     "CLEANUP": (IMAGES / "cleanup.sh").read_text(),
     "PUPPET_CODE": "http://127.0.0.1:8000/puppet.tar.gz",
     "TIME_LIMIT": "300",
@@ -66,18 +67,22 @@ class Bake:
 
 
 def bake(machine: Machine, **variables: str) -> Bake:
-    """Runs the user data on a machine that has just booted."""
+    """Runs the user data on a machine that has just booted, with the checksum of the code that is published to it."""
     machine.write("/stand-ins/calls", "")
+    published = machine.artifacts / "puppet.tar.gz"
+    if published.exists():
+        variables = {"puppet_code_sha256": sha256(published.read_bytes()).hexdigest()} | variables
     script = "/var/lib/cloud/instance/scripts/part-001"
     machine.write(script, user_data(**variables), 0o700)
     done = machine.run("bash", script, metadata=True)
-    log = machine.path("/stand-ins/s3/logs/bakes/base-0a1b2c3d.log")
+    logs = [*machine.path("/stand-ins/s3/logs/bakes").rglob("base-0a1b2c3d.log")]
     prefix = "Key=mayfly:bake-result,Value="
     tags = [call[-1].removeprefix(prefix) for call in machine.calls if call[:3] == ["aws", "ec2", "create-tags"]]
     assert len(tags) <= 1
+    assert len(logs) <= 1
     return Bake(
         tags[0] if tags else None,
-        (log.read_text() if log.exists() else "no log was uploaded") + done.output,
+        (logs[0].read_text() if logs else "no log was uploaded") + done.output,
         machine.calls,
         done.code,
     )

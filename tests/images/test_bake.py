@@ -1,6 +1,7 @@
 """The builder's user data, run with real Puppet: what it reports, and that it ends its machine in every case."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from awscli.shorthand import ShorthandParser  # type: ignore[import-untyped]
@@ -29,6 +30,10 @@ open(my $held, '>', '/run/first-boot');
 sleep 4;
 open(my $released, '>', '/stand-ins/released');
 """
+
+
+def checksum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def publish(machine: Machine, manifest: str) -> None:
@@ -66,7 +71,7 @@ def test_code_comes_from_s3_too(machine: Machine) -> None:
     code = machine.path("/stand-ins/s3/artifacts/puppet.tar.gz")
     code.parent.mkdir(parents=True)
     code.write_bytes(packed(manifests__site_pp="notify { 'from S3, mit Umläuten': }"))
-    done = bake(machine, puppet_code="s3://artifacts/puppet.tar.gz")
+    done = bake(machine, puppet_code="s3://artifacts/puppet.tar.gz", puppet_code_sha256=checksum(code))
     assert done.result == "ok", done.log
     assert "from S3, mit Umläuten" in done.log
 
@@ -78,7 +83,12 @@ def test_puppet_is_installed_from_a_package_in_s3_where_it_is_missing(machine: M
     machine.write("/tmp/deb/DEBIAN/control", control)
     machine.must("dpkg-deb --build /tmp/deb /stand-ins/s3/artifacts/agent.deb && rm -r /tmp/deb")
     publish(machine, "notify { 'by the new agent': }")
-    done = bake(machine, puppet_package="s3://artifacts/agent.deb")
+    for wrong in ("s3://artifacts/agent.deb", f"s3://artifacts/agent.deb#sha256={'0' * 64}"):
+        refused = bake(machine, puppet_package=wrong)
+        assert str(refused.result).startswith("failed: puppet installation exit "), refused.log
+        assert not machine.path("/usr/local/bin/puppet").exists()
+    location = f"s3://artifacts/agent.deb#sha256={checksum(machine.path('/stand-ins/s3/artifacts/agent.deb'))}"
+    done = bake(machine, puppet_package=location)
     assert done.result == "ok", done.log
     assert "by the new agent" in done.log
 
@@ -116,7 +126,15 @@ def test_a_failure_of_puppet_is_told_with_its_exit_code(machine: Machine, manife
     [
         pytest.param({"puppet_code": "http://127.0.0.1:8000/none"}, "failed: fetch exit 22", id="not there"),
         pytest.param({"puppet_code": "s3://artifacts/none"}, "failed: fetch exit 1", id="not on S3"),
-        pytest.param({"puppet_code": "http://127.0.0.1:8000/text"}, "failed: unpack exit 2", id="no archive"),
+        pytest.param(
+            {
+                "puppet_code": "http://127.0.0.1:8000/text",
+                "puppet_code_sha256": hashlib.sha256(b"not an archive").hexdigest(),
+            },
+            "failed: unpack exit 2",
+            id="no archive",
+        ),
+        pytest.param({"puppet_code_sha256": ""}, "failed: configuration exit 64", id="no checksum"),
         pytest.param({"puppet_code_sha256": "0" * 64}, "failed: fetch exit 1", id="another checksum"),
         pytest.param({"puppet_code": "file:///etc/passwd"}, "failed: configuration exit 64", id="no location"),
         pytest.param({"mode": "solo"}, "failed: configuration exit 64", id="unknown mode"),
@@ -139,10 +157,9 @@ def test_what_fails_is_named(machine: Machine, variables: dict[str, str], result
     assert "no log was uploaded" not in done.log
 
 
-def test_a_checksum_is_compared(machine: Machine) -> None:
-    skip_puppet(machine)
-    checksum = hashlib.sha256((machine.artifacts / "puppet.tar.gz").read_bytes()).hexdigest()
-    assert bake(machine, puppet_code_sha256=checksum).result == "ok"
+def test_the_log_is_left_below_the_builder_s_own_name(baked: tuple[Machine, Bake]) -> None:
+    [copy] = [call for call in baked[1].calls if call[:3] == ["aws", "s3", "cp"]]
+    assert copy[-1] == f"s3://logs/bakes/{INSTANCE}/base-0a1b2c3d.log"
 
 
 def test_a_value_stays_a_value(machine: Machine) -> None:

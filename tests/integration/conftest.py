@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import boto3
+import moto.core.models
 import pytest
 from moto import mock_aws
 from moto.dynamodb.exceptions import ItemSizeTooLarge
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict, bytesize
 from moto.iam.models import iam_backends
+from moto.stepfunctions.models import stepfunctions_backends
 from pytest_socket import disable_socket, enable_socket
 
 from local.workload import answers, commands, deletions, versions
@@ -19,6 +21,7 @@ from mayfly.domain.records import Entry
 from mayfly.observability import logger
 from mayfly.settings import load_settings, load_sign_in
 from mayfly.workflows import image_contents
+from tests.blueprint import INSTALLATION, template
 from tests.inline import Inline
 from tests.integration.api import Api
 from tests.integration.world import (
@@ -41,12 +44,16 @@ from tests.integration.world import (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """An invocation without a metric is nothing to warn of: most have none."""
+    """An invocation without a metric is nothing to warn of: most have none. The tests of the API's document are
+    Schemathesis's, whose plugin no other folder needs."""
     config.addinivalue_line("filterwarnings", "ignore:No application metrics to publish:UserWarning")
+    config.pluginmanager.import_plugin("schemathesis.pytest.plugin")
 
 
 answers.install()
 versions.install()
+
+TABLE: dict[str, Any] = template(INSTALLATION)["Resources"]["Table"]["Properties"]
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +74,7 @@ def world(monkeypatch: pytest.MonkeyPatch, functions: tuple[Clients, Wire]) -> I
     own, wire = functions
     deletions.install_resource_lists()
     commands.install_lists()
+    monkeypatch.setattr(moto.core.models, "RESPONSES_METHODS", ())  # for calls by requests, of which there are none
     disable_socket(allow_unix_socket=True)
     with mock_aws():
         monkeypatch.setattr(boto3, "client", own.client)
@@ -97,6 +105,8 @@ def api(world: World) -> Api:
     world.records("rollout").begin("webshop-production-1", of_it, began, until)
     facts = {"application": "webshop", "name": "production", "stage": "steady", "version": "1", "instance_count": 6}
     world.records("service").begin("webshop-production", facts | {"drift": []}, began, until)
+    asked = {"family": "base", "why": "because", "requested_by": "ops", "stage": "proven"}
+    world.records("bake").begin("base-1a2b3c4d", asked, began, until)
     letter = {"kind": "refused", "function": "mayfly-accept-code-version", "stage": "waiting for a person", "at": NOW}
     world.records("dead-letter").begin("dl-9f86d081884c7d65", letter, began, until)
     image_contents.keep(world.reports, "ami-0123456789abcdef0", Contents({"package": {"openssl": "3.0.1"}}))
@@ -118,19 +128,9 @@ def _install(world: World) -> None:
     world.own("dynamodb").create_table(
         TableName=world.table,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "live", "born")],
+        AttributeDefinitions=TABLE["AttributeDefinitions"],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": name,
-                "KeySchema": [
-                    {"AttributeName": name, "KeyType": "HASH"},
-                    {"AttributeName": "pk", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
-            for name in ("live", "born")
-        ],
+        GlobalSecondaryIndexes=TABLE["GlobalSecondaryIndexes"],
     )
     world.queue = world.own("sqs").create_queue(QueueName="mayfly-dead-letters")["QueueUrl"]
     world.own("s3").create_bucket(Bucket=world.bucket)
@@ -147,11 +147,13 @@ def _install(world: World) -> None:
         "mayfly-roll-out",
     )
     world.machine, world.environment_machine, world.promotion_machine, world.bake_machine, world.rollout_machine = (
-        world.own("stepfunctions").create_state_machine(
+        stepfunctions_backends[CONTROLLER_ACCOUNT][REGION]
+        .create_state_machine(
             name=name,
             definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
             roleArn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:role/{name}",
-        )["stateMachineArn"]
+        )
+        .arn
         for name in names
     )
 

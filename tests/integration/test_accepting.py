@@ -42,7 +42,7 @@ class TestAPush:
             "at": "2026-11-24T06:47:33.000Z",
             "who": "ci@example.com",
             "what": "Code Version Pushed",
-            "why": "by EventBridge 6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+            "why": "by an event of mayfly.api",
         }
 
     def test_is_not_forgotten_while_its_environments_may_live_however_few_days_are_set(self, world: World) -> None:
@@ -52,6 +52,12 @@ class TestAPush:
     def test_without_a_name_was_done_by_whoever_aws_says_has_sent_it(self, world: World) -> None:
         world.call(DOOR, announced(json.dumps(PUSHED | {"pushed_by": None})))
         assert world.record(RELEASE, "release")["history"][0]["who"] == "mayfly.app.webshop"
+
+    def test_the_name_of_who_pushed_is_a_program_s_claim(self, world: World) -> None:
+        world.call(DOOR, announced(json.dumps(PUSHED | {"pushed_by": "boss@example.com"})))
+        record = world.record(RELEASE, "release")
+        assert record["history"][0]["who"] == "boss@example.com (says mayfly.app.webshop)"
+        assert record["pushed_by"] == "boss@example.com", "whom it tells of the release"
 
     def test_is_recorded_before_it_is_started(self, world: World) -> None:
         world.call(DOOR, pushed())

@@ -1,13 +1,29 @@
 """Environments are admitted where there is room, wait in order where there is none, and give it back in the end."""
 
+import json
+from datetime import datetime
 from typing import Any, ClassVar
 
 import pytest
 
 from mayfly.contract.reader import Refused
+from mayfly.domain.needs import QUOTAS, vcpus
 from mayfly.workflows import admission
 from mayfly.workflows.environments import EndedBefore
-from tests.integration.world import ENVIRONMENT, LATER, NOW, PUSHED, RELEASE, Json, World, an_order, on_the_bus
+from mayfly.workflows.reading import Reading
+from tests.integration.world import (
+    ENVIRONMENT,
+    LATER,
+    NOW,
+    OURS,
+    PUSHED,
+    RELEASE,
+    Json,
+    World,
+    an_order,
+    on_the_bus,
+    tagged,
+)
 
 HERE = "222222222222/us-east-1"
 MINE, OTHERS = "application:webshop|environments", "installation:|environments"
@@ -26,6 +42,13 @@ def ask(world: World, name: str = ENVIRONMENT, now: str = NOW, begin: bool = Tru
     if begin:
         world.call("plan_environment", event)
     return world.call("admit_environment", event | {"token": f"token-of-{name}-at-{now}"})
+
+
+def planned_and_not_admitted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else has written the ledger while an environment was planned."""
+    with monkeypatch.context() as first:
+        first.setattr(admission, "_write", lambda *_: False)
+        assert not world.call("plan_environment", {"order": order(), "now": NOW})["admitted"]
 
 
 def gone(world: World, name: str = ENVIRONMENT, now: str = LATER) -> None:
@@ -61,13 +84,33 @@ class TestWhatFits:
         }  # fmt: skip
         assert ledger(world)["counts"] == {MINE: 1}
 
-    def test_costs_two_conditional_writes(self, world: World) -> None:
-        world.call("plan_environment", {"order": order(), "now": NOW})
+    def test_costs_two_conditional_writes_and_need_not_ask(self, world: World) -> None:
+        assert world.call("plan_environment", {"order": order(), "now": NOW})["admitted"]
+        writes = world.wire.heard("UpdateItem")
+        assert len(writes) == 2
+        assert all("ConditionExpression" in write for write in writes)
+
+    def test_costs_two_conditional_writes_where_it_asks(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        planned_and_not_admitted(world, monkeypatch)
         before = len(world.wire.heard("UpdateItem"))
         ask(world, begin=False)
         writes = world.wire.heard("UpdateItem")[before:]
         assert len(writes) == 2
         assert all("ConditionExpression" in write for write in writes)
+
+    def test_is_counted_once_however_often_it_is_planned(self, world: World) -> None:
+        both = {MINE: 2}
+        for _ in range(2):
+            assert world.call("plan_environment", {"order": order(ceilings=both), "now": NOW})["admitted"]
+        assert ledger(world)["counts"] == {MINE: 1}
+
+    def test_waits_behind_those_who_wait_already(self, world: World) -> None:
+        ask(world, "webshop-1", ceilings={OTHERS: 1})
+        ask(world, "webshop-2", ceilings={OTHERS: 1})
+        world.records("ledger").change("room", {"counts": {OTHERS: 0}})
+        assert not world.call("plan_environment", {"order": order("webshop-3", ceilings={OTHERS: 1}), "now": NOW})[
+            "admitted"
+        ]
 
     def test_is_counted_once_however_often_its_function_is_repeated(self, world: World) -> None:
         ask(world)
@@ -109,6 +152,17 @@ class TestWhatDoesNotFit:
         ]
         assert ledger(world)["queue"] == ["webshop-2", "webshop-3"]
 
+    def test_is_listed_in_its_order(self, world: World) -> None:
+        for number in (1, 2, 3):
+            ask(world, f"webshop-{number}", now=f"2026-11-24T06:47:3{number}.000Z")
+        shown = Reading(world.table, "/mayfly", datetime.fromisoformat(NOW)).queue()["queue"]
+        assert [(each["id"], each["queue"]["position"], each["queue"]["behind"]) for each in shown] == [
+            ("webshop-2", 1, ""),
+            ("webshop-3", 2, "webshop-2"),
+        ]
+        assert shown[0]["since"] == "2026-11-24T06:47:32.000Z"
+        assert "ceiling of environments" in shown[0]["queue"]["lacks"]
+
     def test_is_built_when_another_is_gone_and_its_lifetime_begins_then(self, world: World) -> None:
         ask(world, "webshop-1")
         ask(world, "webshop-2")
@@ -126,6 +180,21 @@ class TestWhatDoesNotFit:
             ask(world, f"webshop-{number}", now=f"2026-11-24T06:47:3{number}.000Z", ceilings=both, **demand)
         gone(world, "webshop-1")
         assert told(world)[-1].startswith("token-of-webshop-3")
+
+    def test_leaves_others_room_in_the_queue_however_many_one_application_pushes(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admission, "_MOST_OF_ONE", 2)
+        both = {OTHERS: 1}
+        for number in range(3):
+            ask(world, f"webshop-{number}", ceilings=both)
+        with pytest.raises(admission.QueueFull, match="2 environments of webshop wait already"):
+            ask(world, "webshop-3", ceilings=both)
+        event = {"order": order("billing-1", ceilings=both) | {"application": "billing"}, "now": NOW}
+        world.call("plan_environment", event)
+        assert not world.call("admit_environment", event | {"token": "of-billing"})["admitted"]
+        assert sorted(ledger(world)["queue"]) == ["billing-1", "webshop-1", "webshop-2"]
+        assert "waiting" not in world.record("webshop-3")
 
     def test_fails_at_once_where_it_never_fits(self, world: World) -> None:
         with pytest.raises(
@@ -156,7 +225,7 @@ class TestWhatDoesNotFit:
     def test_is_told_so_where_it_is_ended_while_it_is_admitted(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        world.call("plan_environment", {"order": order(), "now": NOW})
+        planned_and_not_admitted(world, monkeypatch)
         read = admission.ledger
 
         def meanwhile(table: str) -> Any:
@@ -178,6 +247,231 @@ class TestWhatDoesNotFit:
         assert told(world)[-1] == f"token-of-webshop-2-at-{LATER}"
 
 
+VPCS = f"{HERE}|vpcs"
+
+
+def looked(world: World, **known: Any) -> None:
+    """A sweep has looked at the target."""
+    world.records("quotas").change(HERE, {"id": HERE, "limits": {"vpcs": 2}, "used": {}, "unread": {}} | known)
+
+
+class TestQuotasOfAws:
+    """No ceiling and no budget: what binds is what AWS allows."""
+
+    def test_bound_what_is_built_less_what_others_use(self, world: World) -> None:
+        looked(world, limits={"vpcs": 3}, used={"vpcs": 2})
+        assert ask(world, "webshop-1", ceilings={})["admitted"]
+        answer = ask(world, "webshop-2", ceilings={})
+        assert answer["lacks"] == f"the quota VPCs per Region (vpc, L-F678F1CE) in {HERE}: 1 needed, 0 free"
+        assert ledger(world)["counts"] == {VPCS: 1}
+        gone(world, "webshop-1")
+        assert told(world)[-1] == f"token-of-webshop-2-at-{NOW}"
+
+    def test_fail_at_once_what_exceeds_them_with_name_code_and_both_numbers(self, world: World) -> None:
+        looked(world)
+        said = rf"{HERE}: the quota VPCs per Region \(vpc, L-F678F1CE\) in {HERE} is 2, and it needs 3"
+        with pytest.raises(admission.NeverFits, match=said):
+            ask(world, ceilings={}, takes={"vpcs": 3})
+
+    def test_that_are_lowered_end_nothing_and_admit_nothing(self, world: World) -> None:
+        looked(world)
+        for number in (1, 2, 3):
+            ask(world, f"webshop-{number}", ceilings={})
+        looked(world, limits={"vpcs": 1})
+        gone(world, "webshop-1")
+        assert ledger(world)["counts"] == {VPCS: 1}
+        assert ledger(world)["queue"] == ["webshop-3"]
+        assert "ending" not in world.record("webshop-2")
+        gone(world, "webshop-2")
+        assert told(world)[-1] == f"token-of-webshop-3-at-{NOW}"
+
+    def test_that_cannot_be_read_are_aws_s_defaults_and_it_is_said(self, world: World) -> None:
+        looked(world, limits={"vpcs": 1}, unread={"vpcs": "AccessDenied"})
+        ask(world, "webshop-1", ceilings={})
+        said = "0 free of AWS's default, because the quota could not be read"
+        assert said in ask(world, "webshop-2", ceilings={})["lacks"]
+
+    def test_and_a_default_that_one_alone_exceeds_is_not_believed(self, world: World) -> None:
+        looked(world, limits={"vpcs": 1}, unread={"vpcs": "AccessDenied"})
+        assert ask(world, ceilings={}, takes={"vpcs": 2})["admitted"]
+
+    def test_bound_nothing_where_no_sweep_has_looked(self, world: World) -> None:
+        assert ask(world, ceilings={}, takes={"vpcs": 7})["admitted"]
+        assert not ledger(world)
+
+    def test_of_an_account_that_refuses_let_nothing_begin(self, world: World) -> None:
+        looked(world, closed=f"nothing can be built in {HERE}: AccessDenied")
+        assert ask(world, ceilings={})["lacks"] == f"nothing can be built in {HERE}: AccessDenied"
+
+
+class TestLaunches:
+    """NOW is 06:47:34.120, and of EC2's tokens 500 are lacking, in a bucket of 500 that two a second fill."""
+
+    TEN: ClassVar[Json] = {"ceilings": {}, "takes": {"instances": 10}, "burst": 500}
+    AT = "2026-11-24T06:47:39.120Z"
+
+    def empty(self, world: World, full_at: str = "2026-11-24T06:51:44.120Z") -> None:
+        world.records("ledger").change("room", {"version": 1, "launches": {HERE: full_at}})
+
+    def test_that_ec2_has_tokens_for_are_at_once_and_remembered(self, world: World) -> None:
+        assert ask(world, **self.TEN)["admitted"]
+        assert ledger(world)["launches"] == {HERE: self.AT}
+        assert "launch_from" not in world.record()
+
+    def test_wait_for_their_tokens_in_their_machine_and_their_lifetime_begins_then(self, world: World) -> None:
+        self.empty(world)
+        planned = world.call("plan_environment", {"order": order(**self.TEN), "now": NOW})
+        assert (planned["admitted"], planned["launch"]) == (True, self.AT)
+        assert planned["deadline"] == world.record()["deadline"] == "2026-11-24T07:47:39.120Z"
+        said = f"EC2's launch rate: its stack is created from {self.AT} on"
+        assert world.record()["history"][-1]["why"].endswith(said)
+
+    def test_of_who_has_to_ask_are_told_with_the_token(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        planned_and_not_admitted(world, monkeypatch)
+        self.empty(world)
+        assert ask(world, begin=False, **self.TEN)["admitted"]
+        (settled,) = world.settled
+        assert (settled["told"], settled["error"]) == ("Failure", "NotYet")
+        assert json.loads(settled["cause"]) == {"deadline": "2026-11-24T07:47:39.120Z", "launch": self.AT}
+
+    def test_and_a_repetition_is_told_the_same_until_then(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        planned_and_not_admitted(world, monkeypatch)
+        self.empty(world)
+        ask(world, begin=False, **self.TEN)
+        ask(world, begin=False, now="2026-11-24T06:47:38.000Z", **self.TEN)
+        ask(world, begin=False, now=self.AT, **self.TEN)
+        first, second, third = world.settled
+        assert (second["cause"], third["told"]) == (first["cause"], "Success")
+
+    def test_of_more_than_ten_minutes_wait_in_the_queue_until_a_sweep(self, world: World) -> None:
+        self.empty(world, "2026-11-24T07:01:44.120Z")
+        said = f"EC2's launches of the next 10 minutes in {HERE}: 10 needed, 0 free"
+        assert ask(world, **self.TEN)["lacks"] == said
+        sweep(world, "2026-11-24T06:52:34.120Z")
+        assert json.loads(world.settled[-1]["cause"])["launch"] == "2026-11-24T06:57:39.120Z"
+        assert ledger(world)["queue"] == []
+
+    def test_are_counted_by_the_rate_that_is_configured_for_the_target(self, world: World) -> None:
+        world.put("/mayfly/admission", f'{{"launches": {{"{HERE}": {{"burst": 4000, "a_second": 8}}}}}}')
+        world.configure()
+        event = {"release": RELEASE, "pushed": PUSHED, "now": NOW}
+        demand = world.call("plan_release", event)["orders"][0]["demand"]
+        assert (demand["burst"], demand["launches_a_second"]) == (4000, 8)
+
+
+class TestASweepReadsQuotas:
+    def quotas(self, world: World, **takes: int) -> Json:
+        world.call("plan_environment", {"order": order(takes=takes, ceilings={}), "now": NOW})
+        sweep(world)
+        return world.record(HERE, "quotas")
+
+    def test_of_which_something_is_reserved_and_what_others_use(self, world: World) -> None:
+        world.there("ec2").create_vpc(CidrBlock="10.0.0.0/16")
+        others = len(world.there("ec2").describe_vpcs()["Vpcs"])
+        mine = world.there("ec2").create_vpc(CidrBlock="10.1.0.0/16", TagSpecifications=tagged("vpc", OURS))["Vpc"]
+        found = self.quotas(world, **{"vpcs": 1, "security-groups": 1, "gp3-gib": 20})
+        assert found["limits"] == {"vpcs": 5, "security-groups": 2500, "gp3-gib": 50 * 1024}
+        assert found["used"] == {"vpcs": others, "security-groups": others, "gp3-gib": 0}, mine
+        assert (found["unread"], found["uncounted"]) == ({}, {})
+
+    def test_of_every_kind(self, world: World) -> None:
+        found = self.quotas(world, **dict.fromkeys(QUOTAS, 1))
+        assert (found["unread"], found["uncounted"]) == ({}, {})
+        assert found["limits"].keys() == found["used"].keys() == QUOTAS.keys()
+
+    def test_counts_instances_and_volumes_of_others_by_family(self, world: World) -> None:
+        world.launch(OURS)
+        world.launch({"mayfly:environment": "another"}, count=2)
+        kind = world.there("ec2").describe_instances()["Reservations"][0]["Instances"][0]["InstanceType"]
+        found = self.quotas(world, **{"vcpus-standard": 1})
+        assert found["used"]["vcpus-standard"] == 2 * (vcpus(kind) or 0)
+
+    def test_and_knows_where_it_may_not(self, world: World) -> None:
+        world.wire.answer("GetServiceQuota", error="AccessDeniedException", message="not authorized")
+        world.wire.answer("DescribeAddresses", error="UnauthorizedOperation", message="not authorized")
+        found = self.quotas(world, **{"elastic-ips": 1})
+        assert found["limits"] == {"elastic-ips": 5}
+        assert "not authorized" in found["unread"]["elastic-ips"]
+        assert "not authorized" in found["uncounted"]["elastic-ips"]
+
+    def test_again_and_admits_who_waits_for_one_that_was_raised(self, world: World) -> None:
+        looked(world, limits={"vpcs": 1})
+        for number in (1, 2):
+            ask(world, f"webshop-{number}", ceilings={})
+        sweep(world)
+        assert told(world)[-1] == f"token-of-webshop-2-at-{NOW}"
+
+    def test_and_closes_a_target_that_refuses_until_it_lets_in_again(self, world: World) -> None:
+        self.quotas(world, vpcs=1)
+        world.wire.answer("AssumeRole", error="AccessDenied", message="not authorized")
+        sweep(world)
+        assert "not authorized" in world.record(HERE, "quotas")["closed"]
+        world.wire.recover("AssumeRole")
+        sweep(world)
+        assert world.record(HERE, "quotas")["closed"] == ""
+
+    def test_on_after_who_wanted_it_failed_at_once(self, world: World) -> None:
+        looked(world, limits={"vpcs": 2})
+        with pytest.raises(admission.NeverFits):
+            ask(world, ceilings={}, takes={"vpcs": 3})
+        world.change(ENVIRONMENT, reserved={}, wanted={})
+        sweep(world)
+        assert world.record(HERE, "quotas")["limits"] == {"vpcs": 5}
+
+    def test_only_where_something_is_taken(self, world: World) -> None:
+        sweep(world)
+        assert not world.wire.heard("GetServiceQuota")
+        assert not world.record(HERE, "quotas")
+
+
+class TestWhatEnvironmentsReallyHad:
+    def ready(self, world: World, **takes: int) -> Json:
+        """One that reserved this, and has an instance of t3.micro, is ready. Returns what the next one reserves."""
+        first: Json = world.call("plan_release", {"release": RELEASE, "pushed": PUSHED, "now": NOW})["orders"][0]
+        first["demand"]["takes"] |= takes
+        world.call("plan_environment", {"order": first, "now": NOW})
+        stack = world.call("create_environment", {"order": first, "deadline": "", "token": "token", "now": NOW})[
+            "stack"
+        ]
+        world.call("confirm_ready", {"order": first, "stack": stack, "now": NOW})
+        again: Json = world.call("plan_release", {"release": RELEASE, "pushed": PUSHED, "now": NOW})["orders"][0]
+        return {key: again["demand"]["takes"].get(key) for key in ("instances", "vcpus-standard", "vcpus-g")}
+
+    def test_corrects_what_the_next_one_reserves(self, world: World) -> None:
+        world.configure()
+        assert self.ready(world, **{"instances": 4, "vcpus-standard": 64, "vcpus-g": 8}) == {
+            "instances": 1, "vcpus-standard": 2, "vcpus-g": None
+        }  # fmt: skip
+        assert len([each for each in world.wire.heard("UpdateItem") if "needs#" in str(each["Key"])]) == 1
+
+    def test_is_not_written_where_it_was_reckoned_right(self, world: World) -> None:
+        world.configure()
+        self.ready(world)
+        assert not [each for each in world.wire.heard("UpdateItem") if "needs#" in str(each["Key"])]
+
+
+class TestCeilingsThatRefuse:
+    def test_fail_at_once_what_does_not_fit_below_them(self, world: World) -> None:
+        ask(world, "webshop-1", refuses=["application:webshop"])
+        said = "the ceiling of environments of the application webshop: 1 needed, 0 free"
+        with pytest.raises(admission.OverCeiling, match=said):
+            ask(world, "webshop-2", refuses=["application:webshop"])
+        assert "wanted" not in world.record("webshop-2")
+        assert ledger(world)["counts"] == {MINE: 1}
+
+    def test_let_wait_what_lacks_something_else(self, world: World) -> None:
+        both = {MINE: 5, OTHERS: 1}
+        ask(world, "webshop-1", ceilings=both, refuses=["application:webshop"])
+        assert not ask(world, "webshop-2", ceilings=both, refuses=["application:webshop"])["admitted"]
+
+    def test_are_configured(self, world: World) -> None:
+        world.put("/mayfly/admission", '{"installation": {"usd_a_day": 5, "when_over": "refuse"}}')
+        world.configure(ceilings={"environments": 12, "when_over": "refuse"})
+        event = {"release": RELEASE, "pushed": PUSHED, "now": NOW}
+        demand = world.call("plan_release", event)["orders"][0]["demand"]
+        assert demand["refuses"] == ["application:webshop", "installation:"]
+
+
 class TestBudgets:
     DAY: ClassVar[Json] = {"ceilings": {}, "cents": 600, "budgets": {"application:webshop|day": 1000}}
 
@@ -192,6 +486,14 @@ class TestBudgets:
         world.change("webshop-1", instance_types={"t3.medium": 10}, launched_at=NOW)  # 14 cents in 20 minutes
         gone(world, "webshop-1")
         assert ledger(world)["counts"] == {"application:webshop|usd 2026-11-24": 14}
+
+    def test_of_days_and_months_that_are_over_are_not_kept(self, world: World) -> None:
+        """The ledger is one item, with some counters of each application and owner."""
+        budgets = {"application:webshop|day": 1000, "application:webshop|month": 30_000}
+        ask(world, "webshop-1", **self.DAY | {"budgets": budgets})
+        ask(world, "webshop-2", now="2026-11-28T06:47:34.120Z", **self.DAY | {"budgets": budgets})
+        scope = "application:webshop|usd 2026-"
+        assert ledger(world)["counts"] == {f"{scope}11": 1200, f"{scope}11-28": 600}
 
     def test_are_new_the_next_day_and_a_sweep_lets_in_who_waited(self, world: World) -> None:
         ask(world, "webshop-1", **self.DAY)
@@ -248,6 +550,45 @@ class TestWhoeverDies:
         assert world.record("webshop-1")["stage"] == "terminated"
 
 
+class TestTwoThatAskInTheSameMillisecond:
+    def test_do_not_both_get_the_last_vpc(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The second asks, and is admitted, after the first has read the ledger and before it writes it."""
+        looked(world, limits={"vpcs": 1})
+        read, answers = admission.ledger, list[Json]()
+
+        def meanwhile(table: str) -> Any:
+            seen = read(table)
+            if not answers:
+                answers.append({})
+                answers[0] = ask(world, "webshop-2", ceilings={})
+            return seen
+
+        monkeypatch.setattr(admission, "ledger", meanwhile)
+        first = ask(world, "webshop-1", ceilings={})
+        assert (first["admitted"], answers[0]["admitted"]) == (False, True)
+        assert (ledger(world)["counts"], ledger(world)["queue"]) == ({VPCS: 1}, ["webshop-1"])
+
+    def test_are_both_admitted_where_they_are_planned_if_both_fit(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked(world, limits={"vpcs": 2})
+        read, planned = admission.ledger, list[Json]()
+
+        def plan(name: str) -> None:
+            planned.append(world.call("plan_environment", {"order": order(name, ceilings={}), "now": NOW}))
+
+        def meanwhile(table: str) -> Any:
+            seen = read(table)
+            monkeypatch.setattr(admission, "ledger", read)
+            plan("webshop-2")
+            return seen
+
+        monkeypatch.setattr(admission, "ledger", meanwhile)
+        plan("webshop-1")
+        assert [each["admitted"] for each in planned] == [True, True]
+        assert ledger(world)["counts"] == {VPCS: 2}
+
+
 class TestWhatIsConfigured:
     def plan(self, world: World, **pushed: Any) -> Json:
         event = {"release": RELEASE, "pushed": PUSHED | pushed, "now": NOW}
@@ -269,6 +610,15 @@ class TestWhatIsConfigured:
     def test_as_a_release_that_is_built_together(self, world: World) -> None:
         world.configure(admitted="together")
         assert self.plan(world)["members"] == 2
+
+    def test_but_a_preview_is_none_of_them_and_neither_it_nor_a_repetition_waits_for_them(self, world: World) -> None:
+        suites = [{"name": "smoke", "retries": 1}, {"name": "look"}, {"name": "show", "kind": "preview"}]
+        world.configure(admitted="together", suites=suites)
+        assert self.plan(world)["members"] == 2
+        for name, kind in ((f"{ENVIRONMENT}-2", "automated"), (f"{RELEASE}-show", "preview")):
+            event = {"order": order(name, members=2, ceilings={}) | {"kind": kind}, "now": NOW}
+            world.call("plan_environment", event)
+            assert world.call("admit_environment", event | {"token": f"token-of-{name}"})["admitted"]
 
     def test_a_hotfix_only_of_who_is_allowed_it(self, world: World) -> None:
         with pytest.raises(Refused, match="hotfix: expected false, because webshop is not allowed hotfixes"):

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ class TestTheSchedule:
 
 class TestPuppetCode:
     def push(self, line: Line, at: str = "2026-11-24T06:47:33Z", **change: Any) -> Json:
-        detail = {"version": "7", "artifact": "s3://code/7.tar.gz", "pushed_by": "ci"} | change
+        detail = {"version": "7", "artifact": "s3://code/7.tar.gz", "sha256": "b" * 64, "pushed_by": "ci"} | change
         return line.world.call("accept_bake", on_the_bus("Puppet Code Pushed", detail) | {"time": at, "sent": at})
 
     def test_bakes_every_family_that_applies_it(self, line: Line) -> None:
@@ -232,12 +233,12 @@ class TestPuppetCode:
 
     def test_on_the_puppet_servers_bakes_every_family_that_asks_one(self, line: Line) -> None:
         line.configure("asked", puppet={"mode": "agent", "server": "puppet.example"})
-        assert [bake["family"] for bake in self.push(line, artifact=None)["bakes"]] == ["asked"]
-        assert self.push(line, artifact=None, version="8")["bakes"], "and each version once"
+        assert [bake["family"] for bake in self.push(line, artifact=None, sha256=None)["bakes"]] == ["asked"]
+        assert self.push(line, artifact=None, sha256=None, version="8")["bakes"], "and each version once"
         assert [bake["why"] for bake in line.started().values()] == ["Puppet code 7", "Puppet code 8"]
 
     def test_on_the_puppet_servers_is_not_for_a_family_with_an_artifact(self, line: Line) -> None:
-        said = self.push(line, artifact=None, families=["base"])["reason"]
+        said = self.push(line, artifact=None, sha256=None, families=["base"])["reason"]
         assert "expected ones that ask a Puppet server, as there is no artifact, but base applies an artifact" in said
         assert "expected none without an artifact" in self.push(line, artifact=None, sha256="a" * 64)["reason"]
 
@@ -245,8 +246,18 @@ class TestPuppetCode:
         line.configure(puppet=CONFIGURATION["puppet"] | {"sha256": "a" * 64})
         self.push(line)
         puppet = line.plan()["builder"]["puppet"]
-        assert (puppet["artifact"], puppet["sha256"]) == ("s3://code/7.tar.gz", None)
+        assert (puppet["artifact"], puppet["sha256"]) == ("s3://code/7.tar.gz", "b" * 64)
         assert puppet["package"] == CONFIGURATION["puppet"]["package"]
+
+    def test_without_its_checksum_is_refused(self, line: Line) -> None:
+        said = self.push(line, sha256=None)["reason"]
+        assert "sha256: expected the checksum of the artifact s3://code/7.tar.gz, but there is none" in said
+        assert line.started() == {}
+
+    def test_that_an_earlier_version_kept_without_its_checksum_is_refused(self, line: Line) -> None:
+        line.world.records("family").change("base", {"id": "base", "puppet": {"artifact": "s3://code/6.tar.gz"}})
+        with pytest.raises(Exception, match=r"pushed for base: sha256: expected the checksum .* push it again with it"):
+            line.plan()
 
     def test_that_arrives_late_does_not_take_the_place_of_a_newer_one(self, line: Line) -> None:
         self.push(line, "2026-11-24T08:00:00Z", version="8", artifact="s3://code/8.tar.gz")
@@ -393,14 +404,14 @@ class TestPlanning:
             "instance_profile": "mayfly-builder",
             "kms_key_id": None,
             "puppet": plan["builder"]["puppet"],
-            "log": f"{CONFIGURATION['logs']}/{BAKE}.log",
+            "log": f"{CONFIGURATION['logs']}/{{builder}}/{BAKE}.log",
             "minutes": 60,
             "expires_at": "2026-11-24T08:02:34.120Z",
         }
         assert plan["proof"]["environment"] == f"{BAKE}-proof"
         assert plan["proof"]["blueprint"]["version_id"]
         record = line.record()
-        assert (record["stage"], record["log"]) == ("planned", plan["builder"]["log"])
+        assert record["stage"] == "planned"
         assert line.record(FAMILY, "family")["bake"] == BAKE
 
     def test_a_repetition_gives_the_same(self, line: Line) -> None:
@@ -517,7 +528,8 @@ class TestLaunching:
         line.launch(line.begun())
         data = base64.b64decode(line.world.wire.heard("RunInstances")[0]["UserData"]).decode()
         assert f"\nMAYFLY_BAKE={BAKE}\n" in data
-        assert f"MAYFLY_LOG={CONFIGURATION['logs']}/{BAKE}.log\n" in data
+        own = f"arn:aws:ec2:{REGION}:{WORKLOAD_ACCOUNT}:instance"
+        assert f"MAYFLY_LOG='{CONFIGURATION['logs']}/{own}/{{instance}}/{BAKE}.log'\n" in data
         assert f"MAYFLY_PUPPET_CODE={CONFIGURATION['puppet']['artifact']}\n" in data
         assert "MAYFLY_TIME_LIMIT=3600\n" in data
         assert data.endswith((Path(ROOT) / "images" / "bake.sh").read_text())
@@ -567,6 +579,11 @@ class TestMakingTheImage:
         assert {one["ResourceType"] for one in asked["TagSpecifications"]} == {"image", "snapshot"}
         labels = {tag["Key"]: tag["Value"] for tag in asked["TagSpecifications"][0]["Tags"]}
         assert labels["mayfly:base-image"] == line.base
+        digests = {name: labels[f"mayfly:made-of-{name}"] for name in ("code", "package", "script")}
+        assert digests["code"] == CONFIGURATION["puppet"]["sha256"]
+        assert digests["package"] == CONFIGURATION["puppet"]["package"].partition("#sha256=")[2]
+        assert re.fullmatch("[0-9a-f]{64}", digests["script"])
+        assert line.record(image, "image")["made_of"] == digests | {"base_image": line.base}
         assert labels["mayfly:image-family"] == FAMILY
         record = line.record(image, "image")
         assert record["waiting"] == {"for": "image", "token": NEXT_TOKEN}
@@ -592,7 +609,8 @@ class TestMakingTheImage:
         elif result:
             tag = {"Key": "mayfly:bake-result", "Value": result}
             line.world.there("ec2").create_tags(Resources=[builder], Tags=[tag])
-        kept = f"; log: s3://.*{BAKE}.log; console: s3://mayfly-reports/consoles/{BAKE}.txt"
+        own = f"arn:aws:ec2:{REGION}:{WORKLOAD_ACCOUNT}:instance/{builder}"
+        kept = f"; log: s3://.*/{own}/{BAKE}.log; console: s3://mayfly-reports/consoles/{BAKE}.txt"
         with pytest.raises(function("create_image").BakeFailed, match=f"{expected}.*{kept}"):
             line.make(plan)
         assert line.world.wire.heard("CreateImage") == []
@@ -666,6 +684,26 @@ class TestRemovingTheBuilder:
         builder = line.launch(plan)
         assert self.remove(line, plan)["removed"] == [builder]
         assert line.world.states()[builder] == "terminated"
+
+    def test_keeps_the_end_of_its_log_where_the_console_shows_it(self, line: Line) -> None:
+        plan = line.begun()
+        line.launch(plan)
+        bucket, _, key = line.record()["log"].removeprefix("s3://").partition("/")
+        line.world.there("s3").create_bucket(Bucket=bucket)
+        text = "x" * 300_000 + "puppet: exit code 4"
+        line.world.there("s3").put_object(Bucket=bucket, Key=key, Body=text.encode())
+        assert self.remove(line, plan)["log_kept"]
+        shown = Api(line.world).get(f"/api/bakes/{BAKE}").json
+        assert shown["log_text"] == text[-262_144:]
+        assert (shown["log"], shown["account"]) == (line.record()["log"], plan["account"])
+        assert shown["history"] == line.world.record(BAKE, "bake")["history"]
+
+    def test_goes_on_where_there_is_no_log(self, line: Line) -> None:
+        plan = line.begun()
+        builder = line.launch(plan)
+        done = self.remove(line, plan)
+        assert (done["log_kept"], done["removed"]) == (False, [builder])
+        assert "log_text" not in Api(line.world).get(f"/api/bakes/{BAKE}").json
 
     def test_finds_one_that_no_record_knows(self, line: Line) -> None:
         plan = line.begun()

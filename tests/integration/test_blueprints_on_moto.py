@@ -22,6 +22,7 @@ from mayfly.domain import ranges
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "blueprints/fleet.yaml"
 ACCOUNT = ROOT / "blueprints/workload-account.yaml"
+IMAGES = ROOT / "blueprints/workload-images.yaml"
 IN_REGION = ROOT / "blueprints/workload-region.yaml"
 SINGLE = ROOT / "tests/blueprints/single.yaml"
 REGION = "us-east-1"
@@ -272,6 +273,7 @@ def deploy(template: Path, controller: str, region: str = REGION) -> str:
 def test_a_workload_account_lets_its_controller_in_and_nobody_else(account: str, name: str) -> None:
     iam: Any = boto3.client("iam")
     stack = deploy(ACCOUNT, f"{account}/{REGION}/{name}")
+    images = deploy(IMAGES, f"{account}/{REGION}/{name}")
 
     (trust,) = iam.get_role(RoleName=f"{name}-workload")["Role"]["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"]["AWS"] == f"arn:aws:iam::{account}:root"
@@ -281,9 +283,12 @@ def test_a_workload_account_lets_its_controller_in_and_nobody_else(account: str,
     assert "${aws:PrincipalTag/mayfly:environment}" in policy  # IAM's variable, left alone by Fn::Sub
 
     expected = {
-        "workload": {"images", "rollouts"},
-        "cloudformation": {"BuildPolicy", "IdentityPolicy"},
-        "cloudformation-services": {"BuildPolicy", "IdentityPolicy", "cloudformation-services"},
+        "workload": {"bakes", "images", "rollouts"},
+        "cloudformation": {"BuildPolicy", "IdentityPolicy", "NeverMayflysOwnPolicy"},
+        "cloudformation-services": {
+            *("BuildPolicy", "IdentityPolicy", "NeverMayflysOwnPolicy"),
+            "cloudformation-services",
+        },
     }
     for role, names in expected.items():
         attached = iam.list_attached_role_policies(RoleName=f"{name}-{role}")["AttachedPolicies"]
@@ -293,7 +298,8 @@ def test_a_workload_account_lets_its_controller_in_and_nobody_else(account: str,
         for policy in attached:
             # CloudFormation detaches a policy that it deletes; moto does not.
             iam.detach_role_policy(RoleName=f"{name}-{role}", PolicyArn=policy["PolicyArn"])
-    boto3.client("cloudformation").delete_stack(StackName=stack)
+    for each in (images, stack):
+        boto3.client("cloudformation").delete_stack(StackName=each)
     assert iam.list_roles()["Roles"] == []
 
 

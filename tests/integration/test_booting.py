@@ -1,14 +1,17 @@
 """Instances fail at their first boot: one is replaced, one too many ends the environment, and each says why."""
 
+import json
 from typing import Any
 
 import pytest
 
+from mayfly.aws.records import Conflict
 from tests.integration.world import (
     LATER,
     NOW,
     OURS,
     REGION,
+    ROOT,
     TOKEN,
     WORKLOAD_ACCOUNT,
     Json,
@@ -80,6 +83,81 @@ def test_an_account_that_is_not_ours_is_not_entered(world: World) -> None:
 def test_what_fails_after_its_environment_was_ready_is_not_counted(world: World) -> None:
     world.ready()
     assert not stopped(world, an_instance(world, boot=FAILED))["judged"]
+
+
+class TestUnderTest:
+    """Auto Scaling terminates an instance of an environment that is being tested."""
+
+    SAMPLE: Json = json.loads((ROOT / "events" / "judge_instance_lost.json").read_text())
+
+    def taken_out(self, world: World, instance: str, group: str, account: str = WORKLOAD_ACCOUNT) -> Json:
+        detail = self.SAMPLE["detail"] | {"EC2InstanceId": instance, "AutoScalingGroupName": group}
+        return world.call("judge_instance", self.SAMPLE | {"account": account, "detail": detail})
+
+    def grouped(self, world: World, **tags: str) -> str:
+        """A group that carries the environment's tags."""
+        labels = [{"Key": key, "Value": value} for key, value in (OURS | tags).items()]
+        described = {"AutoScalingGroupName": "mayfly-group", "Tags": labels}
+        world.wire.answer("DescribeAutoScalingGroups", AutoScalingGroups=[described])
+        return "mayfly-group"
+
+    def test_its_owner_is_told_once_for_each(self, world: World) -> None:
+        world.ready()
+        group = self.grouped(world)
+        for instance in ("i-1", "i-2"):
+            assert self.taken_out(world, instance, group)["judged"]
+        said = [detail for name, detail in world.said if name == "Environment Instance Lost"]
+        assert [(one["instance"], one["reason"], one["lost"]) for one in said] == [
+            ("i-1", "i-1: failed a status check", 1),
+            ("i-2", "i-2: failed a status check", 2),
+        ]
+        assert world.record()["lost_instances"] == ["i-1", "i-2"]
+
+    def test_a_repetition_says_the_same_and_counts_once(self, world: World) -> None:
+        world.ready()
+        group = self.grouped(world)
+        for _ in range(2):
+            self.taken_out(world, "i-1", group)
+        said = [detail["lost"] for name, detail in world.said if name == "Environment Instance Lost"]
+        assert said == [1, 1]
+        assert world.record()["lost_instances"] == ["i-1"]
+        assert [line["what"] for line in world.record()["history"]].count("instance lost") == 1
+
+    def test_another_one_at_the_same_moment_is_not_written_over(self, world: World) -> None:
+        world.ready()
+        group = self.grouped(world)
+        world.wire.before("UpdateItem", lambda: world.change(lost_instances=["i-2"]))
+        with pytest.raises(Conflict):
+            self.taken_out(world, "i-1", group)
+        self.taken_out(world, "i-1", group)
+        assert world.record()["lost_instances"] == ["i-2", "i-1"]
+
+    @pytest.mark.parametrize(
+        "tags",
+        [
+            {"mayfly:controller": "333333333333/us-east-1/mayfly"},
+            {"mayfly:environment": "webshop-9-9-9-smoke-0a1b2c3d"},
+            {"mayfly:environment": ""},
+        ],
+        ids=["another's", "no environment of ours", "a permanent one"],
+    )
+    def test_what_is_none_of_ours_is_not_counted(self, world: World, tags: dict[str, str]) -> None:
+        world.ready()
+        assert not self.taken_out(world, "i-1", self.grouped(world, **tags))["judged"]
+
+    def test_before_it_is_ready_and_after_its_end_nobody_is_told(self, world: World) -> None:
+        built(world)
+        group = self.grouped(world)
+        assert not self.taken_out(world, "i-1", group)["judged"]
+        world.change(ending={"by": "tests", "outcome": "passed", "reason": "ok", "at": LATER})
+        assert not self.taken_out(world, "i-1", group)["judged"]
+        assert "lost_instances" not in world.record()
+
+    def test_an_account_that_is_not_ours_is_not_entered(self, world: World) -> None:
+        world.ready()
+        world.wire.forget()
+        assert not self.taken_out(world, "i-1", "mayfly-x", "999999999999")["judged"]
+        assert world.wire.heard("AssumeRole") == []
 
 
 def test_the_reason_of_a_failed_creation_names_who_hangs_where(world: World) -> None:

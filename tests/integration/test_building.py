@@ -3,24 +3,30 @@
 import hashlib
 import json
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from moto.autoscaling.models import autoscaling_backends
 
+from mayfly.aws.events import NotTaken
 from mayfly.domain import stack
 from mayfly.domain.puppet_secret import derive
+from mayfly.domain.records import Entry
 from mayfly.domain.timestamp import utc_text
 from tests.integration.world import (
     BLUEPRINT,
     CONTROLLER,
+    DEADLINE,
     ENVIRONMENT,
     LATER,
     NEXT_TOKEN,
     NOW,
     OURS,
     REGION,
+    RELEASE,
+    REPORT_TOKEN,
     STACK,
     TOKEN,
     WORKLOAD_ACCOUNT,
@@ -277,7 +283,8 @@ class TestAStackThatStandsUnderTheNameAndIsNotOurs:
 
 
 def confirm(world: World, built: str, **change: Any) -> Json:
-    return world.call("confirm_ready", {"order": an_order(**change), "stack": built, "now": LATER, "tells_token": True})
+    event = {"order": an_order(**change), "stack": built, "deadline": DEADLINE, "token": REPORT_TOKEN, "now": LATER}
+    return world.call("confirm_ready", event)
 
 
 class TestAnEnvironmentIsReady:
@@ -285,9 +292,30 @@ class TestAnEnvironmentIsReady:
         built = world.created()
         answer = confirm(world, built)
         (instance,) = world.states()
-        token = answer.pop("token")
+        assert answer.pop("token") == REPORT_TOKEN
         assert answer == {"environment": ENVIRONMENT, "instances": 1, "outputs": {"InstanceId": instance}}
-        assert world.record()["report_token"] == hashlib.sha256(token.encode()).hexdigest()
+        assert world.record()["report_token"] == hashlib.sha256(REPORT_TOKEN.encode()).hexdigest()
+
+    def test_and_is_said_to_be_with_what_its_tests_need(self, world: World) -> None:
+        built = world.created()
+        answer = confirm(world, built)
+        ((what, said),) = world.said
+        assert what == "Environment Ready"
+        assert (said["deadline"], said["token"], said["outputs"]) == (DEADLINE, REPORT_TOKEN, answer["outputs"])
+        assert (said["environment"], said["suite"], said["instances"]) == (ENVIRONMENT, "smoke", 1)
+
+    def test_and_a_repetition_says_the_same(self, world: World) -> None:
+        built = world.created()
+        confirm(world, built)
+        confirm(world, built)
+        (_, first), (_, second) = world.said
+        assert first == second
+
+    def test_and_is_not_ready_for_anybody_where_the_bus_does_not_take_it(self, world: World) -> None:
+        built = world.created()
+        world.wire.answer("PutEvents", "InternalFailure", "down")
+        with pytest.raises(NotTaken, match="Environment Ready was not taken"):
+            confirm(world, built)
 
     def test_and_asks_for_no_token_that_the_machine_of_an_earlier_version_tells_nobody(self, world: World) -> None:
         world.call("confirm_ready", {"order": an_order(), "stack": world.created(), "now": LATER})
@@ -298,13 +326,27 @@ class TestAnEnvironmentIsReady:
         answer = confirm(world, built)
         record = world.record()
         assert (record["instances_built"], record["outputs"]) == (1, answer["outputs"])
-        assert record["instances"] == list(world.states())
-        assert record["history"][-1] == {
-            "at": LATER,
-            "who": "confirm_ready",
-            "what": "ready",
-            "why": "1 of 1 instances run",
-        }
+        assert world.record(kind="fleet")["instances"] == list(world.states())
+        line = record["history"][-1]
+        assert (line["at"], line["who"], line["what"]) == (LATER, "confirm_ready", "ready")
+        assert line["why"].startswith("1 of 1 instances run; queue ")
+
+    def test_and_where_the_time_went_since_its_push(self, world: World) -> None:
+        pushed = Entry("2026-11-24T06:47:24.120Z", "ci", "pushed", "")
+        world.records("release").begin(RELEASE, {"application": "webshop"}, pushed, datetime(2027, 1, 1, tzinfo=UTC))
+        built = world.created()
+        instance, *_ = world.states()
+        told = {"Key": "mayfly:boot", "Value": "ready after 9 s: converge 4 s; deploy 3 s;"}
+        world.there("ec2").create_tags(Resources=[instance], Tags=[told])
+        confirm(world, built)
+        spans = {one["name"]: one["seconds"] for one in world.record()["spans"]}
+        assert spans.keys() == {"plan", "queue", "stack", "boot", "puppet", "deploy", "confirm"}
+        assert spans["plan"] == 10
+
+    def test_although_nobody_knows_how_its_stack_was_made(self, world: World) -> None:
+        built = world.created()
+        world.wire.answer("DescribeStackEvents", "ValidationError", "Rate exceeded")
+        assert confirm(world, built)["instances"] == 1
 
     def test_whatever_else_is_in_the_account(self, world: World) -> None:
         built = world.created()
@@ -325,7 +367,7 @@ class TestABlueprintThatCountsForItself:
     def test_is_ready_at_once_where_it_has_no_instances(self, world: World) -> None:
         built = self.built(world, "Resources: {Jobs: {Type: 'AWS::SQS::Queue'}}")
         assert confirm(world, built, instance_count=None)["instances"] == 0
-        assert world.record()["history"][-1]["why"] == "0 of 0 instances run"
+        assert world.record()["history"][-1]["why"].startswith("0 of 0 instances run")
 
     def test_is_ready_with_as_many_as_its_group_wants(self, world: World) -> None:
         built = self.built(world, A_GROUP_OF_TWO)

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from local.install import ROOT
 from mayfly.domain.contents import Contents
 from mayfly.domain.identity import release_id
+from mayfly.domain.needs import QUOTAS
 from mayfly.domain.records import Entry
 from mayfly.domain.timestamp import utc_text
 from mayfly.workflows import image_contents
@@ -36,7 +38,9 @@ from tests.integration.world import (
 
 type Run = Callable[..., Result]
 
-WHO = f"arn:aws:sts::{CONTROLLER_ACCOUNT}:user/moto"
+WHO = f"moto ({CONTROLLER_ACCOUNT})"
+SAID = f"{WHO} (says mayfly.operator)"
+"""How records show them: the bus has verified nobody."""
 
 
 @pytest.fixture
@@ -99,7 +103,8 @@ def put(world: World) -> tuple[str, str, Json]:
 
 def follows(world: World, function: str, what: str, detail: Json) -> None:
     """Has a function follow the next event on the bus, as its rule would."""
-    world.wire.before("PutEvents", lambda: called(world, function, on_the_bus(what, detail)))
+    said = on_the_bus(what, detail, source="mayfly.operator")
+    world.wire.before("PutEvents", lambda: called(world, function, said))
 
 
 def called(world: World, function: str, event: Json) -> None:
@@ -226,6 +231,13 @@ class TestPush:
         assert (found.exit_code, "there is no blueprint not-there.yaml" in found.stderr) == (1, True)
         assert not world.wire.heard("PutEvents")
 
+    @pytest.mark.parametrize(
+        ("name", "said"), [("webshopp", "Did you mean webshop?"), ("billing", "mayfly app init billing")]
+    )
+    def test_of_an_application_that_there_is_not_says_what_may_be_meant(self, run: Run, name: str, said: str) -> None:
+        found = run("push", name, "2.0.0", "s3://a/2")
+        assert (found.exit_code, said in found.stderr) == (3, True), found.stderr
+
     def test_of_a_version_that_was_pushed_already_says_how_to_repeat_it(self, world: World, run: Run) -> None:
         entry = Entry("2026-11-24T06:47:33Z", "ci", "Code Version Pushed", "")
         world.records("release").begin(release_id("webshop", "1", 1), {}, entry, datetime.now(UTC))
@@ -240,7 +252,7 @@ class TestPush:
             (("webshop", "no blank", "a"), 2, "version"),
             (("WEBSHOP", "1", "a"), 2, "application"),
             (("webshop", "1", "a", "--attempt", "0"), 2, "attempt"),
-            (("unheard-of", "1", "a"), 1, "/mayfly/applications/unheard-of"),
+            (("unheard-of", "1", "a"), 3, "No application is called 'unheard-of'"),
         ],
     )
     def test_of_nonsense_names_the_field(
@@ -289,6 +301,28 @@ class TestShow:
         said = run("show", ENVIRONMENT).stdout
         assert "http://shop.internal/" in said
         assert "awaiting tests" in said
+
+
+class TestSleep:
+    def test_says_until_when_it_holds(self, world: World, run: Run) -> None:
+        begun(world)
+        world.configure()
+        world.change(kind="manual")
+        detail = {"environment": ENVIRONMENT, "minutes": 90, "why": "it is Friday", "requested_by": WHO}
+        follows(world, "keep_office_hours", "Environment Sleep Requested", detail)
+        found = run("sleep", ENVIRONMENT, "--for", "1h30m", "--why", "it is Friday")
+        until = world.record()["override"]["until"]
+        assert (found.exit_code, found.stdout) == (
+            0,
+            f"{ENVIRONMENT} is to sleep until {until}, whatever its office hours say\n",
+        )
+
+    def test_of_what_tests_itself_is_refused_with_the_reason(self, world: World, run: Run) -> None:
+        begun(world)
+        detail = {"environment": ENVIRONMENT, "minutes": 480, "why": "a demo", "requested_by": WHO}
+        follows(world, "keep_office_hours", "Environment Wake Requested", detail)
+        found = run("wake", ENVIRONMENT, "--why", "a demo")
+        assert (found.exit_code, "only what people use sleeps" in found.stderr) == (1, True)
 
 
 class TestExtend:
@@ -363,7 +397,7 @@ class TestEnd:
         follows(world, "accept_termination", "Environment Termination Requested", detail)
         found = run("end", ENVIRONMENT, "--why", "over", "--yes")
         assert (found.exit_code, found.stdout) == (0, f"{ENVIRONMENT} is being ended\n")
-        assert world.record()["ending"]["reason"] == f"{WHO}: over"
+        assert world.record()["ending"]["reason"] == f"{SAID}: over"
         assert put(world)[2] == detail | {"again": False}
 
     def test_while_the_kill_switch_is_on_says_that_nothing_ends_yet(self, world: World, run: Run) -> None:
@@ -444,6 +478,17 @@ class TestWatch:
 
     def test_of_nothing_is_not_found(self, run: Run) -> None:
         assert run("watch", "nobody").exit_code == 3
+
+    def test_of_a_misspelt_name_says_what_may_be_meant(self, world: World, run: Run) -> None:
+        begun(world)
+        said = run("watch", ENVIRONMENT[:-1])
+        assert (said.exit_code, f"Did you mean {ENVIRONMENT}?" in said.stderr) == (3, True)
+
+    def test_tells_no_fraction_of_a_second(self, world: World, run: Run) -> None:
+        begun(world)
+        line = Entry(utc_text(datetime.now(UTC)), "plan", "planned", "until 2026-12-01T06:03:59.599Z")
+        world.records().change(ENVIRONMENT, {}, line)
+        assert "until 2026-12-01T06:03:59Z" in run("watch", ENVIRONMENT, "--timeout", "0").stderr
 
     def test_waits_only_until_tests_may_begin_where_that_is_wanted(self, world: World, run: Run) -> None:
         begun(world)
@@ -701,7 +746,7 @@ class TestServices:
         found = run("abort", SECOND, "--why", "logins fail")
         assert (found.exit_code, f"{SECOND} goes back" in found.stdout) == (0, True), found.stderr
         assert put(standing)[1:] == ("Rollout Abort Requested", asked)
-        assert standing.record(SECOND, "rollout")["aborted"] == f"{WHO} stopped it: logins fail"
+        assert standing.record(SECOND, "rollout")["aborted"] == f"{SAID} stopped it: logins fail"
         again = run("abort", SECOND, "--why", "logins fail")
         assert (again.exit_code, "it was stopped already" in again.stderr) == (1, True)
 
@@ -752,7 +797,7 @@ class TestSweep:
         found = run("sweep", "--dry-run", "--why", "curious", "--json")
         assert found.exit_code == 0, found.stderr
         report = json.loads(found.stdout)
-        assert (report["asked_by"], report["decisions"]) == (WHO, [])
+        assert (report["asked_by"], report["decisions"]) == (SAID, [])
         assert put(world)[1:] == (
             "Sweep Requested",
             {"dry_run": True, "at_most": 0, "why": "curious", "requested_by": WHO},
@@ -785,6 +830,29 @@ def test_costs_are_shown_by_application_and_suite(world: World, run: Run) -> Non
     assert "webshop" in run("costs").stdout
 
 
+IN_README = {
+    "application-load-balancers": "Application Load Balancers",
+    "auto-scaling-groups": "Auto Scaling groups",
+    "elastic-ips": "elastic IPs",
+    "gateway-endpoints": "gateway endpoints",
+    "gp3-gib": "TiB of gp3",
+    "instance-profiles": "instance profiles",
+    "internet-gateways": "internet gateways",
+    "nat-gateways": "NAT gateways a zone",
+    "network-interfaces": "network interfaces",
+    "roles": "roles",
+    "security-groups": "security groups",
+    "stacks": "stacks",
+    "target-groups": "target groups",
+    "vcpus-standard": "vCPUs of standard instances",
+    "vpcs": "VPCs",
+}
+"""What README.md calls the quotas of which blueprints/fleet.yaml and service.yaml take."""
+
+
+BUILDING = ("mayfly-cloudformation", "mayfly-cloudformation-services", "mayfly-consoles", "mayfly-builder")
+
+
 class TestDoctor:
     @pytest.fixture(autouse=True)
     def _well(self, world: World) -> None:
@@ -794,7 +862,7 @@ class TestDoctor:
         pattern = json.dumps({"source": ["aws.cloudformation"]})
         events.put_rule(Name="forward", EventPattern=pattern)
         events.put_targets(Rule="forward", Targets=[{"Id": "mayfly", "Arn": bus}])
-        for role in ("mayfly-cloudformation", "mayfly-cloudformation-services"):
+        for role in BUILDING:
             world.there("iam").create_role(RoleName=role, AssumeRolePolicyDocument="{}")
         self.swept(world, {})
 
@@ -853,6 +921,16 @@ class TestDoctor:
                 f"role that builds in {WORKLOAD_ACCOUNT}/{REGION}",
                 "no role mayfly-cloudformation-services",
             ),
+            (
+                lambda world: world.there("iam").delete_role(RoleName="mayfly-consoles"),
+                f"role that builds in {WORKLOAD_ACCOUNT}/{REGION}",
+                "no role mayfly-consoles",
+            ),
+            (
+                lambda world: world.there("iam").delete_role(RoleName="mayfly-builder"),
+                f"role that builds in {WORKLOAD_ACCOUNT}/{REGION}",
+                "no role mayfly-builder",
+            ),
             (lambda world: world.own("events").delete_event_bus(Name="mayfly"), "bus", "no bus mayfly"),
         ],
     )
@@ -885,7 +963,7 @@ class TestDoctor:
         world.configure(account=CONTROLLER_ACCOUNT)
         name = f"role that builds in {CONTROLLER_ACCOUNT}/{REGION}"
         assert self.found(run, 1)[name]["state"] == "failure"
-        for role in ("mayfly-cloudformation", "mayfly-cloudformation-services"):
+        for role in BUILDING:
             world.own("iam").create_role(RoleName=role, AssumeRolePolicyDocument="{}")
         assert run("doctor", "--json").stdout.count('"failure"') == 1  # the rule that forwards is missing still
         assert not world.wire.heard("AssumeRole")
@@ -903,9 +981,26 @@ class TestDoctor:
         assert checks["topic mayfly-alarms"]["said"] == "nobody is told"
 
     def test_compares_quotas_with_what_a_release_of_all_needs(self, world: World, run: Run) -> None:
-        world.configure(suites=[{"name": f"suite-{number}"} for number in range(9)], parameters={})
-        quota = self.found(run, 0)[f"quota of VPCs in {WORKLOAD_ACCOUNT}/{REGION}"]
+        world.upload((ROOT / "blueprints" / "fleet.yaml").read_text(), "fleet.yaml")
+        suites = [{"name": f"suite-{number}"} for number in range(9)]
+        world.configure(blueprint="fleet.yaml", suites=suites, parameters={}, instance_count=2)
+        quota = self.found(run, 0)[f"quota of VPCs per Region in {WORKLOAD_ACCOUNT}/{REGION}"]
         assert (quota["state"], quota["said"]) == ("warning", "5; a release of every application at once needs 9")
+
+    def test_knows_every_quota_of_which_a_shipped_blueprint_takes_and_so_does_the_readme(
+        self, world: World, run: Run
+    ) -> None:
+        for name in ("fleet.yaml", "service.yaml"):
+            world.upload((ROOT / "blueprints" / name).read_text(), name)
+        network = {"VpcId": "vpc-0a1b2c3d", "SubnetIds": "subnet-0a1b2c3d", "LoadBalancerSubnetIds": "subnet-0a1b2c3d"}
+        own = {"name": "production", "instance_count": 3, "parameters": network}
+        world.configure(blueprint="fleet.yaml", parameters={}, instance_count=45, permanent=[own])
+        asked = {
+            check.removeprefix("quota of ").rpartition(" in ")[0] for check in self.found(run, 0) if "quota" in check
+        }
+        assert asked == {QUOTAS[key].name for key in IN_README}
+        said = (ROOT / "README.md").read_text()
+        assert [what for key, what in IN_README.items() if f"{QUOTAS[key].default:,} {what}" not in said] == []
 
     def test_goes_on_where_it_may_not_look(self, world: World, run: Run) -> None:
         world.wire.answer("GetQueueAttributes", error="AccessDenied", message="not authorized to perform: sqs:Get")

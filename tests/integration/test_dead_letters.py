@@ -12,6 +12,7 @@ from tests.integration.world import (
     CONTROLLER_ACCOUNT,
     PUSHED,
     REGION,
+    REPORT_TOKEN,
     Json,
     World,
     on_the_bus,
@@ -133,6 +134,13 @@ class TestOneFormat:
         (letter,) = waiting(world)
         assert (letter["kind"], letter["function"], letter["reason"]) == (kind, ACCEPT, reason)
         assert (letter["event"], letter["stage"]) == (event, "waiting for a person")
+
+    def test_shows_nothing_that_a_terminal_would_obey(self, world: World) -> None:
+        event = BAD | {"id": "22222222-b491-4cf7-a9f1-bf3703467718", "detail-type": "\x1b[2JCode\u202e Version"}
+        kept(world, queued(refused(event, "source: expected mayfly.api, but it is \x1b]0;owned\x07\u2066x")))
+        (letter,) = waiting(world)
+        assert letter["event"] == " [2JCode Version"
+        assert letter["reason"] == "source: expected mayfly.api, but it is  ]0;owned x"
 
     @pytest.mark.parametrize("body", ["", "no JSON", "[1]", '{"hello": "world"}', "null", '"\\ud800"'])
     def test_takes_in_what_nobody_knows(self, world: World, body: str) -> None:
@@ -299,6 +307,22 @@ class TestTheApi:
         (letter,) = (one for one in waiting(api.world) if one["id"] != "dl-9f86d081884c7d65")
         shown = api.get(f"/api/dead-letters/{letter['id']}").json
         assert (shown["message"], shown["tone"], len(shown["history"])) == (BAD, "warn", 1)
+
+    @pytest.mark.parametrize("way", ["bus", "topic"])
+    def test_shows_nobody_the_report_token_that_is_in_one(self, api: Api, way: str) -> None:
+        """A viewer would have what passes a suite. Who has it redriven needs not see it."""
+        detail = {"environment": "webshop-1-smoke", "outcome": "passed", "token": REPORT_TOKEN}
+        on_topic = on_the_topic("mayfly_webshop_test-results", json.dumps(detail))
+        event = on_the_bus("Test Finished", detail) if way == "bus" else on_topic
+        kept(api.world, queued(refused(event, "time: expected another one")))
+        (letter,) = (one for one in waiting(api.world) if one["id"] != "dl-9f86d081884c7d65")
+        shown = api.of("viewer").get(f"/api/dead-letters/{letter['id']}")
+        assert shown.status == 200
+        assert REPORT_TOKEN not in str(shown.text)
+        assert "webshop-1-smoke" in str(shown.text)
+        api.world.wire.answer("Invoke")
+        api.world.call("work_dead_letters", ask("Redrive", letters=[letter["id"]]))
+        assert invoked(api.world) == [(ACCEPT, event)]
 
     @pytest.mark.parametrize("what", ["redrive", "discard"])
     def test_asks_for_what_an_operator_wants(self, api: Api, what: str) -> None:

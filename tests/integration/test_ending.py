@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from mayfly.aws.events import NotTaken
 from tests.integration.world import (
     AFTER,
     DEADLINE,
@@ -65,7 +66,8 @@ class TestALifeEnds:
         stack = world.ready()
         end(world)
         role = f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/mayfly-cloudformation"
-        assert world.wire.heard("DeleteStack") == [{"StackName": stack, "RoleARN": role}]
+        (asked,) = world.wire.heard("DeleteStack")
+        assert (asked["StackName"], asked["RoleARN"]) == (stack, role)
 
     def test_whose_stack_is_not_seen_yet_when_it_is_seen(self, world: World) -> None:
         stack = world.ready()
@@ -331,17 +333,52 @@ class TestAllIsGone:
             "kept": [],
         }
 
-    @pytest.mark.parametrize("said_by_machine", [True, False])
-    def test_and_its_record_stays_open_until_the_machine_has_announced_it(
-        self, world: World, said_by_machine: bool
-    ) -> None:
+    @pytest.mark.parametrize("more", [{"token": NEXT_TOKEN}, {}])
+    def test_and_its_record_is_closed(self, world: World, more: Json) -> None:
         stack = world.ready()
         end(world, "deadline")
-        more = {"stays_open": True} if said_by_machine else {}  # a machine of an earlier version closes nothing
         world.call("confirm_gone", {"order": an_order(), "stack": stack, "now": LATER} | more)
         record = world.record()
-        assert (record["stage"], "waiting" in record, "live" in record) == ("terminated", False, said_by_machine)
+        assert (record["stage"], "waiting" in record, "live" in record) == ("terminated", False, False)
+        # A machine of an earlier version says it by itself.
+        assert [what for what, _ in world.said] == (["Environment Terminated"] if more else [])
         assert record["forget_after"] == int(datetime.fromisoformat(LATER).timestamp()) + 90 * 86_400
+
+    def test_and_its_record_stays_open_until_that_is_said(self, world: World) -> None:
+        stack = world.ready()
+        end(world, "deadline")
+        world.wire.answer("PutEvents", "InternalFailure", "down")
+        event = {"order": an_order(), "stack": stack, "now": LATER, "token": NEXT_TOKEN}
+        with pytest.raises(NotTaken):
+            world.call("confirm_gone", event)
+        record = world.record()
+        assert (record["stage"], "live" in record, "reserved" in record) == ("terminated", True, False)
+        world.wire.recover("PutEvents")
+        for _ in range(2):  # whoever finds it closed says it no more
+            world.call("confirm_gone", event)
+        assert [what for what, _ in world.said] == ["Environment Terminated"] * 2, "the first was not taken"
+        assert "live" not in world.record()
+
+    @pytest.mark.parametrize(
+        ("ending", "repetitions", "error"),
+        [
+            ({"by": "failure", "outcome": "broken"}, (), "EnvironmentFailed"),
+            ({"by": "tests", "outcome": "failed"}, ("web-2",), "TestsFailed"),
+            ({"by": "tests", "outcome": "failed"}, (), None),
+            ({"by": "tests", "outcome": "passed"}, ("web-2",), None),
+        ],
+    )
+    def test_and_its_execution_ends_as_its_life_did(
+        self, world: World, ending: Json, repetitions: tuple[str, ...], error: str | None
+    ) -> None:
+        stack = world.ready()
+        world.change(ending=ending | {"reason": "so it was", "at": LATER})
+        end(world)
+        order = an_order(repetitions=list(repetitions))
+        world.call("confirm_gone", {"order": order, "stack": stack, "now": LATER, "token": NEXT_TOKEN})
+        (told,) = [said for said in world.settled if said["taskToken"] == NEXT_TOKEN]
+        assert told.get("error") == error
+        assert ("Environment Failed" in [what for what, _ in world.said]) == (error == "EnvironmentFailed")
 
     def test_and_what_the_teardown_had_to_keep_is_named_to_people(
         self, world: World, capsys: pytest.CaptureFixture[str]
@@ -396,7 +433,7 @@ class TestInstancesThatFailed:
         world.change(ready_at=NOW)  # EC2 tells launches in whole seconds
         world.there("ec2").terminate_instances(InstanceIds=list(world.states()))
         world.launch()
-        found = {"AutoScalingGroupName": "g", "DesiredCapacity": 1, "Instances": [], "Tags": []}
+        found = {"AutoScalingGroupName": "g", "MinSize": 0, "DesiredCapacity": 1, "Instances": [], "Tags": []}
         world.wire.answer("DescribeAutoScalingGroups", AutoScalingGroups=[found])
         ended = {"Description": "Terminating EC2 instance: i-1", "StartTime": datetime(2099, 1, 1, tzinfo=UTC)}
         world.wire.answer("DescribeScalingActivities", Activities=[ended | {"Cause": self.STATUS_CHECK}])
@@ -553,6 +590,7 @@ class TestAReleaseIsJudged:
             "outcome": "passed",
             "reason": "it passed",
             "report": "https://ci.example.com/4711",
+            "attempts": 1,
         }
 
     @pytest.mark.parametrize("outcome", ["failed", "expired", "broken"])

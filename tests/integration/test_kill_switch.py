@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from mayfly.aws.events import NotTaken
 from mayfly.aws.kill_switch import KillSwitchOn, read
 from tests.integration.world import (
     AFTER,
@@ -70,7 +71,7 @@ class TestItIsSet:
     @pytest.mark.parametrize("on", [True, False])
     def test_the_same_again_where_somebody_died_before_it_was_announced(self, world: World, on: bool) -> None:
         world.wire.answer("PutEvents", error="ThrottlingException", message="slow down")
-        with pytest.raises(ClientError):
+        with pytest.raises(NotTaken):
             world.call(DOOR, asked(on))
         world.wire.recover("PutEvents")
         world.wire.forget()

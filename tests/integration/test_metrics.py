@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mayfly.aws.records import Entry
-from tests.integration.world import NOW, World, an_order, on_the_bus
+from tests.integration.world import NOW, RELEASE, World, an_order, on_the_bus
 from tests.unit.test_dashboard import SOURCE, alarms, lines
 
 WATCHED = sorted(
@@ -24,8 +24,8 @@ WATCHED = sorted(
 
 @pytest.fixture
 def emitted(world: World, capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]]]:
-    """The dimensions of each metric that a sweep, a look at channels, one at permanent environments, and the end of an
-    environment print."""
+    """The dimensions of each metric that a sweep, a look at channels, one at permanent environments, and an environment
+    that is ready and ends print."""
     until, began = datetime(2027, 2, 22, tzinfo=UTC), Entry(NOW, "a test", "began", "because")
     world.planned(channel="base/stable")
     facts = {"application": "webshop", "name": "production", "stage": "steady", "oldest_instance_at": NOW}
@@ -44,6 +44,8 @@ def emitted(world: World, capsys: pytest.CaptureFixture[str]) -> dict[str, list[
     world.call("sweep_environments", on_the_bus("Sweep Requested", asked))
     world.call("measure_reach", {"now": NOW})
     world.call("plan_rollouts", {"now": NOW})
+    world.records("release").begin(RELEASE, {"application": "webshop"}, began, until)
+    world.there("cloudformation").delete_stack(StackName=world.ready())
     world.change(instance_failures={"launched": 2, "failed": {"never signalled": 1}})
     world.call("confirm_gone", {"order": an_order(), "stack": None, "now": NOW})
     return metrics(capsys.readouterr().out)

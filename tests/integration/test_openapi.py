@@ -1,8 +1,10 @@
 """The OpenAPI document: it is the published one, it names every route, and the API does what it says."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -12,12 +14,13 @@ from schemathesis.specs.openapi.checks import ignored_auth, unsupported_method
 from mayfly.domain.identity import is_environment
 from tests.integration.api import Api
 from tests.integration.test_serving_api import CHANGES, CHECK, READS
-from tests.integration.world import ENVIRONMENT, RELEASE, ROOT, function
+from tests.integration.world import ENVIRONMENT, NOW, RELEASE, ROOT, function
 
 PUBLISHED = ROOT / "docs" / "openapi.json"
 KNOWN = {
     "environments": ENVIRONMENT,
     "releases": RELEASE,
+    "bakes": "base-1a2b3c4d",
     "rollouts": "webshop-production-1",
     "services": "webshop-production",
     "dead-letters": "dl-9f86d081884c7d65",
@@ -25,6 +28,24 @@ KNOWN = {
 """What there is, besides what nobody has ever heard of."""
 ELSEWHERE = [ignored_auth, unsupported_method]
 """Not checked here: tests of their own ask the one, and a method that there is not is a 404."""
+
+DAYS = 91
+"""As many as records are kept, and today."""
+
+
+@pytest.fixture
+def api(api: Api) -> Api:
+    """The same, long there: sweeps have summed each day before, and who asks for many days reads the sums."""
+    dynamodb, table, today = api.world.own("dynamodb"), api.world.table, datetime.fromisoformat(NOW)
+    days = [(today - timedelta(days=number)).date().isoformat() for number in range(1, DAYS)]
+    puts = [
+        {"PutRequest": {"Item": {"pk": {"S": f"sum#{day}"}, "id": {"S": day}, "settled": {"BOOL": True}}}}
+        for day in days
+    ]
+    for start in range(0, len(puts), 25):  # the most of a call
+        dynamodb.batch_write_item(RequestItems={table: puts[start : start + 25]})
+    return api
+
 
 document = schemathesis.openapi.from_dict(json.loads(PUBLISHED.read_text()))
 

@@ -77,8 +77,8 @@ class TestAReleaseIsPlanned:
         assert record["blueprint"].startswith("single.yaml ")
         assert (record["parameters"], record["instance_count"]) == (APPLICATION.get("parameters", {}), 1)
         assert record["suites"] == [
-            {"suite": "smoke", "environment": ENVIRONMENT},
-            {"suite": "look", "environment": f"{RELEASE}-look"},
+            {"suite": "smoke", "environment": ENVIRONMENT, "repetitions": []},
+            {"suite": "look", "environment": f"{RELEASE}-look", "repetitions": []},
         ]
         assert record["history"][-1]["why"] == "2 suites on ami-12c6146b from single.yaml"
 
@@ -204,7 +204,29 @@ def test_a_blueprint_that_changes_meanwhile_changes_no_environment_of_the_releas
 class TestAnEnvironmentIsPlanned:
     def test_with_its_lifetime_from_now_as_deadline(self, world: World) -> None:
         answer = world.call("plan_environment", {"order": an_order(), "now": NOW})
-        assert answer == {"environment": ENVIRONMENT, "deadline": DEADLINE, "begin": "creation"}
+        assert len(answer.pop("token")) == 43
+        assert answer == {"environment": ENVIRONMENT, "deadline": DEADLINE, "begin": "creation", "admitted": True}
+
+    def test_with_its_room_where_nothing_bounds_it(self, world: World) -> None:
+        assert world.call("plan_environment", {"order": an_order(), "now": NOW})["admitted"]
+        assert world.record()["reserved"]
+
+    def test_with_its_room_where_it_fits(self, world: World) -> None:
+        order = an_order(demand={"takes": {"vpcs": 1}, "ceilings": {"application:webshop|environments": 1}})
+        assert world.call("plan_environment", {"order": order, "now": NOW})["admitted"]
+        assert world.record()["reserved"]["application:webshop|environments"] == 1
+
+    def test_and_asks_for_its_room_where_it_does_not_fit(self, world: World) -> None:
+        order = an_order(demand={"takes": {"vpcs": 1}, "ceilings": {"application:webshop|environments": 0}})
+        assert not world.call("plan_environment", {"order": order, "now": NOW})["admitted"]
+        assert "reserved" not in world.record()
+
+    def test_and_counts_for_what_others_are_bounded_by(self, world: World) -> None:
+        world.records("ledger").change("room", {"counts": {"installation:|environments": 1}, "version": 1})
+        assert world.call("plan_environment", {"order": an_order(demand={"takes": {"vpcs": 1}}), "now": NOW})[
+            "admitted"
+        ]
+        assert world.record("room", "ledger")["counts"] == {"installation:|environments": 2}
 
     def test_and_its_record_says_what_it_will_be(self, world: World) -> None:
         world.planned()
@@ -255,7 +277,10 @@ SUBJECT = {
 @pytest.mark.parametrize("begin", ["tests", "termination"])
 class TestALifeIsTakenUp:
     def take_up(self, world: World, begin: str, **change: Any) -> Json:
-        return world.call("plan_environment", {"order": SUBJECT | {"begin": begin} | change, "now": LATER})
+        answer = world.call("plan_environment", {"order": SUBJECT | {"begin": begin} | change, "now": LATER})
+        assert not answer.pop("admitted")
+        assert len(answer.pop("token")) == 43
+        return answer
 
     def test_with_the_deadline_of_its_record(self, world: World, begin: str) -> None:
         world.ready()

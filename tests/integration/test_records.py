@@ -1,17 +1,32 @@
 """The records' promises: one atomic call a change, a bounded history, and values that are what they were."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
+from itertools import islice
 
 import pytest
 from botocore.exceptions import ClientError
 
 from mayfly.aws import executions
-from mayfly.aws.records import EXISTS, Conflict, Records, attr
-from mayfly.contract.vocabulary import EnvironmentStage
-from mayfly.domain.records import Bake, Ending, Entry, Environment, Release
+from mayfly.aws import records as module
+from mayfly.aws.records import EXISTS, Conflict, LeftOut, Records, attr
+from mayfly.contract.vocabulary import EnvironmentStage, RolloutStage
+from mayfly.domain.records import (
+    LIVE,
+    Bake,
+    Ending,
+    Entry,
+    Environment,
+    Release,
+    Rollout,
+    placed,
+    shelves,
+)
 from mayfly.domain.stack import TaskResult
-from tests.integration.world import NOW, TOKEN, World
+from tests.integration.conftest import TABLE
+from tests.integration.world import NOW, TOKEN, Json, World
+from tests.model.dynamodb import PROJECTED
 
 type Table = Records[Environment]
 
@@ -28,9 +43,11 @@ class TestARecordBegins:
     def test_with_its_facts_and_the_first_line_of_its_history(self, world: World, records: Table) -> None:
         begun = records.begin("web-1", ENTRY, UNTIL, stage=EnvironmentStage.PLANNED)
         history = [{"at": NOW, "who": "a test", "what": "something", "why": "because"}]
-        born = {"id": "web-1", "live": "environment", "born": f"environment#{NOW[:10]}", "pk": "environment#web-1"}
+        born = {"id": "web-1", "pk": "environment#web-1", "live": "environment", "shelved": f"{NOW}#web-1"}
         facts = born | {"forget_after": int(UNTIL.timestamp())} | {"stage": "planned", "history": history}
-        assert world.record("web-1") == facts
+        written = world.record("web-1")
+        assert written.pop("shelf")[:-1] == "environment#live#"
+        assert written == facts
         assert begun == records.get("web-1")
         assert begun
         assert (begun.id, begun.stage, begun.history, begun.began) == ("web-1", "planned", (ENTRY,), NOW)
@@ -48,7 +65,7 @@ class TestARecordBegins:
     def test_without_living_where_it_is_only_to_be_remembered(self, records: Table) -> None:
         begun = records.begin("sweep-1", ENTRY, UNTIL, live=False)
         assert begun
-        assert begun.born == f"environment#{NOW[:10]}"
+        assert begun.live is None
         assert [*records.live()] == []
 
     def test_only_with_fields_that_it_has(self, records: Table) -> None:
@@ -60,10 +77,11 @@ class TestRecentRecords:
     DAYS = ("2026-11-21", "2026-11-22", "2026-11-23", "2026-11-24")
 
     @pytest.fixture
-    def four(self, records: Table) -> Table:
+    def four(self, world: World) -> Records[Rollout]:
+        records = Records(world.table, Rollout)
         for day in self.DAYS:
             records.begin(f"of-{day}", Entry(f"{day}T12:00:00.000Z", "a", "b", "c"), UNTIL)
-        records.change("of-2026-11-24", stage=EnvironmentStage.TERMINATED, drop=(Environment.live,))
+        records.change("of-2026-11-24", stage=RolloutStage.COMPLETED, drop=(Rollout.live,))
         return records
 
     @pytest.mark.parametrize("days", [0, 1, 3, 9])
@@ -71,28 +89,102 @@ class TestRecentRecords:
         found = {record.id for record in four.recent(datetime(2026, 11, 24, 23, tzinfo=UTC), days)}
         assert found == {f"of-{day}" for day in self.DAYS[-1 - days :]} | {f"of-{self.DAYS[-1]}"}
 
-    def test_cost_a_query_a_day_and_a_call_a_hundred_and_never_a_scan(self, world: World, four: Table) -> None:
+    def test_cost_a_query_a_day_and_a_call_a_hundred_and_never_a_scan(
+        self, world: World, four: Records[Rollout]
+    ) -> None:
         for number in range(120):
             four.begin(f"more-{number}", ENTRY, UNTIL)
         world.wire.forget()
         assert len([*four.recent(datetime(2026, 11, 24, tzinfo=UTC), 2)]) == 123
         assert world.wire.names() == ["Query"] * 3 + ["BatchGetItem"] * 2
 
-    def test_are_followed_to_the_last_page(self, world: World, four: Table) -> None:
+    def test_are_followed_to_the_last_page(self, world: World, four: Records[Rollout]) -> None:
         for number in range(3):
             four.begin(f"more-{number}", ENTRY, UNTIL)
         world.wire.small_pages()
         assert len([*four.recent(datetime(2026, 11, 24, tzinfo=UTC), 0)]) == 4
 
-    def test_can_be_read_in_part(self, world: World, four: Table) -> None:
-        (found,) = four.many(["of-2026-11-24", "nobody"], (Environment.stage,))
-        assert found == Environment(id="of-2026-11-24", stage=EnvironmentStage.TERMINATED)
+    def test_can_be_read_in_part(self, world: World, four: Records[Rollout]) -> None:
+        (found,) = four.many(["of-2026-11-24", "nobody"], (Rollout.stage,))
+        assert found == Rollout(id="of-2026-11-24", stage=RolloutStage.COMPLETED)
         (call,) = world.wire.heard("BatchGetItem")
         assert "ConsistentRead" not in call["RequestItems"][world.table]
 
     def test_are_none_where_the_table_is_lost(self, world: World, records: Table) -> None:
         world.own("dynamodb").delete_table(TableName=world.table)
         assert [*records.recent(datetime(2026, 11, 24, tzinfo=UTC), 1)] == []
+        assert [*records.shelved(LIVE)] == []
+
+
+class TestShelves:
+    """Where records lie of which there are thousands a day."""
+
+    @pytest.fixture
+    def many(self, records: Table) -> list[str]:
+        names = [f"web-{number:03}" for number in range(120)]
+        for number, name in enumerate(names):
+            at = Entry(f"2026-11-24T12:{number // 60:02}:{number % 60:02}.000Z", "a", "b", "c")
+            records.begin(name, at, UNTIL, application=f"app-{number % 5}", blueprint="fleet.yaml")
+        return names
+
+    def test_show_the_latest_first_and_of_a_few_a_few_are_read(
+        self, world: World, records: Table, many: list[str]
+    ) -> None:
+        world.wire.forget()
+        assert [one.id for one in islice(records.shelved(LIVE), 20)] == many[:-21:-1]
+        assert world.wire.names().count("Query") == 9
+        assert all(call["Limit"] == 16 for call in world.wire.heard("Query") if call["IndexName"] == "shelves")
+
+    def test_go_on_from_a_place(self, records: Table, many: list[str]) -> None:
+        first = list(islice(records.shelved(LIVE), 70))
+        rest = list(records.shelved(LIVE, before=str(first[-1].shelved)))
+        assert [one.id for one in (*first, *rest)] == many[::-1]
+
+    def test_have_an_applications_on_two_of_them(self, world: World, records: Table, many: list[str]) -> None:
+        world.wire.forget()
+        mine = [one.id for one in records.shelved(LIVE, "app-3") if one.application == "app-3"]
+        assert mine == [name for name in many[::-1] if int(name[-3:]) % 5 == 3]
+        assert {call["ExpressionAttributeValues"].get(":shelf", {}).get("S") for call in world.wire.heard("Query")} == {
+            None,
+            *shelves(Environment, LIVE, "app-3"),
+        }
+
+    def test_share_the_writes(self) -> None:
+        one = Counter(placed(Environment, f"web-{n}", "webshop", NOW, LIVE)["shelf"] for n in range(1_000))
+        all_ = Counter(placed(Environment, f"web-{n}", f"app-{n % 50}", NOW, LIVE)["shelf"] for n in range(8_000))
+        assert (len(one), max(one.values()) < 600) == (2, True)
+        assert (len(all_), max(all_.values()) < 2_000) == (8, True)
+
+    def test_have_what_ended_at_its_day(self, records: Table, many: list[str]) -> None:
+        ended = placed(Environment, many[0], "app-0", "2026-11-25T01:00:00.000Z", "2026-11-25")
+        records.change(many[0], drop=(Environment.live,), **ended)
+        (found,) = records.shelved("2026-11-25")
+        assert (found.id, found.lives, found.terminated_at) == (many[0], False, "2026-11-25T01:00:00.000Z")
+        assert many[0] not in {one.id for one in records.shelved(LIVE)}
+        assert many[0] not in {one.id for one in records.live()}
+
+    def test_show_what_an_earlier_version_began_as_well(self, world: World, records: Table, many: list[str]) -> None:
+        old = Entry("2026-11-24T12:00:30.500Z", "a", "b", "c")
+        world.records().begin("old", {"application": "app-1"}, old, UNTIL)
+        world.records().begin("gone", {"terminated_at": old.at}, old, UNTIL, live=False)
+        assert "old" not in {one.id for one in records.shelved(LIVE, older=False)}
+        listed = [one.id for one in records.shelved(LIVE)]
+        assert listed[listed.index("old") - 1 : listed.index("old") + 2] == ["web-031", "old", "web-030"]
+        assert [one.id for one in records.shelved("2026-11-24")] == ["gone"]
+        assert {"old"} < {one.id for one in records.live()}
+
+    def test_have_a_release_at_the_day_on_which_it_was_pushed(self, world: World) -> None:
+        releases = Records(world.table, Release)
+        releases.begin("web-1", ENTRY, UNTIL, application="web")
+        releases.change("web-1", drop=(Release.live,))
+        (found,) = releases.shelved(NOW[:10])
+        assert (found.id, found.application, found.shelved) == ("web-1", "web", f"{NOW}#web-1")
+
+    def test_show_of_an_item_what_the_model_has_too(self) -> None:
+        (index,) = (one for one in TABLE["GlobalSecondaryIndexes"] if one["IndexName"] == "shelves")
+        named = index["Projection"]["NonKeyAttributes"]
+        assert {*named, "pk", "shelf", "shelved"} == PROJECTED
+        assert len(named) <= 20, "DynamoDB takes no more"
 
 
 class TestARecordChanges:
@@ -271,3 +363,45 @@ class TestAWaitingExecution:
     def test_is_told_no_more_of_a_cause_than_step_functions_takes(self, world: World) -> None:
         executions.complete_task(TOKEN, TaskResult("DeletionFailed", "x" * 40_000), {})
         assert len(world.settled[0]["cause"]) == 32_000
+
+
+class TestWhatDynamoDBLeavesOut:
+    """It answers a part of a batch where it is asked for too much at a time."""
+
+    @pytest.fixture
+    def pauses(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """What was waited for; chance takes nothing off."""
+        waited: list[float] = []
+        monkeypatch.setattr(module, "sleep", waited.append)
+        monkeypatch.setattr(module, "random", lambda: 1.0)
+        return waited
+
+    def leave_out(self, records: Table, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        """From now on each reply has so many records."""
+        whole = records._dynamodb.batch_get_item
+
+        def part(RequestItems: Json) -> Json:  # noqa: N803
+            ((table, asked),) = RequestItems.items()
+            left = asked["Keys"][most:]
+            reply = whole(RequestItems={table: asked | {"Keys": asked["Keys"][:most]}}) if most else {"Responses": {}}
+            return dict(reply) | {"UnprocessedKeys": {table: asked | {"Keys": left}} if left else {}}
+
+        monkeypatch.setattr(records._dynamodb, "batch_get_item", part)
+
+    def test_is_asked_for_again_after_pauses(
+        self, records: Table, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+    ) -> None:
+        names = [f"web-{number}" for number in range(5)]
+        for name in names:
+            records.begin(name, ENTRY, UNTIL)
+        self.leave_out(records, monkeypatch, 2)
+        assert sorted(one.id for one in records.many(names)) == names
+        assert pauses == [0.1, 0.2]
+
+    def test_every_time_is_no_empty_answer(
+        self, records: Table, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+    ) -> None:
+        self.leave_out(records, monkeypatch, 0)
+        with pytest.raises(LeftOut, match="leaves 1 records out"):
+            list(records.many(["web-1"]))
+        assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]

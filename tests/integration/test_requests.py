@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from mayfly.aws import stacks
 from tests.integration.world import (
     ENVIRONMENT,
     LATER,
@@ -76,6 +77,22 @@ class TestWhileItIsBuilt:
         assert world.settled == [
             {"told": "Failure", "taskToken": TOKEN, "error": "EndedBefore", "cause": "dev: seen enough"}
         ]
+
+    def test_while_cloudformation_is_asked_it_goes_on_until_the_stack_is_known(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.planned()
+        create = stacks.create
+
+        def slow(*asked_for: Any) -> str | None:
+            assert world.call(DOOR, asked()) == answered(True, False)
+            assert world.settled == [], "nothing of the stack is to be seen yet"
+            return create(*asked_for)
+
+        monkeypatch.setattr(stacks, "create", slow)
+        made = world.call("create_environment", creation())["stack"]
+        assert world.record()["stack"] == made
+        assert [(told["error"], told["cause"]) for told in world.settled] == [("EndedBefore", "dev: seen enough")]
 
     def test_and_whatever_is_caught_of_that_the_request_is_its_ending(self, world: World) -> None:
         world.created()

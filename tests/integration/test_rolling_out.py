@@ -104,6 +104,12 @@ def standing(production: World) -> World:
     return world
 
 
+def completed(world: World, plan: Json, at: str = LATER) -> None:
+    """A rollout is completed: its stack says so, and it is judged."""
+    world.call("update_service", step(plan, "prepare"))
+    world.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": at})
+
+
 def step(plan: Json, name: str, token: str = TOKEN, now: str = NOW) -> Json:
     return {"plan": plan, "step": name, "token": token, "now": now}
 
@@ -113,8 +119,7 @@ class TestARequestIsDoneOnce:
 
     def over(self, world: World, at: str) -> None:
         """The rollout that runs is completed."""
-        plan = plans(world)[-1]
-        world.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": at})
+        completed(world, plans(world)[-1], at)
 
     def test_where_the_function_dies_after_its_work(self, standing: World) -> None:
         event = sent("2026-11-24T07:00:00Z", "latest", self.FIRST_ID)
@@ -220,13 +225,19 @@ class TestTheNextOne:
         (plan,) = plans(standing)
         assert (plan["rollout"], plan["after"]["image"], plan["after"]["version"]) == (SECOND, IMAGE, "2.0.0")
         assert plan["before"]["version"] == "1.0.0"
-        standing.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": LATER})
+        completed(standing, plan)
         look(standing, LATER)
         assert [plan["after"]["image"] for plan in plans(standing)] == [IMAGE, "ami-0ff8a91507f77f867"]
 
     def test_one_that_has_ended_is_found_by_the_day_on_which_it_began(self, standing: World) -> None:
         (found,) = Records(standing.table, Rollout).recent(datetime.fromisoformat(LATER), 1)
-        assert (found.id, found.stage, found.live) == (FIRST, "completed", None)
+        assert (found.id, found.stage) == (FIRST, "completed")
+
+    def test_one_that_has_ended_is_open_until_its_end_was_heard(self, standing: World) -> None:
+        assert standing.record(FIRST, "rollout")["live"] == "rollout"
+        said = example("Rollout Completed", rollout=FIRST)
+        standing.call("plan_rollouts", on_the_bus("Rollout Completed", said, "mayfly"))
+        assert "live" not in standing.record(FIRST, "rollout")
 
     def test_one_that_was_rolled_back_is_not_started_again_until_a_person_approves(self, standing: World) -> None:
         standing.call("plan_rollouts", passed(standing, "2.0.0"))
@@ -242,11 +253,11 @@ class TestTheNextOne:
         first = standing.record(SERVICE, "service")["setup"]
         standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)
-        standing.call("judge_rollout", {"plan": plan, "failure": False, "unverified": False, "now": LATER})
+        completed(standing, plan)
         standing.call("plan_rollouts", wanted("previous"))
         back = plans(standing)[-1]
         assert (back["cause"], back["after"]) == ("step back", first)
-        standing.call("judge_rollout", {"plan": back, "failure": False, "unverified": False, "now": LATER})
+        completed(standing, back)
         assert look(standing, LATER)["action"] == "nothing"
         assert "previous" not in standing.record(SERVICE, "service")
 
@@ -380,7 +391,8 @@ class TestTwoPeople:
 
     @pytest.mark.parametrize("asked", [approved(SECOND), wanted("latest")])
     def test_a_name_that_nobody_has_verified_is_refused(self, waiting: World, asked: Json) -> None:
-        assert "expected mayfly.api" in waiting.call("plan_rollouts", asked)["reason"]
+        said = waiting.call("plan_rollouts", asked | {"source": "mayfly.operator"})
+        assert "expected mayfly.api" in said["reason"]
         assert look(waiting)["action"] == "awaiting approval"
 
     def test_nobody_approves_what_nobody_is_known_to_have_pushed(self, waiting: World) -> None:
@@ -995,6 +1007,7 @@ class TestNothingEndsAService:
         look(standing)
         assert inventory._named(load_settings())[IMAGE] == [
             f"service {SERVICE} (setup)",
+            f"rollout {FIRST} (to)",
             "parameter /mayfly/images/base/stable",
         ]
 

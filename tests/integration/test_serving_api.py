@@ -5,36 +5,51 @@ import csv
 import gzip
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mayfly.aws import records
+from mayfly.aws.records import Records
 from mayfly.domain.contents import Contents
 from mayfly.domain.identity import release_id
 from mayfly.domain.records import Entry
+from mayfly.domain.records import Environment as RecordOfEnvironment
+from mayfly.domain.timestamp import utc_text
+from mayfly.settings import load_settings
 from mayfly.workflows import image_contents
 from mayfly.workflows import reading as reading_module
 from tests.integration.api import Api, Json
 from tests.integration.world import (
+    CEILING,
     ENVIRONMENT,
     LATER,
     NOW,
     PUSHED,
     RELEASE,
     ROOT,
+    WORKLOAD_ACCOUNT,
     World,
     an_order,
     function,
     on_the_bus,
 )
 
+CONSOLE = sorted((ROOT / "functions" / "serve_api" / "console").iterdir())
 UNTIL = datetime(2027, 2, 22, tzinfo=UTC)
 WHY = {"why": "because"}
 
 # Every change: who may least, the request, the event it becomes, and what the event says besides why.
+DOCUMENT: Json = {
+    "owner": "team-shop@example.com",
+    "blueprint": "single.yaml",
+    "image": {"family": "base"},
+    "suites": [{"name": "smoke"}],
+}
 CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
     "push": (
         "developer",
@@ -59,6 +74,38 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         "Environment Extension Requested",
         {"environment": ENVIRONMENT, "minutes": 30, "why": "because", "requested_by": "WHO"},
     ),
+    "sleep": (
+        "developer",
+        "POST",
+        f"/api/environments/{ENVIRONMENT}/sleep",
+        {"minutes": 30, **WHY},
+        "Environment Sleep Requested",
+        {"environment": ENVIRONMENT, "minutes": 30, "why": "because", "requested_by": "WHO"},
+    ),
+    "wake": (
+        "developer",
+        "POST",
+        f"/api/environments/{ENVIRONMENT}/waking",
+        {"minutes": 30, **WHY},
+        "Environment Wake Requested",
+        {"environment": ENVIRONMENT, "minutes": 30, "why": "because", "requested_by": "WHO"},
+    ),
+    "sleep, of a permanent one": (
+        "operator",
+        "POST",
+        "/api/services/webshop-production/sleep",
+        {"minutes": 30, **WHY},
+        "Environment Sleep Requested",
+        {"environment": "webshop-production", "minutes": 30, "why": "because", "requested_by": "WHO"},
+    ),
+    "wake, of a permanent one": (
+        "operator",
+        "POST",
+        "/api/services/webshop-production/waking",
+        {"minutes": 30, **WHY},
+        "Environment Wake Requested",
+        {"environment": "webshop-production", "minutes": 30, "why": "because", "requested_by": "WHO"},
+    ),
     "end": (
         "developer",
         "POST",
@@ -74,6 +121,22 @@ CHANGES: dict[str, tuple[str, str, str, Json, str, Json]] = {
         {"outcome": "failed", "reason": "the basket is empty"},
         "Test Finished",
         {"environment": ENVIRONMENT, "outcome": "failed", "reason": "the basket is empty", "finished_by": "WHO"},
+    ),
+    "close": (
+        "developer",
+        "POST",
+        "/api/pull-requests/webshop/7/closing",
+        WHY,
+        "Pull Request Closed",
+        {"application": "webshop", "pull_request": 7, "why": "because", "closed_by": "WHO"},
+    ),
+    "configure": (
+        "operator",
+        "PUT",
+        "/api/applications/webshop/configuration",
+        {"document": DOCUMENT, "made_from": 1, **WHY},
+        "Application Change Requested",
+        {"application": "webshop", "document": DOCUMENT, "made_from": 1, "why": "because", "requested_by": "WHO"},
     ),
     "bake": (
         "operator",
@@ -184,14 +247,17 @@ READS = [
     "/api/me",
     "/api/environments",
     f"/api/environments/{ENVIRONMENT}",
+    f"/api/environments/{ENVIRONMENT}/instances/i-0123456789abcdef0/console",
     "/api/releases",
     f"/api/releases/{RELEASE}",
     f"/api/releases/{RELEASE}/since/{RELEASE}",
     "/api/history",
     "/api/history.csv",
     "/api/applications",
+    "/api/applications/webshop/configuration",
     "/api/images",
     "/api/images/ami-0123456789abcdef0/since/ami-0123456789abcdef0",
+    "/api/bakes/base-1a2b3c4d",
     "/api/services",
     "/api/rollouts",
     "/api/rollouts/webshop-production-1",
@@ -212,6 +278,7 @@ def entry(at: str = NOW, who: str = "a test") -> Entry:
 class TestWhoMay:
     @pytest.mark.parametrize("path", READS)
     def test_read_is_whoever_is_in_a_group(self, api: Api, path: str) -> None:
+        api.world.wire.answer("GetConsoleOutput", Output="login:")
         for who in ("viewer", "developer", "operator"):
             answer = api.of(who).get(path)
             assert answer.status == 200, answer.text
@@ -307,7 +374,13 @@ class TestWhoMay:
     def test_is_told_what_they_are(self, api: Api) -> None:
         both = api.of("nobody", **{"cognito:groups": ["developer:webshop", "developer:api", "else"]})
         said = both.get("/api/me").json
-        assert said == {"who": "nobody", "role": "developer", "applications": ["api", "webshop"], "now": LATER}
+        assert said == {
+            "who": "nobody",
+            "role": "developer",
+            "applications": ["api", "webshop"],
+            "owned": [],
+            "now": LATER,
+        }
 
     def test_is_logged_with_the_reason(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO", "mayfly")  # the command line, in the same process here, has silenced it
@@ -329,6 +402,27 @@ class TestATeam:
         assert member.put("/api/kill-switch", {"on": True, "why": "x"}).status == 403
         stranger = api.of("nobody", **{"cognito:groups": ["team-blog"]})
         assert stranger.post("/api/releases", asked).status == 403
+        function("serve_api").asking.teams.cache_clear()
+
+
+class TestAnOwner:
+    def test_rolls_out_what_is_theirs_and_nothing_else(self, world: World, api: Api) -> None:
+        world.configure(owners=["leads", "team-heads"])
+        function("serve_api").asking.teams.cache_clear()
+        of_others = {"service": "other-production", "application": "other"}
+        world.records("rollout").begin("other-production-1", of_others, entry(), UNTIL)
+        for member in (
+            api.of("nobody", **{"cognito:groups": ["team-heads"]}),
+            api.of("nobody", **{"cognito:groups": ["owner:webshop"]}),
+        ):
+            me = member.get("/api/me").json
+            assert (me["role"], me["applications"], me["owned"]) == ("owner", ["webshop"], ["webshop"])
+            for what in ("approval", "abort", "pause", "resumption"):
+                assert member.post(f"/api/rollouts/webshop-production-1/{what}", WHY).status == 202
+                assert member.post(f"/api/rollouts/other-production-1/{what}", WHY).status == 403
+            assert member.post("/api/services/webshop-production/rollout", {"to": "latest", **WHY}).status == 202
+            assert member.post(f"/api/environments/{ENVIRONMENT}/termination", WHY).status == 202
+            assert member.put("/api/kill-switch", {"on": True, **WHY}).status == 403
         function("serve_api").asking.teams.cache_clear()
 
 
@@ -491,12 +585,84 @@ class TestEnvironments:
         assert shown["usd"] > 0 < shown["usd_per_hour"]
         assert shown.keys().isdisjoint({"ended_at", "ending", "history"})
 
-    def test_cost_a_read_a_hundred_and_one_more(self, api: Api) -> None:
-        for number in range(149):
-            api.world.records().begin(f"more-{number}", an_order() | {"planned_at": NOW}, entry(), UNTIL)
+    def test_that_sleep_are_shown_to_and_cost_nothing(self, api: Api) -> None:
+        begun = {"instances_built": 1, "instance_types": {"t3.micro": 1}, "launched_at": NOW}
+        sleep = {"since": NOW, "groups": {"fleet": [1, 1]}}
+        api.world.change(stage="awaiting tests", kind="manual", sleep=sleep, **begun)
+        (shown,) = api.get("/api/environments").json["environments"]
+        assert (shown["asleep_since"], shown["can_sleep"]) == (NOW, True)
+        assert (shown["usd"], shown["usd_per_hour"]) == (0, 0)
+        assert api.get("/api/costs").json["total_usd"] == 0
+
+    @staticmethod
+    def many(api: Api, count: int) -> list[str]:
+        records = Records(api.world.table, RecordOfEnvironment)
+        for number in range(count):
+            at = utc_text(datetime.fromisoformat(NOW) + timedelta(seconds=number))
+            facts = {"application": f"app-{number % 5}", "stage": "awaiting tests" if number % 10 else "creating"}
+            facts |= {"planned_at": at, "deadline": NOW if number == 7 else CEILING, "owner": f"team-{number % 7}"}
+            records.begin(f"more-{number:04}", Entry(at, "a", "b", "c"), UNTIL, **facts)
+        return [*(f"more-{number:04}" for number in range(count - 1, 0, -1)), ENVIRONMENT, "more-0000"]
+
+    def test_come_in_pages(self, api: Api) -> None:
+        names, found, after, pages = self.many(api, 249), list[str](), "", 0
         api.world.wire.forget()
-        assert len(api.get("/api/environments").json["environments"]) == 150
-        assert api.world.wire.names() == ["Query", "BatchGetItem", "BatchGetItem"]
+        while pages == 0 or after:
+            page = api.get("/api/environments", **({"after": after} if after else {})).json
+            found += [one["id"] for one in page["environments"]]
+            assert ("totals" in page) == (pages == 0)
+            after, pages = page.get("next", ""), pages + 1
+        assert (found, pages) == (names, 3)
+
+    def test_come_as_many_as_are_asked_for(self, api: Api) -> None:
+        names = self.many(api, 9)
+        page = api.get("/api/environments", most=4).json
+        assert [one["id"] for one in page["environments"]] == names[:4]
+        assert page["totals"] | {"at": ""} == {
+            "at": "",
+            "environments": 10,
+            "instances": 1,
+            "usd_per_hour": 0.0,
+            "stages": {"awaiting tests": 8, "creating": 1, "planned": 1},
+            "verdicts": 0,
+            "late": 1,
+            "deadlines": page["totals"]["deadlines"],
+            "applications": ["app-0", "app-1", "app-2", "app-3", "app-4", "webshop"],
+        }
+        assert sum(page["totals"]["deadlines"]) == 9
+
+    @pytest.mark.parametrize(
+        ("asked", "fits"),
+        [
+            ({"application": "app-2"}, lambda n: n % 5 == 2),
+            ({"stage": "creating"}, lambda n: n % 10 == 0),
+            ({"owner": "team-3"}, lambda n: n % 7 == 3),
+            ({"only": "late"}, lambda n: n == 7),
+            ({"only": "verdict"}, lambda n: n < 0),
+            ({"text": "MORE-001 app-1"}, lambda n: n in (11, 16)),
+            ({"application": "app-2", "owner": "team-3"}, lambda n: n % 35 == 17),
+        ],
+    )
+    def test_are_chosen_by_what_they_are(self, api: Api, asked: Json, fits: Callable[[int], bool]) -> None:
+        self.many(api, 40)
+        found = [one["id"] for one in api.get("/api/environments", **asked).json["environments"]]
+        assert found == [f"more-{n:04}" for n in range(39, -1, -1) if fits(n)]
+
+    def test_are_shown_in_short_pages_where_few_of_many_fit(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mayfly.workflows.reading.LOOKED_AT", 20)
+        self.many(api, 40)
+        page = api.get("/api/environments", only="late").json
+        assert (page["environments"], page["next"][-4:]) == ([], "0020")
+        page = api.get("/api/environments", only="late", after=page["next"]).json
+        assert [one["id"] for one in page["environments"]] == ["more-0007"]
+
+    @pytest.mark.parametrize(
+        ("asked", "field"),
+        [({"after": "x"}, "after"), ({"most": 101}, "most"), ({"most": 0}, "most"), ({"only": "me"}, "only")],
+    )
+    def test_are_refused_where_a_page_is_asked_for_wrongly(self, api: Api, asked: Json, field: str) -> None:
+        answer = api.get("/api/environments", **asked)
+        assert (answer.status, [one["field"] for one in answer.json["fields"]]) == (422, [field])
 
     def test_that_have_ended_are_listed_by_their_days(self, api: Api) -> None:
         records = api.world.records()
@@ -533,7 +699,8 @@ class TestEnvironments:
     def test_are_told_whole_one_by_one(self, api: Api) -> None:
         stack = "arn:aws:cloudformation:us-east-1:222222222222:stack/mayfly-x/1"
         ending = {"by": "tests", "outcome": "passed", "reason": "ok", "at": LATER, "report": "https://ci/1"}
-        api.world.change(stack=stack, outputs={"Url": "http://x"}, kept=["a volume"], ending=ending, instances=["i-1"])
+        api.world.change(stack=stack, outputs={"Url": "http://x"}, kept=["a volume"], ending=ending)
+        api.world.records("fleet").change(ENVIRONMENT, {"id": ENVIRONMENT, "instances": ["i-1"]})
         shown = api.get(f"/api/environments/{ENVIRONMENT}").json
         assert [line["what"] for line in shown["history"]] == ["planned"]
         assert (shown["outputs"], shown["kept"], shown["report"]) == ({"Url": "http://x"}, ["a volume"], "https://ci/1")
@@ -544,6 +711,42 @@ class TestEnvironments:
         (instance,) = shown["instances"]
         assert (instance["id"], instance["link"].rpartition("#")[2]) == ("i-1", "InstanceDetails:instanceId=i-1")
         assert "waiting" not in shown
+
+    def test_show_what_an_instance_prints(self, api: Api) -> None:
+        api.world.ready()
+        [instance] = api.world.states()
+        path = f"/api/environments/{ENVIRONMENT}/instances"
+        shown = api.of("viewer").get(f"{path}/{instance}/console").json
+        assert (shown["environment"], shown["instance"]) == (ENVIRONMENT, instance)
+        assert "Kernel command line" in shown["output"]
+        entered = api.world.wire.heard("AssumeRole")[-1]
+        assert entered["RoleArn"] == f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/mayfly-consoles"
+        assert entered["Tags"] == [{"Key": "mayfly:environment", "Value": ENVIRONMENT}]
+        api.world.wire.answer("GetConsoleOutput", Output="\x1b[1mlogin:\x1b[0m\r\n")
+        assert api.get(f"{path}/{instance}/console").json["output"] == "login:\n"
+        api.world.wire.answer("GetConsoleOutput")
+        assert api.get(f"{path}/{instance}/console").json["output"] == ""
+
+    @pytest.mark.parametrize(
+        ("operation", "code", "said"),
+        [
+            ("GetConsoleOutput", "UnauthorizedOperation", f"expected one of {ENVIRONMENT}"),
+            ("GetConsoleOutput", "InvalidInstanceID.NotFound", f"expected one of {ENVIRONMENT}"),
+            ("AssumeRole", "AccessDenied", "deploy blueprints/workload-account.yaml there again"),
+        ],
+    )
+    def test_show_no_console_that_may_not_be_read(self, api: Api, operation: str, code: str, said: str) -> None:
+        api.world.wire.answer(operation, error=code)
+        answer = api.get(f"/api/environments/{ENVIRONMENT}/instances/i-0123456789abcdef0/console")
+        assert answer.status == 404
+        assert said in answer.json["error"]
+
+    def test_show_the_console_of_an_older_kind_of_instance_as_it_was(self, api: Api) -> None:
+        wire = api.world.wire
+        wire.answer("GetConsoleOutput", error="UnsupportedOperation")
+        asked = f"/api/environments/{ENVIRONMENT}/instances/i-0123456789abcdef0/console"
+        assert api.get(asked).status == 500, "the second answer is the same here"
+        assert [call.get("Latest") for call in wire.heard("GetConsoleOutput")] == [True, None]
 
     def test_of_which_no_price_is_known_cost_nobody_knows_what(self, api: Api) -> None:
         api.world.change(instance_types={"x9.unheard": 1}, volume_gb=8, launched_at=NOW)
@@ -670,8 +873,8 @@ class TestWhatIsConfigured:
 
     def test_the_kill_switch_is_shown(self, api: Api) -> None:
         assert api.get("/api/kill-switch").json == {"on": False, "why": ""}
-        api.world.switch("ops at noon: an incident")
-        assert api.get("/api/kill-switch").json == {"on": True, "why": "ops at noon: an incident"}
+        api.world.switch("ops at 2026-11-24T06:47:34.120Z: an incident")
+        assert api.get("/api/kill-switch").json == {"on": True, "why": "ops at 2026-11-24T06:47:34Z: an incident"}
 
 
 class TestImages:
@@ -692,7 +895,7 @@ class TestImages:
         world.records("image").change("ami-new", image | {"region": "us-east-1"}, entry())
         base, wrong = api.get("/api/images").json["families"]
         assert (base["family"], "problem" in base) == ("base", False)
-        assert base["bakes"] == [
+        assert [one for one in base["bakes"] if one["id"] == "base-bake-1"] == [
             {
                 "id": "base-bake-1",
                 "family": "base",
@@ -767,7 +970,7 @@ class TestServicesAndRollouts:
     def test_are_shown_as_far_as_they_are_known(self, api: Api) -> None:
         (shown,) = api.get("/api/services").json["services"]
         known = {"application": "webshop", "name": "production", "stage": "steady", "version": "1", "drift": []}
-        told = {"tone": "good", "rolling_out": False, "can_roll_out": False, "odd": []}
+        told = {"tone": "good", "rolling_out": False, "can_roll_out": False, "can_sleep": False, "odd": []}
         assert shown == known | told | {"id": "webshop-production", "instance_count": 6}
 
     def test_tell_what_waits_and_what_can_be_stepped_back_to(self, api: Api) -> None:
@@ -824,6 +1027,19 @@ class TestCosts:
         assert said["total_usd"] == row["usd"] > 0
 
 
+@pytest.mark.parametrize("path", ["/api/costs", "/api/images", "/api/environments", "/api/releases", "/api/sweeps"])
+def test_of_days_of_which_no_record_is_kept_nothing_is_read(
+    api: Api, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A list makes eight DynamoDB queries for each day without a stored sum."""
+    monkeypatch.setenv("MAYFLY_RECORD_DAYS", "2")
+    load_settings.cache_clear()
+    api.world.wire.forget()
+    ended = {"live": "false"} if path == "/api/environments" else {}
+    assert api.get(path, days=366, **ended).status == 200
+    assert 0 < len(api.world.wire.heard("Query")) < 60
+
+
 class TestTheConsole:
     def test_is_served_to_anybody_with_what_keeps_it_safe(self, api: Api) -> None:
         answer = open_page(api, "/")
@@ -840,6 +1056,15 @@ class TestTheConsole:
         assert packed.headers["Content-Encoding"] == "gzip"
         assert isinstance(packed.text, bytes)
         assert gzip.decompress(packed.text) == plain.text
+
+    @pytest.mark.parametrize("file", CONSOLE, ids=lambda file: file.name)
+    def test_has_each_of_its_files_served(self, api: Api, file: Path) -> None:
+        plain, packed = (open_page(api, f"/{file.name}", **how) for how in ({}, {"accept-encoding": "gzip"}))
+        assert (plain.status, packed.status) == (200, 200)
+        assert gzip.decompress(packed.text) == plain.text
+        assert plain.headers["Content-Type"].split("/")[0] in ("text", "image", "application")
+        if file.suffix not in (".js", ".html"):  # those are put together
+            assert plain.text == file.read_bytes()
 
     def test_is_sent_once_while_it_is_the_same(self, api: Api) -> None:
         first = open_page(api, "/")

@@ -1,15 +1,18 @@
 """The sweep: what should be gone and is not is found by its tags, everywhere, and ended; nothing else is touched."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
 
 from mayfly.contract.requests import EnvironmentExtensionRequested
+from mayfly.settings import load_settings
 from tests.integration.world import (
     AFTER,
     CEILING,
+    CONTROLLER,
     CONTROLLER_ACCOUNT,
     DEADLINE,
     ENVIRONMENT,
@@ -137,6 +140,7 @@ class TestWhatIsPastItsDeadlineIsEnded:
             "begin": "termination",
             "aborted": False,
             "deadline": DEADLINE,
+            "ceiling": CEILING,
             "why": f"sweep: {why(report)}",
             **{key: an_order()[key] for key in ("release", "application", "version", "suite", "kind", "owner")},
         }
@@ -156,8 +160,8 @@ class TestWhatIsPastItsDeadlineIsEnded:
         world.wire.forget()
         sweep(world)
         destructive = ("Delete", "Terminate", "Revoke", "Detach", "Update")
-        assert [name for name in world.wire.names() if name.startswith(destructive)] == ["UpdateItem"]
-        assert only_its_own_record(world)
+        assert {name for name in world.wire.names() if name.startswith(destructive)} == {"UpdateItem"}
+        assert only_its_own_records(world, "sweep", "sum")
         assert {call.get("Tags", ()) == [] for call in world.wire.heard("AssumeRole")} == {True}
 
     def test_in_ten_minutes_by_one_execution(self, world: World) -> None:
@@ -206,7 +210,12 @@ class TestWhatNobodyWaitsForIsTakenUp:
         standing(world, "forgotten", record=False)
         sweep(world, LATER)
         (order,) = world.started().values()
-        assert (order["begin"], order["deadline"]) == ("tests", DEADLINE)
+        assert (order["begin"], order["deadline"], order["ceiling"]) == ("tests", DEADLINE, CEILING)
+        world.call("plan_environment", {"order": order, "now": LATER})
+        detail = {"environment": "forgotten", "minutes": 30, "why": "a failure to look at", "requested_by": "dev"}
+        extended = world.call("accept_extension", on_the_bus("Environment Extension Requested", detail))
+        assert extended["accepted"], extended["reason"]
+        assert DEADLINE < world.record("forgotten")["deadline"] <= CEILING
 
     def test_until_a_day_after_its_creation_where_nothing_says_until_when(self, world: World) -> None:
         stack = world.stand("mayfly-odd", named("odd", expires_at="whenever", ceiling=None))
@@ -391,6 +400,39 @@ class TestWhatIsLeftWithoutAStackIsEnded:
         assert [order["begin"] for order in world.started().values()] == ["tests"]
 
 
+OTHER = "111111111111/us-east-1/other"
+
+
+class TestWhatASweepAsks:
+    def test_are_names_and_stacks_however_many_instances_there_are(self, world: World) -> None:
+        for name in ("one", "two", "three"):
+            world.run(name)
+            world.stand(f"mayfly-{name}", named(name))
+            world.launch(named(name), count=5)
+        world.wire.forget()
+        assert sweep(world, LATER)["counts"]["keep"] == 3
+        asked = [name for name in world.wire.names() if name in ("GetTagValues", "GetResources", "DescribeStacks")]
+        assert Counter(asked) == {"GetTagValues": 2, "DescribeStacks": 2}, "two targets"
+
+    def test_are_whose_those_are_that_have_no_stack_twenty_names_a_call(self, world: World) -> None:
+        for number in range(25):
+            world.launch(named(f"left-{number:02}", controller=OTHER if number % 2 else CONTROLLER))
+        world.wire.forget()
+        assert len(decisions(sweep(world, LATER))) == 13
+        filters = [
+            {each["Key"]: each["Values"] for each in call["TagFilters"]} for call in world.wire.heard("GetResources")
+        ]
+        whose = [each for each in filters if "mayfly:controller" in each]
+        assert [len(each["mayfly:environment"]) for each in whose] == [20, 5]
+        assert len(filters) == 2 + 13, "another controller's are not looked at"
+
+    def test_is_whose_the_resources_are_of_another_controllers_stack(self, world: World) -> None:
+        world.stand("mayfly-theirs", named("theirs", controller=OTHER))
+        world.stand("mayfly-odd", named("odd", controller=OTHER))
+        world.launch(named("odd"))
+        assert decisions(sweep(world, LATER)) == {"odd": "refuse"}
+
+
 def session_tags(world: World) -> list[Json]:
     """What the tagging API lists of our instances."""
     found: list[Json] = world.there("resourcegroupstaggingapi").get_resources(ResourceTypeFilters=["ec2:instance"])[
@@ -481,6 +523,17 @@ class TestEverythingIsLookedAt:
             CONTROLLER_ACCOUNT,
             WORKLOAD_ACCOUNT,
         }
+
+
+class TestAPlaceThatWasTakenOutOfTheConfiguration:
+    def test_is_looked_at_as_long_as_something_lives_there(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        world.ready()
+        world.run()
+        monkeypatch.setenv("MAYFLY_ACCOUNTS", CONTROLLER_ACCOUNT)
+        load_settings.cache_clear()
+        assert decisions(sweep(world, LATER)) == {}, "it lives until its deadline"
+        assert world.record()["stage"] != "terminated"
+        assert decisions(sweep(world, AFTER)) == {ENVIRONMENT: "wake"}
 
 
 class TestAPlaceThatIsClosedToUs:
@@ -594,14 +647,15 @@ class TestCaps:
         assert "1 may be" in sweep(world)["halted"]
         assert world.started() == {}
 
-    def test_count_what_is_woken(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_count_what_an_execution_let_pass(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without its record nobody can wake it: it is ended beside it."""
         monkeypatch.setenv("MAYFLY_SWEEP_MOST", "1")
         for name in self.due(world, 2):
             world.run(name)
         report = sweep(world)
-        assert report["counts"]["wake"] == 2
+        assert report["counts"]["end"] == 2
         assert report["halted"]
-        assert world.settled == []
+        assert not world.started()
 
     def test_keep_nothing_from_being_taken_up(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MAYFLY_SWEEP_MOST", "0")
@@ -656,9 +710,9 @@ class TestCaps:
         assert world.started() == {}
 
 
-def only_its_own_record(world: World) -> bool:
-    """Whether a sweep wrote nothing to the table but that it was."""
-    return all(call["Key"]["pk"]["S"].startswith("sweep#") for call in world.wire.heard("UpdateItem"))
+def only_its_own_records(world: World, *kinds: str) -> bool:
+    """Whether a sweep wrote nothing to the table but that it was, and sums."""
+    return {call["Key"]["pk"]["S"].partition("#")[0] for call in world.wire.heard("UpdateItem")} == {*kinds}
 
 
 class TestADryRun:
@@ -697,7 +751,7 @@ class TestADryRun:
         assert (world.started(), world.settled, world.said) == ({}, [], [])
         looking = ("List", "Describe", "Get", "Query", "BatchGet", "AssumeRole")
         assert [name for name in world.wire.names() if not name.startswith(looking)] == ["PutObject", "UpdateItem"]
-        assert only_its_own_record(world)
+        assert only_its_own_records(world, "sweep")
         assert world.record(report["key"], "sweep")["dry_run"] is True
 
     def test_can_be_asked_for_on_the_bus(self, world: World) -> None:

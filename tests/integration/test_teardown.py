@@ -17,6 +17,7 @@ from tests.integration.world import (
     OURS,
     REGION,
     STACK,
+    TOKEN,
     WORKLOAD_ACCOUNT,
     Json,
     World,
@@ -98,6 +99,16 @@ class TestTheLadder:
             "has dependencies"
         )
         assert len(world.wire.heard("DeleteStack")) == 3
+
+    def test_is_not_climbed_by_an_event_of_the_rung_before_that_comes_twice(self, world: World) -> None:
+        stack = blocked(world, SUBNET)
+        for token in (TOKEN, NEXT_TOKEN):
+            end(world, token=token)
+        first, second = (call["ClientRequestToken"] for call in world.wire.heard("DeleteStack"))
+        again = world.call("resume_environment", of_the_stack(stack, "DELETE_FAILED", request=first))
+        assert (again["resumed"], again["reason"]) == (False, "it is about an earlier deletion")
+        assert world.settled == []
+        assert world.call("resume_environment", of_the_stack(stack, "DELETE_FAILED", request=second))["resumed"]
 
     def test_names_every_blocker_in_the_record(self, world: World) -> None:
         blocked(world, SUBNET, blocker("Queue", "AWS::SQS::Queue", "access denied", "https://queue"))
@@ -425,6 +436,53 @@ class TestReferencesToASecurityGroup:
         end(world)
         assert self.rules(world, other) == ([stuck], ["10.0.0.0/8"])
 
+    def default_group(self, world: World, tags: dict[str, str]) -> str:
+        """The default group, which carries no tags, of a VPC with these."""
+        ec2 = world.there("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16", TagSpecifications=tagged("vpc", tags))["Vpc"]["VpcId"]
+        (found,) = ec2.describe_security_groups(
+            Filters=[{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": ["default"]}]
+        )["SecurityGroups"]
+        return str(found["GroupId"])
+
+    def referring(self, world: World, tags: dict[str, str]) -> tuple[str, str]:
+        """A default group that lets in a group of the stack. Returns its id, and the other's."""
+        stuck = self.group(world, "stuck", OURS)
+        default = self.default_group(world, tags)
+        pair = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 9, "UserIdGroupPairs": [{"GroupId": stuck}]}
+        world.there("ec2").authorize_security_group_ingress(GroupId=default, IpPermissions=[pair])
+        blocked(world, blocker("Group", "AWS::EC2::SecurityGroup", f"resource {stuck} has a dependent object", stuck))
+        return default, stuck
+
+    def test_of_a_default_group_are_cut_in_a_session_of_its_vpc(self, world: World) -> None:
+        default, stuck = self.referring(world, OURS)
+        end(world)
+        assert stuck not in self.rules(world, default)[0]
+        assert f"cut the reference of {default} to {stuck}" in said(world)["why"]
+        first, second = (call["Tags"] for call in world.wire.heard("AssumeRole")[-2:])
+        assert [tag["Key"] for tag in second] == [*(tag["Key"] for tag in first), "mayfly:vpc"]
+
+    @pytest.mark.parametrize(
+        ("tags", "why"),
+        [
+            ({}, "does not carry the tag mayfly:controller"),
+            (OTHER_ENVIRONMENT, "its tag mayfly:environment is"),
+            (OURS | {"mayfly:protected": "yes"}, "protected"),
+            (OURS | {"mayfly:service": "web-production"}, "permanent environment web-production"),
+        ],
+        ids=["somebody's", "another environment's", "protected", "permanent"],
+    )
+    def test_of_a_default_group_are_left_where_its_vpc_is_not_ours_to_change(
+        self, world: World, tags: Json, why: str
+    ) -> None:
+        default, stuck = self.referring(world, tags)
+        with suppress(REFUSED):
+            end(world)
+        assert stuck in self.rules(world, default)[0]
+        if "protected" not in why:
+            assert f"left the rules of {default} (default): it" in said(world)["why"]
+            assert why in said(world)["why"]
+
 
 class TestADeadlineThatWasMoved:
     def test_is_told_and_nothing_ends(self, world: World) -> None:
@@ -682,9 +740,9 @@ def database_arn(name: str = "orders") -> str:
     return f"arn:aws:rds:{REGION}:{WORKLOAD_ACCOUNT}:db:{name}"
 
 
-def list_by_tag(world: World, *arns: str) -> None:
+def list_by_tag(world: World, *arns: str, **more: str) -> None:
     """The tagging API lists these as the environment's."""
-    labels = [{"Key": key, "Value": value} for key, value in OURS.items()]
+    labels = [{"Key": key, "Value": value} for key, value in (OURS | more).items()]
     listing = [{"ResourceARN": arn, "Tags": labels} for arn in arns]
     world.wire.answer("GetResources", ResourceTagMappingList=listing)
 
@@ -719,6 +777,19 @@ class TestWhatOnlyAStackCanDelete:
         list_by_tag(world, arn)
         was_in_the_stack(world, kind, physical)
         assert confirm_gone(world, stack)["kept"] == []
+
+    @pytest.mark.parametrize(
+        ("stack_name", "kept"), [(STACK, False), (f"{STACK}-Network-1ABC", False), (f"{STACK}ping", True)]
+    )
+    def test_is_its_stack_s_by_cloudformation_s_mark_where_the_stack_calls_it_otherwise(
+        self, world: World, stack_name: str, kept: bool
+    ) -> None:
+        """An elastic IP by its address; a part of a nested stack not at all. Both are listed for a while."""
+        stack = ended(world)
+        address = f"arn:aws:ec2:{REGION}:{WORKLOAD_ACCOUNT}:elastic-ip/eipalloc-0123456789abcdef0"
+        list_by_tag(world, address, **{"aws:cloudformation:stack-name": stack_name})
+        was_in_the_stack(world, "AWS::EC2::EIP", "203.0.113.7")
+        assert confirm_gone(world, stack)["kept"] == ([address] if kept else [])
 
     def test_is_waited_for_a_while_and_named_then_where_its_stack_never_had_it(self, world: World) -> None:
         stack = ended(world)

@@ -19,11 +19,12 @@ from typing import Any
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore import UNSIGNED
+from botocore.config import Config
 from botocore.credentials import Credentials
 from moto.cloudformation.models import Event, cloudformation_backends
 
 from mayfly.domain.ending import digest
-from mayfly.domain.records import Entry, plain
+from mayfly.domain.records import Entry, Environment, placed, plain
 from tests.contract import checked, example
 from tests.models import violations
 
@@ -85,9 +86,7 @@ def deletion(by: str = "tests", **change: Any) -> Json:
     return {"order": an_order(), "deadline": DEADLINE, "ended": {"by": by}, "token": TOKEN, "now": now} | change
 
 
-def on_the_bus(
-    detail_type: str, detail: Any, source: str = "mayfly.operator", account: str = CONTROLLER_ACCOUNT
-) -> Json:
+def on_the_bus(detail_type: str, detail: Any, source: str = "mayfly.api", account: str = CONTROLLER_ACCOUNT) -> Json:
     """An event as a rule of EventBridge hands it to a function."""
     return {
         "version": "0",
@@ -141,12 +140,12 @@ def on_the_topic(topic: str, text: str) -> Json:
     }
 
 
-def of_the_stack(stack_id: str, status: str, reason: str = "") -> Json:
+def of_the_stack(stack_id: str, status: str, reason: str = "", request: str = "") -> Json:
     """CloudFormation's own event, as the workload account's rule forwards it."""
     detail = {
         "stack-id": stack_id,
         "status-details": {"status": status, "status-reason": reason},
-        "client-request-token": "",
+        "client-request-token": request,
     }
     event = on_the_bus("CloudFormation Stack Status Change", detail, "aws.cloudformation", WORKLOAD_ACCOUNT)
     return event | {"resources": [stack_id]}
@@ -220,7 +219,8 @@ class Wire:
             action()
         self.calls.append((model.name, params))
         # Only noted: what is raised here, code that goes on after a failure would swallow.
-        self.violations += [f"{model.name}{each}" for each in violations(params, model.input_shape)]
+        if model.input_shape:
+            self.violations += [f"{model.name}{each}" for each in violations(params, model.input_shape)]
         return params | self._pages[model.name] if model.name in self._pages else None
 
     def _reply(self, model: Any, **_: Any) -> tuple[Any, Json] | None:
@@ -245,7 +245,10 @@ def function(name: str) -> ModuleType:
 
 def session(account: str) -> boto3.Session:
     """A session in an account: moto tells accounts apart by the key that a call carries."""
-    return boto3.Session(KEYS[account], "-", "-", region_name=REGION)
+    made = boto3.Session(KEYS[account], "-", "-", region_name=REGION)
+    # Botocore puts its own name together anew at each call, which takes a tenth of it.
+    made._session.set_default_client_config(Config(user_agent="mayfly"))
+    return made
 
 
 @dataclass
@@ -306,6 +309,9 @@ class Items:
         if entry:
             facts = {"history": [*item.get("history", []), plain(entry)]} | facts
         changed = {key: value for key, value in (item | facts).items() if key not in drop}
+        if "live" in drop and "shelf" in item:
+            at = str(facts.get("terminated_at", NOW))
+            changed |= placed(Environment, identity, str(item.get("application")), at, at[:10])
         changed["pk"] = f"{self.kind}#{identity}"
         written = {key: TypeSerializer().serialize(plain(value)) for key, value in changed.items()}
         self._dynamodb.put_item(TableName=self.table, Item=written)

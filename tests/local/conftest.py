@@ -12,7 +12,7 @@ from local.cloud import LocalCloud
 
 @pytest.fixture(scope="session")
 def shared_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with LocalCloud(tmp_path_factory.mktemp("cloud"), boot_seconds=0.4, delete_seconds=0.3, forks=True) as cloud:
+    with LocalCloud(tmp_path_factory.mktemp("cloud"), boot_seconds=0.4, delete_seconds=0.3) as cloud:
         yield cloud
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ RUN = """
 import signal, sys, time
 from local.cloud import LocalCloud
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what runs in the background
-with LocalCloud(sys.argv[1]):
+with LocalCloud(sys.argv[1], forks=sys.argv[2] == 'forks'):
     print("up", flush=True)
     time.sleep(60)
 """
@@ -63,22 +64,20 @@ def state_of(directory: Path) -> dict[str, Any]:
 
 
 def workers_under(directory: Path) -> list[int]:
-    """Processes whose scratch files are in this cloud's directory: its Lambda workers."""
+    """Processes that work in this cloud's directory: its Lambda workers."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if f"{directory}/tmp/".encode() in command:
-            found.append(int(entry.name))
+        with suppress(OSError):
+            if (entry / "cwd").readlink().is_relative_to(directory / "tmp"):
+                found.append(int(entry.name))
     return found
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("sandboxes", ["forks", "processes"])
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_nothing_outlives_the_process_that_started_it(tmp_path: Path, end: signal.Signals) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+def test_nothing_outlives_the_process_that_started_it(tmp_path: Path, end: signal.Signals, sandboxes: str) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path), sandboxes], cwd=ROOT, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"up\n"
     toys = Toys(LocalCloud.attach(tmp_path))

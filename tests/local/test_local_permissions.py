@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.cloud import REGION, WORKLOAD_ACCOUNT, LocalCloud
+from local.cloud import ADMIN_KEYS, REGION, SECRET, WORKLOAD_ACCOUNT, LocalCloud
 from local.install import let_in
 from tests.local.local_toys import Toys
 
@@ -18,8 +18,7 @@ CONTROLLER = "111111111111/us-east-1/mayfly"
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """A strict cloud with what lets Mayfly into its workload account, and a bus to tell it on."""
     with LocalCloud(tmp_path_factory.mktemp("strict"), image_seconds=0.2, strict=True) as cloud:
-        let_in(cloud, CONTROLLER, "workload-account.yaml")
-        let_in(cloud, CONTROLLER, "workload-region.yaml")
+        let_in(cloud, CONTROLLER)
         cloud.client("events").create_event_bus(Name="mayfly")
         yield cloud
 
@@ -42,8 +41,8 @@ class Session:
             },
         )
 
-    def client(self, service: str) -> Any:
-        return self._cloud.workload_client(service, **self._keys)
+    def client(self, service: str, **options: Any) -> Any:
+        return self._cloud.workload_client(service, **self._keys, **options)
 
 
 def refused(call: Any, **arguments: Any) -> str:
@@ -55,6 +54,16 @@ def refused(call: Any, **arguments: Any) -> str:
 def test_a_role_that_is_not_there_lets_nobody_in(account: LocalCloud) -> None:
     with pytest.raises(ClientError, match="AccessDenied"):
         Session(account, "second-workload", environment="shop-1")
+
+
+def test_the_controller_s_administrator_is_no_function_of_mayfly_s(account: LocalCloud) -> None:
+    keys = {"aws_access_key_id": ADMIN_KEYS["controller"], "aws_secret_access_key": SECRET}
+    arn, assume = f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role", account.workload_client("sts", **keys).assume_role
+    assert refused(assume, RoleArn=f"{arn}/mayfly-workload", RoleSessionName="admin") == "AccessDenied"
+    trust = {"Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": "sts:AssumeRole"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    account.workload_client("iam").create_role(RoleName="ReadOnly", AssumeRolePolicyDocument=policy)
+    assert assume(RoleArn=f"{arn}/ReadOnly", RoleSessionName="admin")["Credentials"]
 
 
 def test_a_tag_that_the_role_does_not_trust_lets_nobody_in(account: LocalCloud) -> None:
@@ -102,7 +111,7 @@ def test_looking_is_permitted_and_what_nobody_calls_is_not(account: LocalCloud) 
     session = Session(account)
     session.client("ec2").describe_instances()
     session.client("resourcegroupstaggingapi").get_resources()
-    assert refused(session.client("ec2").describe_vpcs) == "UnauthorizedOperation"
+    assert refused(session.client("ec2").describe_customer_gateways) == "UnauthorizedOperation"
     assert refused(session.client("ssm").describe_instance_information) == "AccessDeniedException"
     assert refused(session.client("iam").list_users) == "AccessDenied"
 
@@ -126,5 +135,5 @@ def test_a_second_region_tells_of_itself_once_it_was_let_in(account: LocalCloud)
         return [each["region"] for each in toys.messages(queue) if each["detail"].get("ImageId") == copy]
 
     assert heard_of_a_copy("eu-west-1", "before") == []
-    let_in(account, CONTROLLER, "workload-region.yaml", "eu-west-1")
+    let_in(account, CONTROLLER, (REGION, "eu-west-1"))
     assert heard_of_a_copy("eu-west-1", "after") == ["eu-west-1"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 from local_toys import eventually
 
 from local.controller.sandboxes import Forks, Sandbox
+from local.install import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each sandbox is a new Python")
 
@@ -63,3 +67,18 @@ def test_everybody_who_waits_for_its_end_sees_it(forks: Forks, tmp_path: Path) -
             waiting = [threads.submit(killed.wait, 60) for _ in range(8)]
             killed.kill()
             assert {each.result() for each in waiting} == {-1}
+
+
+def test_who_ends_in_the_middle_of_a_request_leaves_nothing_running() -> None:
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "local.controller.sandboxes", str(theirs.fileno()), ""]
+    with subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()]) as origin:
+        theirs.close()
+        with (Path(os.devnull)).open() as nothing:
+            socket.send_fds(ours, [(1_000).to_bytes(4)], [nothing.fileno()] * 3)
+        ours.send(b"{")
+        ours.close()
+        try:
+            assert origin.wait(60) == 0
+        finally:
+            origin.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from local_toys import SERVICE, Toys, ToyService, eventually
 
-from local.cloud import LocalCloud
+from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
 
 
 @pytest.fixture
@@ -82,6 +83,27 @@ def test_a_larger_group_launches_what_is_missing_from_the_version_that_it_is_pin
     eventually(lambda: service.targets() == {"healthy": 3})
 
 
+def test_a_change_set_takes_over_lists_however_often(cloud: LocalCloud) -> None:
+    """As `aws cloudformation deploy` does, with the parameters of before."""
+    cloudformation, name = cloud.workload_client("cloudformation"), "with-a-list"
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": {"Fn::Join": ["-", {"Ref": "Names"}]}}}
+    parameters = {"Names": {"Type": "CommaDelimitedList", "Default": "one,two"}, "Count": {"Type": "String"}}
+    body = json.dumps({"Parameters": parameters, "Resources": {"Topic": topic}})
+    for number in range(3):
+        before = [{"ParameterKey": "Names", "UsePreviousValue": True}] if number else []
+        change = {"StackName": name, "ChangeSetName": f"change-{number}"}
+        cloudformation.create_change_set(
+            TemplateBody=body,
+            Parameters=[*before, {"ParameterKey": "Count", "ParameterValue": str(number)}],
+            ChangeSetType="UPDATE" if number else "CREATE",
+            **change,
+        )
+        cloudformation.execute_change_set(**change)
+    assert "COMPLETE" in cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+    assert not cloud.crashes()
+    cloudformation.delete_stack(StackName=name)
+
+
 def test_an_update_without_a_change_is_refused(service: ToyService) -> None:
     assert refusal(service.begin_update) == ("ValidationError", "No updates are to be performed.")
     assert refusal(service.begin_update, CodeVersion="1.0") == ("ValidationError", "No updates are to be performed.")
@@ -127,6 +149,27 @@ def test_a_failed_update_is_rolled_back(cloud: LocalCloud, service: ToyService) 
     contents = [one["LaunchTemplateData"]["UserData"] for one in sorted(found, key=lambda one: one["VersionNumber"])]
     assert contents[0] == contents[-1] != contents[1]  # one more version, with the old content
     service.update(CodeVersion="2.0")
+
+
+def test_a_version_is_made_by_the_role_that_its_stack_was_given_last(service: ToyService) -> None:
+    """Roles bear the name of the installation: who takes CloudFormation for somebody else is seen here."""
+
+    def update(version: str, **how: str) -> None:
+        names = [one["ParameterKey"] for one in service.toys.described(service.stack)["Parameters"]]
+        kept = [{"ParameterKey": name, "UsePreviousValue": True} for name in names if name != "CodeVersion"]
+        changed = [*kept, {"ParameterKey": "CodeVersion", "ParameterValue": version}]
+        service.cloudformation.update_stack(
+            StackName=service.stack, UsePreviousTemplate=True, Parameters=changed, **how
+        )
+        service.toys.stack_becomes(service.stack, "UPDATE_COMPLETE")
+
+    update("2.0", RoleARN=f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/two-cloudformation-services")
+    update("3.0")
+    ec2, template = service.cloud.workload_client("ec2"), service.output("LaunchTemplateId")
+    found = ec2.describe_launch_template_versions(LaunchTemplateId=template)["LaunchTemplateVersions"]
+    role = f"arn:aws:sts::{WORKLOAD_ACCOUNT}:assumed-role/two-cloudformation-services/AWSCloudFormation"
+    makers = {one["VersionNumber"]: one["CreatedBy"] for one in found}
+    assert makers == {1: f"arn:aws:iam::{WORKLOAD_ACCOUNT}:root", 2: role, 3: role}
 
 
 def test_a_protected_stack_is_not_deleted(service: ToyService) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from botocore.exceptions import ClientError
 from local_toys import BUS_ARN, SOMEBODY, Toys, eventually
 
 from local.cloud import LocalCloud
+from tests.blueprint import template
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -312,3 +316,42 @@ def test_creation_times_follow_the_virtual_clock_and_the_fleet_is_counted(cloud:
     assert cloud.fleet()[environment] == {"running": 2}
     assert cloud.settings(boot_seconds=0.5)["delete_seconds"] == 0.3
     cloud.settings(boot_seconds=0.4)
+
+
+def test_a_group_says_why_it_takes_an_instance_out_and_replaces_it(cloud: LocalCloud, toys: Toys) -> None:
+    """The blueprint's rule lets through what failed, and not what goes with its group."""
+    queue, queue_arn = toys.queue()
+    events, forward = cloud.client("events"), cloud.workload_client("events")
+    bus, listen = toys.name("bus"), toys.name("losses")
+    arn = events.create_event_bus(Name=bus)["EventBusArn"]
+    every = json.dumps({"source": ["aws.autoscaling"], "detail-type": ["EC2 Instance Terminate Successful"]})
+    events.put_rule(Name=listen, EventBusName=bus, EventPattern=every)
+    events.put_targets(Rule=listen, EventBusName=bus, Targets=[{"Id": "queue", "Arn": queue_arn}])
+    forward.put_rule(Name=listen, EventPattern=every)
+    forward.put_targets(Rule=listen, Targets=[{"Id": "bus", "Arn": arn}])
+    stack, environment = toys.stack(instances=3)
+    toys.stack_becomes(stack, "CREATE_COMPLETE")
+    lost = toys.instances(environment)[0]["InstanceId"]
+    cloud.workload_client("ec2").terminate_instances(InstanceIds=[lost])
+    eventually(lambda: toys.states_of(environment).count("running") == 3)
+    cloud.workload_client("cloudformation").delete_stack(StackName=stack)
+    toys.stack_becomes(stack, "DELETE_COMPLETE")
+    said: list[dict[str, Any]] = []
+
+    def four() -> bool:
+        said.extend(toys.messages(queue))
+        return len(said) == 4
+
+    eventually(four)
+    region = template(ROOT / "blueprints" / "workload-region.yaml")
+    pattern = json.dumps(region["Resources"]["LossEvents"]["Properties"]["EventPattern"])
+    passed = [
+        one["detail"]
+        for one in said
+        if events.test_event_pattern(EventPattern=pattern, Event=json.dumps(one))["Result"]
+    ]
+    [detail] = passed
+    assert detail["EC2InstanceId"] == lost
+    assert detail["Cause"].endswith("an EC2 health check indicating it has been terminated or stopped.")
+    forward.remove_targets(Rule=listen, Ids=["bus"])
+    forward.delete_rule(Name=listen)

@@ -9,23 +9,40 @@ from botocore.exceptions import ClientError
 
 type Json = dict[str, Any]
 
+HOME = "us-east-1"
 _PAGE = 3
 """What a page of any listing holds: few, so that nobody gets by with the first."""
 
 _LISTED = {
     "describe_auto_scaling_groups": "AutoScalingGroups",
+    "describe_fleets": "Fleets",
+    "describe_image_references": "ImageReferences",
+    "describe_image_usage_report_entries": "ImageUsageReportEntries",
+    "describe_image_usage_reports": "ImageUsageReports",
+    "describe_images": "Images",
     "describe_instances": "Reservations",
     "describe_key_pairs": "KeyPairs",
+    "describe_launch_configurations": "LaunchConfigurations",
+    "describe_launch_template_versions": "LaunchTemplateVersions",
     "describe_launch_templates": "LaunchTemplates",
     "describe_network_interfaces": "NetworkInterfaces",
     "describe_security_groups": "SecurityGroups",
+    "describe_snapshots": "Snapshots",
+    "describe_spot_fleet_requests": "SpotFleetRequestConfigs",
+    "describe_spot_instance_requests": "SpotInstanceRequests",
     "describe_stack_events": "StackEvents",
     "describe_stacks": "Stacks",
     "describe_volumes": "Volumes",
+    "describe_vpcs": "Vpcs",
+    "get_parameters_by_path": "Parameters",
     "get_resources": "ResourceTagMappingList",
+    "get_tag_values": "TagValues",
+    "list_container_recipes": "containerRecipeSummaryList",
     "list_executions": "executions",
+    "list_image_recipes": "imageRecipeSummaryList",
     "list_object_versions": "Versions",
     "list_stack_resources": "StackResourceSummaries",
+    "list_stacks": "StackSummaries",
     "query": "Items",
 }
 """The part of a reply that comes in pages."""
@@ -88,6 +105,8 @@ class Boto3:
     def __init__(self, call: Caller) -> None:
         self._call = call
 
-    def client(self, service: str, aws_session_token: str = "", **_: Any) -> Client:
-        """A session's name is its token; the controller's own has none."""
-        return Client(self._call, aws_session_token, service)
+    def client(self, service: str, aws_session_token: str = "", region_name: str = HOME, **_: Any) -> Client:
+        """A session's name is its token; the controller's own has none. An account away from home is one more."""
+        account, _, session = aws_session_token.partition("/")
+        away = account and region_name != HOME
+        return Client(self._call, f"{account}@{region_name}/{session}" if away else aws_session_token, service)

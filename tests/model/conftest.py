@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket, enable_socket
 
+from mayfly import observability
 from mayfly.observability import logger, metrics
 from mayfly.settings import load_settings as settings_of_functions
 from mayfly.workflows import gauges
@@ -25,9 +26,11 @@ PARTS = range(max(1, STEPS // 20_000))
 FIRST_SEED = int(os.environ.get("MAYFLY_MODEL_SEED", "1"))
 IN_A_HISTORY = 30
 
+EXAMPLES = STEPS // len(PARTS) // IN_A_HISTORY
+
 settings.register_profile(
     "model",
-    max_examples=STEPS // len(PARTS) // IN_A_HISTORY or 60,
+    max_examples=EXAMPLES or 60,
     stateful_step_count=IN_A_HISTORY,
     derandomize=not STEPS,
     deadline=None,
@@ -35,6 +38,8 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
+# Days pass in each of these.
+settings.register_profile("rollouts", settings.get_profile("model"), max_examples=EXAMPLES or 20)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,6 +52,7 @@ def installation() -> Iterator[None]:
         settings_of_functions.cache_clear()
         patch.setattr(metrics, "add_metric", lambda **_: None)
         patch.setattr(gauges, "publish", lambda *_: None)
+        patch.setattr(observability, "measure", lambda *_, **__: None)
         logger.setLevel("CRITICAL")
         yield
         logger.setLevel("INFO")

@@ -57,6 +57,10 @@ class SSM:
             raise refusal("ParameterNotFound", Name)
         return {"Parameter": {"Value": self.parameters[Name]}}
 
+    def get_parameters_by_path(self, _session: str, Path: str, **_: Any) -> Json:  # noqa: N803
+        below = {name: value for name, value in self.parameters.items() if name.startswith(Path)}
+        return {"Parameters": [{"Name": name, "Value": value} for name, value in below.items()]}
+
     def put_parameter(self, _session: str, Name: str, Value: str, **_: Any) -> Json:  # noqa: N803
         if len(Value.encode()) > _SSM_LIMIT or "{{" in Value:
             raise refusal("ValidationException", "Parameter value cannot be longer or name another parameter")
@@ -91,7 +95,8 @@ class Events:
         self.of_this_version = True
         """Whether no machine of another version may have said something."""
         self.of: defaultdict[tuple[str, str], list[Json]] = defaultdict(list)
-        """The same by what it is and the environment or release that it is about."""
+        """The same by what it is and the environment, release or rollout that it is about."""
+        self.heard: Callable[[str, Json], None] = lambda *_: None
 
     def put_events(self, _session: str, Entries: list[Json]) -> Json:  # noqa: N803
         for entry in Entries:
@@ -100,7 +105,9 @@ class Events:
             if self.of_this_version:
                 checked(what, detail)
             self.said.append((what, detail))
-            self.of[what, detail.get("environment") or detail.get("release", "")].append(detail)
+            about = (detail.get(name) for name in ("environment", "release", "rollout"))
+            self.of[what, next(filter(None, about), "")].append(detail)
+            self.heard(what, detail)
         return {"FailedEntryCount": 0, "Entries": [{"EventId": str(len(self.said))} for _ in Entries]}
 
     def token(self, environment: str) -> str | None:
@@ -134,6 +141,12 @@ class StepFunctions:
         if execution is None:
             raise refusal("ExecutionAlreadyExists", name)
         return {"executionArn": f"{stateMachineArn}:{name}"}
+
+    def describe_execution(self, _session: str, executionArn: str) -> Json:  # noqa: N803
+        machine, _, name = executionArn.replace(":execution:", ":stateMachine:").rpartition(":")
+        if (machine, name) not in self._machines().executions:
+            raise refusal("ExecutionDoesNotExist", executionArn)
+        return {"name": name}
 
     def list_executions(self, _session: str, stateMachineArn: str, **_: Any) -> Json:  # noqa: N803
         return {"executions": [{"name": one.name} for one in self._machines().listed(stateMachineArn, self.lag)]}

@@ -12,6 +12,13 @@ from tests.model.timeline import Timeline
 type Json = dict[str, Any]
 
 ITEM_BYTES = 400 * 1024
+PROJECTED = {
+    *("pk", "shelf", "shelved", "application", "version", "suite", "kind", "release", "owner", "account", "region"),
+    *("stage",),
+    *("planned_at", "deadline", "ceiling", "ending", "image", "channel", "instance_count", "instances_built"),
+    *("instance_types", "volume_gb", "launched_at"),
+}
+"""What the index of shelves has of an item; a test of the template holds that it is the same there."""
 _TOKEN = re.compile(r"[()]|<>|<=|>=|[=<>]|[#:]?[\w.#]+")
 _COMPARE: dict[str, Any] = {
     "=": operator.eq,
@@ -43,7 +50,7 @@ class DynamoDB:
             old = {"Item": item} if item and "ReturnValuesOnConditionCheckFailure" in request else {}
             raise refusal("ConditionalCheckFailedException", "The conditional request failed", **old)
         updated = {"pk": {"S": pk}, **expression.updated(request["UpdateExpression"])}
-        if _size({"M": updated}) > ITEM_BYTES:
+        if size({"M": updated}) > ITEM_BYTES:
             raise refusal("ValidationException", "Item size to update has exceeded the maximum allowed size")
         self.items[pk] = updated
         if self.lag:
@@ -57,9 +64,11 @@ class DynamoDB:
         item = self.items.get(Key["pk"]["S"])
         return {"Item": item} if item else {}
 
-    def query(self, _session: str, IndexName: str, ExpressionAttributeValues: Json, **_: Any) -> Json:  # noqa: N803
-        """An index, keys only."""
+    def query(self, _session: str, IndexName: str, ExpressionAttributeValues: Json, **more: Any) -> Json:  # noqa: N803
+        """An index: of keys only, or the one of shelves, from its latest place or from before another one."""
         self._exists()
+        if IndexName == "shelves":
+            return self._shelf(ExpressionAttributeValues, more["Limit"])
         (value,) = ExpressionAttributeValues.values()
         return {"Items": [{"pk": item["pk"]} for item in self._indexed.values() if item.get(IndexName) == value]}
 
@@ -71,6 +80,14 @@ class DynamoDB:
         """Deletes the table with everything in it."""
         self.restore({})
         self.lost = True
+
+    def _shelf(self, values: Json, limit: int) -> Json:
+        before = values.get(":before", {}).get("S", "~")
+        found = [item for item in self.items.values() if item.get("shelf") == values[":shelf"]]
+        found = [item for item in found if item["shelved"]["S"] < before]
+        found.sort(key=lambda item: str(item["shelved"]["S"]), reverse=True)
+        page = [{name: each for name, each in item.items() if name in PROJECTED} for item in found[:limit]]
+        return {"Items": page} | ({"LastEvaluatedKey": page[-1]} if len(found) > limit else {})
 
     def batch_get_item(self, _session: str, RequestItems: Json) -> Json:  # noqa: N803
         self._exists()
@@ -154,8 +171,11 @@ class _Expression:
         parts = re.split(r", (?![^(]*\))", sets.removeprefix(" SET "))
         set_to = dict(part.split(" = ", 1) for part in parts if part)
         changed = self._item | {self._name(name): self._value(value) for name, value in set_to.items()}
-        for name in filter(None, drops.split(", ")):
-            changed.pop(self._name(name), None)
+        for path in filter(None, drops.split(", ")):
+            *inside, last = map(self._name, path.split("."))
+            for name in inside:
+                changed[name] = {"M": dict(changed[name]["M"])}
+            (changed[inside[0]]["M"] if inside else changed).pop(last, None)
         return changed
 
     def _value(self, text: str) -> Json:
@@ -166,6 +186,8 @@ class _Expression:
             return self._value(either[1] if self._name(either[1]) in self._item else either[2])
         if appended := re.fullmatch(r"list_append\((.+), (:\w+)\)", text):
             return {"L": [*self._value(appended[1])["L"], *self._values[appended[2]]["L"]]}
+        if added := re.fullmatch(r"(#\w+) \+ (:\w+)", text):
+            return {"N": str(sum(int(self._value(each)["N"]) for each in added.groups()))}
         name = self._name(text)
         if name not in self._item:
             raise refusal("ValidationException", "The provided expression refers to an attribute that does not exist")
@@ -176,14 +198,14 @@ class _Expression:
         return self._names.get(name, name) if name.startswith("#") else name
 
 
-def _size(value: Json) -> int:
+def size(value: Json) -> int:
     """The bytes of a value as DynamoDB counts them, about: names and texts in UTF-8, a little for each list and map."""
     ((kind, given),) = value.items()
     match kind:
         case "M":
-            return 3 + sum(1 + len(name.encode()) + _size(each) for name, each in given.items())
+            return 3 + sum(1 + len(name.encode()) + size(each) for name, each in given.items())
         case "L":
-            return 3 + sum(1 + _size(each) for each in given)
+            return 3 + sum(1 + size(each) for each in given)
         case "S":
             return len(given.encode())
         case "N":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from mayfly.domain import tags
 from tests.model.workload import Block, Resource, Stack
@@ -115,9 +116,10 @@ class Promises:
         return not is_ours_to_end(environment, stack.labels, stack.protected) or self.handed_over(environment)
 
     def handed_over(self, environment: str) -> bool:
-        """Whether people were told that its deletion is theirs now."""
+        """Whether people were told that it is theirs now: nothing deletes it, or something in it is protected."""
         failed = self._world.events.of["Environment Failed", environment]
-        return any("HandedOver" in said.get("reason", "") for said in failed)
+        theirs = ("HandedOver", "because of what is in it")
+        return any(words in said.get("reason", "") for said in failed for words in theirs)
 
     def _no_lease_above_its_ceiling(self) -> None:
         for environment in self._world.environments():
@@ -160,7 +162,7 @@ class Promises:
                 record = self._world.record(name, "release")
                 verdict = record.get("verdict", {}).get("passed")
                 if ("Release Passed" if verdict else "Release Failed", name) not in said or "live" in record:
-                    suites = {part["environment"] for part in record.get("suites", [])}
+                    suites = {name for part in record.get("suites", []) for name in _attempts(part)}
                     if not suites & excused:
                         yield f"the verdict {verdict} on {name}"
 
@@ -189,3 +191,8 @@ def _seen(one: Stack | Resource) -> tuple[object, ...]:
 
 def _seconds(written: str) -> float:
     return datetime.fromisoformat(written).timestamp()
+
+
+def _attempts(suite: dict[str, Any]) -> list[str]:
+    """The environments of a suite of a release, as far as they come to be built."""
+    return [suite["environment"], *suite.get("repetitions", [])]

@@ -5,29 +5,23 @@ ends, all faults end with it, and after a while of quiet everything must be as i
 """
 
 import json
-from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
-    invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from mayfly.domain import tags
-from tests.model.conftest import FIRST_SEED, PARTS, STEPS
-from tests.model.interpreter import Execution
+from tests.model.conftest import PARTS
+from tests.model.disturbed import Disturbed, any_one, try_histories
 from tests.model.promises import LIFETIME_UNKNOWN, STRATEGY, Promises
 from tests.model.workload import Block, Creation, Stack
-from tests.model.world import ACCOUNTS, CEILING, CONTROLLER, LIFETIME, ROOT, STRANGER, SUITES, Version, World
+from tests.model.world import ACCOUNTS, CEILING, CONTROLLER, LIFETIME, STRANGER, SUITES, World
 
-FUNCTIONS = sorted(file.parent.name for file in ROOT.glob("functions/*/app.py"))
 LEFT_BEHIND = ("instance", "volume", "network-interface", "launch-template", "key-pair", "log-group", "parameter")
 TAMPERING: dict[str, dict[str, str | None]] = {
     "protect it by its tag": {tags.PROTECTED: "true"},
@@ -39,12 +33,7 @@ TAMPERING: dict[str, dict[str, str | None]] = {
     "write a later deadline": {tags.EXPIRES_AT: "2026-11-24T20:00:00.000Z", tags.CEILING: "2026-11-24T20:00:00.000Z"},
 }
 
-DEPENDENCIES = ["workload", "dynamodb", "events", "stepfunctions", "ssm", "s3", "sqs", "sns", "sts"]
-"""What may be out of reach: all of the workload accounts, or a service of the controller's."""
 ITS_STACKS = tuple(f"mayfly-{application}-" for application in SUITES)
-
-any_one = st.integers(0, 40)
-"""Which of those there are; counted round."""
 
 
 def add_strangers(world: World) -> None:
@@ -70,19 +59,17 @@ def add_strangers(world: World) -> None:
         account.stacks[stack.id] = stack
 
 
-class Lifecycle(RuleBasedStateMachine):
+class Lifecycle(Disturbed[World, Promises]):
     """One installation and all that happens to it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._patch = pytest.MonkeyPatch()
-        self.world = World()
-        self._installed = self.world.installed(self._patch)
-        self._installed.__enter__()
-        add_strangers(self.world)
-        self.promises = Promises(self.world)
+        super().__init__(World())
         self.bad = 0
         self.backup: dict[str, Any] | None = None
+
+    def promised(self) -> Promises:
+        add_strangers(self.world)
+        return Promises(self.world)
 
     @initialize(
         minutes=st.sampled_from([0, 1, 5, 20]),
@@ -97,14 +84,10 @@ class Lifecycle(RuleBasedStateMachine):
             lag: seconds that indexes, lists and new stacks are behind. jitter: 0 waits the longest that it may.
             lives: minutes of an environment at first and at most, now and then more than a day.
         """
-        world = self.world
-        world.dynamodb.lag = world.stepfunctions.lag = lag
-        world.account.lag(lag)
-        if jitter:
-            world.machines.jitter = Random(jitter).random
-        world.configure(*lives)
+        self.vary(lag, jitter)
+        self.world.configure(*lives)
         self.push("webshop", "1.0.0", 1, False)
-        world.timeline.advance(minutes * 60)
+        self.world.timeline.advance(minutes * 60)
 
     # ---- what people and machines say to it
 
@@ -136,42 +119,12 @@ class Lifecycle(RuleBasedStateMachine):
         detail = {"environment": self._name(one), "why": "seen enough", "requested_by": "dev"}
         self._say("accept_termination", "Environment Termination Requested", detail)
 
-    @rule(on=st.booleans())
-    def switch(self, on: bool) -> None:
-        self._say("set_kill_switch", "Kill Switch Set", {"on": on, "why": "an incident", "set_by": "ops"})
-
     @rule()
     def say_nonsense(self) -> None:
         self.bad += 1
         self._say("accept_extension", "Environment Extension Requested", {"environment": "x y", "number": self.bad})
 
-    @precondition(lambda self: self.world.delivered)
-    @rule(one=any_one)
-    def bring_again(self, one: int) -> None:
-        """Any message may come twice, now or much later."""
-        function, event = self.world.delivered[-1 - one % len(self.world.delivered)]
-        self.world.deliver(function, event)
-
     # ---- what goes wrong
-
-    @rule(calls=st.integers(0, 25), kind=st.sampled_from(["throttled", "reply lost", "dies before", "dies after"]))
-    def fail_a_call(self, calls: int, kind: str) -> None:
-        """One of the next calls fails, or the function that makes it dies before or after it."""
-        self.world.faults.calls_until, self.world.faults.call = calls, kind  # type: ignore[assignment]
-
-    @rule(service=st.sampled_from(DEPENDENCIES), minutes=st.sampled_from([1, 10, 60, 400]))
-    def have_an_outage(self, service: str, minutes: int) -> None:
-        """A service answers nothing for a while; longer than any retry, now and then."""
-        self.world.faults.down[service] = self.world.timeline.now + minutes * 60
-        self.world.disturb(None)
-
-    @rule(function=st.sampled_from(FUNCTIONS), moment=st.sampled_from(["before", "after"]))
-    def let_a_function_die(self, function: str, moment: str) -> None:
-        self.world.faults.deaths[function] = moment  # type: ignore[assignment]
-
-    @rule(fates=st.lists(st.sampled_from(["lost", "late", "twice"]), min_size=1, max_size=4))
-    def disturb_events(self, fates: list[str]) -> None:
-        self.world.faults.events.extend(fates)  # type: ignore[arg-type]
 
     @rule(creation=st.sampled_from(Creation), leaves=st.lists(st.sampled_from(LEFT_BEHIND), max_size=2))
     def choose_creation(self, creation: Creation, leaves: list[str]) -> None:
@@ -182,15 +135,6 @@ class Lifecycle(RuleBasedStateMachine):
     def choose_deletion(self, block: Block, fails: int) -> None:
         """What will block the deletion of the stacks that are created from now on."""
         self.world.next.block, self.world.next.fails = block, fails
-
-    @precondition(lambda self: self._running())
-    @rule(one=any_one)
-    def abort(self, one: int) -> None:
-        """An operator stops an execution, of an environment or of a release."""
-        running = self._running()
-        execution = running[one % len(running)]
-        self.world.machines.stop(execution)
-        self.world.disturb(None)
 
     @precondition(lambda self: self._stacks())
     @rule(one=any_one, how=st.sampled_from(sorted(TAMPERING)))
@@ -260,25 +204,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.world.restore_table(self.backup or {})
         self.world.disturb(None)
 
-    @rule(version=st.sampled_from(["this", "before"]))
-    def deploy(self, version: Version) -> None:
-        """What begins now runs on the machines of another version, and both call the functions of this one."""
-        self.world.deploy(version)
-
     # ---- time and sweeps
-
-    @rule(seconds=st.sampled_from([0.5, 1, 2, 5]))
-    def wait_a_moment(self, seconds: float) -> None:
-        self.world.timeline.advance(seconds)
-
-    @rule(minutes=st.sampled_from([1, 3, 7, 20, 40]))
-    def wait(self, minutes: int) -> None:
-        self.world.timeline.advance(minutes * 60)
-
-    @rule(hours=st.sampled_from([5, 26]))
-    def wait_long(self, hours: int) -> None:
-        """What is brought again after that is brought again days later."""
-        self.world.timeline.advance(hours * 3600)
 
     @rule(at_most=st.integers(0, 30))
     def let_through(self, at_most: int) -> None:
@@ -295,63 +221,46 @@ class Lifecycle(RuleBasedStateMachine):
         assert self._traces() == before
         assert rehearsed | {"dry_run": False} == self.world.sweep()
 
-    # ---- what holds
+    # ---- when it ends
 
-    @invariant()
-    def promises_are_kept(self) -> None:
-        self.promises.kept()
-
-    def teardown(self) -> None:
-        try:
-            self._calm_down()
-            self._all_is_well()
-        finally:
-            self._installed.__exit__(None, None, None)
-            self._patch.undo()
+    EVERY, QUIET = 300, 6
 
     def _calm_down(self) -> None:
-        """No more faults; then time, until nothing is open any more, or until nothing may be."""
-        world = self.world
-        world.faults.clear()
-        world.dynamodb.lost = False
-        world.timeline.advance(600)  # what died is tried for the last time
-        self.switch(False)
-        quiet = 0
-        for _ in range((max(LIFETIME_UNKNOWN, world.ceiling * 60) + 2 * STRATEGY) // 300):
-            if self.promises.halted:
-                self.let_through(100)
-            world.timeline.advance(300)
-            self.promises.kept()
-            quiet = quiet + 1 if not self.promises.open() else 0
-            if quiet == 6:
-                break
+        self.LOOKS = (max(LIFETIME_UNKNOWN, self.world.ceiling * 60) + 2 * STRATEGY) // self.EVERY
+        super()._calm_down()
         self._nothing_is_tried_for_ever()
 
+    def _no_more_goes_wrong(self) -> None:
+        self.world.dynamodb.lost = False
+
+    def _look_in(self) -> None:
+        if self.promises.halted:
+            self.let_through(100)
+
     def _nothing_is_tried_for_ever(self) -> None:
-        """What was handed over, refused or done is left alone."""
-        before = list(self.world.machines.executions)
+        """What was handed over, refused or done is left alone, and nobody is told of it again once its time is over."""
+        if stands := self._stacks():
+            left = max(self.promises.due(stack) for stack in stands) - self.world.timeline.now
+            self.world.timeline.advance(max(0, left) + STRATEGY)
+        before = list(self.world.machines.executions), self._told()
         self.world.timeline.advance(3600)
-        assert list(self.world.machines.executions) == before
+        assert (list(self.world.machines.executions), self._told()) == before
+
+    def _told(self) -> list[tuple[str, dict[str, Any]]]:
+        """What people were told of environments and releases; each sweep says besides what it came to."""
+        return [(what, detail) for what, detail in self.world.events.said if not what.startswith("Sweep ")]
 
     def _all_is_well(self) -> None:
-        still_open = self.promises.open()
-        assert not still_open, still_open
+        super()._all_is_well()
         letters = [json.loads(letter)["message"] for letter in self.world.sqs.messages]
         assert all(event in letters for _, event in self.world.delivered if _is_nonsense(event))
 
     # ---- helpers of the rules
 
-    def _say(self, function: str, detail_type: str, detail: dict[str, Any], topic: bool = False) -> None:
-        event = self.world.on_the_bus(detail_type, detail)
-        self.world.deliver(function, self.world.on_the_topic(json.dumps(detail)) if topic else event)
-
     def _name(self, one: int) -> str:
         """An environment, or, once in a while, one that there never was."""
         names = [*self.world.environments(), "webshop-9-9-9-00000000-smoke"]
         return names[one % len(names)]
-
-    def _running(self) -> list[Execution]:
-        return [one for one in self.world.machines.executions.values() if one.running]
 
     def _stacks(self) -> list[Stack]:
         return [one for one in self.world.account.stacks.values() if one.there and one.name.startswith(ITS_STACKS)]
@@ -375,5 +284,4 @@ def _is_nonsense(event: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_history_keeps_the_promises(part: int) -> None:
-    seeded = seed(FIRST_SEED + part)(Lifecycle) if STEPS else Lifecycle
-    run_state_machine_as_test(seeded, settings=settings.get_profile("model"))
+    try_histories(Lifecycle, part, "model")

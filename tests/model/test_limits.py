@@ -45,7 +45,7 @@ def test_a_sweep_that_times_out_at_any_call_is_made_up_for_by_the_next(world: Wo
     assert said(world)[RELEASE] == ["Release Started", "Release Passed"]
 
 
-@pytest.mark.parametrize("instances", [1, 500])
+@pytest.mark.parametrize("instances", [0, 1, 500])
 def test_of_few_or_many_instances_none_is_left(world: World, instances: int) -> None:
     configured = {"account": "222222222222", "suites": [{"name": "smoke"}], "instance_count": instances}
     world.ssm.parameters["/mayfly/applications/webshop"] = json.dumps(APPLICATION | configured)
@@ -55,6 +55,18 @@ def test_of_few_or_many_instances_none_is_left(world: World, instances: int) -> 
     world.timeline.advance(20 * MINUTE)
     assert said(world)[SMOKE] == LIFE
     assert not [one for one in world.account.resources.values() if one.there]
+
+
+def test_an_environment_without_instances_is_ready_when_its_stack_is(world: World) -> None:
+    world.s3.objects["fleet.yaml"] = b"{Resources: {Orders: {Type: 'AWS::SQS::Queue'}}}"
+    configured = {"account": "222222222222", "suites": [{"name": "smoke"}], "instance_count": 1}
+    world.ssm.parameters["/mayfly/applications/webshop"] = json.dumps(APPLICATION | configured)
+    push(world)
+    assert (world.record(SMOKE)["stage"], world.record(SMOKE)["instances_built"]) == ("awaiting tests", 0)
+    finish(world)
+    world.timeline.advance(20 * MINUTE)
+    assert said(world)[SMOKE] == LIFE
+    assert said(world)[RELEASE] == ["Release Started", "Release Passed"]
 
 
 def test_of_messages_that_come_again_three_weeks_later_nothing_is_done_again(world: World) -> None:

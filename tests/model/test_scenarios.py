@@ -94,7 +94,7 @@ class TestALostTable:
 
     def test_ends_a_life_that_nobody_could_report_on_any_more(self, world: World) -> None:
         push(world, minutes=0)
-        world.timeline.advance(128)  # to the moment between the stack's event and what it resumes
+        world.timeline.advance(126)  # to the moment between the stack's event and what it resumes
         world.dynamodb.items.clear()
         world.timeline.advance(MINUTE)
         asked = {"environment": SMOKE, "minutes": 10, "why": "looking", "requested_by": "dev"}
@@ -103,6 +103,18 @@ class TestALostTable:
             False,
             "it was ended by tests: its tests are over, and their result is not in its record",
         )
+
+    def test_keeps_no_life_that_waits_for_a_write_from_ending_at_its_deadline(
+        self, world: World, promises: Promises
+    ) -> None:
+        push(world)
+        asked = {"environment": LOOK, "minutes": 31, "why": "looking", "requested_by": "dev"}
+        world.deliver("accept_extension", world.on_the_bus("Environment Extension Requested", asked))
+        world.lose_table()
+        for _ in range(30):
+            world.timeline.advance(10 * MINUTE)
+            promises.kept()
+        assert not any(stack.there for stack in world.account.stacks.values())
 
 
 class TestTheKillSwitch:
@@ -296,6 +308,37 @@ class TestAStackThatWasHandedToAnotherController:
         assert not [each for each in world.reports[-1]["decisions"] if each["environment"] == "other"]
 
 
+class TestAStackWithSomethingProtectedInIt:
+    """Here another stack that somebody protected, and gave this one's tag."""
+
+    @pytest.fixture(autouse=True)
+    def _protected(self, world: World, promises: Promises) -> None:
+        push(world)
+        other = world.stack_of(LOOK)
+        assert other
+        other.labels |= {tags.ENVIRONMENT: SMOKE, tags.PROTECTED: "true"}
+
+    def test_is_handed_over_once(self, world: World, promises: Promises) -> None:
+        finish(world)
+        world.timeline.advance(LONG)
+        promises.kept()
+        assert not promises.open()
+        assert said(world)[SMOKE] == ["Environment Requested", "Environment Ready", "Environment Failed"]
+        assert [name for _, name in world.machines.executions if name.startswith(SMOKE)] == [SMOKE]
+
+    def test_is_handed_over_once_when_the_table_that_was_lost_is_back(self, world: World, promises: Promises) -> None:
+        world.lose_table()
+        finish(world)
+        world.timeline.advance(LONG)
+        world.dynamodb.lost = False
+        world.timeline.advance(30 * MINUTE)
+        before = len(said(world)[SMOKE])
+        world.timeline.advance(LONG)
+        promises.kept()
+        assert not promises.open()
+        assert len(said(world)[SMOKE]) == before
+
+
 class TestASweep:
     def test_that_hears_no_reply_goes_on_with_the_others(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         push(world)
@@ -390,3 +433,61 @@ class TestALaterVersion:
         world.timeline.advance(20 * MINUTE)
         assert world.record(SMOKE)["stage"] == "terminated"
         assert world.record(SMOKE)["ending"]["outcome"] == "passed"
+
+
+class TestARepetition:
+    """Of a suite whose policy (`retries`) has it."""
+
+    AGAIN = f"{SMOKE}-2"
+
+    @pytest.fixture(autouse=True)
+    def _it_is_wanted(self, world: World) -> None:
+        parameter = "/mayfly/applications/webshop"
+        suites = [{"name": "smoke", "retries": 1}]
+        world.ssm.parameters[parameter] = json.dumps(json.loads(world.ssm.parameters[parameter]) | {"suites": suites})
+
+    def said(self, world: World, environment: str, outcome: str) -> None:
+        detail = {"environment": environment, "outcome": outcome}
+        detail |= {"token": world.events.token(environment)} if outcome == "passed" else {}
+        world.deliver("accept_test_result", world.on_the_bus("Test Finished", detail))
+        world.timeline.advance(10 * MINUTE)
+
+    def verdict(self, world: World) -> Json:
+        return dict(world.record(SMOKE.removesuffix("-smoke"), "release").get("verdict", {}))
+
+    def test_is_of_what_failed_and_comes_when_that_is_gone(self, world: World) -> None:
+        push(world)
+        self.said(world, SMOKE, "failed")
+        assert world.record(SMOKE)["stage"] == "terminated"
+        assert world.record(self.AGAIN)["stage"] == "awaiting tests"
+        assert not self.verdict(world)
+        self.said(world, self.AGAIN, "passed")
+        [suite] = self.verdict(world)["suites"]
+        assert (suite["environment"], suite["outcome"], suite["attempts"]) == (self.AGAIN, "passed", 2)
+
+    def test_comes_as_often_as_it_may(self, world: World) -> None:
+        push(world)
+        self.said(world, SMOKE, "failed")
+        self.said(world, self.AGAIN, "failed")
+        [suite] = self.verdict(world)["suites"]
+        assert (suite["outcome"], suite["attempts"]) == ("failed", 2)
+
+    def test_is_of_what_broke(self, world: World) -> None:
+        world.next.creation = Creation.FAILS
+        push(world, 20)
+        assert world.record(SMOKE)["ending"]["outcome"] == "broken"
+        assert world.record(self.AGAIN)["stage"] in ("creating", "awaiting tests", "terminated")
+
+    def test_is_none_of_what_passed_or_was_ended_by_hand(self, world: World) -> None:
+        push(world)
+        detail = {"environment": SMOKE, "why": "seen enough", "requested_by": "ops"}
+        world.deliver("accept_termination", world.on_the_bus("Environment Termination Requested", detail))
+        world.timeline.advance(10 * MINUTE)
+        assert not world.record(self.AGAIN)
+        assert self.verdict(world)["suites"][0]["outcome"] == "cancelled"
+
+    def test_is_none_of_what_nobody_reported_on(self, world: World) -> None:
+        push(world)
+        world.timeline.advance(40 * MINUTE)
+        assert not world.record(self.AGAIN)
+        assert self.verdict(world)["suites"][0]["outcome"] == "expired"

@@ -3,6 +3,7 @@
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -65,6 +66,10 @@ class Resource:
     refers_to: str | None = None
     subnet: str | None = None
     """Where a network interface is, that is in a stack's way."""
+    image: str = "ami-12c6146b"
+    template: str = ""
+    """The version of the launch template of an instance of a permanent environment."""
+    launched_at: float = datetime(2026, 11, 24, 6, 47, 40, tzinfo=UTC).timestamp()
 
     @property
     def there(self) -> bool:
@@ -80,6 +85,7 @@ class Stack:
     labels: dict[str, str]
     created_at: float
     request: str = ""
+    """The ClientRequestToken of its CreateStack call."""
     creation: Creation = Creation.WELL
     block: Block = Block.NOTHING
     fails: int = 0
@@ -93,6 +99,8 @@ class Stack:
     protected: bool = False
     blocked_by: list[Json] = field(default_factory=list)
     objects: int = 0
+    asked: str = ""
+    """The ClientRequestToken of its latest DeleteStack call, which its events bear."""
 
     @property
     def there(self) -> bool:

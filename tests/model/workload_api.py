@@ -13,11 +13,6 @@ type Witness = Callable[[str, Stack | Resource], None]
 """Is told a session's name and what it reads or destroys."""
 
 _PREFIX = "arn:aws:{service}:us-east-1:{account}:"
-_INSTANCE = {
-    "InstanceType": "t3.micro",
-    "ImageId": "ami-12c6146b",
-    "LaunchTime": datetime(2026, 11, 24, 6, 47, 40, tzinfo=UTC),
-}
 _ARNS = {"log-group": ("logs", "log-group:"), "parameter": ("ssm", "parameter")}
 
 
@@ -81,7 +76,7 @@ class CloudFormation(Workload):
             self.next.leaves,
         )
         parameters = {one["ParameterKey"]: one["ParameterValue"] for one in request["Parameters"]}
-        self._account.create(stack, int(parameters["InstanceCount"]))
+        self._account.create(stack, int(parameters.get("InstanceCount", 0)))
         return {"StackId": identity}
 
     def describe_stacks(self, session: str, StackName: str | None = None) -> Json:  # noqa: N803
@@ -94,9 +89,17 @@ class CloudFormation(Workload):
         self._reads(session, stack)
         return {"Stacks": [_described(stack)]}
 
-    def delete_stack(self, session: str, StackName: str, RoleARN: str, RetainResources: Iterable[str] = ()) -> Json:  # noqa: N803
+    def list_stacks(self, _session: str) -> Json:
+        """Deleted ones too."""
+        return {
+            "StackSummaries": [
+                {"StackName": stack.name, "StackStatus": stack.status} for stack in self._account.stacks.values()
+            ]
+        }
+
+    def delete_stack(self, session: str, StackName: str, RoleARN: str, **how: Any) -> Json:  # noqa: N803
         stack = self._account.stacks.get(StackName) or self._account.named(StackName)
-        kept = list(RetainResources)
+        kept = list(how.get("RetainResources", ()))
         if stack is None or not stack.there or stack.status == "DELETE_IN_PROGRESS":
             return {}
         self._destroys(session, stack)
@@ -104,6 +107,7 @@ class CloudFormation(Workload):
             raise refusal("ValidationError", f"Stack [{stack.name}] cannot be deleted while protected")
         if kept and stack.status != "DELETE_FAILED":
             raise refusal("ValidationError", "Only resources in the DELETE_FAILED state can be retained")
+        stack.asked = how.get("ClientRequestToken", "")
         self._account.delete(stack, kept)
         return {}
 
@@ -130,13 +134,7 @@ class EC2(Workload):
         instances = [one for one in self._account.resources.values() if one.kind == "instance"]
         return {
             "Reservations": [
-                {
-                    "Instances": [
-                        _INSTANCE | {"InstanceId": one.id, "State": {"Name": one.state}, "Tags": _tags(one.labels)}
-                    ]
-                }
-                for one in self._read(session, instances, wanted)
-                if one.state in states
+                {"Instances": [described(one)]} for one in self._read(session, instances, wanted) if one.state in states
             ]
         }
 
@@ -185,6 +183,9 @@ class EC2(Workload):
     def delete_network_interface(self, session: str, NetworkInterfaceId: str) -> Json:  # noqa: N803
         return self._end(session, NetworkInterfaceId)
 
+    def describe_vpcs(self, _session: str) -> Json:
+        return {"Vpcs": []}
+
     def describe_security_groups(self, session: str, Filters: list[Json]) -> Json:  # noqa: N803
         listed = self._listed(session, "security-group", "GroupId", Filters)
         for one in listed:
@@ -215,6 +216,19 @@ class EC2(Workload):
         return found
 
 
+class ServiceQuotas(Workload):
+    """Service Quotas allows more than any test needs, unless the test lowers a quota."""
+
+    limits: dict[str, float]
+
+    def __init__(self, account: Account, reads: Witness, destroys: Witness) -> None:
+        super().__init__(account, reads, destroys)
+        self.limits = {}
+
+    def get_service_quota(self, _session: str, ServiceCode: str, QuotaCode: str) -> Json:  # noqa: N803
+        return {"Quota": {"Value": self.limits.get(QuotaCode, 1000.0)}}
+
+
 class Tagging(Workload):
     """The Resource Groups Tagging API: everything, but late."""
 
@@ -235,11 +249,16 @@ class Tagging(Workload):
         ]
         return {"ResourceTagMappingList": found}
 
+    def get_tag_values(self, session: str, Key: str) -> Json:  # noqa: N803
+        listed = self.get_resources(session, [{"Key": Key}])["ResourceTagMappingList"]
+        values = {tag["Value"] for each in listed for tag in each["Tags"] if tag["Key"] == Key}
+        return {"TagValues": sorted(values)}
+
 
 class AutoScaling(Workload):
     """Why instances did not come. No group of the model outlives its stack."""
 
-    def describe_auto_scaling_groups(self, _session: str, Filters: list[Json]) -> Json:  # noqa: N803
+    def describe_auto_scaling_groups(self, _session: str, Filters: Iterable[Json] = ()) -> Json:  # noqa: N803
         return {"AutoScalingGroups": []}
 
     def describe_scaling_activities(self, _session: str, AutoScalingGroupName: str) -> Json:  # noqa: N803
@@ -297,6 +316,18 @@ def _described(stack: Stack) -> Json:
         "Outputs": [{"OutputKey": "Url", "OutputValue": "https://example.com"}],
         "EnableTerminationProtection": stack.protected,
         "CreationTime": datetime.fromtimestamp(stack.created_at, UTC),
+    }
+
+
+def described(one: Resource) -> Json:
+    """An instance as DescribeInstances shows it."""
+    return {
+        "InstanceId": one.id,
+        "InstanceType": "t3.micro",
+        "ImageId": one.image,
+        "LaunchTime": datetime.fromtimestamp(one.launched_at, UTC),
+        "State": {"Name": one.state},
+        "Tags": _tags(one.labels),
     }
 
 

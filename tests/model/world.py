@@ -39,6 +39,7 @@ type Json = dict[str, Any]
 type Moment = Literal["before", "after"]
 type Failing = Literal["throttled", "reply lost", "dies before", "dies after"]
 type Version = Literal["this", "before"]
+type Kind = Literal["environment", "release", "rollout", "service", "bake", "family", "channel"]
 type Fate = Literal["lost", "late", "twice"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +85,10 @@ APPLICATION = {
     "image": {"family": "base"},
     "warn_minutes_before": [15, 5],
 }
-SUITES = {"webshop": [{"name": "smoke"}, {"name": "look", "kind": "manual"}], "billing": [{"name": "smoke"}]}
+SUITES = {
+    "webshop": [{"name": "smoke", "retries": 1}, {"name": "look", "kind": "manual"}],
+    "billing": [{"name": "smoke"}],
+}
 """The suites of each application; each lives in an account of its own."""
 _OWN_MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
 """What a function raises by a mistake of its own, and never on purpose."""
@@ -120,19 +124,12 @@ def definition(name: str, version: Version = "this") -> Json:
     else:
         with tarfile.open(PREVIOUS) as packed:
             text = cast(IO[bytes], packed.extractfile(file)).read().decode()
-    names = (
-        "plan_environment",
-        "admit_environment",
-        "create_environment",
-        "confirm_ready",
-        "delete_environment",
-        "confirm_gone",
-    )
-    for each in (*names, "start_command", "plan_release", "judge_release"):
+    for file in ROOT.glob("functions/*/app.py"):
+        each = file.parent.name
         text = text.replace("${" + each.title().replace("_", "") + "}", each)
-    # The version before had one bus for all.
-    text = text.replace("${Table}", TABLE).replace("${Facts}", "mayfly-facts").replace("${Bus}", "mayfly-facts")
+    text = text.replace("${Table}", TABLE).replace("${Facts}", "mayfly-facts")
     text = text.replace("${TestsMachine}", SETTINGS["MAYFLY_TESTS_MACHINE_ARN"])
+    text = text.replace("${PromotionMachine}", SETTINGS["MAYFLY_PROMOTION_MACHINE_ARN"])
     machine: Json = json.loads(text.replace("${EnvironmentMachine}", ENVIRONMENT_MACHINE))
     assert "${" not in json.dumps(machine)
     return machine
@@ -241,6 +238,7 @@ class World:
                 (account.name, "logs"): workload_api.Logs(*arguments),
                 (account.name, "ssm"): workload_api.SSM(*arguments),
                 (account.name, "s3"): workload_api.S3(*arguments),
+                (account.name, "service-quotas"): workload_api.ServiceQuotas(*arguments),
             }
         self.machines = Machines(
             self.timeline,
@@ -401,7 +399,7 @@ class World:
                 self.sqs.messages.append(json.dumps({"function": name, "reason": repr(error), "message": event}))
             return None
 
-    def on_the_bus(self, detail_type: str, detail: Json, source: str = "mayfly.operator") -> Json:
+    def on_the_bus(self, detail_type: str, detail: Json, source: str = "mayfly.api") -> Json:
         """An event as a rule of EventBridge hands it over."""
         at = self.timeline.moment.isoformat(timespec="seconds").replace("+00:00", "Z")
         return {
@@ -451,11 +449,16 @@ class World:
 
     def _stack_turned(self, stack: Stack, status: str) -> None:
         detail = {"stack-id": stack.id, "status-details": {"status": status, "status-reason": ""}}
+        detail["client-request-token"] = stack.asked
         event = self.on_the_bus("CloudFormation Stack Status Change", detail, "aws.cloudformation")
+        self.bring("resume_environment", event, stack.name.removeprefix("mayfly-"))
+
+    def bring(self, function: str, event: Json, environment: str | None = None) -> None:
+        """Brings an event of AWS's, if it is not lost."""
         fate = self.faults.events.popleft() if self.faults.events else None
-        bring = partial(self.deliver, "resume_environment", event)
+        bring = partial(self.deliver, function, event)
         if fate:
-            self.disturb(stack.name.removeprefix("mayfly-"))
+            self.disturb(environment)
         if fate != "lost":
             self.timeline.after(900 if fate == "late" else 1, bring)
         if fate == "twice":
@@ -498,7 +501,9 @@ class World:
         named = {each.get(tags.ENVIRONMENT, "") for each in labels}
         stacks = {stack.name.removeprefix("mayfly-") for stack in self.account.stacks.values() if stack.there}
         allowed = max(3, int(len(named | stacks) * 0.3), event.get("detail", {}).get("at_most", 0))
-        ends = [execution.input["environment"] for execution in started if execution.input["begin"] == "termination"]
+        ends = [
+            execution.input["environment"] for execution in started if execution.input.get("begin") == "termination"
+        ]
         by_tags = [each for each in (*woken, *ends) if not self._is_due(self.record(each))]
         if len(by_tags) > allowed:
             self.violations.append(f"a sweep ends {by_tags} of {len(named | stacks)} at once")
@@ -518,7 +523,7 @@ class World:
         said = self.ssm.parameters.get("/mayfly/kill-switch", "off")
         return Turn(**json.loads(said)).said if said.startswith("{") else said
 
-    def record(self, environment: str, kind: Literal["environment", "release"] = "environment") -> Json:
+    def record(self, environment: str, kind: Kind = "environment") -> Json:
         """A record as it is, without a call that could fail."""
         if self.dynamodb.lost:
             return {}
@@ -545,7 +550,8 @@ class World:
 
 def is_ours_to_end(environment: str, labels: dict[str, str], protected: bool) -> bool:
     """What the guard has to say, said once more and independently."""
-    mine = labels.get(tags.CONTROLLER) == CONTROLLER and labels.get(tags.ENVIRONMENT) == environment
+    whose = labels.get(tags.ENVIRONMENT), labels.get(tags.BAKE)
+    mine = labels.get(tags.CONTROLLER) == CONTROLLER and environment in whose
     return mine and tags.PROTECTED not in labels and not protected
 
 

@@ -19,15 +19,18 @@ WORKLOAD = {
     "cloudformation": "cloudformation",
     "cloudwatch": "cloudwatch",
     "ec2": "ec2",
+    "elbv2": "elbv2",
+    "iam": "iam",
     "imagebuilder": "imagebuilder",
     "kms": "kms",
     "logs": "logs",
     "rds": "rds",
     "s3": "s3",
+    "servicequotas": "service-quotas",
     "ssm": "ssm",
     "tagging": "resourcegroupstaggingapi",
 }
-CONTROLLER = ("dynamodb", "events", "lambda", "s3", "sns", "sqs", "ssm", "stepfunctions", "sts")
+CONTROLLER = ("dynamodb", "events", "lambda", "route53", "s3", "sns", "sqs", "ssm", "stepfunctions", "sts")
 OF_DICTIONARIES = {"get", "items", "keys", "pop", "update", "values", "copy", "count", "index"}
 
 type Node = tuple[str, str]

@@ -4,17 +4,26 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
+from ministack.core.iam_evaluator import (
+    EvalContext,
+    EvalResult,
+    combine_resource_policy,
+    evaluate,
+    parse_policy_document,
+)
+
+from tests.blueprint import template
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ("template.yaml", *(f"blueprints/{file.name}" for file in sorted((ROOT / "blueprints").glob("*.yaml"))))
 CONTROLLER, WORKLOAD, REGION = "111111111111", "222222222222", "us-east-1"
 
 _ARNS = {
+    "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
+    "AWS::CloudWatch::Dashboard": "arn:aws:cloudwatch::{account}:dashboard/{name}",
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:{region}:{account}:table/{name}",
     "AWS::Events::EventBus": "arn:aws:events:{region}:{account}:event-bus/{name}",
     "AWS::IAM::ManagedPolicy": "arn:aws:iam::{account}:policy/mayfly/{name}",
@@ -22,13 +31,26 @@ _ARNS = {
     "AWS::Logs::LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}:*",
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
     "AWS::SNS::Topic": "arn:aws:sns:{region}:{account}:{name}",
+    "AWS::SSM::Parameter": "arn:aws:ssm:{region}:{account}:parameter{name}",
     "AWS::SQS::Queue": "arn:aws:sqs:{region}:{account}:{name}",
     "AWS::Serverless::Function": "arn:aws:lambda:{region}:{account}:function:{name}",
     "AWS::Serverless::StateMachine": "arn:aws:states:{region}:{account}:stateMachine:{name}",
 }
 _REF_IS_ARN = {"AWS::IAM::ManagedPolicy", "AWS::SNS::Topic", "AWS::Serverless::StateMachine"}
 _WITH_A_ROLE = ("AWS::Serverless::Function", "AWS::Serverless::StateMachine")
-_NAMES = ("BucketName", "FunctionName", "ManagedPolicyName", "Name", "RoleName", "TopicName")
+_BESIDE = {"blueprints/workload-account.yaml": ("blueprints/workload-images.yaml",)}
+"""Templates that attach policies to another one's roles, by name."""
+_NAMES = (
+    "AlarmName",
+    "BucketName",
+    "DashboardName",
+    "FunctionName",
+    "LogGroupName",
+    "ManagedPolicyName",
+    "Name",
+    "RoleName",
+    "TopicName",
+)
 
 
 @dataclass(frozen=True)
@@ -54,9 +76,9 @@ class Template:
     """A template with its references resolved."""
 
     def __init__(self, path: str, **parameters: str) -> None:
-        self.path = path
-        self.body: dict[str, Any] = _read(path)
-        self.account = CONTROLLER if path == "template.yaml" else WORKLOAD
+        self.path, self._given = path, parameters
+        self.body: dict[str, Any] = template(ROOT / path)
+        self.account = parameters.get("AWS::AccountId", CONTROLLER if path == "template.yaml" else WORKLOAD)
         self._values = {
             "AWS::Partition": "aws",
             "AWS::Region": REGION,
@@ -123,15 +145,15 @@ class Template:
     def documents(self, role: str) -> list[dict[str, Any]]:
         """Every policy of a role (a function, a machine): those inside it, and those that are attached to it."""
         inside = self.resources[role]["Properties"].get("Policies", [])
+        name = self.resolved({"Ref": role})
         attached = [
-            resource["Properties"]["PolicyDocument"]
-            for resource in self.resources.values()
+            one.resolved(resource["Properties"]["PolicyDocument"])
+            for one in (self, *(Template(path, **self._given) for path in _BESIDE.get(self.path, ())))
+            for resource in one.resources.values()
             if resource["Type"] in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy")
-            and {"Ref": role} in resource["Properties"].get("Roles", [])
+            and name in one.resolved(resource["Properties"].get("Roles", []))
         ]
-        return [self.resolved(each.get("PolicyDocument", each)) for each in inside] + [
-            self.resolved(each) for each in attached
-        ]
+        return [self.resolved(each.get("PolicyDocument", each)) for each in inside] + attached
 
     def statements(self, role: str) -> list[Statement]:
         """Every statement of a role."""
@@ -140,11 +162,6 @@ class Template:
             for document in self.documents(role)
             for body in document["Statement"]
         ]
-
-
-@cache
-def _read(path: str) -> Any:
-    return yaml_parse((ROOT / path).read_text())
 
 
 def every_statement() -> Iterator[Statement]:
@@ -169,3 +186,24 @@ def _documents(value: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any
     elif isinstance(value, list):
         for inner in value:
             yield from _documents(inner, place)
+
+
+def put_events(
+    principal: str, documents: list[dict[str, Any]], bus: str, policy: dict[str, Any], said: dict[str, list[str]]
+) -> EvalResult:
+    """The IAM engine decides whether a principal's session may put an event on a bus.
+
+    Args:
+        documents: what the principal's own policies are. policy: the bus's. said: the condition keys of the event.
+    """
+    asked = EvalContext(
+        principal_arn=principal,
+        principal_type="AssumedRole",
+        principal_account=principal.split(":")[4],
+        action="events:PutEvents",
+        resource_arn=bus,
+        region=REGION,
+        service_context=said,
+    )
+    identity = evaluate(asked, [parse_policy_document(json.dumps(each)) for each in documents])
+    return combine_resource_policy(identity, asked, policy, CONTROLLER)

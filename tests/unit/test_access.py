@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from mayfly.domain.access import ApiAction, Role, action_of, caller, may
+from mayfly.domain.access import ApiAction, Role, Team, action_of, caller, may
 
 CLAIM = "cognito:groups"
 
@@ -23,6 +23,8 @@ class TestARole:
             (("developer:web",), Role.DEVELOPER, ("web",)),
             (("developer:web", "viewer", "developer:api"), Role.DEVELOPER, ("api", "web")),
             (("operator", "developer:web"), Role.OPERATOR, ("web",)),
+            (("owner:web", "developer:api"), Role.OWNER, ("api", "web")),
+            (("owner:",), None, ()),
             (("developer:",), None, ()),
             (("developer",), None, ()),
             (("Operator", " operator", "co-operator", "Site operator"), None, ()),
@@ -44,7 +46,11 @@ class TestARole:
 
 
 class TestATeam:
-    TEAMS: ClassVar = {"web": ("team-shop", "team-web"), "api": ("team-api",), "blog": ()}
+    TEAMS: ClassVar = {
+        "web": Team(owners=("leads", "heads"), developers=("team-shop", "team-web")),
+        "api": Team(developers=("team-api",)),
+        "blog": Team(),
+    }
 
     @pytest.mark.parametrize(
         ("groups", "role", "applications"),
@@ -52,6 +58,7 @@ class TestATeam:
             (("team-web",), Role.DEVELOPER, ("web",)),
             (("team-shop", "team-api", "viewer"), Role.DEVELOPER, ("api", "web")),
             (("team-web", "developer:blog"), Role.DEVELOPER, ("blog", "web")),
+            (("heads", "team-api"), Role.OWNER, ("api", "web")),
             (("team",), None, ()),
             (("operator", "team-api"), Role.OPERATOR, ("api",)),
         ],
@@ -96,6 +103,8 @@ class TestAnAction:
             ("POST", "/api/releases", ApiAction.CHANGE),
             ("POST", "/api/environments/web-1/extension", ApiAction.CHANGE),
             ("POST", "/api/blueprints/check", ApiAction.CHANGE),
+            ("POST", "/api/rollouts/web-production-1/abort", ApiAction.ROLL_OUT),
+            ("POST", "/api/services/web-production/rollout", ApiAction.ROLL_OUT),
             ("POST", "/api/bakes", ApiAction.OPERATE),
             ("PUT", "/api/kill-switch", ApiAction.OPERATE),
             ("DELETE", "/api/what-nobody-has-thought-of", ApiAction.OPERATE),
@@ -120,6 +129,13 @@ class TestADecision:
             (("developer:web",), ApiAction.CHANGE, "api", False),
             (("developer:web",), ApiAction.CHANGE, "unknown", False),
             (("developer:web",), ApiAction.OPERATE, None, False),
+            (("developer:web",), ApiAction.ROLL_OUT, "web", False),
+            (("owner:web",), ApiAction.CHANGE, "web", True),
+            (("owner:web",), ApiAction.ROLL_OUT, None, True),
+            (("owner:web",), ApiAction.ROLL_OUT, "web", True),
+            (("owner:web", "developer:api"), ApiAction.ROLL_OUT, "api", False),
+            (("owner:web",), ApiAction.OPERATE, None, False),
+            (("operator",), ApiAction.ROLL_OUT, "web", True),
             (("operator",), ApiAction.READ, None, True),
             (("operator",), ApiAction.CHANGE, "web", True),
             (("operator",), ApiAction.OPERATE, None, True),
@@ -130,6 +146,12 @@ class TestADecision:
         permission = may(of(*groups), action, application)
         assert permission.granted is granted
         assert "ada" in permission.reason
+
+    def test_says_who_may_roll_out(self):
+        assert may(of("developer:web"), ApiAction.ROLL_OUT, "web").reason == (
+            "only members of 'owner:web' and 'operator' may roll out permanent environments, "
+            "but ada is developer of web"
+        )
 
     def test_says_what_is_missing(self):
         assert may(of("developer:web"), ApiAction.CHANGE, "api").reason == (

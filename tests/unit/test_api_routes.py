@@ -5,12 +5,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from samcli.yamlhelper import yaml_parse
 
 import mayfly
+from tests.blueprint import INSTALLATION, template
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+TEMPLATE = template(INSTALLATION)
 RESOURCES = TEMPLATE["Resources"]
 ROUTES = {
     resource["Properties"]["RouteKey"]: resource["Properties"]
@@ -72,8 +72,15 @@ class TestTheFunction:
             "s3:GetObjectVersion",
             "s3:ListBucket",
             "ssm:GetParameter",
+            "ssm:GetParameterHistory",
             "ssm:GetParametersByPath",
+            "sts:AssumeRole",
+            "sts:TagSession",
         ]
+
+    def test_enters_other_accounts_to_read_consoles_only(self):
+        (enter,) = (one for one in self.STATEMENTS if "sts:AssumeRole" in one["Action"])
+        assert enter["Resource"] == {"Fn::Sub": "arn:${AWS::Partition}:iam::*:role/${AWS::StackName}-consoles"}
 
     def test_speaks_in_its_own_name_only(self):
         (put,) = (one for one in self.STATEMENTS if one["Action"] == "events:PutEvents")

@@ -211,6 +211,11 @@ class TestAFamily:
             ({"base": {"parameter": "/a", "owner": "amazon", "name": "x"}}, "either parameter"),
             ({"puppet": {"mode": "agent"}}, "a server with mode agent"),
             ({"puppet": {"mode": "apply", "artifact": "http://box/x"}}, "pattern"),
+            ({"puppet": {"mode": "apply", "artifact": "s3://box/x"}}, "sha256: expected the checksum of the artifact"),
+            (
+                {"puppet": FAMILY["puppet"] | {"package": "https://box/agent.rpm"}},
+                "package: expected '#sha256=' and its checksum at the end, but it is 'https://box/agent.rpm'",
+            ),
             ({"checks": []}, "at least 1"),
             ({"checks": [{"name": "a", "command": "x"}] * 2}, "each check once"),
             ({"checks": [{"name": "a", "command": "x", "stdout": "("}]}, "regular expression"),

@@ -54,6 +54,13 @@ class TestATemplate:
             ("[" * 100_000, "nested more than 100 deep"),
             ("- " * 50_000, "nested more than 100 deep"),
             ("Resources: {A: &a {Type: x}, B: *a}", "*a is a YAML alias"),
+            (f"Resources: {{A: {{Type: x, Size: {'9' * 900_000}}}}}", "a number of 900000 characters"),
+            (f"Resources: {{A: {{Type: x, Size: 1{':1' * 400_000}}}}}", "a number of 800001 characters"),
+            # As much as a template may have, of what a search from every beginning to the end would take an hour for.
+            (
+                f"Resources: {{A: {{Type: 'AWS::SNS::Topic', Properties: {{TopicName: !Sub '{'${A' * 300_000}'}}}}}}",
+                "is the same",
+            ),
             ("Resources: {A: {Type: 'AWS::EC2::LaunchTemplate', Properties: {LaunchTemplateData: x}}}", "another form"),
             ("Resources: {A: {Type: 'AWS::IAM::Role', Properties: {Tags: [1]}}}", "another form"),
             ("Resources: {}\nParameters: {Size: 3}", "another form"),

@@ -18,12 +18,14 @@ from awscli.shorthand import ShorthandParser  # type: ignore[import-untyped]
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
+from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT
 from mayfly.domain.blueprint import PARAMETERS
 from tests.blueprint import FLEET, SERVICE, template, user_data
 from tests.unit.policies import Template
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = ROOT / "blueprints/workload-account.yaml"
+IMAGES = ROOT / "blueprints/workload-images.yaml"
 IN_REGION = ROOT / "blueprints/workload-region.yaml"
 SINGLE = ROOT / "tests/blueprints/single.yaml"
 
@@ -44,14 +46,20 @@ STATUSES = {
 
 
 fleet = template(FLEET)
-account = template(ACCOUNT)
+account = {"Resources": {**template(ACCOUNT)["Resources"], **template(IMAGES)["Resources"]}}
+"""What both make in an account."""
 in_region = template(IN_REGION)
 launched = fleet["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
 
 
-@pytest.mark.parametrize("path", [FLEET, SERVICE, ACCOUNT, IN_REGION, SINGLE], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [FLEET, SERVICE, ACCOUNT, IMAGES, IN_REGION, SINGLE], ids=lambda path: path.stem)
 def test_cfn_lint_finds_nothing(path: Path) -> None:
     assert lint_file(path, config=ManualArgs(regions=["us-east-1", "eu-central-1"])) == []
+
+
+@pytest.mark.parametrize("path", [ACCOUNT, IMAGES, IN_REGION], ids=lambda path: path.stem)
+def test_what_lets_mayfly_in_has_room_to_grow_within_a_call_of_cloudformation(path: Path) -> None:
+    assert path.stat().st_size < TEMPLATE_BODY_LIMIT - 6 * 1024
 
 
 @pytest.mark.parametrize("path", [FLEET, SERVICE, SINGLE], ids=lambda path: path.stem)
@@ -63,7 +71,7 @@ class TestEveryBlueprint:
         assert required <= DOCUMENTED | (NETWORK if path == SERVICE else set())
 
     def test_fits_into_a_create_stack_call(self, path: Path) -> None:
-        assert path.stat().st_size < 51_200
+        assert path.stat().st_size < TEMPLATE_BODY_LIMIT
 
     def test_refuses_values_that_could_leave_their_quotes_in_the_user_data(self, path: Path) -> None:
         parsed = template(path)
@@ -102,6 +110,12 @@ COSTS_MONEY = {
     "AWS::EC2::VPC",
     "AWS::EC2::VPCEndpoint",
     "AWS::ElasticLoadBalancingV2::LoadBalancer",
+}
+
+MADE_WITH_TAGS_ONLY = {
+    "AWS::EC2::SecurityGroup",
+    "AWS::ElasticLoadBalancingV2::Listener",  # who makes one under aws:RequestTag has to give it tags of its own
+    "AWS::ElasticLoadBalancingV2::TargetGroup",
 }
 
 
@@ -147,10 +161,17 @@ class TestService:
         for name in alarms:
             assert self.resources[name]["Properties"]["TreatMissingData"] == "notBreaching"
 
+    def test_no_alarm_watches_a_minimum_of_what_is_measured_in_each_zone(self) -> None:
+        """A load balancer counts healthy hosts zone by zone: their minimum is that of the smallest zone."""
+        alarms = [one["Properties"] for one in self.resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"]
+        assert {one["MetricName"]: one["Statistic"] for one in alarms if one["MetricName"].endswith("HostCount")} == {
+            "UnHealthyHostCount": "Maximum"
+        }
+
     def test_everything_is_marked_as_permanent_and_protected(self) -> None:
         marked = {"mayfly:service", "mayfly:protected", *TAGS}
         for name, one in self.resources.items():
-            if one["Type"] in COSTS_MONEY | {"AWS::EC2::SecurityGroup", "AWS::ElasticLoadBalancingV2::TargetGroup"}:
+            if one["Type"] in COSTS_MONEY | MADE_WITH_TAGS_ONLY:
                 assert tag_keys(one["Properties"]) >= marked, name
         data = self.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
         for specification in data["TagSpecifications"]:
@@ -514,7 +535,8 @@ def all_allowing(role: str, action: str) -> list[dict[str, Any]]:
     """The statements of the role that allow the action by name."""
     return [
         statement
-        for statement in policy_statements(account, role)
+        for name in (role, *ATTACHED.get(role, ()))
+        for statement in policy_statements(account, name)
         if statement["Effect"] == "Allow" and action in as_list(statement["Action"])
     ]
 
@@ -525,8 +547,10 @@ def allowing(role: str, action: str) -> dict[str, Any]:
     return statement
 
 
+ATTACHED = {"WorkloadRole": ("BakePolicy",)}
 OURS = {"Ref": "Controller"}
-LOOKING = re.compile(r"\w+:(Describe\w+|List\w+|GetResources|GetParameter|GetCommandInvocation)$")
+READS = "GetResources|GetTagValues|GetParameter|GetCommandInvocation|GetMetricData|GetAccountSummary|GetServiceQuota"
+LOOKING = re.compile(rf"\w+:(Describe\w+|List\w+|{READS})$")
 THIS_SESSION = "${aws:PrincipalTag/mayfly:environment}"
 DESTRUCTIVE = re.compile(r"\w+:(Delete|Terminate|Release|Revoke|Detach|Disassociate|Remove|Update|Stop|\*)")
 
@@ -540,7 +564,10 @@ class TestWorkloadRole:
         assert set(statement["Action"]) == {"sts:AssumeRole", "sts:TagSession"}
         assert resolved["Condition"]["ArnLike"] == {"aws:PrincipalArn": "arn:aws:iam::111111111111:role/mayfly-*"}
         assert statement["Condition"]["ForAllValues:StringEquals"] == {
-            "aws:TagKeys": ["mayfly:environment", "mayfly:bake", "mayfly:image-family", "mayfly:service"]
+            "aws:TagKeys": [
+                *("mayfly:environment", "mayfly:vpc", "mayfly:bake"),
+                *("mayfly:image-family", "mayfly:service"),
+            ]
         }
 
     def test_creates_only_tagged_stacks_with_a_deadline_through_the_service_role(self) -> None:
@@ -600,10 +627,11 @@ class TestWorkloadRole:
         assert passed == {"ServiceRole": "cloudformation.amazonaws.com", "BuilderRole": "ec2.amazonaws.com"}
 
     def test_beyond_that_it_only_looks(self) -> None:
-        for statement in policy_statements(account, "WorkloadRole"):
+        for statement in [s for name in ("WorkloadRole", "BakePolicy") for s in policy_statements(account, name)]:
             if statement["Effect"] == "Allow" and "Condition" not in statement:
-                # The resource is bound to the session's environment there, as a condition elsewhere.
-                bound = "${aws:PrincipalTag/mayfly:environment}" in json.dumps(statement["Resource"]).replace("!", "")
+                # The resource is bound to the session's environment or bake there, as a condition elsewhere.
+                named = json.dumps(statement["Resource"]).replace("!", "")
+                bound = any(f"${{aws:PrincipalTag/mayfly:{each}}}" in named for each in ("environment", "bake"))
                 looks = all(re.match(LOOKING, action) for action in as_list(statement["Action"]))
                 assert bound or looks, statement["Sid"]
 
@@ -623,8 +651,11 @@ class TestImagePolicy:
     """What Mayfly may do with images: each session those of one family."""
 
     def test_is_the_workload_role_s_alone(self) -> None:
-        for name in ("ImagePolicy", "ImageKeyPolicy"):
-            assert account["Resources"][name]["Properties"]["Roles"] == [{"Ref": "WorkloadRole"}]
+        template = Template("blueprints/workload-images.yaml")
+        for name in ("BakePolicy", "ImagePolicy", "ImageKeyPolicy"):
+            assert template.resolved(account["Resources"][name]["Properties"]["Roles"]) == [
+                Template("blueprints/workload-account.yaml").resolved({"Ref": "WorkloadRole"})
+            ]
 
     @pytest.mark.parametrize(
         "action",
@@ -747,6 +778,15 @@ def test_exactly_the_statuses_that_mayfly_acts_on_are_forwarded() -> None:
     assert stacks["prefix"]["Fn::Sub"].endswith(":stack/mayfly-")
 
 
+def test_of_an_instance_s_events_only_that_it_stopped_crosses_accounts() -> None:
+    """A life of 45 instances has more than 45 that it starts, runs and goes, and nobody hears them."""
+    patterns = [one["Properties"]["EventPattern"] for one in in_region["Resources"].values() if "Rule" in one["Type"]]
+    of_instances = [
+        each["detail"] for each in patterns if "EC2 Instance State-change Notification" in each["detail-type"]
+    ]
+    assert of_instances == [{"state": ["stopped"]}]
+
+
 def test_the_rules_may_put_events_on_their_target_and_nowhere_else() -> None:
     (statement,) = policy_statements(account, "ForwardingRole")
     assert statement["Action"] == "events:PutEvents"
@@ -769,7 +809,7 @@ class TestTwoRegionsAndTwoInstallations:
     def test_what_is_global_is_pinned_to_no_region(self) -> None:
         assert "AWS::Region" not in json.dumps(account)
 
-    @pytest.mark.parametrize("path", ["blueprints/workload-account.yaml", "blueprints/workload-region.yaml"])
+    @pytest.mark.parametrize("path", [f"blueprints/workload-{part}.yaml" for part in ("account", "images", "region")])
     def test_another_installation_has_other_names(self, path: str) -> None:
         one, other = (Template(path, Controller=f"111111111111/us-east-1/{stack}") for stack in ("mayfly", "second"))
         for logical in one.resources:

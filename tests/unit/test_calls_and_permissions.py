@@ -15,7 +15,12 @@ FUNCTIONS = {
     for name, resource in INSTALLATION.resources.items()
     if resource["Type"] == "AWS::Serverless::Function"
 }
-PREFIXES = {"stepfunctions": "states", "resourcegroupstaggingapi": "tag"}
+PREFIXES = {
+    "elbv2": "elasticloadbalancing",
+    "resourcegroupstaggingapi": "tag",
+    "service-quotas": "servicequotas",
+    "stepfunctions": "states",
+}
 # Operations whose permission has another name; https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html etc.
 NAMED_OTHERWISE = {
     "lambda:Invoke": {"lambda:InvokeFunction"},

@@ -46,3 +46,15 @@ def test_the_workflows_use_what_is_there(file):
     steps = [step for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"]]
     given = {name for step in steps if "OWNER/mayfly/ci" in step.get("uses", "") for name in step["with"]}
     assert given <= {*inputs}
+
+
+def test_what_make_and_sam_install_is_pinned_by_hash():
+    lines = (ROOT / "Makefile").read_text() + (ROOT / "layers" / "mayfly" / "Makefile").read_text()
+    installing = [line for line in lines.replace("\\\n", " ").splitlines() if "pip install" in line]
+    assert len(installing) == 3
+    for line in installing:
+        assert "--require-hashes" in line or "--no-deps --no-build-isolation --editable ." in line, line
+    for path in ("requirements.txt", "layers/mayfly/requirements.txt"):
+        pinned = [line for line in (ROOT / path).read_text().splitlines() if line and line[0] not in " #"]
+        assert pinned
+        assert all("==" in line and line.endswith("\\") for line in pinned), path

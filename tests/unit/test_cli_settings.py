@@ -1,13 +1,10 @@
 """The command line knows of an installation what its functions are told."""
 
-from pathlib import Path
-
-from samtranslator.yaml_helper import yaml_parse
-
 from mayfly.settings import Settings, SignIn
 from mayfly_cli.installation import SETTINGS
+from tests.blueprint import INSTALLATION, template
 
-TEMPLATE = yaml_parse((Path(__file__).resolve().parents[2] / "template.yaml").read_text())
+TEMPLATE = template(INSTALLATION)
 REQUIRED = {field.alias for field in Settings.model_fields.values() if field.is_required()}
 
 

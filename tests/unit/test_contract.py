@@ -7,16 +7,16 @@ import re
 from pathlib import Path
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from mayfly.contract import vocabulary
 from mayfly.contract.announcements import Announcement
 from mayfly.contract.vocabulary import AwsEvent, EnvironmentStage, Event, RolloutStage, Source, Wait
+from tests.blueprint import INSTALLATION, template
 from tests.contract import CATALOGUE, EXAMPLES, checked
 from tests.model.interpreter import expression
 
 ROOT = Path(__file__).resolve().parents[2]
-RESOURCES = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+RESOURCES = template(INSTALLATION)["Resources"]
 MACHINES = {path.name.partition(".")[0]: json.loads(path.read_text()) for path in ROOT.glob("statemachines/*.json")}
 OURS = {str(event) for event in Event}
 NAME = re.compile(r"(?:[A-Z][a-z]+ )+(?:Requested|[A-Z][a-z]+)")
@@ -77,18 +77,6 @@ SUITE = {"suite": "smoke", "environment": ENVIRONMENT["environment"], "kind": "a
 VERDICT = {key: EXAMPLES["Release Passed"][key] for key in ("release", "reason", "suites")}
 
 
-def gone(by, outcome):
-    """What Confirm Gone returns of an environment that ended like this."""
-    ending = {"by": by, "outcome": outcome, "reason": "-", "at": "2026-11-24T07:12:09.480Z"}
-    return {"environment": SUBJECT["environment"], "ending": ending, "instances_built": 45, "instances_left": 0} | {
-        "kept": ["Bucket (AWS::S3::Bucket logs): not empty"]
-    }
-
-
-def ended(by, outcome):
-    return {"input": gone(by, outcome)}, FACTS | {"ending": gone(by, outcome)["ending"]}
-
-
 SCOPES = {
     ("run_release", "Announce Start"): [
         ({"input": {"release": VERDICT["release"], "orders": [SUITE] * count}, "execution": {"pushed": PUSHED}}, {})
@@ -98,9 +86,6 @@ SCOPES = {
         ({"input": VERDICT | {"passed": True}, "execution": {"pushed": PUSHED}}, {}),
         ({"input": VERDICT | {"passed": False, "suites": []}, "execution": {"pushed": PUSHED}}, {}),
     ],
-    ("run_environment", "Announce Requested"): [({}, FACTS)],
-    ("run_environment", "Announce Ready"): [({}, FACTS)],
-    ("run_environment", "Announce End"): [ended("tests", "passed"), ended("failure", "broken")],
     ("run_environment", "Announce Leak"): [({}, FACTS | {"leak": CAUGHT}), ({}, FACTS | {"leak": {"Error": "X"}})],
     ("bake_image", "Announce Baked"): [({}, {"detail": BAKED, "candidate": False, "promotion": "not now"})],
     ("bake_image", "Announce Rejected"): [({}, {"detail": BAKED | {"image": "", "log": ""}})],

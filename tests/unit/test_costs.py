@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mayfly.domain.cost import by_application, cost
+from mayfly.domain.cost import Spent, by_application, cost, kept, of_kept, spent
 from mayfly.domain.records import Environment, read
 from mayfly.domain.timestamp import utc_text
 from mayfly.prices import list_prices
@@ -85,16 +85,13 @@ class TestAnEnvironment:
 
 class TestApplications:
     def test_are_summed_by_suite_and_the_dearest_comes_first(self):
-        bill = by_application(
-            [
-                record({"t3.small": 1}, application="small"),
-                record({"m5.large": 10}, suite="load"),
-                record({"m5.large": 1}),
-                record({"m5.large": 1}, ended=1),
-            ],
-            after(2),
-            PRICES,
-        )
+        records = [
+            record({"t3.small": 1}, application="small"),
+            record({"m5.large": 10}, suite="load"),
+            record({"m5.large": 1}),
+            record({"m5.large": 1}, ended=1),
+        ]
+        bill = by_application(spent(records, after(2), PRICES))
         assert [row["application"] for row in bill["applications"]] == ["webshop", "small"]
         shop = bill["applications"][0]
         assert [(row["suite"], row["usd"]) for row in shop["suites"]] == [
@@ -106,8 +103,23 @@ class TestApplications:
         assert bill["total_usd"] == pytest.approx(sum(row["usd"] for row in bill["applications"]))
 
     def test_say_what_is_not_in_their_sum(self):
-        bill = by_application([record({"u9.huge": 1}), record({"t3.small": 1})], after(1), PRICES)
+        bill = by_application(spent([record({"u9.huge": 1}), record({"t3.small": 1})], after(1), PRICES))
         assert (bill["unpriced"], bill["total_usd"]) == (1, pytest.approx(0.0208))
+
+
+class TestASum:
+    def test_is_read_as_it_was_kept_and_grows_by_what_runs(self):
+        records = [record({"m5.large": 10}, suite="load"), record({"m5.large": 1}, ended=1)]
+        then = spent(records, after(2), PRICES)
+        assert of_kept(kept(then)) == then
+        later = {key: one.after(3) for key, one in of_kept(kept(then)).items()}
+        assert by_application(later) == by_application(spent(records, after(5), PRICES))
+
+    def test_of_more_suites_than_a_record_holds_has_the_cheapest_together(self):
+        many = {("webshop", f"suite-{n}"): Spent(environments=1, microusd=n) for n in range(2_500)}
+        found = of_kept(kept(many))
+        assert (len(found), sum(found.values(), Spent())) == (2_001, sum(many.values(), Spent()))
+        assert found["webshop", "(others)"].environments == 500
 
 
 class TestThePriceList:

@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
+
+from accept import widgets
+from tests.blueprint import INSTALLATION, template
 
 ROOT = Path(__file__).resolve().parents[2]
-RESOURCES = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+RESOURCES = template(INSTALLATION)["Resources"]
 BODY = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
 SOURCE = "\n".join(
     file.read_text() for folder in ("functions", "layers/mayfly/mayfly") for file in (ROOT / folder).rglob("*.py")
@@ -16,26 +18,8 @@ SOURCE = "\n".join(
 
 
 def lines():
-    """Every metric on the dashboard: namespace, name and dimensions, None for a value that is searched for. "." and
-    "..." repeat what the line before says."""
-    for widget in BODY["widgets"]:
-        before = []
-        for line in widget["properties"]["metrics"]:
-            if isinstance(line[0], dict) and "SEARCH" not in line[0]["expression"]:
-                ids = {each[-1].get("id") for each in widget["properties"]["metrics"] if isinstance(each[-1], dict)}
-                assert set(re.findall(r"[a-z]\w*", line[0]["expression"])) <= ids, "it reckons with what is there"
-                continue
-            if isinstance(line[0], dict):
-                namespace, *keys = re.search(r"{([^}]*)}", line[0]["expression"])[1].split(",")
-                for name in re.findall(r'MetricName="(\w+)"', line[0]["expression"]):
-                    yield namespace, name, dict.fromkeys(keys)
-                continue
-            said = [part for part in line if isinstance(part, str)]
-            if said[0] == "...":
-                said = [*before[: len(before) - len(said) + 1], *said[1:]]
-            said = [earlier if part == "." else part for part, earlier in zip(said, before or said, strict=True)]
-            before = said
-            yield said[0], said[1], dict(zip(said[2::2], said[3::2], strict=True))
+    """Every metric on the dashboard."""
+    return widgets.lines(BODY)
 
 
 def alarms():
@@ -71,6 +55,14 @@ OF_AWS = {
 )
 def test_a_metric_of_aws_is_watched_with_the_dimensions_that_it_has(namespace, name, dimensions):
     assert dimensions.keys() == OF_AWS[namespace], name
+
+
+def test_an_expression_reckons_with_what_is_there():
+    for widget in BODY["widgets"]:
+        listed = widget["properties"]["metrics"]
+        ids = {each[-1].get("id") for each in listed if isinstance(each[-1], dict)}
+        for expression in (each[0]["expression"] for each in listed if isinstance(each[0], dict)):
+            assert "SEARCH" in expression or set(re.findall(r"[a-z]\w*", expression)) <= ids
 
 
 @pytest.mark.parametrize("name", sorted(shown() | WATCHED))

@@ -8,17 +8,17 @@ from pathlib import Path
 import click
 import jsonschema
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from docs import event_pages
 from mayfly.contract.fields import Announcement
 from mayfly.domain.blueprint import PARAMETERS
 from mayfly_cli.main import main
+from tests.blueprint import INSTALLATION, template
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
-RESOURCES = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+RESOURCES = template(INSTALLATION)["Resources"]
 ALARMS = sorted(name for name, each in RESOURCES.items() if each["Type"] == "AWS::CloudWatch::Alarm")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)

@@ -1,5 +1,6 @@
 """What Mayfly decides, decision by decision."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import botocore.session
@@ -8,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mayfly.domain import ending, guard, identity, stack, tags
+from mayfly.domain.records import Ending, Suite, plain
+from mayfly.domain.report import Report
 from mayfly.domain.timestamp import utc_text
 
 CONTROLLER = "111111111111/us-east-1/mayfly"
@@ -169,8 +172,50 @@ class TestVerdict:
         )
         assert verdict.reason == "1 of 2 suites did not pass: load failed: the tests failed: too slow"
 
+    @pytest.mark.parametrize("said", ["it was too slow, ", "ガス欠でした、", '"\\'])
+    def test_a_hundred_long_reasons_fit_where_a_verdict_is_handed_on(self, said):
+        tests = Report(500, 500, 0, tuple(f"test_{number}" * 20 for number in range(50)))
+        results = [
+            ending.SuiteResult(f"s{n}", f"e{n}", "failed", (said * 999)[:999], f"s3://r/{n}", None, tests)
+            for n in range(99)
+        ]
+        verdict = ending.judge_release([*results, ending.SuiteResult("last", "e", "failed", "it was red")])
+        assert len(json.dumps(plain(verdict))) < 256 * 1024 * 0.6
+        assert [(one.suite, one.environment, one.outcome, one.report) for one in verdict.suites[:99]] == [
+            (one.suite, one.environment, one.outcome, one.report) for one in results
+        ]
+        assert all(one.reason.startswith(said) and one.reason.endswith("…") for one in verdict.suites[:99])
+        assert verdict.suites[99].reason == "it was red"
+
+    def test_a_hundred_long_locations_fit_too(self):
+        """They are what a test says who reports it."""
+        tests = Report(50, 20, 0, ("ü" * 200,) * 20)
+        one = ending.SuiteResult("s", "e" * 58, "failed", "ä" * 1000, "s3://r/" + "x" * 1000, "y" * 1000, tests)
+        verdict = ending.judge_release([one] * 100)
+        assert len(json.dumps(plain(verdict))) < 256 * 1024 * 0.6
+        assert all(each.reason for each in verdict.suites)
+
     def test_a_life_without_a_recorded_ending_was_broken(self):
-        assert ending.result_of("smoke", "e1", None).outcome == "broken"
+        assert ending.result_of(Suite("smoke", "e1"), {"e1": None}).outcome == "broken"
+        assert ending.result_of(Suite("smoke", "e1"), {}).outcome == "broken"
+
+    def test_of_a_suite_that_was_repeated_the_last_environment_counts_and_it_is_flaky(self):
+        suite = Suite("smoke", "e1", ("e1-2", "e1-3"))
+        endings = {
+            "e1": Ending("tests", "failed", "1 test failed"),
+            "e1-2": Ending("tests", "passed", "2 tests passed"),
+        }
+        result = ending.result_of(suite, endings)
+        assert (result.environment, result.outcome, result.attempts, result.flaky) == ("e1-2", "passed", 2, True)
+        assert result.reason == "2 tests passed; failed before: 1 test failed"
+        verdict = ending.judge_release([result])
+        assert (verdict.passed, verdict.reason) == (True, "its one suite passed; smoke at attempt 2")
+        assert verdict.flaky == ("smoke",)
+
+    def test_one_that_failed_as_often_as_it_was_tried_is_not_flaky(self):
+        suite = Suite("smoke", "e1", ("e1-2",))
+        result = ending.result_of(suite, {name: Ending("tests", "failed", "no") for name in suite.attempts})
+        assert (result.outcome, result.attempts, result.flaky) == ("failed", 2, False)
 
 
 class TestMoment:

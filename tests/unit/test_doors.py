@@ -166,7 +166,10 @@ class TestApplications:
         [
             ({"suites": []}, "suites"),
             ({"suites": [{"name": "a"}, {"name": "a"}]}, "expected each name once, but a is there more often"),
-            ({"suites": [{"name": "a", "kind": "magic"}]}, "suites.0.kind: Input should be 'automated' or 'manual'"),
+            (
+                {"suites": [{"name": "a", "kind": "magic"}]},
+                "suites.0.kind: Input should be 'automated', 'manual' or 'preview'",
+            ),
             ({"instance_count": -1}, "instance_count: Input should be greater than or equal to 0, but it is -1"),
             ({"lifetime_minutes": 10**6}, "lifetime_minutes: Input should be less than or equal to 43200"),
             ({"account": "1234"}, "account"),

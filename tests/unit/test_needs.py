@@ -31,7 +31,7 @@ def test_a_fleet_in_a_network_of_its_own_takes_one_of_each_of_the_networks_quota
         "nat-gateways": 1,
         "network-interfaces": 46,
         "roles": 1,
-        "security-groups": 1,
+        "security-groups": 2,
         "stacks": 1,
         "vcpus-standard": 90,
         "vpcs": 1,
@@ -47,7 +47,7 @@ def test_without_a_nat_gateway_its_endpoints_take_interfaces_instead():
     assert "elastic-ips" not in takes
     assert "nat-gateways" not in takes
     assert takes["network-interfaces"] == 45 + 4 * 2
-    assert takes["security-groups"] == 2
+    assert takes["security-groups"] == 3, "the VPC's default one, the instances' and the endpoints'"
 
 
 def test_in_a_shared_network_it_takes_addresses_of_the_subnets_and_none_of_the_networks_quotas():

@@ -1,21 +1,29 @@
 """What people are told, and in which words."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samtranslator.yaml_helper import yaml_parse
 
 from mayfly.domain.notification import notification_of
+from tests.blueprint import INSTALLATION, template
 
-TEMPLATE = yaml_parse((Path(__file__).resolve().parents[2] / "template.yaml").read_text())
+TEMPLATE = template(INSTALLATION)
 RULE = TEMPLATE["Resources"]["NotifyPeople"]["Properties"]["Events"]["Bus"]["Properties"]["Pattern"]
 TOLD = [each for each in RULE["detail-type"] if isinstance(each, str)]
 PASSED = {"release": "web-1-ab", "application": "web", "version": "1", "reason": "all 2 suites passed"}
 CONSOLE = "https://console.example/"
-OWNERS = ["Release Passed", "Release Failed", "Environment Ready", "Environment Failed", "Environment Expiring"]
+OWNERS = [
+    "Release Passed",
+    "Release Failed",
+    "Environment Ready",
+    "Environment Failed",
+    "Environment Expiring",
+    "Environment Instance Lost",
+    "Environment Asleep",
+    "Environment Awake",
+]
 
 
 def test_a_verdict_is_one_line_with_its_reason_and_a_link():
@@ -142,3 +150,46 @@ def test_a_subject_is_what_sns_takes(what, name, reason):
     assert told.subject.isascii()
     assert told.subject.isprintable()
     assert len(told.text) < 2000
+
+
+def test_an_owner_hears_at_once_that_an_instance_was_lost_under_test():
+    lost = PASSED | {
+        "environment": "web-1-ab-smoke",
+        "suite": "smoke",
+        "lost": 1,
+        "reason": "i-1: failed a status check",
+    }
+    told = notification_of("Environment Instance Lost", lost, CONSOLE)
+    assert told.subject == "An instance of web 1, suite smoke, was lost while it was tested"
+    assert told.text.startswith("i-1: failed a status check\n\nWhat its tests find may be worth nothing.")
+    assert told.to_owner
+
+
+def test_who_owns_it_hears_that_it_sleeps_when_it_wakes_and_how_to_wake_it():
+    asleep = {"environment": "web-1-look", "application": "web", "release": "web-1", "why": "its office hours are over",
+              "wakes_at": "2026-11-25T06:00:00.000Z"}  # fmt: skip
+    told = notification_of("Environment Asleep", asleep, CONSOLE)
+    page = "https://console.example/#/environments/web-1-look"
+    assert (told.subject, told.to_owner_alone) == ("web-1-look sleeps", True)
+    assert told.text.split("\n\n") == [
+        "its office hours are over",
+        "It wakes at 2026-11-25T06:00:00Z. No instance of it runs until then. "
+        "Whoever needs it otherwise: mayfly wake web-1-look --for 8h --why '...'",
+        page,
+        f"To wake it: {page}?do=wake",
+    ]
+
+
+def test_who_owns_it_hears_that_it_is_awake_and_until_when():
+    awake = {"environment": "web-1-look", "application": "web", "release": "web-1", "why": "ada asked for it"}
+    told = notification_of("Environment Awake", awake | {"sleeps_at": "2026-11-25T18:00:00.000Z"}, CONSOLE)
+    assert told.subject == "web-1-look wakes"
+    assert "It sleeps again at 2026-11-25T18:00:00Z." in told.text
+    assert "mayfly sleep web-1-look --for 8h" in told.text
+    assert told.text.endswith("?do=sleep")
+    assert "It sleeps again when somebody asks for it." in notification_of("Environment Awake", awake, "").text
+
+
+def test_of_a_permanent_one_the_page_of_all_of_them_is_shown():
+    told = notification_of("Environment Asleep", {"environment": "web-staging", "application": "web"}, CONSOLE)
+    assert told.text.endswith("https://console.example/#/rollouts")

@@ -182,7 +182,8 @@ class TestADecision:
             (STACK, RECORD, True, NOW + HOUR, SweepAction.KEEP),
             (STACK, RECORD, True, NOW + HOUR + POLICY.grace - timedelta(seconds=1), SweepAction.KEEP),
             (STACK, RECORD, True, NOW + HOUR + POLICY.grace, SweepAction.WAKE),
-            (STACK, None, True, NOW + HOUR + POLICY.grace, SweepAction.WAKE),
+            (STACK, None, True, NOW + HOUR + POLICY.grace - timedelta(seconds=1), SweepAction.KEEP),
+            (STACK, None, True, NOW + HOUR + POLICY.grace, SweepAction.END),
             (STACK, replace(RECORD, waiting_for="tests"), True, NOW + 99 * HOUR, SweepAction.WAKE),
             (STACK, replace(RECORD, waiting_for="deletion"), True, NOW + 99 * HOUR, SweepAction.KEEP),
             # Ended before its deadline, and nobody carries it out

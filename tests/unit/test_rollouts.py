@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from mayfly.contract.configuration import RolloutPolicy
 from mayfly.contract.vocabulary import Wait
-from mayfly.domain import rollout
+from mayfly.domain import office_hours, rollout
 from mayfly.domain.guard import may_destroy
+from mayfly.domain.office_hours import Window
 from mayfly.domain.records import Checkpoint
 from mayfly.domain.rollout import (
     Member,
@@ -22,7 +23,6 @@ from mayfly.domain.rollout import (
     RolloutDecision,
     RolloutRules,
     Standing,
-    Window,
     decide_rollout,
 )
 from mayfly.domain.stack import PHASES
@@ -179,7 +179,7 @@ standings = st.builds(
 )
 windows = st.builds(
     Window,
-    st.lists(st.sampled_from(rollout._DAYS), min_size=1, max_size=7, unique=True).map(tuple),
+    st.lists(st.sampled_from(office_hours._DAYS), min_size=1, max_size=7, unique=True).map(tuple),
     st.times().map(lambda at: at.replace(second=0, microsecond=0)),
     st.times().map(lambda at: at.replace(second=0, microsecond=0)),
 )
@@ -265,7 +265,9 @@ class TestTheWindow:
         lasts = (datetime.combine(now, window.end) - datetime.combine(now, window.start)) % timedelta(days=1)
         lasts = lasts or timedelta(days=1)
         starts = [datetime.combine(now + timedelta(days=back), window.start, UTC) for back in range(-2, 2)]
-        inside = any(start <= now < start + lasts and rollout._DAYS[start.weekday()] in window.days for start in starts)
+        inside = any(
+            start <= now < start + lasts and office_hours._DAYS[start.weekday()] in window.days for start in starts
+        )
         assert window.is_open(now) is inside
 
     @given(window=windows, now=moments)

@@ -1,6 +1,7 @@
 """Who is built now, who waits, for what and behind whom: decided by pure functions."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,16 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mayfly.domain.room import (
+    AHEAD,
     ALL,
     Admitted,
+    Bucket,
     Room,
     Wanted,
     about_minutes,
     clocks_after,
     decide,
+    launches_after,
     never,
     reconciled,
 )
+from mayfly.domain.timestamp import utc_text
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 HERE, THERE = "222222222222/us-east-1", "222222222222/eu-central-1"
@@ -172,6 +177,88 @@ def test_a_reservation_that_was_lost_or_not_given_back_is_found():
         "installation:|instances": 2,
     }  # fmt: skip
     assert reconciled(counts, held) == {f"{HERE}|vpcs": -1, f"{THERE}|vpcs": -1, "owner:team|environments": 1}
+
+
+# ---- EC2's launch rate ------------------------------------------------------------------------------------------
+
+
+def launching(*counts: int) -> list[Wanted]:
+    """Environments that launch so many instances each, in this order."""
+    return [wanted(f"e{n}", takes={"instances": count}) for n, count in enumerate(counts)]
+
+
+def full_in(seconds: int) -> Room:
+    """Where EC2's bucket of 100 tokens, and 2 more a second, is full again in so many seconds."""
+    return Room({}, {}, buckets={HERE: Bucket(100, 2)}, launches={HERE: utc_text(NOW + timedelta(seconds=seconds))})
+
+
+def test_launches_wait_for_ec2_s_tokens_and_take_them_in_order():
+    decision = decide(launching(45, 45, 45, 45), full_in(0), NOW)
+    assert [each.after for each in decision.admitted] == [0, 0, 18, 40]
+
+
+def test_tokens_come_back_by_themselves():
+    taken = launches_after(full_in(0), decide(launching(45, 45, 45), full_in(0), NOW).admitted, NOW)
+    assert taken == {HERE: "2026-11-28T12:01:07.500Z"}
+    later = replace(full_in(0), launches=taken)
+    assert decide(launching(45), later, NOW + timedelta(seconds=67)).admitted[0].after == 0
+    assert launches_after(later, [], NOW + timedelta(seconds=68)) == {}
+
+
+def test_what_takes_more_than_the_bucket_holds_is_launched_when_it_is_full_and_delays_the_next_by_all_of_it():
+    decision = decide(launching(500, 1), full_in(30), NOW)
+    assert [each.after for each in decision.admitted] == [30, 231]
+
+
+def test_so_does_a_release_that_is_built_as_a_whole():
+    whole = [wanted(f"suite{n}", release="r", members=3, takes={"instances": 60}) for n in range(3)]
+    assert [each.after for each in decide(whole, full_in(0), NOW).admitted] == [0, 10, 40]
+
+
+def test_who_would_get_its_tokens_too_late_keeps_its_place_and_says_for_what():
+    decision = decide(launching(45, 45, 45), full_in(AHEAD), NOW)
+    assert built(decision) == ["e0", "e1"]
+    [waits] = decision.waiting
+    assert waits.lacks == f"EC2's launches of the next 10 minutes in {HERE}: 45 needed, 10 free"
+
+
+def test_who_lacks_tokens_is_not_overtaken_by_one_that_needs_fewer():
+    [large, small] = launching(100, 1)
+    decision = decide([large, small], full_in(AHEAD + 25), NOW)
+    assert not decision.admitted
+    assert decision.waiting[1].behind == "e0"
+
+
+def test_who_lacks_something_else_keeps_nobody_from_ec2_s_tokens():
+    room = replace(full_in(AHEAD), bounds=vpcs(1), counts=vpcs(1))
+    lacking = [wanted(f"e{n}", takes={"vpcs": 1, "instances": 100}) for n in range(3)]
+    assert built(decide([*lacking, wanted("other9", "other", takes={"instances": 60})], room, NOW)) == ["other9"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 90), st.lists(st.integers(1, 160), max_size=6)), max_size=12))
+def test_no_launch_finds_ec2_s_bucket_without_its_tokens(rounds):
+    """As EC2 counts, to the second: 100 tokens at most, 2 more a second."""
+    room, now, waiting, launches, n = full_in(0), NOW, list[Wanted](), list[tuple[datetime, int]](), 0
+    for seconds, counts in [*rounds, *[(AHEAD, [])] * 30]:
+        now += timedelta(seconds=seconds)
+        for count in counts:
+            n += 1
+            waiting.append(wanted(f"e{n}", takes={"instances": count}))
+        decision = decide(waiting, room, now)
+        launches += [
+            (now + timedelta(seconds=each.after), each.wanted.takes["instances"]) for each in decision.admitted
+        ]
+        assert all(each.after <= AHEAD for each in decision.admitted)
+        waiting = [each.wanted for each in decision.waiting]
+        room = replace(room, launches=launches_after(room, decision.admitted, now))
+    assert not waiting, "everybody is built in the end, however large"
+    tokens, at = 100.0, NOW
+    for when, count in launches:
+        assert when >= at, "in the order in which they were admitted"
+        tokens, at = min(100.0, tokens + 2 * (when - at).total_seconds()), when
+        assert tokens >= min(count, 100)
+        tokens -= count
 
 
 APPLICATIONS = ("a", "b", "c")

@@ -66,6 +66,7 @@ NO_STAGE = {
     ("functions/remove_builder/app.py", "removed"): "the key of an answer: what was removed",
     ("functions/retire_images/app.py", "failed"): "the key of a report: the steps that failed",
     ("layers/mayfly/mayfly/aws/instances.py", "running"): "EC2's, of an instance",
+    ("layers/mayfly/mayfly/aws/networks.py", "failed"): "EC2's, of a NAT gateway",
     ("layers/mayfly/mayfly/aws/stacks.py", "cancelled"): "a word in CloudFormation's reasons",
     ("layers/mayfly/mayfly/domain/bake.py", "terminated"): "EC2's, of an instance",
     ("layers/mayfly/mayfly/domain/boot.py", "failed"): "an instance's own, in its tag",
@@ -88,6 +89,7 @@ NO_STAGE = {
     ("layers/mayfly/mayfly/workflows/instance_failures.py", "running"): "EC2's, of an instance",
     ("cli/mayfly_cli/show.py", "failed"): "the key of an answer: how many instances failed",
     ("cli/mayfly_cli/configuring.py", "removed"): "the key of an answer: what was removed",
+    ("cli/mayfly_cli/blueprinting.py", "removed"): "what became of a version, and the key of an answer",
     ("cli/mayfly_cli/main.py", "passed"): "the key of an answer",
 }
 """What is the same word and means something else."""

@@ -3,7 +3,7 @@ what is not its own environment's. moto enforces no conditions, so that the poli
 """
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
@@ -34,10 +34,12 @@ def permits(
     session: str | None = "web-1-smoke",
     label: str = "mayfly:environment",
     documents: list[str] = DOCUMENTS,
+    vpc: str | None = None,
     **more: Any,
 ) -> bool:
-    """Whether a session of the role, opened for this environment (or what else the label names), may do this to a
-    resource with these tags."""
+    """Whether a session of the role, opened for this environment (or what else the label names), and for a VPC of it if
+    one is named, may do this to a resource with these tags."""
+    named = {key: value for key, value in ((label, session), ("mayfly:vpc", vpc)) if value}
     context = EvalContext(
         principal_arn="arn:aws:sts::222222222222:assumed-role/mayfly-workload/session",
         principal_type="AssumedRole",
@@ -46,11 +48,12 @@ def permits(
         resource_arn=resource,
         region="us-east-1",
         service_context={f"aws:resourcetag/{key}": value for key, value in tags.items()} | more,
-        principal_keys={f"aws:principaltag/{label}": session} if session else {},
+        principal_keys={f"aws:principaltag/{key}": value for key, value in named.items()},
     )
     # The engine leaves policy variables to others. Without the session tag it stays as it is, and fits nothing.
-    variable = f"${{aws:PrincipalTag/{label}}}"
-    filled = [document.replace(variable, session) if session else document for document in documents]
+    filled = documents
+    for key, value in named.items():
+        filled = [document.replace(f"${{aws:PrincipalTag/{key}}}", value) for document in filled]
     return bool(evaluate(context, [parse_policy_document(document) for document in filled]).decision == "Allow")
 
 
@@ -64,9 +67,12 @@ DESTROYING = [
     ("logs:DeleteLogGroup", "arn:aws:logs:us-east-1:222222222222:log-group:x"),
     ("ssm:DeleteParameter", "arn:aws:ssm:us-east-1:222222222222:parameter/x"),
 ]
+SLEEP = ("autoscaling:UpdateAutoScalingGroup", "arn:aws:autoscaling:us-east-1:222222222222:autoScalingGroup:1:x/y")
+"""Ends a group's instances, and keeps the group."""
+ENDING = [*DESTROYING, SLEEP]
 
 
-@pytest.mark.parametrize(("action", "resource"), DESTROYING, ids=[action for action, _ in DESTROYING])
+@pytest.mark.parametrize(("action", "resource"), ENDING, ids=[action for action, _ in ENDING])
 class TestDestroying:
     def test_its_own_environment_s_is_permitted(self, action: str, resource: str) -> None:
         assert permits(action, resource, OURS)
@@ -98,6 +104,73 @@ class TestDestroying:
 
     def test_a_sweep_s_session_may_destroy_nothing(self, action: str, resource: str) -> None:
         assert not permits(action, resource, OURS, session=None)
+
+
+class TestTheDefaultGroupOfAVpc:
+    """It carries no tags: the session says of which VPC it is."""
+
+    GROUP = "arn:aws:ec2:us-east-1:222222222222:security-group/sg-1"
+    OWN: ClassVar = {"ec2:vpc": "arn:aws:ec2:us-east-1:222222222222:vpc/vpc-1"}
+    CUTTING = ("ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress")
+
+    @pytest.mark.parametrize("action", CUTTING)
+    def test_is_cut_in_a_session_for_its_vpc_only(self, action: str) -> None:
+        assert permits(action, self.GROUP, {}, vpc="vpc-1", **self.OWN)
+        assert not permits(action, self.GROUP, {}, **self.OWN)
+        assert not permits(action, self.GROUP, {}, None, vpc="vpc-1", **self.OWN)
+        other = {"ec2:vpc": "arn:aws:ec2:us-east-1:222222222222:vpc/vpc-12"}
+        assert not permits(action, self.GROUP, {}, vpc="vpc-1", **other)
+        assert not permits(action, self.GROUP, {}, vpc="vpc-1")
+
+    @pytest.mark.parametrize(
+        "tags",
+        [
+            {"mayfly:environment": "web-1-load", "mayfly:controller": CONTROLLER},
+            {"mayfly:protected": "true"},
+            {"mayfly:service": "web-production"},
+        ],
+    )
+    def test_is_not_cut_where_it_is_another_s_or_protected(self, tags: dict[str, str]) -> None:
+        for action in self.CUTTING:
+            assert not permits(action, self.GROUP, tags, vpc="vpc-1", **self.OWN)
+
+    def test_nothing_else_is_done_to_it(self) -> None:
+        assert not permits("ec2:DeleteSecurityGroup", self.GROUP, {}, vpc="vpc-1", **self.OWN)
+
+
+class TestReadingAConsole:
+    """What the API does in a workload account: a role of its own reads what one environment's instances print."""
+
+    DOCUMENTS = documents_of("ConsolesRole")
+
+    def reads(self, tags: dict[str, str], session: str | None = "web-1-smoke") -> bool:
+        return permits("ec2:GetConsoleOutput", INSTANCE, tags, session, documents=self.DOCUMENTS)
+
+    def test_is_permitted_of_the_session_s_environment(self) -> None:
+        assert self.reads(OURS)
+        assert self.reads(OURS | {"mayfly:protected": "true"})
+
+    @pytest.mark.parametrize(
+        "tags",
+        [
+            {},
+            {"mayfly:environment": "web-1-smoke"},
+            OURS | {"mayfly:environment": "web-1-smoke-2"},
+            OURS | {"mayfly:environment": ""},
+            OURS | {"mayfly:controller": "999999999999/us-east-1/mayfly"},
+        ],
+        ids=["untagged", "no controller", "a longer name", "no name", "another controller"],
+    )
+    def test_is_refused_of_anything_else(self, tags: dict[str, str]) -> None:
+        assert not self.reads(tags)
+        assert not self.reads(tags, None)
+        assert not self.reads(OURS, None), "a session without a tag reads nothing"
+
+    @pytest.mark.parametrize(
+        ("action", "resource"), [*ENDING, ("ec2:DescribeInstances", "*"), ("ssm:SendCommand", "*")]
+    )
+    def test_is_all_that_the_role_does(self, action: str, resource: str) -> None:
+        assert not permits(action, resource, OURS, documents=self.DOCUMENTS)
 
 
 ASKED = {
@@ -149,6 +222,7 @@ class TestRollingOut:
         ("autoscaling:StartInstanceRefresh", GROUP),
         ("autoscaling:RollbackInstanceRefresh", GROUP),
         ("autoscaling:CancelInstanceRefresh", GROUP),
+        ("autoscaling:UpdateAutoScalingGroup", GROUP),
         ("cloudformation:DetectStackDrift", SERVICE_STACK),
         ("cloudformation:DetectStackResourceDrift", SERVICE_STACK),
         ("cloudformation:UpdateStack", SERVICE_STACK),

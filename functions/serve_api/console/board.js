@@ -20,19 +20,20 @@ const ORDERS = {
   deadline: "by deadline, soonest first",
   cost: "by cost, highest first",
 };
+const EVERY = { all: 5_000, page: 15_000 }; // how often all are looked at, or each page of those that are shown
+const HEADS_LAST = 60_000; // where there are pages of environments, their releases are looked at as often as this
 const UNSAID = { text: "", application: "", stage: "", order: "release", days: "1" };
 const wanted = { ...UNSAID };
+const pages = { paged: false, totals: null, asked: "", shown: 1, next: null, heads: null, headsAt: 0, typed: 0 };
 
 export const board = {
   title: "Live board",
+  every: () => (pages.paged ? EVERY.page * pages.shown : EVERY.all), // who shows more pages reads no more an hour
   filter: (said) => Object.assign(wanted, UNSAID, said),
   async load() {
     const ended = wanted.stage === "ended";
-    const [found, known] = await Promise.all([
-      get(ended ? `environments?live=false&days=${encodeURIComponent(wanted.days)}` : "environments?live=true"),
-      get("releases?days=3"),
-    ]);
-    return { ...found, ended, releases: known.releases };
+    const [found, releases] = await Promise.all([environments(ended), heads()]);
+    return { ...found, ended, releases };
   },
   draw(data) {
     const all = data.environments;
@@ -43,9 +44,70 @@ export const board = {
       shown.length
         ? h("div", { key: "lives", class: "lives" }, arranged(shown, data.releases))
         : nothing(all, data.releases),
+      pages.next && h("button", { key: "more", type: "button", class: "more", onclick: more }, "Show more"),
     ];
   },
 };
+
+// ---- pages: where more environments live than one answer has, the API filters, and sums have the figures -----
+
+/** What the API is asked for: all, or, where that is more than a page, what fits the filters. */
+function question(ended) {
+  const asked = ended ? { live: "false", days: wanted.days } : { live: "true" };
+  if (!pages.paged) return new URLSearchParams(asked).toString();
+  const special = wanted.stage in STAGES;
+  const filtered = {
+    application: wanted.application,
+    text: wanted.text,
+    stage: special ? "" : wanted.stage,
+    only: special && !ended ? wanted.stage : "",
+  };
+  return new URLSearchParams({
+    ...asked,
+    ...Object.fromEntries(Object.entries(filtered).filter(([, value]) => value)),
+  }).toString();
+}
+
+/** As many pages as are shown. */
+async function environments(ended) {
+  const found = await answer(ended);
+  if (pages.asked !== question(ended)) Object.assign(pages, { asked: question(ended), shown: 1 });
+  const all = [...found.environments];
+  let { next } = found;
+  for (let n = 1; n < pages.shown && next; n += 1) {
+    const more = await get(`environments?${pages.asked}&after=${encodeURIComponent(next)}`);
+    all.push(...more.environments);
+    next = more.next;
+  }
+  pages.next = next ?? null;
+  return { ...found, environments: all };
+}
+
+/** The first page: of all, or where that is not all, of what fits. */
+async function answer(ended) {
+  const asked = question(ended);
+  const found = await get(`environments?${asked}`);
+  if (found.totals) pages.totals = found.totals;
+  if (found.next) pages.paged = true;
+  else if (!ended && !isFiltered()) pages.paged = false;
+  return asked === question(ended) ? found : get(`environments?${question(ended)}`);
+}
+
+const isFiltered = () => Boolean(wanted.application || wanted.text || wanted.stage);
+
+function more() {
+  pages.shown += 1;
+  page.refresh();
+}
+
+/** The latest releases: the heads above their environments. */
+async function heads() {
+  if (!pages.paged || !pages.heads || Date.now() - pages.headsAt > HEADS_LAST) {
+    pages.heads = (await get("releases?days=3")).releases;
+    pages.headsAt = Date.now();
+  }
+  return pages.heads;
+}
 
 function fits(one) {
   if (wanted.application && one.application !== wanted.application) return false;
@@ -77,14 +139,16 @@ const sum = (all, of) => all.reduce((total, one) => total + (of(one) ?? 0), 0);
 
 /** What can be filtered by: the stages that there are, and what is asked for most. */
 function stages(all) {
-  const found = new Set([...all.map((one) => one.stage), wanted.stage].filter((stage) => !(stage in STAGES)));
+  const summed = Object.keys(pages.totals?.stages ?? {});
+  const found = new Set([...all.map((one) => one.stage), ...summed, wanted.stage].filter((stage) => !(stage in STAGES)));
   return [...Object.entries(STAGES), ...[...found].sort().map((stage) => [stage, stage])];
 }
 
 // ---- the sum of it ------------------------------------------------------------------------------------------------
 
 function summary(all, ended) {
-  const late = all.filter((one) => isLate(one, now())).length;
+  const sums = !ended && pages.paged ? pages.totals : null;
+  const late = sums?.late ?? all.filter((one) => isLate(one, now())).length;
   const figure = (value, text, filter, tone = "") =>
     h(
       "button",
@@ -99,29 +163,35 @@ function summary(all, ended) {
       h("span", {}, text),
     );
   const plain = (value, text) => h("div", { key: text, class: "figure" }, h("strong", {}, value), h("span", {}, text));
-  const verdicts = all.filter(awaitsPerson).length;
+  const verdicts = sums?.verdicts ?? all.filter(awaitsPerson).length;
+  const number = (value) => value.toLocaleString("en") + (pages.next && !sums ? "+" : "");
   return h(
     "section",
     { key: "summary", class: "summary", "aria-label": "Sum" },
-    plain(all.length.toLocaleString("en"), ended ? "ended" : "alive"),
-    plain(sum(all, (one) => one.instance_count).toLocaleString("en"), "instances"),
+    plain(number(sums?.environments ?? all.length), ended ? "ended" : "alive"),
+    plain(number(sums?.instances ?? sum(all, (one) => one.instance_count)), "instances"),
     plain(
-      ended ? usd(sum(all, (one) => one.usd)) : usd(sum(all, (one) => one.usd_per_hour)),
+      ended ? usd(sum(all, (one) => one.usd)) : usd(sums?.usd_per_hour ?? sum(all, (one) => one.usd_per_hour)),
       ended ? "cost in all" : "an hour",
     ),
     !ended && figure(verdicts, "await a verdict", "verdict", verdicts ? "warn" : ""),
     !ended && figure(late, "past deadline", "late", late ? "bad" : "good"),
-    !ended && horizon(all),
+    !ended && horizon(sums?.deadlines ?? deadlines(all)),
   );
 }
 
-/** When they end: how many in each of the next 24 hours. */
-function horizon(all) {
+/** How many deadlines are in each of the next 24 hours. */
+function deadlines(all) {
   const hours = Array(24).fill(0);
   for (const one of all) {
     const hour = Math.floor((moment(one.deadline) - now()) / HOUR);
     if (hour >= 0 && hour < 24) hours[hour] += 1;
   }
+  return hours;
+}
+
+/** When they end. */
+function horizon(hours) {
   const most = Math.max(1, ...hours);
   const told = `Deadlines in the next 24 hours: ${sum(hours, (n) => n)}, at most ${Math.max(...hours)} in one hour`;
   return h(
@@ -148,15 +218,18 @@ function horizon(all) {
 // ---- filters ------------------------------------------------------------------------------------------------------
 
 function choose(some) {
-  const reload = "days" in some || ("stage" in some && (some.stage === "ended") !== (wanted.stage === "ended"));
+  const ended = "stage" in some && (some.stage === "ended") !== (wanted.stage === "ended");
+  const reload = "days" in some || ended || pages.paged;
   Object.assign(wanted, some);
   keep(wanted, UNSAID);
   page.redraw();
-  if (reload) page.refresh();
+  clearTimeout(pages.typed);
+  if (reload) pages.typed = setTimeout(page.refresh, "text" in some && some.text ? 300 : 0);
 }
 
 function filters(all, releases, shown) {
-  const applications = [...new Set([...all, ...releases].map((one) => one.application))].sort();
+  const named = [...all, ...releases].map((one) => one.application);
+  const applications = [...new Set([...named, ...(pages.totals?.applications ?? [])])].sort();
   const select = (name, label, options) =>
     h(
       "label",

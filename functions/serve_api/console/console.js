@@ -1,5 +1,7 @@
 /** The console: its header, its routes, and what keeps it up to date. */
 
+import { application, applications } from "./applications.js";
+import { bakePage } from "./bake.js";
 import { blueprint } from "./blueprint.js";
 import { board } from "./board.js";
 import { costs } from "./costs.js";
@@ -9,6 +11,7 @@ import { h, render, setText } from "./dom.js";
 import { environment } from "./environment.js";
 import { clock, duration, exactly } from "./format.js";
 import { images } from "./images.js";
+import { instancePage } from "./instance.js";
 import { tick } from "./life.js";
 import { isOperator, mayChangeAny, now, page, query } from "./page.js";
 import { release } from "./release.js";
@@ -19,7 +22,7 @@ import { ask, button, empty, follow, icon, placeToasts, signInIsOver, skeleton, 
 
 const EVERY = 5_000;
 const AT_MOST = 60_000;
-const VIEWS = { "": board, images, rollouts, sweeps, "dead-letters": deadLetters, costs };
+const VIEWS = { "": board, applications, images, rollouts, sweeps, "dead-letters": deadLetters, costs };
 const NOWHERE = {
   title: "No such page",
   load: async () => ({}),
@@ -31,12 +34,15 @@ const NOWHERE = {
     ),
 };
 const DRAWERS = {
+  application,
   environments: environment,
   releases: release,
   deploy,
   blueprint,
   sweep,
   rollout,
+  bake: bakePage,
+  instance: instancePage,
   "dead-letter": deadLetter,
 };
 
@@ -86,7 +92,7 @@ function doOnce() {
   const act = DRAWERS[at.drawer].deeds?.(data.get(drawerKey()))[at.deed];
   at.deed = null;
   history.replaceState(history.state, "", location.hash.split("?")[0]);
-  act?.();
+  if (act) act();
 }
 
 /** Loads the view, the drawer and the kill switch, each settled for itself. */
@@ -262,7 +268,7 @@ function askSwitch() {
 
 function who() {
   const { role, applications } = page.me;
-  const may = role === "developer" ? `developer of ${applications.join(", ")}` : role;
+  const may = applications.length && !isOperator() ? `${role} of ${applications.join(", ")}` : role;
   return h(
     "details",
     { class: "who" },
@@ -376,7 +382,15 @@ function drawDrawer() {
 }
 
 function leaveDrawer() {
-  if (at.drawer) location.hash = `#/${at.view ?? ""}${page.filters ? `?${page.filters}` : ""}`;
+  if (!at.drawer) return;
+  const leave = () => (location.hash = `#/${at.view ?? ""}${page.filters ? `?${page.filters}` : ""}`);
+  if (!page.returning) {
+    leave();
+    return;
+  }
+  // A question was closed right before, and its step back is on its way: it would lead back to the drawer.
+  Object.assign(at, { drawer: null, id: "" });
+  page.returning.then(leave);
 }
 
 // ---- theme ----------------------------------------------------------------------------------------------------

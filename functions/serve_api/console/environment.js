@@ -1,10 +1,11 @@
 /** One environment: its life, its history, and what may be done with it. */
 
 import { h } from "./dom.js";
-import { clock, count, duration, exactly, isLate, moment, usd } from "./format.js";
+import { clock, count, duration, exactly, isLate, moment, usd, wholeSeconds } from "./format.js";
 import { life } from "./life.js";
 import { address, mayChange, now } from "./page.js";
 import { call, get } from "./session.js";
+import { changeSleep, sleepAction, sleepOf } from "./sleep.js";
 import { ask, button, chip, code, facts, field, follow, why } from "./talk.js";
 
 const PRESETS = [30, 60, 120, 240, 480, 1440];
@@ -13,7 +14,14 @@ export const environment = {
   title: (id) => id,
   load: (id) => get(`environments/${encodeURIComponent(id)}`),
   deeds: (one) =>
-    !one.ended_at && !one.over && mayChange(one.application) ? { extend: () => extend(one), end: () => end(one) } : {},
+    !one.ended_at && !one.over && mayChange(one.application)
+      ? {
+          extend: () => extend(one),
+          end: () => end(one),
+          wake: one.can_sleep && one.asleep_since && (() => changeSleep(one, path(one))),
+          sleep: one.can_sleep && !one.asleep_since && (() => changeSleep(one, path(one))),
+        }
+      : {},
   draw(one) {
     return [
       h(
@@ -33,6 +41,7 @@ export const environment = {
       one.handed_over &&
         h("p", { class: "problem", key: "handed" }, "Its teardown was given up, and needs a person: ", one.handed_over),
       actions(one),
+      !one.over && sleepOf(one),
       one.ending &&
         h("p", { class: "note", key: "ending" }, h("strong", {}, `Ended by ${one.ending.by}: `), one.ending.reason),
       facts([
@@ -47,6 +56,8 @@ export const environment = {
         ["Image", one.image && [code(one.image), " ", one.channel]],
         ["Cost", `${usd(one.usd)} so far · ${usd(one.usd_per_hour)} an hour`],
         ["Planned", exactly(one.planned_at)],
+        ["Ready after", spans(one.spans)],
+        ["Slowest resources", told(one.slowest)],
         ["Deadline", exactly(one.deadline)],
         ["Ceiling", exactly(one.ceiling)],
         ["Ended", exactly(one.ended_at)],
@@ -58,10 +69,17 @@ export const environment = {
         ["Look at", links(one.links)],
       ]),
       outputs(one.outputs ?? {}),
+      instances(one),
       history(one.history ?? []),
     ];
   },
 };
+
+/** Where the time until it was ready went: the whole, and its parts. */
+const spans = (all) =>
+  all?.length > 0 && `${duration(all.reduce((sum, one) => sum + one.seconds, 0) * 1000)}: ${told(all)}`;
+
+const told = (all) => all?.map((one) => `${one.name} ${duration(one.seconds * 1000)}`).join(" · ");
 
 /** What happened, the latest first. */
 export const history = (lines, title = "History") =>
@@ -85,7 +103,7 @@ export const history = (lines, title = "History") =>
               {},
               h("strong", {}, line.what),
               h("span", { class: "by" }, line.who),
-              line.why && h("p", {}, line.why),
+              line.why && h("p", {}, wholeSeconds(line.why)),
             ),
           ),
         ),
@@ -107,12 +125,44 @@ function outputs(all) {
     rows.length > 0 &&
     h(
       "section",
-      { key: "outputs" },
+      { key: "outputs", class: "outputs" },
       h("h3", {}, "Outputs"),
       facts(rows.map(([name, value]) => [name, link(`${value}`)])),
     )
   );
 }
+
+/** Its instances, and how to reach one. */
+const instances = (one) =>
+  one.instances.length > 0 &&
+  !one.ended_at &&
+  h(
+    "section",
+    { key: "instances" },
+    h("h3", {}, "Instances"),
+    h(
+      "details",
+      {},
+      h("summary", {}, `${count(one.instances.length, "instance")} when it became ready`),
+      h(
+        "ul",
+        { class: "ids" },
+        one.instances.map((each) =>
+          h(
+            "li",
+            { key: each.id },
+            link(each.link, code(each.id)),
+            " ",
+            h("a", { href: address("instance", `${one.id}/${each.id}`), title: `The console of ${each.id}` }, "what it prints"),
+          ),
+        ),
+      ),
+    ),
+    facts([
+      ["A shell", code(`mayfly open ${one.id} --instance ${one.instances[0].id}`)],
+      ["A port", code(`mayfly open ${one.id} --port 8080:80`)],
+    ]),
+  );
 
 function actions(one) {
   if (one.ended_at) return null;
@@ -137,6 +187,7 @@ function actions(one) {
     tests && button("Tests passed", () => judge(one, "passed"), { kind: "primary", forbidden: over }),
     tests && button("Tests failed", () => judge(one, "failed"), { forbidden: over }),
     button("Extend…", () => extend(one), { forbidden: over || full }),
+    sleepAction(one, path(one)),
     one.handed_over
       ? button("End again…", () => endAgain(one), { kind: "danger" })
       : button("End now…", () => end(one), { kind: "danger", forbidden: over }),

@@ -38,6 +38,9 @@ export function clock(text, now) {
 /** A moment in full, for titles. */
 export const exactly = (text) => (text ? `${text.slice(0, 19).replace("T", " ")} UTC` : "");
 
+/** A text whose times have no fraction of a second. */
+export const wholeSeconds = (text) => text.replace(/(\d\dT\d\d:\d\d:\d\d)\.\d+Z/g, "$1Z");
+
 /** An amount of US dollars; `unknown` where its price is. */
 export function usd(amount) {
   if (amount === null || amount === undefined) return "unknown";

@@ -1,9 +1,10 @@
 /** Image families: where their channels point, how far that has got, what is baked, what can be moved. */
 
+import { changes, compare } from "./differences.js";
 import { h } from "./dom.js";
 import { ago, clock, count, duration, moment } from "./format.js";
 import { history } from "./environment.js";
-import { isOperator, keep, now, page } from "./page.js";
+import { address, isOperator, keep, now, page } from "./page.js";
 import { call, get } from "./session.js";
 import { ask, button, chip, code, empty, field, follow, reach, table, toast, why } from "./talk.js";
 
@@ -77,7 +78,7 @@ function family(one) {
           one.bakes.map((bake) => ({
             key: bake.id,
             cells: [
-              code(bake.id),
+              h("a", { href: address("bake", bake.id) }, code(bake.id)),
               chip(bake),
               code(bake.image),
               h("time", { datetime: bake.at }, ago(bake.at, now())),
@@ -103,7 +104,7 @@ function family(one) {
               pointing(one, image),
               image.region,
               h("time", { datetime: image.created_at }, clock(image.created_at, now())),
-              code(image.bake),
+              [image.bake && h("a", { href: address("bake", image.bake) }, code(image.bake)), madeOf(image.made_of)],
               checks(image.checks),
             ],
           })),
@@ -116,6 +117,18 @@ const pointing = (one, image) =>
   one.channels
     .filter((channel) => [channel.image, ...Object.values(channel.regions)].includes(image.image))
     .map((channel) => [h("b", { key: channel.name }, channel.name), " "]);
+
+/** The beginnings of the digests of what was run on an image's builder. */
+const madeOf = (parts) =>
+  parts &&
+  h(
+    "small",
+    { class: "hint" },
+    Object.entries(parts)
+      .filter(([name]) => name !== "base_image")
+      .map(([name, digest]) => `${name} ${/^[0-9a-f]{64}$/.test(digest) ? digest.slice(0, 12) : digest}`)
+      .join(", "),
+  );
 
 /** What an image was, or is to be, proven by. */
 const checks = (found) =>
@@ -236,44 +249,15 @@ function promote(one, channel) {
   });
 }
 
-const compared = new Map();
-
 /** What a promotion would change: packages, services, and the files that Puppet manages. */
 function differences(before, after) {
   const path = `images/${after}/since/${before}`;
-  if (!compared.has(path)) {
-    compared.set(path, null);
-    get(path)
-      .catch((failure) => {
-        if (failure.status !== 404) compared.delete(path); // asked again with the next change
-        return { failure: failure.message };
-      })
-      .then((found) => {
-        if (compared.has(path)) compared.set(path, found);
-        document.querySelector("#ask form")?.dispatchEvent(new Event("input"));
-      });
-  }
-  const found = compared.get(path);
+  const found = compare(path, () => document.querySelector("#ask form")?.dispatchEvent(new Event("input")));
   if (!found) return h("p", { key: path, class: "note" }, "Comparing…");
   if (found.failure) return h("p", { key: path, class: "note" }, found.failure);
-  const kinds = ["packages", "services", "files"].filter((kind) => found[kind].length);
-  if (!kinds.length) return h("p", { key: path, class: "note" }, `${after} consists of the same as ${before}.`);
-  return h(
-    "div",
-    { key: path, class: "differences" },
-    kinds.map((kind) =>
-      h(
-        "details",
-        { key: kind, open: kind === "packages" },
-        h("summary", {}, count(found[kind].length, kind.slice(0, -1)), " would change"),
-        table(
-          `Changed ${kind}`,
-          ["Name", "Before", "After"],
-          found[kind].map((one) => ({ key: one.name, cells: [code(one.name), one.before ?? "-", one.after ?? "-"] })),
-        ),
-      ),
-    ),
-  );
+  const tables = changes(found);
+  if (!tables.length) return h("p", { key: path, class: "note" }, `${after} consists of the same as ${before}.`);
+  return h("div", { key: path, class: "differences" }, tables);
 }
 
 function rollBack(one, channel) {

@@ -5,6 +5,7 @@ export const page = {
   killSwitch: null,
   offset: 0, // of the API's clock to this one's, in milliseconds
   filters: "", // of the view, for when its drawer is closed
+  returning: null, // a promise while the step back from a question is on its way
   over: false, // the sign-in, of somebody who was signed in
   redraw: () => {},
   refresh: () => {},
@@ -29,10 +30,13 @@ export const isOperator = () => page.me?.role === "operator";
 
 /** Whether one may change releases and environments of this application. */
 export const mayChange = (application) =>
-  isOperator() || (page.me?.role === "developer" && page.me.applications.includes(application));
+  isOperator() || Boolean(page.me?.applications.includes(application));
+
+/** Whether one may roll permanent environments of this application out. */
+export const mayRollOut = (application) => isOperator() || Boolean(page.me?.owned.includes(application));
 
 /** Whether one may change those of any. */
-export const mayChangeAny = () => isOperator() || page.me?.role === "developer";
+export const mayChangeAny = () => isOperator() || Boolean(page.me?.applications.length);
 
 /** The address of a view's page, each part escaped. */
 export const address = (...parts) => `#/${parts.map(encodeURIComponent).join("/")}`;

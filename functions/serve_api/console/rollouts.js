@@ -3,8 +3,9 @@
 import { h } from "./dom.js";
 import { history } from "./environment.js";
 import { ago, clock, count, duration, exactly, moment } from "./format.js";
-import { address, isOperator, keep, now, page } from "./page.js";
+import { address, keep, mayRollOut, now, page } from "./page.js";
 import { call, get } from "./session.js";
+import { sleepAction, sleepOf } from "./sleep.js";
 import { ask, button, chip, code, empty, facts, follow, reach, why } from "./talk.js";
 
 const UNSAID = { days: "30" };
@@ -77,7 +78,8 @@ function service(one) {
           ),
         )
       : one.image && h("p", { class: "aside" }, "as its blueprint says"),
-    isOperator() && one.can_roll_out && actions(one),
+    sleepOf(one),
+    mayRollOut(one.application) && one.can_roll_out && actions(one),
   );
 }
 
@@ -90,6 +92,9 @@ function actions(one) {
     button("Step back…", () => rollOut(one, "previous"), {
       forbidden: runs || (one.previous ? "" : "There is no step before."),
     }),
+    sleepAction(one, `services/${encodeURIComponent(one.id)}`, "services", (found) =>
+      found.services.find((each) => each.id === one.id),
+    ),
   );
 }
 
@@ -105,8 +110,9 @@ function line(one) {
       chip(one),
       h("span", { class: "aside" }, ago(one.started_at, now())),
       h("span", { class: "aside" }, one.percent > 0 && `${one.percent} %`),
-      waits && isOperator() && button("Approve…", () => approve(one), { kind: "primary" }),
-      one.can_abort && isOperator() && button("Stop and go back…", () => abort(one), { kind: "danger" }),
+      waits && mayRollOut(one.application) && button("Approve…", () => approve(one), { kind: "primary" }),
+      one.can_resume && mayRollOut(one.application) && button("Let it go on…", () => resume(one), { kind: "primary" }),
+      one.can_abort && mayRollOut(one.application) && button("Stop and go back…", () => abort(one), { kind: "danger" }),
     ),
     h("p", { class: "change" }, change(one)),
     progress(one),
@@ -145,27 +151,37 @@ function progress(one) {
 export const rollout = {
   title: (id) => `Rollout ${id}`,
   deeds: (one) =>
-    isOperator() ? { approve: one.awaits_approval && (() => approve(one)), abort: one.can_abort && (() => abort(one)) } : {},
+    mayRollOut(one.application)
+      ? {
+          approve: one.awaits_approval && (() => approve(one)),
+          abort: one.can_abort && (() => abort(one)),
+          pause: one.can_pause && (() => pause(one)),
+          resume: one.can_resume && (() => resume(one)),
+        }
+      : {},
   load: (id) => get(`rollouts/${encodeURIComponent(id)}`),
   draw(one) {
     return [
       h("div", { class: "lead", key: "lead" }, chip(one), h("p", { class: "change" }, change(one))),
       progress(one),
       one.awaits_approval &&
-        (isOperator()
+        (mayRollOut(one.application)
           ? h(
               "div",
               { class: "actions" },
               button("Approve…", () => approve(one), { kind: "primary" }),
             )
-          : h("p", { class: "note" }, "It waits for an operator's approval.")),
-      one.can_abort &&
-        isOperator() &&
+          : h("p", { class: "note" }, "It waits for the approval of an owner or an operator.")),
+      (one.can_abort || one.can_resume) &&
+        mayRollOut(one.application) &&
         h(
           "div",
           { class: "actions" },
-          button("Stop and go back…", () => abort(one), { kind: "danger" }),
+          one.can_resume && button("Let it go on…", () => resume(one), { kind: "primary" }),
+          one.can_pause && button("Pause…", () => pause(one)),
+          one.can_abort && button("Stop and go back…", () => abort(one), { kind: "danger" }),
         ),
+      one.pause && h("p", { class: "note" }, one.pause.why, one.can_resume && stands(one)),
       one.reason && h("p", { class: "note" }, one.reason),
       facts([
         ["Service", one.service],
@@ -207,6 +223,48 @@ function approve(one) {
       await call("POST", `rollouts/${encodeURIComponent(one.id)}/approval`, { why: values.why });
       const seen = (found) => !found.awaits_approval && { text: `The rollout to ${one.service} is ${found.stage}.` };
       follow(`rollouts/${encodeURIComponent(one.id)}`, `Approving the rollout to ${one.service}…`, seen);
+    },
+  });
+}
+
+/** What a pause means right now. */
+const stands = (one) =>
+  one.pause.stands
+    ? ". It stands still; no alarm is watched until it goes on."
+    : ". It goes on to its next checkpoint, and stands still there.";
+
+function pause(one) {
+  hold(one, "pause", {
+    title: `Pause the rollout to ${one.service}?`,
+    lead: "It stops at its next checkpoint, or at the one where it is watched now, and stays there until somebody lets it go on or stops it. No alarm is watched meanwhile, and the time counts into what a rollout may take.",
+    why: "What is to be looked at?",
+    action: "Pause",
+    said: `Pausing the rollout to ${one.service}…`,
+    done: (found) => !found.can_pause && { text: `The rollout to ${one.service} pauses.` },
+  });
+}
+
+function resume(one) {
+  hold(one, "resumption", {
+    title: `Let the rollout to ${one.service} go on?`,
+    lead: `${one.percent} % of the instances are replaced; it goes on with those that are left.`,
+    why: "What has been looked at?",
+    action: "Go on",
+    said: `Resuming the rollout to ${one.service}…`,
+    done: (found) => !found.can_resume && { text: `The rollout to ${one.service} goes on.` },
+  });
+}
+
+function hold(one, what, { title, lead, why: example, action, said, done }) {
+  const path = `rollouts/${encodeURIComponent(one.id)}`;
+  ask({
+    title,
+    lead: () => [h("p", { class: "change" }, change(one)), h("p", {}, lead)],
+    fields: [why(example)],
+    action,
+    submit: async (values) => {
+      await call("POST", `${path}/${what}`, { why: values.why });
+      follow(path, said, done);
     },
   });
 }

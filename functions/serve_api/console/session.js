@@ -152,6 +152,13 @@ export async function call(method, path, body) {
 
 export const get = (path) => call("GET", path);
 
+/** A file of the console that is data. */
+export async function file(name) {
+  const answer = await fetch(new URL(name, HOME)).catch(() => null);
+  if (!answer?.ok) throw new Failure(answer?.status ?? 0, null);
+  return answer.json();
+}
+
 function ask(method, path, body, tokens) {
   const headers = { Authorization: `Bearer ${tokens?.token ?? ""}` };
   if (body) headers["Content-Type"] = "application/json";

@@ -111,7 +111,7 @@ export const reach = (days, choose) =>
 
 // ---- questions ----------------------------------------------------------------------------------------------
 
-/** One labelled input. `kind` is text, number, select or choices. */
+/** One labelled input. `kind` is text, textarea, number, select or choices. */
 export function field({ name, label, kind = "text", value, hint, options, problem, ...more }) {
   const id = `field-${name}`;
   const said = [hint && `${id}-hint`, problem && `${id}-problem`].filter(Boolean).join(" ") || null;
@@ -148,7 +148,9 @@ export function field({ name, label, kind = "text", value, hint, options, proble
           facts,
           options.map((one) => h("option", { key: `${one.value}`, value: one.value }, one.text)),
         )
-      : h("input", { type: kind, autocomplete: "off", spellcheck: "false", ...facts });
+      : kind === "textarea"
+        ? h("textarea", { rows: "3", spellcheck: "false", ...facts })
+        : h("input", { type: kind, autocomplete: "off", spellcheck: "false", ...facts });
   return h("div", { key: name, class: "field" }, h("label", { for: id }, label), input, below);
 }
 
@@ -222,7 +224,11 @@ export function ask({ title, lead, fields, action, danger, submit }) {
   history.pushState({ asked: true }, "");
   dialog.onclose = () => {
     page.asking = null;
-    if (history.state?.asked) history.back();
+    if (!history.state?.asked) return;
+    page.returning = new Promise((resolve) =>
+      window.addEventListener("popstate", () => resolve((page.returning = null)), { once: true }),
+    );
+    history.back();
   };
   page.asking = draw;
   dialog.showModal();
@@ -234,9 +240,9 @@ export function ask({ title, lead, fields, action, danger, submit }) {
 /** An icon of the page's own sprite. */
 export const icon = (name) => h("svg", { class: "icon", "aria-hidden": "true" }, h("use", { href: `#i-${name}` }));
 
-/** A stage, an outcome or an action, in the tone that the answer says. */
-export const chip = ({ stage, outcome, action, tone }) =>
-  h("span", { class: `chip ${tone}` }, stage ?? outcome ?? action);
+/** A stage, an outcome or an action, in the tone that the answer says; or that it sleeps. */
+export const chip = ({ stage, outcome, action, tone, asleep_since: asleep }) =>
+  h("span", { class: `chip ${asleep ? "neutral" : tone}` }, asleep ? "asleep" : (stage ?? outcome ?? action));
 
 /** An id of AWS or of a commit: monospaced, whole in its title. */
 export const code = (text, shown = text) => text && h("code", { title: text === shown ? null : text }, shown);
@@ -300,6 +306,10 @@ export const table = (label, heads, rows) =>
       ),
     ),
   );
+
+/** What a machine has printed, as it stands there. */
+export const printed = (title, said) =>
+  h("section", { key: title }, h("h3", {}, title), h("pre", { class: "log", tabindex: "0", "aria-label": title }, said));
 
 /** Facts as a list of terms; those without a value are left out. */
 export const facts = (pairs) =>

@@ -45,10 +45,20 @@ class Settings(BaseModel):
     console: str = Field(alias="MAYFLY_CONSOLE_URL", default="", pattern=r"^(https?://.+)?$")
     """Where the console is, for links in what people are told."""
 
+    preview_zone: str = Field(alias="MAYFLY_PREVIEW_ZONE", default="", pattern=r"^[A-Z0-9]{0,32}$")
+    """The hosted zone of Route 53 with the addresses of previews, set where they are written; "" for none."""
+    preview_domain: str = Field(alias="MAYFLY_PREVIEW_DOMAIN", default="", pattern=r"^[a-z0-9.-]*$")
+    """What their names end with."""
+
     @property
     def permanent_role(self) -> str:
         """The role that CloudFormation builds permanent environments with: no blueprint of others reaches them."""
         return f"{self.stack_role}-services"
+
+    @property
+    def consoles_role(self) -> str:
+        """The role in a workload account that reads what instances print, and does nothing else."""
+        return f"{self.workload_role.removesuffix('workload')}consoles"
 
     @property
     def targets(self) -> tuple[tuple[str, str], ...]:

@@ -4,25 +4,30 @@ A stage or an outcome comes with its tone, and what may be done follows from it 
 answer knows no stage by name.
 """
 
+import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from mayfly.aws.parameters import Version
 from mayfly.contract.configuration import Application as Configured
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import (
     UNKNOWN,
+    USED_BY_PEOPLE,
     BakeStage,
     EnvironmentStage,
     ImageStage,
+    Outcome,
     Retirement,
     RolloutStage,
     ServiceStage,
     label_of,
     tone_of,
 )
-from mayfly.domain.cost import Prices, cost
+from mayfly.domain.cost import Prices, by_application, cost, of_kept
 from mayfly.domain.losses import Losses
 from mayfly.domain.reach import Reach
 from mayfly.domain.records import (
@@ -31,15 +36,18 @@ from mayfly.domain.records import (
     DeadLetter,
     Ending,
     Environment,
+    Fleet,
     Image,
     Record,
     Release,
     Rollout,
     Service,
+    Sum,
     Sweep,
     plain,
 )
 from mayfly.domain.rollout import no_abort, no_pause
+from mayfly.domain.text import clean_lines
 
 type Shown = Any
 """One of the API's shapes, put together by parts: the API checks each answer against its shape on the way out."""
@@ -51,15 +59,18 @@ _WAITS = (
     RolloutStage.AWAITING_WINDOW,
     RolloutStage.AWAITING_KILL_SWITCH,
     RolloutStage.AWAITING_ALARMS,
+    RolloutStage.AWAITING_WAKING,
 )
 
 ENVIRONMENT: Fields = (
-    *(Environment.live, Environment.born, Environment.ending, Environment.image, Environment.channel),
+    *(Environment.live, Environment.born, Environment.shelf, Environment.shelved),
+    *(Environment.ending, Environment.image, Environment.channel),
     *(Environment.instance_count, Environment.instances_built, Environment.stage),
     *(Environment.application, Environment.version, Environment.suite, Environment.suite_kind, Environment.release),
     *(Environment.owner, Environment.account, Environment.region),
     *(Environment.planned_at, Environment.deadline, Environment.ceiling),
     *(Environment.instance_types, Environment.volume_gb, Environment.launched_at, Environment.terminated_at),
+    *(Environment.sleep, Environment.slept_seconds, Environment.override),
 )
 """What is read of an environment to show it in a list."""
 RELEASE: Fields = (
@@ -81,11 +92,8 @@ STANDING: Fields = (Service.application, Service.image, Service.channel, Service
 """What is read of a permanent environment to count its instances."""
 FAILURES: Fields = (
     *(Environment.application, Environment.image, Environment.blueprint, Environment.instance_failures),
-    *(Environment.planned_at, Environment.born),
 )
 """What is read of an environment to count the instances that failed."""
-RUNNING: Fields = (Environment.image, Environment.channel, Environment.instances_built)
-"""What is read of a living environment to measure how far an image has got."""
 
 
 def staged(stage: str | None) -> Shown:
@@ -96,7 +104,9 @@ def staged(stage: str | None) -> Shown:
 def environment_stage(record: Environment) -> Shown:
     """Where an environment stands: whether it waits for its tests' result, and whether nothing can be asked of it."""
     over = record.ending is not None or record.stage in (EnvironmentStage.TERMINATING, EnvironmentStage.TERMINATED)
-    return staged(record.stage) | {"ready": record.stage == EnvironmentStage.AWAITING_TESTS, "over": over}
+    ready = record.stage == EnvironmentStage.AWAITING_TESTS
+    can_sleep = ready and not over and record.suite_kind in USED_BY_PEOPLE
+    return staged(record.stage) | {"ready": ready, "over": over, "can_sleep": can_sleep}
 
 
 def bake_stage(record: Bake) -> Shown:
@@ -115,7 +125,11 @@ def image_stage(record: Image) -> Shown:
 def service_stage(record: Service) -> Shown:
     """Where a permanent environment stands: whether it is rolled out now, and whether it can be."""
     known = bool(record.image) or record.stage == ServiceStage.NEEDS_A_PERSON
-    return staged(record.stage) | {"rolling_out": record.stage == ServiceStage.ROLLING_OUT, "can_roll_out": known}
+    return staged(record.stage) | {
+        "rolling_out": record.stage == ServiceStage.ROLLING_OUT,
+        "can_roll_out": known,
+        "can_sleep": record.may_sleep,
+    }
 
 
 def rollout_stage(record: Rollout) -> Shown:
@@ -167,7 +181,32 @@ def environment(record: Environment, now: datetime, prices: Prices) -> Shown:
         "instances_built": record.instances_built,
         "instance_type": ", ".join(sorted(record.instance_types)) or None,
     }
-    return shown | _known(known)
+    return shown | _known(known | _sleep(record))
+
+
+def _sleep(record: Environment | Service) -> Shown:
+    """Since when it sleeps, unless it is ended, and what a person asked for last of its sleep."""
+    ended = isinstance(record, Environment) and record.ending
+    return {
+        "asleep_since": record.sleep.since if record.sleep and not ended else None,
+        "override": plain(record.override) if record.override else None,
+    }
+
+
+def totals(said: Sum) -> Shown:
+    """Sums up all live environments."""
+    bill = by_application(of_kept(said.spent))
+    return {
+        "at": said.at,
+        "environments": said.environments,
+        "instances": said.instances,
+        "usd_per_hour": bill["usd_per_hour"],
+        "stages": said.stages,
+        "verdicts": said.verdicts,
+        "late": said.late,
+        "deadlines": [*said.deadlines],
+        "applications": sorted(said.spent),
+    }
 
 
 def ending(said: Ending) -> Shown:
@@ -175,7 +214,7 @@ def ending(said: Ending) -> Shown:
     return {"by": said.by, "outcome": said.outcome, "tone": tone_of(said.outcome), "reason": said.reason}
 
 
-def whole_environment(record: Environment, now: datetime, prices: Prices, machine: str) -> Shown:
+def whole_environment(record: Environment, fleet: Fleet | None, now: datetime, prices: Prices, machine: str) -> Shown:
     """An environment with all that is known of it.
 
     Args:
@@ -191,9 +230,13 @@ def whole_environment(record: Environment, now: datetime, prices: Prices, machin
         "report": record.ending.report if record.ending else None,
         "log": record.ending.log if record.ending else None,
         "tests": plain(record.ending.tests) if record.ending and record.ending.tests else None,
+        "spans": plain(record.spans),
+        "slowest": plain(record.slowest),
         "kept": [*record.kept],
         "handed_over": record.handed_over or "",
-        "instances": [{"id": one, "link": instance_link(record.region, one)} for one in record.instances],
+        "instances": [
+            {"id": one, "link": instance_link(record.region, one)} for one in (fleet.instances if fleet else ())
+        ],
         "links": links,
     }
 
@@ -228,7 +271,8 @@ def release(record: Release, environments: Mapping[str, Environment], now: datet
     Args:
         environments: the records of its environments, by id; one that has no record yet has cost nothing.
     """
-    mine = [environments[part.environment] for part in record.suites if part.environment in environments]
+    named = [name for part in record.suites for name in part.attempts]
+    mine = [environments[name] for name in named if name in environments]
     costs = [cost(each, now, prices).usd for each in mine]
     shown: dict[str, Any] = {
         "id": record.id,
@@ -242,7 +286,9 @@ def release(record: Release, environments: Mapping[str, Environment], now: datet
         "usd": None if None in costs else round(sum(each or 0.0 for each in costs), 4),
     }
     verdict = {"passed": record.verdict.passed, "reason": record.verdict.reason} if record.verdict else None
-    known = {"commit": record.commit, "pushed_by": record.pushed_by, "image": record.image, "verdict": verdict}
+    # As its history's first line tells it: the name of a program's push is that program's claim.
+    pushed_by = record.history[0].who if record.pushed_by and record.history else record.pushed_by
+    known = {"commit": record.commit, "pushed_by": pushed_by, "image": record.image, "verdict": verdict}
     return shown | _known(known)
 
 
@@ -272,15 +318,32 @@ def _changed(pairs: Mapping[str, tuple[str | None, str | None]]) -> list[Shown]:
 
 
 def suite_outcomes(record: Release, environments: Mapping[str, Environment]) -> Iterable[Shown]:
-    """Each suite's outcome: by the verdict, or before there is one by the ending of its environment."""
+    """Each suite's outcome: by the verdict, or before there is one by the ending of its latest environment."""
     judged = {part.suite: part.outcome for part in record.verdict.suites} if record.verdict else {}
     for part in record.suites:
-        shown = {"suite": part.suite, "environment": part.environment}
-        known = environments.get(part.environment)
+        attempt = part.latest(environments)
+        shown = {"suite": part.suite, "environment": attempt, "attempts": part.attempts.index(attempt) + 1}
+        known = environments.get(attempt)
         ended = known.ending.outcome if known and known.ending else None
         if outcome := judged.get(part.suite) or ended:
             shown |= {"outcome": outcome, "tone": tone_of(outcome)}
         yield shown
+
+
+def flakiness(releases: Iterable[Shown]) -> list[Shown]:
+    """How often each suite was judged, and how often it passed by a repetition only; the most flaky first.
+
+    Args:
+        releases: as `release` shows them.
+    """
+    found: dict[tuple[str, str], Shown] = {}
+    for one in releases:
+        for suite in one["suites"] if "verdict" in one else ():
+            key = (one["application"], suite["suite"])
+            counted = found.setdefault(key, {"application": key[0], "suite": key[1], "runs": 0, "flaky": 0})
+            counted["runs"] += 1
+            counted["flaky"] += suite["attempts"] > 1 and suite.get("outcome") == Outcome.PASSED
+    return sorted(found.values(), key=lambda each: (-each["flaky"] / each["runs"], each["application"], each["suite"]))
 
 
 def whole_release(record: Release, environments: Mapping[str, Environment], now: datetime, prices: Prices) -> Shown:
@@ -306,6 +369,15 @@ def application(name: str, found: Configured | Refused) -> Shown:
         "lifetime_minutes": found.lifetime_minutes,
         "ceiling_minutes": found.ceiling_minutes,
     }
+
+
+def configuration(version: Version) -> Shown:
+    """A version of an application's configuration."""
+    try:
+        document = json.loads(version.value)
+    except ValueError:
+        document = version.value
+    return {"version": version.number, "at": version.at, "by": version.by, "why": version.why, "document": document}
 
 
 def channel(reach: Reach, record: ChannelRecord | None) -> Shown:
@@ -339,7 +411,13 @@ def image(record: Image, bakes: Mapping[str, Bake]) -> Shown:
     }
     baked = bakes.get(record.bake)
     checks = [{"name": check["name"], "command": check["command"]} for check in baked.checks] if baked else []
-    known = {"bake": record.bake, "base_image": record.base_image, "retirement": record.retirement, "checks": checks}
+    known = {
+        "bake": record.bake,
+        "base_image": record.base_image,
+        "made_of": dict(record.made_of),
+        "retirement": record.retirement,
+        "checks": checks,
+    }
     return shown | {name: value for name, value in known.items() if value}
 
 
@@ -361,6 +439,26 @@ def bake(record: Bake) -> Shown:
     return shown | _known({"reason": record.reason, "image": record.image})
 
 
+def whole_bake(record: Bake, log: str | None, console: str | None) -> Shown:
+    """A bake with all that is known of it.
+
+    Args:
+        log: the end of what its builder has written. console: what it printed, where it could write no log.
+    """
+    checks = [{"name": check["name"], "command": check["command"]} for check in record.checks]
+    return {
+        **bake(record),
+        "history": history(record),
+        "account": record.plan.get("account", UNKNOWN),
+        "region": record.plan.get("region", UNKNOWN),
+        "base_image": record.base_image or UNKNOWN,
+        "checks": checks,
+        "log": record.log or UNKNOWN,
+        **_known({"log_text": log and clean_lines(log), "console_text": console and clean_lines(console)}),
+        **_known({"builder": record.builder}),
+    }
+
+
 def service(record: Service) -> Shown:
     """A permanent environment, as far as its record knows it."""
     shown: dict[str, Any] = {
@@ -379,7 +477,7 @@ def service(record: Service) -> Shown:
         "oldest_instance_at": record.oldest_instance_at,
         "previous": _known({side: record.previous.get(side) for side in _SIDE}) if record.previous else None,
     }
-    return shown | _known(known)
+    return shown | _known(known | _sleep(record))
 
 
 def rollout(record: Rollout) -> Shown:
@@ -446,8 +544,14 @@ def dead_letter_groups(letters: Iterable[Shown]) -> Shown:
 
 
 def whole_dead_letter(record: DeadLetter, message: Any) -> Shown:
-    """A dead letter with what is in it, and its history."""
-    return {**dead_letter(record), "message": message, "history": history(record)}
+    """A dead letter with what is in it, and its history; without the report token that may be in it: everybody sees
+    dead letters, and whoever has the token passes a suite."""
+    shown = json.loads(_TOKEN.sub(r"\1(not shown)", json.dumps(message)))
+    return {**dead_letter(record), "message": shown, "history": history(record)}
+
+
+_TOKEN = re.compile(r'(token\\*"\s*:\s*\\*")[A-Za-z0-9_-]{43}(?=\\*")')
+"""A report token in JSON, and in JSON that is a text in it, as a notification of SNS has it."""
 
 
 def report(said: Mapping[str, Any]) -> Shown:

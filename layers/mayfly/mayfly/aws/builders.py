@@ -67,11 +67,6 @@ def launch(workload: "Workload", bake: str, builder: Builder, user_data: str, la
     return reply["Instances"][0]["InstanceId"]
 
 
-def console(workload: "Workload", instance: str) -> str:
-    """What a builder has printed on its console so far: all that is known of one that cannot report."""
-    return workload.ec2.get_console_output(InstanceId=instance, Latest=True).get("Output", "")
-
-
 def make_image(workload: "Workload", instance: str, name: str, labels: Mapping[str, str]) -> Image:
     """Asks for an image of a stopped builder, tagged in the same call like its snapshots. An image of this name that
     is there already is the one asked for before."""

@@ -57,6 +57,13 @@ class Workload:
 
     credentials: Mapping[str, str]
     region: str
+    assumed: Mapping[str, Any]
+    """The call that assumed the role."""
+
+    def for_vpc(self, vpc: str) -> "Workload":
+        """Assumes the role once more, with a VPC as a second tag of the session: the default security group of a VPC
+        carries no tags that a policy could ask for."""
+        return _assume({**self.assumed, "Tags": [*self.assumed["Tags"], {"Key": tags.VPC, "Value": vpc}]}, self.region)
 
     def _client(self, service: str) -> Any:
         with _MAKING:
@@ -114,6 +121,18 @@ class Workload:
     def s3(self) -> Any:
         return self._client("s3")
 
+    @cached_property
+    def elbv2(self) -> Any:
+        return self._client("elbv2")
+
+    @cached_property
+    def iam(self) -> Any:
+        return self._client("iam")
+
+    @cached_property
+    def servicequotas(self) -> Any:
+        return self._client("service-quotas")
+
 
 def workload(
     account: str, region: str, role: str, name: str | None, tag: str | tuple[str, str] = tags.ENVIRONMENT
@@ -129,14 +148,19 @@ def workload(
         botocore.exceptions.ClientError: AccessDenied where the role does not exist or does not trust us.
     """
     key, value = (tag, name) if isinstance(tag, str) else tag
+    call = {
+        "RoleArn": f"arn:aws:iam::{account}:role/{role}",
+        "RoleSessionName": name or "mayfly-sweep",
+        "DurationSeconds": 900,
+        # Without the tag the role's policy permits no destruction at all.
+        "Tags": [{"Key": key, "Value": value or ""}] if name else [],
+    }
+    return _assume(call, region)
+
+
+def _assume(call: Mapping[str, Any], region: str) -> Workload:
     with _MAKING:
         sts = boto3.client("sts", config=_CONFIG, endpoint_url=os.environ.get(_LOCAL_ENDPOINT))
-    reply = sts.assume_role(
-        RoleArn=f"arn:aws:iam::{account}:role/{role}",
-        RoleSessionName=name or "mayfly-sweep",
-        DurationSeconds=900,
-        # Without the tag the role's policy permits no destruction at all.
-        Tags=[{"Key": key, "Value": value or ""}] if name else [],
-    )
-    credentials = reply["Credentials"]
-    return Workload({key: str(credentials[key]) for key in credentials if key != "Expiration"}, region)  # type: ignore[literal-required]
+    credentials = sts.assume_role(**call)["Credentials"]
+    known = {key: str(credentials[key]) for key in credentials if key != "Expiration"}  # type: ignore[literal-required]
+    return Workload(known, region, call)

@@ -1,6 +1,9 @@
 """Snapshots of databases, seen through one workload account."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from mayfly.domain.needs import Use
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
@@ -20,3 +23,9 @@ def cluster_snapshots(workload: "Workload", cluster: str) -> list[str]:
         DBClusterIdentifier=cluster, SnapshotType="manual"
     )
     return [found["DBClusterSnapshotIdentifier"] for page in pages for found in page["DBClusterSnapshots"]]
+
+
+def used_databases(workload: "Workload") -> Iterator[Use]:
+    """Lists database instances."""
+    for page in workload.rds.get_paginator("describe_db_instances").paginate():
+        yield from (("databases", 1, database) for database in page["DBInstances"])

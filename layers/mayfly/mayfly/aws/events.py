@@ -5,6 +5,8 @@ Most announcements are states of the machines; these come with a decision.
 
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from mayfly.aws.clients import controller
 from mayfly.contract.fields import Announcement, EventDetail, Request
 from mayfly.contract.vocabulary import Source
@@ -23,7 +25,10 @@ def announce(facts: str, message: Announcement) -> str:
     Raises:
         NotTaken: EventBridge did not take it; the invocation is repeated then.
     """
-    return _put(facts, message, Source.MAYFLY)
+    try:
+        return _put(facts, message, Source.MAYFLY)
+    except (ClientError, BotoCoreError) as error:
+        raise NotTaken(f"{message.event} was not taken: {error}") from error
 
 
 def ask(requests: str, message: Request, source: str) -> str:

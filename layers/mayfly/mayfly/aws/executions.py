@@ -28,6 +28,16 @@ def start(machine: str, name: str, message: dict[str, Any]) -> bool:
     return True
 
 
+def exists(machine: str, name: str) -> bool:
+    """Whether there is, or was, an execution of this name, as far as Step Functions remembers it."""
+    states: SFNClient = controller("stepfunctions")
+    try:
+        states.describe_execution(executionArn=_arn(machine, name))
+    except states.exceptions.ExecutionDoesNotExist:
+        return False
+    return True
+
+
 def running(machine: str) -> set[str]:
     """The environments that an execution of the machine runs for. A sweep's executions have a suffix after ``__``."""
     pages = (
@@ -41,9 +51,8 @@ def running(machine: str) -> set[str]:
 def stop(machine: str, name: str, why: str) -> None:
     """Stops an execution, and with it the build or execution that it waits for. One that is over stays as it is."""
     states: SFNClient = controller("stepfunctions")
-    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
     try:
-        states.stop_execution(executionArn=arn, cause=why[:32_000])
+        states.stop_execution(executionArn=_arn(machine, name), cause=why[:32_000])
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "ValidationException"):
             raise
@@ -66,3 +75,7 @@ def complete_task(token: str, answer: TaskResult, result: dict[str, Any]) -> boo
         logger.info("nobody waits with this token any more", extra={"error": str(error)})
         return False
     return True
+
+
+def _arn(machine: str, name: str) -> str:
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"

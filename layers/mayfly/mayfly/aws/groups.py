@@ -1,27 +1,61 @@
 """Groups of Auto Scaling that belong to an environment, seen through one workload account."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from mayfly.aws.instances import plain
 from mayfly.domain import tags
+from mayfly.domain.needs import Use
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
 
-def capacities(workload: "Workload", environment: str) -> dict[str, tuple[int, int]]:
-    """The desired capacity of each group of an environment, and how many of its instances are in service."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group as DescribeAutoScalingGroups shows it: how many instances it has at least, wants, and has in service."""
+
+    name: str
+    labels: Mapping[str, str]
+    least: int
+    desired: int
+    in_service: int
+
+
+def of_environment(workload: "Workload", environment: str) -> list[Group]:
+    """Every group that carries the environment's tag."""
     pages = workload.autoscaling.get_paginator("describe_auto_scaling_groups").paginate(
         Filters=[{"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]}]
     )
-    return {
-        group["AutoScalingGroupName"]: (
+    return [
+        Group(
+            group["AutoScalingGroupName"],
+            plain(group.get("Tags", [])),
+            group["MinSize"],
             group["DesiredCapacity"],
             sum(one["LifecycleState"] == "InService" for one in group["Instances"]),
         )
         for page in pages
         for group in page["AutoScalingGroups"]
-    }
+    ]
+
+
+def capacities(workload: "Workload", environment: str) -> dict[str, tuple[int, int]]:
+    """The desired capacity of each group of an environment, and how many of its instances are in service."""
+    return {group.name: (group.desired, group.in_service) for group in of_environment(workload, environment)}
+
+
+def resize(workload: "Workload", group: str, least: int, desired: int) -> None:
+    """Has Auto Scaling launch what a group lacks, or terminate what it has too many of."""
+    workload.autoscaling.update_auto_scaling_group(AutoScalingGroupName=group, MinSize=least, DesiredCapacity=desired)
+
+
+def labels(workload: "Workload", group: str) -> dict[str, str]:
+    """The tags of a group as they are now; none where it is gone."""
+    found = workload.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
+    return plain(found[0]["Tags"]) if found else {}
 
 
 def terminations(workload: "Workload", environment: str) -> list[tuple[datetime, str]]:
@@ -38,3 +72,9 @@ def terminations(workload: "Workload", environment: str) -> list[tuple[datetime,
         ),
         reverse=True,
     )
+
+
+def used_groups(workload: "Workload") -> Iterator[Use]:
+    """Lists Auto Scaling groups."""
+    for page in workload.autoscaling.get_paginator("describe_auto_scaling_groups").paginate():
+        yield from (("auto-scaling-groups", 1, group) for group in page["AutoScalingGroups"])

@@ -4,19 +4,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.domain import tags
+from mayfly.domain.needs import Use, vcpu_quota, vcpus
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 
 if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
     from mayfly.aws.clients import Workload
 
 _ALIVE = ("pending", "running", "stopping", "stopped")
 _GOING = "shutting-down"
+_VALUES = 200
+"""Values that one filter takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class Instance:
     kind: str
     image: str
     launched_at: datetime
+    spot: bool = False
 
     @property
     def going(self) -> bool:
@@ -66,6 +73,28 @@ def describe(workload: "Workload", instance: str) -> Instance | None:
     return None
 
 
+def named(workload: "Workload", environments: Iterable[str]) -> dict[str, list[str]]:
+    """The ids of the instances that carry the tag of each of these environments."""
+    found: dict[str, list[str]] = {}
+    for some in batched(environments, _VALUES, strict=False):
+        asked: Any = [{"Name": f"tag:{tags.ENVIRONMENT}", "Values": list(some)}]
+        for one in _described(workload, Filters=asked):
+            found.setdefault(one.labels[tags.ENVIRONMENT], []).append(one.id)
+    return found
+
+
+def console(ec2: "EC2Client", instance: str) -> str:
+    """What an instance has printed on its console so far; "" while EC2 has nothing of it."""
+    try:
+        found = ec2.get_console_output(InstanceId=instance, Latest=True)
+    except ClientError as error:
+        # Only Nitro shows what is printed now; of others, there is what they had printed when EC2 looked last.
+        if error.response["Error"]["Code"] != "UnsupportedOperation":
+            raise
+        found = ec2.get_console_output(InstanceId=instance)
+    return found.get("Output", "")
+
+
 def architectures(workload: "Workload", instance_type: str) -> list[str] | None:
     """The architectures whose images an instance type boots; None where EC2 has no such type."""
     asked: Any = [instance_type]
@@ -89,6 +118,7 @@ def _described(workload: "Workload", **which: Any) -> Iterator[Instance]:
                     found["InstanceType"],
                     found["ImageId"],
                     found["LaunchTime"],
+                    found.get("InstanceLifecycle") == "spot",
                 )
 
 
@@ -122,3 +152,19 @@ def counted(
 def plain(listed: Iterable[Any]) -> dict[str, str]:
     """Tags as AWS lists them, by their keys."""
     return {tag["Key"]: tag["Value"] for tag in listed}
+
+
+def used_instances(workload: "Workload") -> Iterator[Use]:
+    """Lists the vCPUs of instances that run, by the quota that they count for."""
+    states: Any = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    for page in workload.ec2.get_paginator("describe_instances").paginate(Filters=states):
+        for instance in (each for reservation in page["Reservations"] for each in reservation["Instances"]):
+            kind, spot = instance["InstanceType"], instance.get("InstanceLifecycle") == "spot"
+            if quota := vcpu_quota(kind, spot):
+                yield quota, vcpus(kind) or 0, instance
+
+
+def used_volumes(workload: "Workload") -> Iterator[Use]:
+    """Lists the GiB of volumes, by their type."""
+    for page in workload.ec2.get_paginator("describe_volumes").paginate():
+        yield from ((f"{volume['VolumeType']}-gib", volume["Size"], volume) for volume in page["Volumes"])

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
+from heapq import merge
+from random import random
+from time import sleep
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +21,23 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws.clients import controller
-from mayfly.domain.records import KINDS, LINES, Entry, Record, attributes, folded, keys, plain, read
+from mayfly.contract.vocabulary import USED_BY_PEOPLE
+from mayfly.domain.records import (
+    KINDS,
+    LINES,
+    LIVE,
+    Entry,
+    Environment,
+    Record,
+    attributes,
+    folded,
+    keys,
+    off_shelf,
+    placed,
+    plain,
+    read,
+    shelves,
+)
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 
@@ -31,7 +50,16 @@ _NOTES_KEPT = 100
 """Notes of ignored messages stop at this length of a history, so that a flood of them folds nothing that matters."""
 _BATCH = 100
 """Items that one BatchGetItem takes."""
+_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds at most before what DynamoDB has left out is asked for again; chance shortens them, as those of boto3."""
 _TRIES = 5
+SLEEP: tuple[Any, ...] = (
+    *(Environment.sleep, Environment.slept_seconds, Environment.override),
+    *(Environment.ready_at, Environment.used_at, Environment.idle_warned_at, Environment.extensions),
+)
+"""What is known of the sleep and the use of what people use, beside what the shelves have of everything."""
+_AT_A_TIME = 16
+"""Items that are read of a shelf at once."""
 _NOTHING: Facts = MappingProxyType({})
 
 
@@ -41,6 +69,10 @@ class Conflict(Exception):
     def __init__(self, found: Any) -> None:
         super().__init__("the record is not as the change requires")
         self.found = found
+
+
+class LeftOut(Exception):
+    """DynamoDB has left records out of its replies, however often it was asked."""
 
 
 def attr(*path: Any) -> Attr:
@@ -104,13 +136,16 @@ class Records[R: Record]:
         Raises:
             Conflict: there is one already.
         """
-        born: dict[str, Any] = {
-            "id": identity,
-            "born": self.born(entry.at),
-            "forget_after": int(keep_until.timestamp()),
-        }
+        born: dict[str, Any] = {"id": identity, "forget_after": int(keep_until.timestamp())}
         born |= {"live": str(self._kind.kind)} if live else {}
+        born |= self._shelved(identity, entry.at, **facts) if self._kind.masses else {"born": self.born(entry.at)}
         return self.change(identity, entry, only_if=NEW, **born | facts)
+
+    def _shelved(self, identity: str, at: str, application: str = "", **_: Any) -> dict[str, str]:
+        """The shelf that a new record comes on: what ends is moved from that of the living to its day's, the others lie
+        at their day's from the beginning."""
+        ends = self._kind is Environment
+        return placed(self._kind, identity, application, at, LIVE if ends else at[:10])
 
     def try_begin(self, identity: str, entry: Entry, keep_until: datetime, **facts: Any) -> R | None:
         """Begins a record for those who go on without, as `try_change` does."""
@@ -169,6 +204,10 @@ class Records[R: Record]:
         except (ClientError, BotoCoreError):
             logger.exception("this is not remembered", extra={"kind": self._kind.kind, "record": identity})
             metrics.add_metric(name="WritesRefused", unit="Count", value=1)
+        return self.try_get(identity)
+
+    def try_get(self, identity: str) -> R | None:
+        """The record as it is; None too where DynamoDB does not say."""
         with suppress(ClientError, BotoCoreError):
             return self.get(identity)
         return None
@@ -224,6 +263,20 @@ class Records[R: Record]:
                     raise
         raise Conflict(found)
 
+    def add(self, identity: str, field: Any, count: int) -> R | None:
+        """Adds to a number of a record that is there, whatever it is meanwhile; returns the record as it is then."""
+        name = _key(field)
+        reply = self._dynamodb.update_item(
+            TableName=self._table,
+            Key=self._key(identity),
+            UpdateExpression=f"SET #{name} = #{name} + :count",
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeNames={f"#{name}": name},
+            ExpressionAttributeValues={":count": {"N": str(count)}},
+            ReturnValues="ALL_NEW",
+        )
+        return self._read(reply["Attributes"])
+
     def note(self, identity: str, entry: Entry) -> None:
         """Appends to the history what was heard and not followed. A record that is absent or full is left alone."""
         room = attr(Record.history).exists() & attr(Record.history).size().lt(_NOTES_KEPT)
@@ -234,17 +287,71 @@ class Records[R: Record]:
                 if not _is_too_large(error):
                     raise
 
-    def live(self, fields: Collection[Any] = ()) -> Iterator[R]:
+    def live(self, fields: Collection[Any] = (), late: bool = True) -> Iterator[R]:
         """Every record of this kind whose story has not ended, page by page, through the index of those.
 
         Yields nothing where the table is lost: a sweep then goes by tags alone.
 
         Args:
-            fields: see `many`.
+            fields, late: see `many`.
         """
-        found = self.many(self._keys("live", str(self._kind.kind)), fields)
-        # The index lags: what was read whole and says that its story has ended is not one that goes on.
-        yield from (record for record in found if fields or record.live)
+        found = self.many(self._keys("live", str(self._kind.kind)), fields, late)
+        # The index lags: what was read as it is now and says that its story has ended is not one that goes on.
+        yield from (record for record in found if (fields and late) or record.live)
+
+    def shelved(self, where: str, application: str | None = None, before: str = "", older: bool = True) -> Iterator[R]:
+        """The records that live, or those of a day, as far as lists show them; the latest first. They are read a few at
+        a time, as far as somebody takes them, and may be a second late.
+
+        Args:
+            application: only of this one. before: from which place on, not with it; from the front where it is "".
+            older: whether to look besides for what an earlier version began, which is on no shelf.
+        """
+        each = [self._on_shelf(one, before) for one in shelves(self._kind, where, application)]
+        begun = self._unshelved(where, application) if older else iter(())
+        fitting = [one for one in begun if not before or str(one.shelved) < before]
+        each.append(iter(sorted(fitting, key=_place, reverse=True)))
+        yield from merge(*each, key=_place, reverse=True)
+
+    def _on_shelf(self, shelf: str, before: str) -> Iterator[R]:
+        condition, values = "shelf = :shelf", {":shelf": {"S": shelf}}
+        while True:
+            if before:
+                condition, values = "shelf = :shelf AND shelved < :before", values | {":before": {"S": before}}
+            try:
+                page = self._dynamodb.query(
+                    TableName=self._table,
+                    IndexName="shelves",
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                    ScanIndexForward=False,
+                    Limit=_AT_A_TIME,
+                )
+            except self._dynamodb.exceptions.ResourceNotFoundException:
+                logger.error("the table is lost: nothing is remembered", extra={"table": self._table})
+                return
+            yield from self._with_sleep([off_shelf(of_item(self._kind, item)) for item in page["Items"]])
+            if "LastEvaluatedKey" not in page:
+                return
+            before = page["LastEvaluatedKey"]["shelved"]["S"]
+
+    def _with_sleep(self, found: Sequence[R]) -> Iterator[R]:
+        """The same, with what is known of the sleep and the use of those that may sleep: an index takes twenty
+        attributes, and these only few have."""
+        may_sleep = [one.id for one in found if isinstance(one, Environment) and one.suite_kind in USED_BY_PEOPLE]
+        known = {one.id: one for one in self.many(may_sleep, SLEEP)} if may_sleep else {}
+        for one in found:
+            read = known.get(one.id)
+            yield replace(one, **{each.__name__: getattr(read, each.__name__) for each in SLEEP}) if read else one
+
+    def _unshelved(self, where: str, application: str | None) -> Iterator[R]:
+        """The records that an earlier version began, which knew no shelves."""
+        lives = where == LIVE
+        named = self._keys("live", str(self._kind.kind)) if lives else self._keys("born", self.born(where))
+        for one in self.many(named):
+            mine = application in (None, getattr(one, "application", None))
+            if one.shelf is None and mine and (lives or not one.lives or self._kind is not Environment):
+                yield off_shelf(one)
 
     def recent(self, now: datetime, days: int, fields: Collection[Any] = ()) -> Iterator[R]:
         """Every record of this kind that began today or on one of the `days` days (UTC) before, ended or not: a query a
@@ -269,17 +376,18 @@ class Records[R: Record]:
             logger.error("the table is lost: nothing is remembered", extra={"table": self._table})
             return []
 
-    def many(self, identities: Sequence[str], fields: Collection[Any] = ()) -> Iterator[R]:
+    def many(self, identities: Sequence[str], fields: Collection[Any] = (), late: bool = True) -> Iterator[R]:
         """The records of these names, in any order; those that are not there are left out.
 
         Args:
             fields: those to read, as a class names them; all, and strongly consistent, where none is named. Naming
                 them is for showing: it is half the price, and may be a second late.
+            late: False where they are named only to hold less, and have to be as they are now.
         """
-        how: Any = {"ConsistentRead": True}
+        how: Any = {} if fields and late else {"ConsistentRead": True}
         if fields:
             kept = {"pk", *(_key(each) for each in fields)}
-            how = {
+            how |= {
                 "ProjectionExpression": ", ".join(sorted(f"#{name}" for name in kept)),
                 "ExpressionAttributeNames": {f"#{name}": name for name in kept},
             }
@@ -288,10 +396,16 @@ class Records[R: Record]:
             yield from self._batch({self._table: {"Keys": keyed} | how})
 
     def _batch(self, wanted: Any) -> Iterator[R]:
-        while wanted:
+        """Reads a batch. What DynamoDB leaves out of a reply, as it is asked for too much at a time, is asked for again
+        after a pause, which gets longer; boto3 does so for whole calls only."""
+        for pause in (*_PAUSES, None):
             reply = self._dynamodb.batch_get_item(RequestItems=wanted)
             yield from filter(None, map(self._read, reply["Responses"].get(self._table, [])))
-            wanted = reply.get("UnprocessedKeys")
+            if not (wanted := reply.get("UnprocessedKeys")):
+                return
+            if pause is None:
+                raise LeftOut(f"DynamoDB leaves {len(wanted[self._table]['Keys'])} records out of every reply")
+            sleep(random() * pause)
 
     def get(self, identity: str) -> R | None:
         """The record as it is now (strongly consistent), or None."""
@@ -321,6 +435,10 @@ def part_of_table(table: str, fields: Collection[Any], after: str | None = None)
     known = {str(kind): one for kind, one in KINDS.items()}
     found = [of_item(known[kind], item) for kind, item in named if kind in known]
     return found, reply.get("LastEvaluatedKey", {}).get("pk", {}).get("S")
+
+
+def _place(record: Record) -> str:
+    return str(record.shelved)
 
 
 def of_item[R: Record](kind: type[R], item: Mapping[str, Any]) -> R:

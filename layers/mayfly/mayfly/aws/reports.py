@@ -9,6 +9,8 @@ from mayfly.aws.clients import controller
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from mayfly.aws.clients import Workload
+
 
 def keep(bucket: str, at: datetime, run: str, report: dict[str, Any], what: str = "sweeps") -> str:
     """Writes a report; returns its key, by day and time.
@@ -31,6 +33,13 @@ def keep_text(bucket: str, key: str, text: str) -> str:
     """Writes something that somebody printed; returns its location."""
     controller("s3").put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/plain; charset=utf-8")
     return f"s3://{bucket}/{key}"
+
+
+def end_of(workload: "Workload", location: str, most: int) -> str:
+    """The last bytes, that many at most, of a text that something left at a location of S3 in a workload account."""
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    found = workload.s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=-{most}")
+    return str(found["Body"].read().decode(errors="replace"))
 
 
 def address(bucket: str, key: str, seconds: int) -> str:

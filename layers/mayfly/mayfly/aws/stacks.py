@@ -1,10 +1,14 @@
 """Stacks of CloudFormation, seen through one workload account."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mayfly.domain.needs import Use
+from mayfly.observability import logger
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
@@ -246,16 +250,18 @@ def resources(workload: "Workload", stack: str) -> list[Resource]:
     return found + [inner for one in nested for inner in resources(workload, one.physical_id)]
 
 
-def delete(workload: "Workload", stack: Stack, stack_role_arn: str, retained: Sequence[str] = ()) -> None:
+def delete(workload: "Workload", stack: Stack, stack_role_arn: str, request: str, retained: Sequence[str]) -> None:
     """Asks for the deletion of a stack, by its id. The caller has asked the guard.
 
     Args:
+        request: its name, which the events of this deletion bear; "" for none.
         retained: logical ids to leave standing, of resources whose deletion failed before. They are chased by tag.
 
     Raises:
         RoleUnusable: CloudFormation's own sentence.
     """
     how: dict[str, Any] = {"RetainResources": list(retained)} if retained else {}
+    how |= {"ClientRequestToken": request} if request else {}
     # As it was built: CloudFormation wants the same mode of what follows.
     how |= {"DeploymentConfig": {"Mode": "EXPRESS"}} if stack.express else {}
     try:
@@ -271,6 +277,38 @@ def knows_express(workload: "Workload") -> bool:
     """Whether this SDK knows Express mode: Lambda's own may be older than CloudFormation's API."""
     asked = workload.cloudformation.meta.service_model.operation_model("CreateStack").input_shape
     return asked is not None and "DeploymentConfig" in asked.members
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a stack was made: since when, until when, and how many seconds the slowest resource of each type took."""
+
+    begun: datetime | None = None
+    complete: datetime | None = None
+    took: Mapping[str, float] = field(default_factory=dict)
+
+
+def making(workload: "Workload", stack: str) -> Making:
+    """How a stack was made, by its events. Not to know it fails no life."""
+    try:
+        pages = workload.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
+        events = [event for page in pages for event in page["StackEvents"] if "Timestamp" in event]
+    except (ClientError, BotoCoreError):
+        logger.exception("how long its resources took is not known")
+        return Making()
+    began: dict[str, datetime] = {}
+    took: dict[str, float] = {}
+    complete = None
+    for event in reversed(events):
+        name, status, at = event["LogicalResourceId"], event.get("ResourceStatus", ""), event["Timestamp"]
+        if status == "CREATE_IN_PROGRESS":
+            began.setdefault(name, at)
+        elif status == "CREATE_COMPLETE" and event.get("PhysicalResourceId") == event["StackId"]:
+            complete = at
+        elif status == "CREATE_COMPLETE" and name in began:
+            kind, seconds = event["ResourceType"], (at - began[name]).total_seconds()
+            took[kind] = max(took.get(kind, 0.0), seconds)
+    return Making(min(began.values(), default=None), complete, took)
 
 
 def failures(workload: "Workload", stack: str, status: str) -> list[Any]:
@@ -303,3 +341,10 @@ def _inside(workload: "Workload", event: Any, status: str) -> list[Any]:
 
 def _listed(labels: Mapping[str, str]) -> list[Any]:
     return [{"Key": key, "Value": value} for key, value in labels.items()]
+
+
+def used_stacks(workload: "Workload") -> Iterator[Use]:
+    """Lists stacks that stand, nested ones too."""
+    for page in workload.cloudformation.get_paginator("list_stacks").paginate():
+        standing = (stack for stack in page["StackSummaries"] if stack["StackStatus"] != "DELETE_COMPLETE")
+        yield from (("stacks", 1, stack) for stack in standing)

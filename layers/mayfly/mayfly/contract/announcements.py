@@ -62,6 +62,8 @@ class SuiteResult(Message):
     """Where the log of the tests is, if Mayfly ran them."""
     tests: Tests | None = None
     """What the report says, if Mayfly could read it."""
+    attempts: int = 1
+    """On how many environments it was tried. One that passed at a later attempt is flaky."""
 
 
 class StartedSuite(Message):
@@ -122,7 +124,7 @@ class _Environment(Announcement):
     version: str
     suite: str
     kind: str
-    """`automated` or `manual`: whether tests report by themselves, or a person does."""
+    """`automated` or `manual`: whether tests report by themselves, or a person does; `preview` of a pull request."""
     owner: str
     account: str
     region: str
@@ -167,6 +169,17 @@ class EnvironmentReady(_Environment, event=Event.ENVIRONMENT_READY):
     """What `Test Finished` carries to show that its sender heard this. It is kept nowhere: a lost one is lost."""
 
 
+class EnvironmentInstanceLost(_Environment, event=Event.ENVIRONMENT_INSTANCE_LOST):
+    """Auto Scaling took an instance out while an environment was tested: what the tests find may be worth nothing."""
+
+    instance: str
+    """Its id. Its group launches another in its place, which deploys the same version."""
+    reason: str
+    """Why. For people."""
+    lost: int
+    """How many were lost since the environment got ready, this one included."""
+
+
 class EnvironmentExtended(_Environment, event=Event.ENVIRONMENT_EXTENDED):
     """An environment may live longer."""
 
@@ -180,15 +193,44 @@ class EnvironmentExtended(_Environment, event=Event.ENVIRONMENT_EXTENDED):
 
 
 class EnvironmentExpiring(_Environment, event=Event.ENVIRONMENT_EXPIRING):
-    """The deadline of an environment that waits for its tests comes near."""
+    """An environment that waits for its tests is ended soon: its deadline comes near, or nobody uses it."""
 
     deadline: str
+    """When it is ended."""
     ceiling: str
     """No extension reaches past it."""
     minutes_left: int
     """Until the deadline, in minutes."""
+    why: str | None = None
+    """Why it ends before its deadline; null where it is ended by that."""
     to_extend: EnvironmentExtensionRequested
     """The detail of the event that keeps it for an hour more: with the reason and the name filled in."""
+
+
+class _Sleep(Announcement):
+    environment: Identity
+    """Of a manual suite, or a permanent one."""
+    application: str
+    account: str
+    region: str
+    why: str
+    """For people: its office hours, or who asked for it."""
+    release: Identity | None = None
+    """Null of a permanent one."""
+
+
+class EnvironmentAsleep(_Sleep, event=Event.ENVIRONMENT_ASLEEP):
+    """An environment sleeps: Auto Scaling is told to end its instances. All the rest stays, its deadline too."""
+
+    wakes_at: str | None = None
+    """If nobody asks for anything else; null where nothing wakes it by itself."""
+
+
+class EnvironmentAwake(_Sleep, event=Event.ENVIRONMENT_AWAKE):
+    """An environment wakes: Auto Scaling is told to launch as many instances as it had. They boot as they did first."""
+
+    sleeps_at: str | None = None
+    """If nobody asks for anything else; null where nothing puts it to sleep by itself."""
 
 
 class Ending(Message):

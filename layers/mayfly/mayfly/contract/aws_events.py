@@ -40,6 +40,15 @@ class InstanceState(Tolerant):
     state: str
 
 
+class InstanceTerminated(Tolerant):
+    """Detail of AWS's event ``EC2 Instance Terminate Successful``: Auto Scaling has taken an instance out."""
+
+    instance: str = Field(alias="EC2InstanceId")
+    group: str = Field(alias="AutoScalingGroupName")
+    cause: str = Field(alias="Cause")
+    """For people, and in no fixed form."""
+
+
 class ImageState(Tolerant):
     """Detail of AWS's event ``EC2 AMI State Change``."""
 

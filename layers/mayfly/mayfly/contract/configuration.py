@@ -4,6 +4,7 @@ import re
 from datetime import time
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -24,7 +25,8 @@ from mayfly.contract.fields import (
 from mayfly.contract.forges import Forge
 from mayfly.contract.runners import Runner
 from mayfly.contract.vocabulary import SuiteKind
-from mayfly.domain import access
+from mayfly.domain import access, office_hours
+from mayfly.domain.identity import MOST_RETRIES, repetitions
 from mayfly.domain.lease import MOST_EXTENSIONS
 
 
@@ -35,12 +37,14 @@ def _with_words(schema: dict[str, Any]) -> None:
 
 class Suite(Message):
     """One suite of a test plan. An automated one is run by its runner, or reports by itself where it has none; a manual
-    one reports when a person says so."""
+    one reports when a person says so. A preview tests nothing: it shows a pull request until that is closed."""
 
     name: SuiteName
     kind: SuiteKind = SuiteKind.AUTOMATED
     runner: Runner | None = Field(default=None, json_schema_extra=_with_words)
     """What Mayfly starts. `external`, the default: somebody hears `Environment Ready`. `manual`: a person."""
+    retries: int = Field(default=0, ge=0, le=MOST_RETRIES)
+    """How often it is repeated, each time on a fresh environment, after it failed or broke."""
 
     @model_validator(mode="before")
     @classmethod
@@ -52,8 +56,10 @@ class Suite(Message):
 
     @model_validator(mode="after")
     def _nobody_runs_what_a_person_does(self) -> Self:
-        if self.kind is SuiteKind.MANUAL and self.runner:
-            raise ValueError(f"expected no runner of a manual suite, but it is {self.runner.type}")
+        if self.kind is not SuiteKind.AUTOMATED and self.runner:
+            raise ValueError(f"expected no runner of a {self.kind} suite, but it is {self.runner.type}")
+        if self.kind is not SuiteKind.AUTOMATED and self.retries:
+            raise ValueError(f"expected no retries of a {self.kind} suite, but there are {self.retries}")
         return self
 
 
@@ -65,11 +71,28 @@ class ImageChoice(Message):
 
 
 class Window(Message):
-    """When rollouts may begin, in UTC. Hours that end before they start end on the next day."""
+    """A time of the week. Hours that end before they start end on the next day."""
 
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = Field(min_length=1)
     start: time
     end: time
+    time_zone: str = "UTC"
+    """Of IANA's database, such as ``Europe/Berlin``: start and end are what clocks show there, in summer and winter."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"expected a time zone of IANA's database, such as Europe/Berlin, but it is {name}"
+            ) from None
+        return name
+
+    def read(self) -> office_hours.Window:
+        """The window by which the domain decides."""
+        return office_hours.Window(self.days, self.start, self.end, ZoneInfo(self.time_zone))
 
 
 class RolloutPolicy(Message):
@@ -126,6 +149,16 @@ class Permanent(Message):
     channel: ChannelName = "stable"
     """Of the application's image family."""
     rollout: RolloutPolicy = Field(default_factory=RolloutPolicy)
+    kind: Literal["production", "staging"] = "production"
+    """Production never sleeps."""
+    office_hours: Window | None = None
+    """When it is awake: of kind staging only. All the time where it is left out."""
+
+    @model_validator(mode="after")
+    def _production_never_sleeps(self) -> Self:
+        if self.office_hours and self.kind == "production":
+            raise ValueError("expected kind to be staging where there are office_hours, but it is production")
+        return self
 
 
 class Ceilings(Message):
@@ -136,6 +169,15 @@ class Ceilings(Message):
     usd_a_day: int | None = Field(default=None, ge=1)
     """US dollars that the environments of one day (UTC) may cost at most, at list prices."""
     usd_a_month: int | None = Field(default=None, ge=1)
+    when_over: Literal["wait", "refuse"] = "wait"
+    """Whether what does not fit waits in the queue, or fails at once."""
+
+
+class Launches(Message):
+    """EC2's bucket of tokens for RunInstances at an account and Region, where AWS has raised it."""
+
+    burst: int = Field(default=1000, ge=1)
+    a_second: int = Field(default=2, ge=1)
 
 
 class Admission(Message):
@@ -147,6 +189,8 @@ class Admission(Message):
     """Of each owner."""
     application: Ceilings = Field(default_factory=Ceilings)
     """Of each application that has none of its own."""
+    launches: dict[str, Launches] = Field(default_factory=dict)
+    """EC2's launch rate by ``<account>/<Region>``; AWS's default where it is not named: Service Quotas has it not."""
 
 
 class Ranges(Message):
@@ -180,6 +224,9 @@ class Application(Message):
     owner: Line
     owner_topic: TopicArn | None = None
     """Where its owner is warned before a deadline."""
+    owners: tuple[Line, ...] = Field(default=(), max_length=20)
+    """Groups of the identity provider whose members are its owners, as those of ``owner:<application>`` are: they
+    develop it, and roll its permanent environments out."""
     developers: tuple[Line, ...] = Field(default=(), max_length=20)
     """Groups of the identity provider whose members are its developers, as those of ``developer:<application>`` are."""
     blueprint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$")]
@@ -204,6 +251,11 @@ class Application(Message):
     warn_minutes_before: tuple[Annotated[int, Field(ge=1)], ...] = (120, 30)
     most_extensions: int = Field(default=MOST_EXTENSIONS, ge=0, le=500)
     """How often an environment may be extended, within its ceiling."""
+    office_hours: Window | None = None
+    """When environments of manual suites, and previews, are awake. All the time where it is left out."""
+    end_when_idle_minutes: int | None = Field(default=None, ge=60, le=30 * 24 * 60)
+    """How long environments of manual suites, and previews, have no request and no session until they are ended. Until
+    their deadline where it is left out."""
     suites: tuple[Suite, ...] = Field(min_length=1, max_length=100)
     ceilings: Ceilings | None = None
     """How much it may have at once, and spend."""
@@ -221,6 +273,12 @@ class Application(Message):
     def _has_what_it_needs(self) -> Self:
         if self.permanent and self.image is None:
             raise ValueError("expected an image, which permanent environments boot, but there is none")
+        previews = [suite.name for suite in self.suites if suite.kind is SuiteKind.PREVIEW]
+        if len(previews) > 1 or len(previews) == len(self.suites):
+            raise ValueError(
+                "expected suites of which at most one is of the kind preview, and one at least is not, but "
+                f"{', '.join(previews)} of {len(self.suites)} are"
+            )
         if self.lifetime_minutes > self.ceiling_minutes:
             raise ValueError(
                 f"expected lifetime_minutes of at most ceiling_minutes, {self.ceiling_minutes}, "
@@ -228,7 +286,7 @@ class Application(Message):
             )
         return self
 
-    @field_validator("developers")
+    @field_validator("owners", "developers")
     @classmethod
     def _are_groups_of_their_own(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
         if wrong := [group for group in groups if access.is_ours(group)]:
@@ -241,6 +299,7 @@ class Application(Message):
     @classmethod
     def _names_differ[Named: Suite | Permanent](cls, named: tuple[Named, ...]) -> tuple[Named, ...]:
         names = [each.name for each in named]
+        names += [name for each in named if isinstance(each, Suite) for name in repetitions(each.name, each.retries)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"expected each name once, but {', '.join(twice)} is there more often")
         return named
@@ -269,7 +328,7 @@ class Puppet(Message):
     artifact: Location | None = None
     """Of ``apply``: a tar.gz of a Puppet environment. A pushed version of the Puppet code takes its place."""
     sha256: Sha256 | None = None
-    """The artifact's checksum; its location is trusted where there is none."""
+    """The artifact's checksum. Only orders of an earlier version lack it."""
     manifest: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$")] = "manifests/site.pp"
     """Of ``apply``: what of the artifact is applied."""
     server: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}$")] | None = None
@@ -279,17 +338,35 @@ class Puppet(Message):
     package: (
         Annotated[
             str,
-            StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9+._-]{0,63}|(s3|https)://[^\s'\"\\$`]+\.(deb|rpm))$"),
+            StringConstraints(
+                pattern=r"^([A-Za-z0-9][A-Za-z0-9+._-]{0,63}"
+                r"|(s3|https)://[^\s'\"\\$`#]+\.(deb|rpm)(#sha256=[0-9a-f]{64})?)$"
+            ),
         ]
         | None
     ) = None
-    """What apt-get or dnf installs where the base image has no Puppet: a name, or the location of a package."""
+    """The package that installs Puppet where the base image has none: a name, which apt-get or dnf verifies, or a
+    location that ends with ``#sha256=`` and the checksum."""
 
     @model_validator(mode="after")
     def _has_what_its_mode_needs(self) -> Self:
         if (self.artifact is None, self.server is None) != (self.mode == "agent", self.mode == "apply"):
             raise ValueError("expected an artifact with mode apply, and a server with mode agent")
         return self
+
+    @property
+    def package_sha256(self) -> str | None:
+        """The checksum of a package that is fetched from a location; None of a name."""
+        return (self.package or "").partition("#sha256=")[2] or None
+
+    @property
+    def unverified(self) -> str:
+        """Which field lacks a checksum of what a builder would run as root; "" where none does."""
+        if self.artifact and not self.sha256:
+            return "sha256: expected the checksum of the artifact, in 64 hexadecimal digits, but there is none"
+        if self.package and "://" in self.package and not self.package_sha256:
+            return f"package: expected '#sha256=' and its checksum at the end, but it is '{self.package}'"
+        return ""
 
 
 class Check(Message):
@@ -368,6 +445,13 @@ class Family(Message):
     def everywhere(self) -> tuple[str, ...]:
         """Every Region that its images must be in, its own first."""
         return tuple(dict.fromkeys((self.region, *self.regions)))
+
+    @field_validator("puppet")
+    @classmethod
+    def _is_verified(cls, puppet: Puppet) -> Puppet:
+        if puppet.unverified:
+            raise ValueError(puppet.unverified)
+        return puppet
 
     @field_validator("checks")
     @classmethod

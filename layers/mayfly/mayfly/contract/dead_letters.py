@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from mayfly.contract.fields import Tolerant
 from mayfly.contract.vocabulary import UNKNOWN, DeadLetterKind
+from mayfly.domain.text import clean
 
 TOPICS = {
     "code-versions": "accept-code-version",
@@ -67,9 +68,9 @@ def read(body: str, attributes: Mapping[str, str], sqs_id: str) -> DeadLetter:
         said = body
     kind, function, reason, message = _sorted(said, attributes)
     identity = hashlib.sha256(f"{function} {_identity_of(message) or sqs_id}".encode()).hexdigest()[:16]
-    return DeadLetter(
-        id=f"dl-{identity}", kind=kind, function=function, event=_event_of(message), reason=reason, message=message
-    )
+    # What an event calls itself, and whatever went wrong with it, may be anybody's text.
+    event, reason = clean(_event_of(message)), clean(reason)
+    return DeadLetter(id=f"dl-{identity}", kind=kind, function=function, event=event, reason=reason, message=message)
 
 
 def _sorted(said: Any, attributes: Mapping[str, str]) -> tuple[DeadLetterKind, str, str, Any]:

@@ -15,6 +15,8 @@ SuiteName = Annotated[str, StringConstraints(pattern=r"^[a-z](-?[a-z0-9])*$", ma
 """Without two hyphens in a row: in a resource's name, they come after the environment's."""
 Identity = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$")]
+Commit = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+"""What a forge knows it by. It becomes a part of an address there."""
 _LONGEST = 1024
 # What is too long as it was sent is not cleaned, which may shorten it: it is refused for its length.
 Line = Annotated[

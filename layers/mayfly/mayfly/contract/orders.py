@@ -79,10 +79,13 @@ class Subject(Tolerant):
     suite: str = UNKNOWN
     kind: str = UNKNOWN
     owner: str = UNKNOWN
+    pull_request: int | None = None
+    repetitions: tuple[Identity, ...] = ()
     begin: Begin = Begin.CREATION
     """Where its execution begins: a new life with its creation, one that a sweep adopted with what is left of it."""
     deadline: datetime | None = None
-    """Of a life that is adopted."""
+    ceiling: datetime | None = None
+    """Of a life that is adopted: no extension reaches past it."""
     aborted: bool = False
     """Whether an adopted life was broken off before its tests could begin."""
     why: str = ""
@@ -103,16 +106,21 @@ class Demand(Input):
         ceilings: the most of each counter of its application, its owner and the installation; as `domain.room`
             names them.
         budgets: US cents a day and a month, by ``<scope>|day`` and ``<scope>|month``.
+        refuses: the scopes whose ceilings and budgets refuse what does not fit.
         members: how many environments of its release are admitted together.
+        burst, launches_a_second: of EC2's bucket of tokens where it is built.
     """
 
     takes: dict[str, int] = Field(default_factory=dict)
     cents: int = 0
     ceilings: dict[str, int] = Field(default_factory=dict)
     budgets: dict[str, int] = Field(default_factory=dict)
+    refuses: tuple[str, ...] = ()
     weight: int = 1
     priority: int = 5
     members: int = 1
+    burst: int = 1000
+    launches_a_second: int = 2
 
 
 class Order(Input):
@@ -129,6 +137,8 @@ class Order(Input):
     suite: SuiteName
     kind: SuiteKind
     runner: Runner | None = None
+    repetitions: tuple[Identity, ...] = ()
+    """The environments in which its suite is tried again, one after the other, after it failed or broke."""
     owner: Line
     owner_topic: TopicArn | None = None
     account: str
@@ -169,6 +179,7 @@ class Builder(Input):
     kms_key_id: str | None
     puppet: Puppet
     log: str
+    """Where the log is left; `{builder}` in it stands for the builder's ARN."""
     minutes: int
     expires_at: str
 

@@ -14,6 +14,10 @@ from mayfly.contract.vocabulary import APPLICATION_SOURCE, UNKNOWN, Source
 _SKEW = timedelta(minutes=5)
 """How far the sender's clock may be off. Nothing goes by it; but who sends a message of another time, sends an old one
 again, or means something else than it says."""
+_LONGEST_NAME = 256
+_NOTIFIED = "SNS "
+_CLAIMS = ("requested_by", "approved_by", "set_by", "finished_by", "closed_by")
+"""Fields that say who asks. Who pushed is told by the record itself, as its push says."""
 _PERSONS = (Source.API, Source.OPERATOR)
 """Who may ask for everything: the API has asked a token before, and operators are named by their policy."""
 
@@ -34,6 +38,28 @@ class Received[M: BaseModel](BaseModel):
     def by_person(self) -> bool:
         """Whether a person asked: through the API, or as an operator."""
         return self.source in _PERSONS
+
+    @property
+    def sender(self) -> str:
+        """Who has sent it, and on which way, for people."""
+        return f"by {'a notification' if self.via.startswith(_NOTIFIED) else 'an event'} of {self.source}"
+
+    def claimed(self, name: str) -> str:
+        """A name in the message as it is shown: what the API knows of a token is that name; in the mouth of any other
+        source, also of operators, it is what they say."""
+        if self.source == Source.API:
+            return name
+        says = f" (says {self.source})"
+        return name[: max(0, _LONGEST_NAME - len(says))] + says
+
+    def check_person(self) -> None:
+        """Lets pass who is no program.
+
+        Raises:
+            Refused: the source is an application's.
+        """
+        if not self.by_person:
+            raise Refused(f"source: expected {' or '.join(_PERSONS)}, but it is {short(self.source)}")
 
     def check_application(self, application: object) -> None:
         """Lets pass who may ask for something that concerns this application.
@@ -68,7 +94,7 @@ def receive[M: BaseModel](model: type[M], event: object) -> Received[M]:
             notification = notifications[0].Sns
             message = model.model_validate_json(str(notification.Message), extra=unknown)
             source = source_of_topic(notification.TopicArn)
-            via, at = f"SNS {notification.MessageId}", notification.Timestamp
+            via, at = f"{_NOTIFIED}{notification.MessageId}", notification.Timestamp
             received: Received[M] = Received(message=message, at=at, via=via, source=source)
         else:
             envelope = EventBridgeModel.model_validate(event)
@@ -82,7 +108,16 @@ def receive[M: BaseModel](model: type[M], event: object) -> Received[M]:
     except TypeError as error:  # Powertools' model of SNS, where it expects an object and finds something else
         raise Refused(f"Records: expected a notification of SNS, but {error}") from None
     _check_source(received)
-    return received
+    return _with_claims(received)
+
+
+def _with_claims[M: BaseModel](received: Received[M]) -> Received[M]:
+    """The same, where no name of a payload looks like one that somebody has verified."""
+    said = {name: getattr(received.message, name, None) for name in _CLAIMS}
+    told = {name: received.claimed(value) for name, value in said.items() if value}
+    if not isinstance(received.message, Request) or not told:
+        return received
+    return received.model_copy(update={"message": received.message.model_copy(update=told)})
 
 
 def source_of_topic(arn: str) -> str:

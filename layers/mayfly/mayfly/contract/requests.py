@@ -1,6 +1,6 @@
 """What people and programs ask of Mayfly by an event: each class is the detail of the event of its name."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
@@ -8,6 +8,7 @@ from mayfly.contract.fields import (
     ApplicationName,
     Attempt,
     ChannelName,
+    Commit,
     DeadLetterId,
     FamilyName,
     Identity,
@@ -35,7 +36,7 @@ class CodeVersionPushed(Request, event=Event.CODE_VERSION_PUSHED, also_by=APPLIC
     version: Version
     artifact: Line
     """Where the deploy script on each instance fetches this version from, as that script understands it."""
-    commit: Line | None = None
+    commit: Commit | None = None
     pull_request: PullRequest | None = None
     """The number of the pull request (of GitLab, the merge request) that it is of."""
     hotfix: StrictBool = False
@@ -67,6 +68,15 @@ class TestFinished(Request, event=Event.TEST_FINISHED, also_by=APPLICATION_SOURC
         return self
 
 
+class PullRequestClosed(Request, event=Event.PULL_REQUEST_CLOSED, also_by=APPLICATION_SOURCE):
+    """A pull request was merged or closed: its preview is ended."""
+
+    application: ApplicationName
+    pull_request: PullRequest
+    why: Line | None = None
+    closed_by: Line | None = None
+
+
 class EnvironmentExtensionRequested(Request, event=Event.ENVIRONMENT_EXTENSION_REQUESTED, also_by=APPLICATION_SOURCE):
     """Somebody needs an environment for longer."""
 
@@ -87,6 +97,35 @@ class EnvironmentTerminationRequested(
     """Whether to begin anew with one whose ending was handed over to a person."""
     why: Line
     requested_by: Line
+
+
+class ApplicationChangeRequested(Request, event=Event.APPLICATION_CHANGE_REQUESTED):
+    """Somebody wants an application configured otherwise, as new, or not at all any more."""
+
+    application: ApplicationName
+    document: dict[str, Any] | None
+    """All of its configuration (`app.schema.json`); null removes it, with its versions."""
+    made_from: int = Field(ge=0)
+    """The version that was changed, 0 where there was none: what somebody else has changed meanwhile is not lost."""
+    why: Line
+    requested_by: Line
+
+
+class _SleepRequest(Request):
+    environment: Identity
+    """Of a manual suite or a preview; where people ask, also a permanent one of kind staging."""
+    minutes: Minutes
+    """How long that holds, whatever its office hours say."""
+    why: Line
+    requested_by: Line
+
+
+class EnvironmentSleepRequested(_SleepRequest, event=Event.ENVIRONMENT_SLEEP_REQUESTED, also_by=APPLICATION_SOURCE):
+    """Somebody wants an environment to sleep: without instances, and with all the rest of it."""
+
+
+class EnvironmentWakeRequested(_SleepRequest, event=Event.ENVIRONMENT_WAKE_REQUESTED, also_by=APPLICATION_SOURCE):
+    """Somebody wants an environment to be awake, and to stay so."""
 
 
 class KillSwitchSet(Request, event=Event.KILL_SWITCH_SET):
@@ -124,6 +163,7 @@ class PuppetCodePushed(Request, event=Event.PUPPET_CODE_PUSHED, also_by=Source.P
     artifact: Location | None = None
     """Left out where Puppet servers have the version already."""
     sha256: Sha256 | None = None
+    """Of the artifact; left out where there is none."""
     families: tuple[FamilyName, ...] | None = Field(default=None, min_length=1)
     """Only these; where it is left out, all that take the code from where it is."""
     pushed_by: Line | None = None
@@ -132,6 +172,8 @@ class PuppetCodePushed(Request, event=Event.PUPPET_CODE_PUSHED, also_by=Source.P
     def _checksum_of_something(self) -> Self:
         if self.sha256 and not self.artifact:
             raise ValueError("sha256: expected none without an artifact")
+        if self.artifact and not self.sha256:
+            raise ValueError(f"sha256: expected the checksum of the artifact {self.artifact}, but there is none")
         return self
 
 

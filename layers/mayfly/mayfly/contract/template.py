@@ -1,5 +1,6 @@
 """Reads CloudFormation templates: JSON, or YAML with the short forms of its functions."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -55,17 +56,20 @@ def read(text: str) -> dict[str, Any]:
 
 def _refuse(text: str) -> None:
     """Refuses aliases, which CloudFormation does not take either: of a few of one another comes more than fits into any
-    memory. And what is nested so deeply that the library breaks on it."""
+    memory. And what is nested so deeply that the library breaks on it, and numbers that take it minutes to read."""
     depth = 0
     for event in yaml.parse(text, Loader=_Reader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         said = f"*{event.anchor} is a YAML alias" if isinstance(event, yaml.AliasEvent) else ""
+        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _LONG_NUMBER.fullmatch(event.value):
+            said = f"a number of {len(event.value)} characters"
         if said := said or (f"it is nested more than {_DEEPEST} deep" if depth > _DEEPEST else ""):
             where = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
             raise ValueError(f"{where}{said}, which CloudFormation does not take")
 
 
 _DEEPEST = 100
+_LONG_NUMBER = re.compile(r"[-+.:\d_]{1000,}")
 
 
 def lines(text: str) -> Callable[[Iterable[str]], int]:

@@ -31,8 +31,12 @@ class Event(StrEnum):
 
     CODE_VERSION_PUSHED = "Code Version Pushed"
     TEST_FINISHED = "Test Finished"
+    PULL_REQUEST_CLOSED = "Pull Request Closed"
     ENVIRONMENT_EXTENSION_REQUESTED = "Environment Extension Requested"
     ENVIRONMENT_TERMINATION_REQUESTED = "Environment Termination Requested"
+    APPLICATION_CHANGE_REQUESTED = "Application Change Requested"
+    ENVIRONMENT_SLEEP_REQUESTED = "Environment Sleep Requested"
+    ENVIRONMENT_WAKE_REQUESTED = "Environment Wake Requested"
     KILL_SWITCH_SET = "Kill Switch Set"
     SWEEP_REQUESTED = "Sweep Requested"
     IMAGE_BAKE_REQUESTED = "Image Bake Requested"
@@ -53,8 +57,11 @@ class Event(StrEnum):
     ENVIRONMENT_REQUESTED = "Environment Requested"
     ENVIRONMENT_QUEUED = "Environment Queued"
     ENVIRONMENT_READY = "Environment Ready"
+    ENVIRONMENT_INSTANCE_LOST = "Environment Instance Lost"
     ENVIRONMENT_EXTENDED = "Environment Extended"
     ENVIRONMENT_EXPIRING = "Environment Expiring"
+    ENVIRONMENT_ASLEEP = "Environment Asleep"
+    ENVIRONMENT_AWAKE = "Environment Awake"
     ENVIRONMENT_TERMINATED = "Environment Terminated"
     ENVIRONMENT_FAILED = "Environment Failed"
     KILL_SWITCH_TURNED = "Kill Switch Turned"
@@ -85,6 +92,7 @@ class AwsEvent(StrEnum):
     STACK_STATUS = "CloudFormation Stack Status Change"
     INSTANCE_STATE = "EC2 Instance State-change Notification"
     IMAGE_STATE = "EC2 AMI State Change"
+    INSTANCE_TERMINATED = "EC2 Instance Terminate Successful"
     COMMAND_STATUS = "EC2 Command Status-change Notification"
     REFRESH_CHECKPOINT = "EC2 Auto Scaling Instance Refresh Checkpoint Reached"
     REFRESH_SUCCEEDED = "EC2 Auto Scaling Instance Refresh Succeeded"
@@ -100,6 +108,8 @@ class RecordKind(StrEnum):
     bake or service: AWS's events name nothing else. A service is a permanent environment."""
 
     ENVIRONMENT = "environment"
+    FLEET = "fleet"
+    """The instances of an environment, by its name: its own record costs the same, however many they are."""
     RELEASE = "release"
     PULL_REQUEST = "pull"
     BAKE = "bake"
@@ -115,7 +125,14 @@ class RecordKind(StrEnum):
     POOL = "pool"
     LEDGER = "ledger"
     """What is reserved of all that is limited, and who waits for some of it."""
+    QUOTAS = "quotas"
+    """What AWS allows at an account and Region, and what others use of it."""
+    NEEDS = "needs"
+    """What the last environment of an order really had."""
     DEAD_LETTER = "dead-letter"
+    SUM = "sum"
+    PACE = "pace"
+    """When an account and Region takes the next call of CloudFormation."""
 
 
 class DeadLetterKind(StrEnum):
@@ -144,6 +161,12 @@ class SuiteKind(StrEnum):
 
     AUTOMATED = "automated"
     MANUAL = "manual"
+    PREVIEW = "preview"
+    """None comes: it shows a pull request until that is closed, and no verdict waits for it."""
+
+
+USED_BY_PEOPLE = (SuiteKind.MANUAL, SuiteKind.PREVIEW)
+"""Kinds of suites whose environments people use, and may sleep while nobody does."""
 
 
 class ReleaseStage(StrEnum):
@@ -221,6 +244,8 @@ class RolloutStage(StrEnum):
     AWAITING_WINDOW = "awaiting window"
     AWAITING_KILL_SWITCH = "awaiting kill switch"
     AWAITING_ALARMS = "awaiting alarms"
+    AWAITING_WAKING = "awaiting waking"
+    """The permanent environment sleeps."""
     RUNNING = "running"
     REPLACING = "replacing"
     PAUSED = "paused"
@@ -272,6 +297,8 @@ class EndingCause(StrEnum):
     DEADLINE = "deadline"
     FAILURE = "failure"
     REQUEST = "request"
+    IDLE = "idle"
+    """Nobody used it for as long as its application says."""
 
 
 class Begin(StrEnum):
@@ -340,7 +367,13 @@ _TONES: dict[Tone, tuple[StrEnum, ...]] = {
     ),
     Tone.WARN: (
         *(RolloutStage.AWAITING_APPROVAL, RolloutStage.AWAITING_WINDOW, RolloutStage.AWAITING_KILL_SWITCH),
-        *(RolloutStage.AWAITING_ALARMS, EnvironmentStage.ADOPTED, SweepAction.END, SweepAction.WAKE),
+        *(
+            RolloutStage.AWAITING_ALARMS,
+            RolloutStage.AWAITING_WAKING,
+            EnvironmentStage.ADOPTED,
+            SweepAction.END,
+            SweepAction.WAKE,
+        ),
         *(EnvironmentStage.QUEUED, RolloutStage.PAUSED),
         DeadLetterStage.WAITING,
     ),

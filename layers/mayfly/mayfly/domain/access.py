@@ -1,7 +1,7 @@
 """Who may do what through the HTTP API: a role from the groups that a token names, and a decision about an action."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -9,14 +9,17 @@ from typing import Any
 from mayfly.domain.guard import Permission
 from mayfly.domain.text import clean
 
-VIEWER, OPERATOR, DEVELOPER_OF = "viewer", "operator", "developer:"
-"""The groups. ``developer:webshop`` is one of an application's developers; there may be several."""
+VIEWER, OPERATOR, DEVELOPER_OF, OWNER_OF = "viewer", "operator", "developer:", "owner:"
+"""The groups. ``developer:webshop`` is one of an application's developers, ``owner:webshop`` one of its owners; there
+may be several."""
 
 _WHO_SHOWN = 256
 """Characters of a name that records keep."""
 
-_DEVELOPERS = ("/api/releases", "/api/environments/", "/api/blueprints/")
-"""What the developers of an application may change, or have examined. All other changes are an operator's."""
+_DEVELOPERS = ("/api/releases", "/api/environments/", "/api/pull-requests/", "/api/blueprints/")
+"""What the developers of an application may change, or have examined."""
+_OWNERS = ("/api/rollouts/", "/api/services/")
+"""What its owners may change besides. All other changes are an operator's."""
 
 
 class Role(StrEnum):
@@ -24,6 +27,7 @@ class Role(StrEnum):
 
     VIEWER = "viewer"
     DEVELOPER = "developer"
+    OWNER = "owner"
     OPERATOR = "operator"
 
 
@@ -32,6 +36,7 @@ class ApiAction(StrEnum):
 
     READ = "read"
     CHANGE = "change releases and environments"
+    ROLL_OUT = "roll out permanent environments"
     OPERATE = "change what concerns all applications"
 
 
@@ -42,12 +47,21 @@ class Caller:
     Attributes:
         who: the name that records keep.
         role: None where no group of theirs means anything here.
-        applications: those that they are a developer of.
+        applications: those that they are a developer or an owner of. owned: the latter.
     """
 
     who: str
     role: Role | None
     applications: tuple[str, ...] = ()
+    owned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Groups of the identity provider whose members own an application, and those who develop it."""
+
+    owners: Collection[str] = ()
+    developers: Collection[str] = ()
 
 
 def groups_of(claims: Mapping[str, Any], groups_claim: str) -> list[str]:
@@ -63,23 +77,27 @@ def groups_of(claims: Mapping[str, Any], groups_claim: str) -> list[str]:
 
 def is_ours(group: str) -> bool:
     """Whether a group means something by its own name."""
-    return group in (VIEWER, OPERATOR) or group.startswith(DEVELOPER_OF)
+    return group in (VIEWER, OPERATOR) or group.startswith((DEVELOPER_OF, OWNER_OF))
 
 
-def caller(
-    claims: Mapping[str, Any], groups_claim: str, teams: Mapping[str, Collection[str]] = MappingProxyType({})
-) -> Caller:
+def caller(claims: Mapping[str, Any], groups_claim: str, teams: Mapping[str, Team] = MappingProxyType({})) -> Caller:
     """Who a verified token speaks for.
 
     Args:
         claims, groups_claim: see `groups_of`.
-        teams: of each application, the groups whose members are its developers by its configuration.
+        teams: of each application, the groups whose members own or develop it by its configuration.
     """
     groups = groups_of(claims, groups_claim)
-    names = {group.removeprefix(DEVELOPER_OF) for group in groups if group.startswith(DEVELOPER_OF)}
-    names |= {name for name, team in teams.items() if not set(team).isdisjoint(groups)}
-    applications = tuple(sorted(names - {""}))
-    return Caller(_who(claims), _role(groups, applications), applications)
+    owned = _named_by(groups, OWNER_OF, {name: team.owners for name, team in teams.items()})
+    developed = _named_by(groups, DEVELOPER_OF, {name: team.developers for name, team in teams.items()})
+    mine = Caller(_who(claims), None, tuple(sorted(owned | developed)), tuple(sorted(owned)))
+    return replace(mine, role=_role(groups, mine))
+
+
+def _named_by(groups: Collection[str], prefix: str, teams: Mapping[str, Collection[str]]) -> set[str]:
+    """The applications that groups name by their own names, or that name them."""
+    own = {group.removeprefix(prefix) for group in groups if group.startswith(prefix)} - {""}
+    return own | {name for name, team in teams.items() if not set(team).isdisjoint(groups)}
 
 
 def _who(claims: Mapping[str, Any]) -> str:
@@ -89,18 +107,22 @@ def _who(claims: Mapping[str, Any]) -> str:
     return next((clean(str(claims[name]))[:_WHO_SHOWN] for name in names if claims.get(name)), "")
 
 
-def _role(groups: Iterable[str], applications: tuple[str, ...]) -> Role | None:
+def _role(groups: Iterable[str], mine: Caller) -> Role | None:
     if OPERATOR in groups:
         return Role.OPERATOR
-    if applications:
+    if mine.owned:
+        return Role.OWNER
+    if mine.applications:
         return Role.DEVELOPER
     return Role.VIEWER if VIEWER in groups else None
 
 
 def action_of(method: str, path: str) -> ApiAction:
-    """What a request wants. What is not known to be a developer's is an operator's."""
+    """What a request wants. What is not known to be a developer's or an owner's is an operator's."""
     if method in ("GET", "HEAD"):
         return ApiAction.READ
+    if path.startswith(_OWNERS):
+        return ApiAction.ROLL_OUT
     return ApiAction.CHANGE if path.startswith(_DEVELOPERS) else ApiAction.OPERATE
 
 
@@ -109,19 +131,25 @@ def may(caller: Caller, action: ApiAction, application: str | None = None) -> Pe
 
     Args:
         application: whose releases or environments are to change; None where that is not known yet: then it is
-            enough to be a developer of any.
+            enough to be a developer or an owner of any.
     """
     who = caller.who or "nobody"
     if not caller.who or caller.role is None:
         return Permission(False, f"{who} is in no group that may see Mayfly: ask to be added to '{VIEWER}'")
     if action is ApiAction.READ or caller.role is Role.OPERATOR:
         return Permission(True, f"{who} is {caller.role}")
-    if action is ApiAction.CHANGE and (application in caller.applications if application else caller.applications):
+    theirs, prefix = _OF_APPLICATIONS[action](caller) if action in _OF_APPLICATIONS else ((), "")
+    if application in theirs if application else theirs:
         return Permission(True, f"{who} is {_named(caller)}")
-    wanted = f"'{OPERATOR}'"
-    if action is ApiAction.CHANGE:
-        wanted = f"'{DEVELOPER_OF}{application or '<application>'}' and {wanted}"
+    wanted = f"'{prefix}{application or '<application>'}' and '{OPERATOR}'" if prefix else f"'{OPERATOR}'"
     return Permission(False, f"only members of {wanted} may {action}, but {who} is {_named(caller)}")
+
+
+_OF_APPLICATIONS: Mapping[ApiAction, Callable[[Caller], tuple[tuple[str, ...], str]]] = {
+    ApiAction.CHANGE: lambda caller: (caller.applications, DEVELOPER_OF),
+    ApiAction.ROLL_OUT: lambda caller: (caller.owned, OWNER_OF),
+}
+"""Of what concerns one application: those that somebody may do it to, and how the group is called that may."""
 
 
 def _named(caller: Caller) -> str:

@@ -27,6 +27,9 @@ AFTER_BUILDER = timedelta(hours=3)
 """What a bake may take between its builder and its proof: the machine waits for the image for two hours at most. A bake
 that is not done after all that is dead, and holds up the next one no longer."""
 
+BUILDER = "{builder}"
+"""Stands for a builder's ARN in the location of its log."""
+
 PROOF = "proof"
 """The suite of the environment that proves an image."""
 
@@ -41,6 +44,28 @@ def recipe(configuration: Mapping[str, object]) -> str:
     checks, and the blueprint of the proof. A change of anything else calls for no new image."""
     made_of = {name: configuration[name] for name in ("base", "puppet", "checks", "blueprint", "parameters")}
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def log_at(folder: str, bake: str) -> str:
+    """Where a bake's log is to be left, before its builder has an id: below the builder's own ARN, as IAM lets it."""
+    return f"{folder}/{BUILDER}/{bake}.log"
+
+
+def of_builder(location: str, account: str, region: str, instance: str) -> str:
+    """The same, once it has."""
+    return location.replace(BUILDER, f"arn:aws:ec2:{region}:{account}:instance/{instance}")
+
+
+def made_of(base_image: str, puppet: Mapping[str, str | None], *scripts: str) -> dict[str, str]:
+    """What an image is made of, as it is recorded: its base image, and the digests (SHA-256) of all that is run on it.
+
+    Args:
+        puppet: of the code and of the package, `code` and `package`; or the `server` that compiles a catalogue, which
+            has no digest: the proof records what came of it. scripts: the texts that the builder runs.
+    """
+    script = hashlib.sha256("\n".join(scripts).encode()).hexdigest()
+    known = {"base_image": base_image, **puppet, "script": script}
+    return {name: value for name, value in known.items() if value}
 
 
 def image_name(bake: str) -> str:

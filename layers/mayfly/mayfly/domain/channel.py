@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from mayfly.domain.timestamp import utc_text
 
@@ -57,6 +58,7 @@ class Channel:
         previous: what it can be rolled back to, the latest first.
         rolled_back: images that it was rolled back from. Only a person moves it there again.
         leaving: images that it has left and that may still run.
+        unsaid: moves that nobody has announced yet, by their versions: what is to be said of each.
     """
 
     family: str
@@ -67,6 +69,7 @@ class Channel:
     previous: tuple[Pointed, ...] = ()
     rolled_back: tuple[str, ...] = ()
     leaving: tuple[Replaced, ...] = ()
+    unsaid: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def image(self) -> str:

@@ -15,6 +15,9 @@ PROOF_APPLICATION = "image-proof"
 ENVIRONMENT = r"^[a-z][a-z0-9-]{1,58}$"
 """What an environment's name looks like. A tag may say anything."""
 
+MOST_RETRIES = 3
+"""How often a suite is repeated at most: the attempt's number is one digit of a name."""
+
 _VERSION_SHOWN = 10
 """Characters of the version that a name shows: names end up in a role session name, which takes 64 in all."""
 
@@ -33,6 +36,11 @@ def release_id(application: str, version: str, attempt: int) -> str:
 def environment_id(release: str, suite: str) -> str:
     """The environment of one suite of a release, such as ``webshop-1-4-2-3f2a9c1e-smoke``."""
     return f"{release}-{suite}"
+
+
+def repetitions(environment: str, retries: int) -> tuple[str, ...]:
+    """The environments in which a suite is repeated, such as ``webshop-1-4-2-3f2a9c1e-smoke-2``."""
+    return tuple(f"{environment}-{attempt}" for attempt in range(2, retries + 2))
 
 
 def service_id(application: str, name: str) -> str:

@@ -141,11 +141,11 @@ def _join(template: Template, argument: Any) -> Any:
 def _sub(template: Template, argument: Any) -> Any:
     text, own = (argument, {}) if isinstance(argument, str) else (argument[0], argument[1])
     named = {name: template.value(given) for name, given in own.items()}
-    names = set(re.findall(r"\$\{([^!}]+)\}", text))
+    names = set(re.findall(r"\$\{([^!${}]+)\}", text))
     values = {name: named.get(name, template.reference(name)) for name in names}
     if any(not isinstance(value, str | int) for value in values.values()):
         return UNKNOWN
-    return re.sub(r"\$\{([^!}]+)\}", lambda found: str(values[found.group(1)]), text)
+    return re.sub(r"\$\{([^!${}]+)\}", lambda found: str(values[found.group(1)]), text)
 
 
 def _length(template: Template, argument: Any) -> Any:

@@ -23,6 +23,8 @@ _CAUSES = (
     ("user request", "were replaced by somebody"),
 )
 """Words in the cause that Auto Scaling gives of taking an instance out of service, and what they mean."""
+_SHRUNK = "shrinking the capacity"
+"""Words in the cause of one that nobody wanted any more, because its environment fell asleep. That is no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,10 @@ def of_life(
     """
     launches = list(running)
     replaced = sum(launched > ready_at for launched in launches)
-    gone = max(0, built - (len(launches) - replaced))
-    causes = Counter(_cause(said) for at, said in reversed(ended) if at >= ready_at)
+    since = [said for at, said in reversed(ended) if at >= ready_at]
+    slept = sum(_SHRUNK in said for said in since)
+    gone = max(0, built - slept - (len(launches) - replaced))
+    causes = Counter(cause_of(said) for said in since if _SHRUNK not in said)
     failed: Counter[str] = Counter()
     for cause, count in causes.items():
         failed[cause] = min(count, gone - failed.total())
@@ -98,7 +102,8 @@ def with_failed_boots(losses: Losses, failed: int, asked: int) -> Losses:
     return together([losses if losses.launched else Losses(asked), Losses(failed, {NEVER_READY: failed})])
 
 
-def _cause(said: str) -> str:
+def cause_of(said: str) -> str:
+    """What became of an instance, by what Auto Scaling says of taking it out of service."""
     return next((meaning for words, meaning in _CAUSES if words in said), UNEXPLAINED)
 
 

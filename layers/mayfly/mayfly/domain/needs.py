@@ -15,6 +15,9 @@ from typing import Any
 
 from mayfly.domain.intrinsics import Template
 
+type Use = tuple[str, int, Mapping[str, Any]]
+"""What exists and counts for a quota: the quota's key, how many, and the resource as AWS lists it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
@@ -391,7 +394,7 @@ def _nested(reckoning: _Reckoning, name: str, properties: Mapping[str, Any]) -> 
 
 
 _COUNTED: Mapping[str, Callable[[_Reckoning, str, Mapping[str, Any]], None]] = {
-    "AWS::EC2::VPC": _one("vpcs"),
+    "AWS::EC2::VPC": _one("vpcs", "security-groups"),  # its default one
     "AWS::EC2::InternetGateway": _one("internet-gateways"),
     "AWS::EC2::EIP": _one("elastic-ips"),
     "AWS::EC2::NatGateway": _nat_gateway,

@@ -1,27 +1,32 @@
 """Notifications for people: which announcements are worth a mail or a line in a chat, and in which words."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mayfly.contract.vocabulary import UNKNOWN, Event
 from mayfly.domain.identity import PROOF_APPLICATION
+from mayfly.domain.text import whole_seconds
 
 _FOR_OWNERS = (
     *(Event.RELEASE_PASSED, Event.RELEASE_FAILED),
     *(Event.ENVIRONMENT_READY, Event.ENVIRONMENT_FAILED, Event.ENVIRONMENT_EXPIRING, Event.ENVIRONMENT_TERMINATED),
+    *(Event.ENVIRONMENT_INSTANCE_LOST, Event.ENVIRONMENT_ASLEEP, Event.ENVIRONMENT_AWAKE),
 )
+_FOR_OWNERS_ALONE = (Event.ENVIRONMENT_READY, Event.ENVIRONMENT_ASLEEP, Event.ENVIRONMENT_AWAKE)
 _DEEDS: Mapping[str, tuple[tuple[str, str], ...]] = {
     Event.ENVIRONMENT_READY: (("To keep it for longer", "extend"), ("To end it", "end")),
     Event.ENVIRONMENT_EXPIRING: (("To keep it for longer", "extend"), ("To end it", "end")),
+    Event.ENVIRONMENT_ASLEEP: (("To wake it", "wake"),),
+    Event.ENVIRONMENT_AWAKE: (("To have it sleep", "sleep"),),
     Event.ROLLOUT_AWAITING_APPROVAL: (("To approve it", "approve"),),
-    Event.ROLLOUT_STARTED: (("To stop it and go back", "abort"),),
-    Event.ROLLOUT_PAUSED: (("To stop it and go back", "abort"),),
+    Event.ROLLOUT_STARTED: (("To pause it", "pause"), ("To stop it and go back", "abort")),
+    Event.ROLLOUT_PAUSED: (("To let it go on", "resume"), ("To stop it and go back", "abort")),
 }
 """What a link opens in the console, after signing in: what is asked there is still confirmed by a person."""
-_WITHOUT_FRACTION = re.compile(r"(\d\dT\d\d:\d\d:\d\d)\.\d+Z")
+_PERMANENT = "rollouts"
+"""The page of permanent environments."""
 _SUBJECT, _REASON = 100, 600
 """Characters: SNS takes so many of a subject, and nobody reads more of a reason."""
 
@@ -67,52 +72,56 @@ def notification_of(what: str, detail: Mapping[str, Any], console: str) -> Notif
     lines = [_short(str(detail[key])) for key in ("reason", "halted", "why") if detail.get(key)]
     if who := detail.get("requested_by") or detail.get("set_by"):
         lines.append(f"Asked for by {who}.")
-    if what == Event.ENVIRONMENT_READY:
-        lines += _ready(detail)
-    if what == Event.ENVIRONMENT_EXPIRING:
-        lines += _expiring(detail)
-    if what == Event.ENVIRONMENT_TERMINATED:
-        said = ", ".join(f"{count} {cause}" for cause, count in detail.get("failures", {}).items())
-        lines.append(f"What its tests found may be worth nothing. Of its instances, {said}.")
+    lines += _of_this(what, detail)
     lines += [_of_suite(suite) for suite in detail.get("suites", ()) if suite.get("tests") or suite.get("log")]
     if console:
-        address = f"{console.rstrip('/')}/#/{page}"
-        lines += [address, *(f"{label}: {address}?do={name}" for label, name in _DEEDS.get(what, ()))]
-    text = _WITHOUT_FRACTION.sub(r"\1Z", "\n\n".join(lines) or subject)
-    ready = what == Event.ENVIRONMENT_READY
-    return Notification(_printable(subject), text, about, what in _FOR_OWNERS, ready)
+        address, deeds = f"{console.rstrip('/')}/#/{page}", () if page == _PERMANENT else _DEEDS.get(what, ())
+        lines += [address, *(f"{label}: {address}?do={name}" for label, name in deeds)]
+    text = whole_seconds("\n\n".join(lines) or subject)
+    return Notification(_printable(subject), text, about, what in _FOR_OWNERS, what in _FOR_OWNERS_ALONE)
 
 
 def _subject(what: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
     """The subject, what it is about, and its page in the console; three times "" for what is not told."""
-    known = {key: detail.get(key, "?") for key in ("release", "environment", "application", "version", "suite")}
-    release, environment, application, version, suite = known.values()
+    release, application, version = (str(detail.get(key, "?")) for key in ("release", "application", "version"))
     match what:
         case Event.RELEASE_PASSED | Event.RELEASE_FAILED:
             verdict = "passed" if what == Event.RELEASE_PASSED else "FAILED"
-            return f"{application} {version} {verdict}", str(release), f"releases/{release}"
-        case Event.ENVIRONMENT_FAILED:
-            left = " and may not be gone" if detail.get("instances_left") == UNKNOWN else ""
-            said = f"Environment of {application} {version}, suite {suite}, failed{left}"
-            return said, str(release), f"environments/{environment}"
-        case Event.ENVIRONMENT_READY if application != PROOF_APPLICATION:
-            return (
-                f"{application} {version} {suite} is ready: {environment}",
-                str(release),
-                f"environments/{environment}",
-            )
-        case Event.ENVIRONMENT_TERMINATED if _has_lost(detail):
-            said = f"{detail['instances_failed']} instances of {application} {version}, suite {suite}, failed"
-            return said, str(release), f"environments/{environment}"
-        case Event.ENVIRONMENT_EXPIRING:
-            said = f"{application} {suite} ends in {detail.get('minutes_left', '?')} min: {environment}"
-            return said, str(release), f"environments/{environment}"
+            return f"{application} {version} {verdict}", release, f"releases/{release}"
         case Event.SWEEP_HALTED:
             ends = detail.get("counts", {}).get("end", "?")
             return f"A sweep was halted before ending {ends} environments", "sweep", "sweeps"
         case Event.KILL_SWITCH_TURNED:
             return f"Kill switch {'ON: nothing is destroyed' if detail.get('on') else 'off'}", "kill-switch", ""
+    if what in (Event.ENVIRONMENT_ASLEEP, Event.ENVIRONMENT_AWAKE):
+        environment, does = (
+            str(detail.get("environment", "?")),
+            "sleeps" if what == Event.ENVIRONMENT_ASLEEP else "wakes",
+        )
+        page = f"environments/{environment}" if detail.get("release") else _PERMANENT
+        return f"{environment} {does}", environment, page
+    if said := _of_environment(what, detail):
+        return said, release, f"environments/{detail.get('environment', '?')}"
     return _of_images_and_rollouts(what, detail)
+
+
+def _of_environment(what: str, detail: Mapping[str, Any]) -> str:
+    """The subject of what became of an environment; "" for what is not told."""
+    known = (str(detail.get(key, "?")) for key in ("environment", "application", "version", "suite"))
+    environment, application, version, suite = known
+    match what:
+        case Event.ENVIRONMENT_FAILED:
+            left = " and may not be gone" if detail.get("instances_left") == UNKNOWN else ""
+            return f"Environment of {application} {version}, suite {suite}, failed{left}"
+        case Event.ENVIRONMENT_READY if application != PROOF_APPLICATION:
+            return f"{application} {version} {suite} is ready: {environment}"
+        case Event.ENVIRONMENT_INSTANCE_LOST:
+            return f"An instance of {application} {version}, suite {suite}, was lost while it was tested"
+        case Event.ENVIRONMENT_TERMINATED if _has_lost(detail):
+            return f"{detail['instances_failed']} instances of {application} {version}, suite {suite}, failed"
+        case Event.ENVIRONMENT_EXPIRING:
+            return f"{application} {suite} ends in {detail.get('minutes_left', '?')} min: {environment}"
+    return ""
 
 
 def _has_lost(detail: Mapping[str, Any]) -> bool:
@@ -137,6 +146,23 @@ def _of_images_and_rollouts(what: str, detail: Mapping[str, Any]) -> tuple[str, 
     return "", "", ""
 
 
+def _of_this(what: str, detail: Mapping[str, Any]) -> list[str]:
+    """What is said besides of an environment, by what became of it."""
+    match what:
+        case Event.ENVIRONMENT_READY:
+            return _ready(detail)
+        case Event.ENVIRONMENT_INSTANCE_LOST:
+            return ["What its tests find may be worth nothing. Its group launches another one in its place."]
+        case Event.ENVIRONMENT_EXPIRING:
+            return _expiring(detail)
+        case Event.ENVIRONMENT_ASLEEP | Event.ENVIRONMENT_AWAKE:
+            return [_sleep(detail, asleep=what == Event.ENVIRONMENT_ASLEEP)]
+        case Event.ENVIRONMENT_TERMINATED:
+            said = ", ".join(f"{count} {cause}" for cause, count in detail.get("failures", {}).items())
+            return [f"What its tests found may be worth nothing. Of its instances, {said}."]
+    return []
+
+
 def _ready(detail: Mapping[str, Any]) -> list[str]:
     outputs = {name: str(value) for name, value in sorted((detail.get("outputs") or {}).items())}
     addresses = [f"{name}: {value}" for name, value in outputs.items() if value.startswith(("http://", "https://"))]
@@ -145,6 +171,14 @@ def _ready(detail: Mapping[str, Any]) -> list[str]:
         f"{count} instance{'' if count == 1 else 's'}; it ends at {detail.get('deadline', '?')}.",
         *([_short("\n".join(addresses))] if addresses else []),
     ]
+
+
+def _sleep(detail: Mapping[str, Any], asleep: bool) -> str:
+    environment, at = detail.get("environment"), detail.get("wakes_at" if asleep else "sleeps_at")
+    now = "No instance of it runs until then" if asleep else "Its instances boot and deploy as they did first"
+    then = f"{'wakes' if asleep else 'sleeps again'} {f'at {at}' if at else 'when somebody asks for it'}"
+    ask = f"mayfly {'wake' if asleep else 'sleep'} {environment} --for 8h --why '...'"
+    return f"It {then}. {now}. Whoever needs it otherwise: {ask}"
 
 
 def _of_suite(suite: Mapping[str, Any]) -> str:

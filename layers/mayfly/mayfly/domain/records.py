@@ -4,12 +4,13 @@ An item that an earlier version wrote lacks what is newer: each field has a defa
 more: what is not known is ignored. So whoever reads a record never asks whether something is there.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from types import UnionType
 from typing import Any, ClassVar, dataclass_transform, get_args, get_origin, get_type_hints
+from zlib import crc32
 
 from mayfly.contract.vocabulary import (
     UNKNOWN,
@@ -29,6 +30,7 @@ from mayfly.contract.vocabulary import (
 from mayfly.domain.channel import Pointed, Replaced
 from mayfly.domain.losses import Losses
 from mayfly.domain.report import Report
+from mayfly.domain.text import clean
 
 LINES = 150
 """Lines past which a history is folded. With `_BYTES` and the rest of a record it stays below DynamoDB's 400 KB."""
@@ -61,8 +63,9 @@ class Entry:
     why: str
 
     def shortened(self) -> "Entry":
-        """The line with what a history has room for."""
-        return Entry(*(cut(getattr(self, name), most) for name, most in _BYTES.items()))
+        """The line with what a history has room for, without what a terminal or a mail would obey: it may be what AWS,
+        an instance or a test says."""
+        return Entry(*(cut(clean(getattr(self, name)), most) for name, most in _BYTES.items()))
 
 
 def cut(text: str, most: int) -> str:
@@ -88,16 +91,22 @@ class Record:
     """What every record has.
 
     Attributes:
-        live: its kind while its story goes on, so that an index finds it. born: kind and day, for the index of days.
+        live: its kind while its story goes on, so that an index finds it. born: kind and day, for the index of days; in
+            its stead, what comes in masses has `shelf`: kind, "live" or a day, and number, and `shelved`: its place
+            there, a timestamp and its name.
         forget_after: when DynamoDB may drop it, in seconds since 1970.
         folded: how many lines of its history are not in it any more: it keeps the first and the newest.
     """
 
     kind: ClassVar[RecordKind]
+    masses: ClassVar[bool] = False
+    """Whether there may be thousands of them a day."""
 
     id: str
     live: str | None = None
     born: str | None = None
+    shelf: str | None = None
+    shelved: str | None = None
     forget_after: int = 0
     history: tuple[Entry, ...] = ()
     folded: int = 0
@@ -111,6 +120,35 @@ class Record:
     def began(self) -> str:
         """When its story began, as its first line says."""
         return self.history[0].at if self.history else ""
+
+    @property
+    def lives(self) -> bool:
+        """Whether its story goes on."""
+        return self.live is not None or LIVE in (self.shelf or "").split("#")
+
+
+LIVE = "live"
+"""The shelf of what lives. Every other one is of a day."""
+
+SHELVES, OF_ONE_APPLICATION = 8, 2
+"""How many shelves there are of each name, and on how many of them one application's records lie: whoever asks for
+those looks there only."""
+
+
+def shelves(kind: type[Record], where: str, application: str | None = None) -> list[str]:
+    """The shelves of a kind's records that live, or of those of a day; all, or those of one application."""
+    return [f"{kind.kind}#{where}#{number}" for number in _numbers(application)]
+
+
+def _numbers(application: str | None) -> list[int]:
+    first = 0 if application is None else crc32(application.encode())
+    return [(first + n) % SHELVES for n in range(SHELVES if application is None else OF_ONE_APPLICATION)]
+
+
+def placed(kind: type[Record], identity: str, application: str, at: str, where: str) -> dict[str, Any]:
+    """The shelf of a record, and its place there: the later the timestamp, the further in front."""
+    chosen = shelves(kind, where, application)
+    return {"shelf": chosen[crc32(identity.encode()) % len(chosen)], "shelved": f"{at}#{identity}"}
 
 
 @part
@@ -137,12 +175,40 @@ class Ending:
     """What the report says, where Mayfly could read it."""
 
 
+@part
+class Span:
+    """How long something took."""
+
+    name: str
+    seconds: int
+
+
+@part
+class Override:
+    """What a person asked of an environment's sleep, whatever its office hours say, and until when that holds."""
+
+    asleep: bool
+    at: str
+    until: str
+    by: str
+    why: str
+
+
+@part
+class Sleep:
+    """Since when an environment sleeps, and what each of its groups had, least and desired, when it fell asleep."""
+
+    since: str
+    groups: Mapping[str, Sequence[int]]
+
+
 @record
 class Environment(Record):
     """An environment. One whose record was lost, and begun anew by a later step of its life, knows what that step knew:
     the rest is unknown, and it may lack a deadline."""
 
     kind = RecordKind.ENVIRONMENT
+    masses = True
 
     stage: EnvironmentStage | None = None
     release: str = UNKNOWN
@@ -172,6 +238,8 @@ class Environment(Record):
     """What it asks of admission, while it waits for room."""
     reserved: Mapping[str, int] = field(default_factory=dict)
     """What is reserved for it, by the names of counters, from its admission until it is gone."""
+    launch_from: str = ""
+    """When EC2 has tokens for its launches, where it had none as it was admitted."""
     stack: str | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
     report_token: str | None = None
@@ -180,10 +248,14 @@ class Environment(Record):
     failed_instances: tuple[str, ...] = ()
     pool: str | None = None
     instances_built: int | None = None
-    instances: tuple[str, ...] = ()
-    """The ids of those that ran when it became ready, 500 at most."""
+    spans: tuple[Span, ...] = ()
+    """Where the time from its push until it was ready went, as `mayfly.domain.timing` tells it."""
+    slowest: tuple[Span, ...] = ()
+    """How long the types of its stack's resources took."""
     ready_at: str | None = None
     """When its instances were seen to run: those that are launched later replace one that failed."""
+    lost_instances: tuple[str, ...] = ()
+    """The ids of those that Auto Scaling has said that it took out since, 500 at most."""
     instance_failures: Losses | None = None
     instance_types: Mapping[str, int] = field(default_factory=dict)
     volume_gb: int = 0
@@ -199,6 +271,14 @@ class Environment(Record):
     handed_over: str | None = None
     terminated_at: str | None = None
     instances_left: int | None = None
+    override: Override | None = None
+    sleep: Sleep | None = None
+    slept_seconds: int = 0
+    """How long it has slept, before it fell asleep for the last time."""
+    used_at: str | None = None
+    """When somebody used it last, as far as anybody had to ask AWS; or when it was awake again."""
+    idle_warned_at: str | None = None
+    """When its owner was warned last that it ends because nobody uses it."""
 
     @property
     def was_lost(self) -> bool:
@@ -218,10 +298,20 @@ class Environment(Record):
 
 @part
 class Suite:
-    """A suite of a release, and its environment."""
+    """A suite of a release, its environment, and those in which it is repeated if it fails or breaks."""
 
     suite: str
     environment: str
+    repetitions: tuple[str, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[str, ...]:
+        """All its environments, as far as they come to be built."""
+        return (self.environment, *self.repetitions)
+
+    def latest(self, known: Collection[str]) -> str:
+        """The last of its environments that is known: that one counts."""
+        return next((each for each in reversed(self.attempts) if each in known), self.environment)
 
 
 @part
@@ -235,6 +325,13 @@ class SuiteResult:
     report: str | None = None
     log: str | None = None
     tests: Report | None = None
+    attempts: int = 1
+    """On how many environments it was tried."""
+
+    @property
+    def flaky(self) -> bool:
+        """Whether it passed on the same version that it had failed or broken on."""
+        return self.outcome == Outcome.PASSED and self.attempts > 1
 
 
 @part
@@ -245,12 +342,18 @@ class Verdict:
     reason: str
     suites: tuple[SuiteResult, ...] = ()
 
+    @property
+    def flaky(self) -> tuple[str, ...]:
+        """The suites that passed by a repetition only."""
+        return tuple(each.suite for each in self.suites if each.flaky)
+
 
 @record
 class Release(Record):
     """A release."""
 
     kind = RecordKind.RELEASE
+    masses = True
 
     application: str = UNKNOWN
     version: str = UNKNOWN
@@ -273,6 +376,23 @@ class Release(Record):
     """Of all its environments."""
 
 
+def begun(record: Record) -> str:
+    """When a record's story began. One that was lost and begun anew by its ending knows its day at most."""
+    planned = record.planned_at if isinstance(record, Environment | Rollout) else None
+    shelved = (record.shelved or "").partition("#")[0]
+    return planned or record.began or shelved or (record.born or "").partition("#")[2]
+
+
+def off_shelf[R: Record](record: R) -> R:
+    """A record as it was read of a shelf, which has not all of it: when a life ended, its place says. One of an earlier
+    version has no place: it gets one by when it began."""
+    if record.shelved is None:
+        return replace(record, shelved=f"{begun(record)}#{record.id}")
+    if isinstance(record, Environment) and record.terminated_at is None and not record.lives:
+        return replace(record, terminated_at=record.shelved.partition("#")[0])
+    return record
+
+
 @record
 class PullRequest(Record):
     """A pull request of an application, by the application's name and its number."""
@@ -281,6 +401,13 @@ class PullRequest(Record):
 
     comment: str | None = None
     """The id of the comment on it."""
+    previews: tuple[str, ...] = ()
+    """The environments that show it, the newest last; as long as something is left of them."""
+    pushed_at: str = ""
+    """When the version was pushed that the newest one shows."""
+    closed_at: str = ""
+    address: str = ""
+    """The name that Mayfly has made for it in the hosted zone, as long as it is there."""
 
 
 @record
@@ -299,6 +426,8 @@ class Bake(Record):
     plan: Mapping[str, Any] = field(default_factory=dict)
     """The order of its execution, once it is planned."""
     base_image: str = ""
+    made_of: Mapping[str, str] = field(default_factory=dict)
+    """Digests of what was run on its builder."""
     log: str = ""
     checks: tuple[Mapping[str, Any], ...] = ()
     command: str | None = None
@@ -352,6 +481,8 @@ class Image(Record):
     region: str = ""
     bake: str = ""
     base_image: str | None = None
+    made_of: Mapping[str, str] = field(default_factory=dict)
+    """Its base image, and the digests (SHA-256) of the code, the package and the script that it was baked with."""
     source: str | None = None
     waiting: Waiting | None = None
     retirement: str | None = None
@@ -377,6 +508,7 @@ class ChannelRecord(Record):
     previous: tuple[Pointed, ...] = ()
     rolled_back: tuple[str, ...] = ()
     leaving: tuple[Replaced, ...] = ()
+    unsaid: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @record
@@ -463,6 +595,10 @@ class Service(Record):
     last_rollout: str | None = None
     image: str | None = None
     version: str | None = None
+    may_sleep: bool = False
+    """Whether it is of kind staging, by its configuration."""
+    override: Override | None = None
+    sleep: Sleep | None = None
 
 
 @part
@@ -527,6 +663,26 @@ class Pool(Record):
 
 
 @record
+class Fleet(Record):
+    """The instances of an environment."""
+
+    kind = RecordKind.FLEET
+
+    instances: tuple[str, ...] = ()
+    """The ids of those that ran when it became ready, 500 at most."""
+
+
+@record
+class Pace(Record):
+    """How far turns are given out at an account and Region, to end environments or to build them."""
+
+    kind = RecordKind.PACE
+
+    free_at: int = 0
+    """Milliseconds since 1970."""
+
+
+@record
 class Ledger(Record):
     """The ledger of an installation: every reservation is one conditional write of it, so two that ask in the same
     millisecond never get the same room.
@@ -536,6 +692,7 @@ class Ledger(Record):
         counts: what is reserved, by the names of counters. clocks: see `domain.room.Room`.
         queue: who waits, the first first. suspected: what a sweep found to be reserved too much or too little.
         holding: how many environments have room. mean_seconds: how long the last ones had theirs.
+        launches: when EC2's tokens for launches are there again, by target, where some are taken.
     """
 
     kind = RecordKind.LEDGER
@@ -547,6 +704,36 @@ class Ledger(Record):
     suspected: Mapping[str, int] = field(default_factory=dict)
     holding: int = 0
     mean_seconds: int = 0
+    launches: Mapping[str, str] = field(default_factory=dict)
+
+
+@record
+class Quotas(Record):
+    """What AWS allows at an account and Region, as a sweep has read it. Everything is by the keys of `needs.QUOTAS`.
+
+    Attributes:
+        limits: the most of each. used: what others than admitted environments have of it.
+        unread: of which AWS does not say the most, with why: its default stands in their place.
+        uncounted: of which it does not say what is used, with why.
+        closed: why nothing is built there now; "" where it is.
+    """
+
+    kind = RecordKind.QUOTAS
+
+    limits: Mapping[str, int] = field(default_factory=dict)
+    used: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+    uncounted: Mapping[str, str] = field(default_factory=dict)
+    closed: str = ""
+
+
+@record
+class Had(Record):
+    """What the last environment of an order really had of the quotas, by the fingerprint of that order."""
+
+    kind = RecordKind.NEEDS
+
+    takes: Mapping[str, int] = field(default_factory=dict)
 
 
 @record
@@ -560,6 +747,53 @@ class Sweep(Record):
     counts: Mapping[str, int] = field(default_factory=dict)
     halted: str = ""
     dry_run: bool = False
+
+
+@part
+class Followed:
+    """How many instances boot an image that they follow a channel to."""
+
+    channel: str
+    image: str
+    instances: int
+
+
+@part
+class Lost:
+    """The instances that failed of an application, of an image or of a blueprint."""
+
+    of: str
+    name: str
+    losses: Losses
+
+
+@record
+class Sum(Record):
+    """What the environments are together that live, or those that ended on a day. A sweep sums them, so that nobody has
+    to read all of them who shows a figure."""
+
+    kind = RecordKind.SUM
+
+    at: str = ""
+    """When it was summed."""
+    settled: bool = False
+    """The day is over: nothing comes to it any more."""
+    environments: int = 0
+    instances: int = 0
+    spent: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By application and suite, as `mayfly.domain.cost.of_kept` reads it."""
+    stages: Mapping[str, int] = field(default_factory=dict)
+    verdicts: int = 0
+    """Environments that wait for a person's verdict."""
+    late: int = 0
+    """Environments past their deadline."""
+    taken_up: bool = False
+    """Everything that lives is on the shelves, also what an earlier version began."""
+    deadlines: tuple[int, ...] = ()
+    """How many deadlines are in each of the next hours."""
+    followed: tuple[Followed, ...] = ()
+    failures: tuple[Lost, ...] = ()
+    failures_at: str = ""
 
 
 @record
@@ -582,8 +816,9 @@ class DeadLetter(Record):
 KINDS: Mapping[RecordKind, type[Record]] = {
     each.kind: each
     for each in (
-        *(Environment, Release, Bake, Builder, Command, Group),
-        *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, Ledger, DeadLetter, PullRequest),
+        *(Environment, Fleet, Release, Bake, Builder, Command, Group),
+        *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, Ledger, Quotas, Had, DeadLetter),
+        *(PullRequest, Sum, Pace),
     )
 }
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.parsers import expat
 
+from mayfly.domain.text import clean
+
 LONGEST = 5_000_000
 """Bytes of a report that is read."""
 _NAMED, _NAME_ROOM = 20, 200
@@ -66,7 +68,7 @@ class _Reader:
         self.seen |= name in ("testsuites", "testsuite")
         if name == "testcase":
             parts = (attributes.get("classname", ""), attributes.get("name", "without a name"))
-            self.cases.append((".".join(part for part in parts if part)[:_NAME_ROOM], set()))
+            self.cases.append((clean(".".join(part for part in parts if part))[:_NAME_ROOM], set()))
             self._inside = True
         elif self._inside:
             self.cases[-1][1].add(name)

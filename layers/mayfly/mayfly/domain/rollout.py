@@ -7,11 +7,12 @@ costs time: the next look finds the same. Of many that are wanted one after the 
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from mayfly.contract.vocabulary import AwsEvent, RolloutCause, RolloutStage, Wait
+from mayfly.domain.office_hours import Window
 from mayfly.domain.records import Checkpoint, Rollout
 from mayfly.domain.stack import PHASES, Phase, TaskResult
 from mayfly.domain.timestamp import utc_text
@@ -25,34 +26,6 @@ ONCE_MORE = timedelta(days=1)
 _NEW = (RolloutCause.CREATION, RolloutCause.CHANGE)
 """What brings something that nobody has seen run."""
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """When rollouts may begin: on these days, from `start` to `end` in UTC. An end before the start is the next day's.
-    One that has begun goes on past the end: half a service on each image is no state to stay in."""
-
-    days: tuple[str, ...]
-    start: time
-    end: time
-
-    def is_open(self, now: datetime) -> bool:
-        """Whether a rollout may begin now."""
-        now = now.astimezone(UTC)
-        return any(
-            begin <= now < begin + self._lasts
-            for day in (now.date(), now.date() - timedelta(days=1))
-            if _DAYS[day.weekday()] in self.days
-            for begin in (datetime.combine(day, self.start, UTC),)
-        )
-
-    @property
-    def _lasts(self) -> timedelta:
-        any_day = date(2020, 1, 1)
-        lasts = datetime.combine(any_day, self.end) - datetime.combine(any_day, self.start)
-        return lasts if lasts > timedelta(0) else lasts + timedelta(days=1)
-
 
 @dataclass(frozen=True, slots=True)
 class RolloutRules:
@@ -60,7 +33,8 @@ class RolloutRules:
 
     Attributes:
         needs_approval: whether a person has to let a change through.
-        window: when rollouts may begin; None for always.
+        window: when rollouts may begin; None for always. One that has begun goes on past its end: half a service on
+            each image is no state to stay in.
         most_age: of its oldest instance, before all are replaced without a change.
         replaces_drift: whether instances are replaced that are not as its blueprint says.
         halted: why nothing may begin at all, "" where nothing stops it.
@@ -90,6 +64,7 @@ class Standing:
         odd: what of its instances is not as its blueprint says.
         failed_at: when its last rollout failed.
         firing: which of its alarms fire now.
+        asleep: whether it sleeps: then it has no instance.
     """
 
     current: Setup | None = None
@@ -106,6 +81,7 @@ class Standing:
     odd: Collection[str] = ()
     failed_at: datetime | None = None
     firing: Collection[str] = ()
+    asleep: bool = False
 
 
 class RolloutAction(StrEnum):
@@ -117,6 +93,7 @@ class RolloutAction(StrEnum):
     AWAIT_WINDOW = RolloutStage.AWAITING_WINDOW.value
     AWAIT_SWITCH = RolloutStage.AWAITING_KILL_SWITCH.value
     AWAIT_ALARMS = RolloutStage.AWAITING_ALARMS.value
+    AWAIT_WAKING = RolloutStage.AWAITING_WAKING.value
 
     @property
     def waits(self) -> bool:
@@ -141,8 +118,9 @@ def decide_rollout(now: datetime, service: Standing, policy: RolloutRules) -> Ro
     cause, to, why = _wanted(now, service, policy)
     if cause is None or to is None:
         return RolloutDecision(RolloutAction.NOTHING, why)
-    if policy.halted:
-        return RolloutDecision(RolloutAction.AWAIT_SWITCH, f"{why}; but {policy.halted}", to, cause)
+    if policy.halted or service.asleep:
+        waits = RolloutAction.AWAIT_SWITCH if policy.halted else RolloutAction.AWAIT_WAKING
+        return RolloutDecision(waits, f"{why}; but {policy.halted or 'it sleeps'}", to, cause)
     if service.asked:
         return RolloutDecision(RolloutAction.START, why, to, cause)
     approved = service.approved and service.pending == to

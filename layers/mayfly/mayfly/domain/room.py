@@ -8,21 +8,32 @@ The order is fair queueing by start tags: each application has a virtual clock t
 size over its weight, and who is behind on it is first. A later one never gets ahead of a tag that was given, so nobody
 starves. Who is next and does not fit keeps a claim on what it needs: a later one may take only what no claim is on, and
 so goes ahead only where it delays nobody.
+
+EC2 gives out launches at a rate, from a bucket of tokens. Who is admitted takes them ahead, ten minutes at most, and
+its stack is created when they are there; whoever lacks them longer than that keeps its place in the queue.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
 from mayfly.domain.needs import INSTANCES, QUOTAS, described
+from mayfly.domain.records import Quotas
+from mayfly.domain.timestamp import utc_text
 
 type Counts = Mapping[str, int]
 """By the names of counters."""
 
 ENVIRONMENTS: Final = "environments"
 INSTALLATION: Final = "installation:"
+LAUNCHES: Final = "launches"
+"""Of a target: the tokens that EC2's bucket lacks."""
+AHEAD: Final = 600
+"""For how many seconds launches are given out ahead: until the next sweep, and some more. Who waits for one that late
+can be ended or overtaken by a hotfix no longer."""
 ALL: Final = "*"
 """Among the clocks of applications, that of all together."""
 USD: Final = "usd "
@@ -30,6 +41,34 @@ USD: Final = "usd "
 WHOLE_AFTER: Final = timedelta(minutes=10)
 """After that long a release that is admitted as a whole waits for no more of its environments to ask: one has failed,
 or was ended, before it could."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """EC2's bucket of tokens for an account and Region: each launch takes one of RunInstances. AWS's own, where it
+    raised none."""
+
+    burst: int = 1000
+    a_second: int = 2
+
+    @property
+    def most(self) -> int:
+        """How many tokens may be lacking, those that are given out ahead among them."""
+        return self.burst + AHEAD * self.a_second
+
+    def lacking(self, full_at: str, now: datetime) -> int:
+        """How many tokens it lacks now.
+
+        Args:
+            full_at: when it is full again; "" where it is.
+        """
+        left = datetime.fromisoformat(full_at) - now if full_at else timedelta()
+        return max(0, -(-left * self.a_second // timedelta(seconds=1)))
+
+    def after(self, lacking: int, count: int) -> int:
+        """In how many seconds it has tokens for so many launches. For more than it ever holds that is when it is full:
+        Auto Scaling goes on with the rest as tokens come."""
+        return max(0, -(-(lacking + min(count, self.burst) - self.burst) // self.a_second))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +108,7 @@ class Wanted:
 
     def demand(self, target: str) -> Counter[str]:
         """What it takes of each counter, built at this target. IAM's quotas are an account's, whatever the Region."""
-        account = target.partition("/")[0]
-        counts = Counter(
-            {f"{account if _is_global(key) else target}|{key}": count for key, count in self.takes.items()}
-        )
+        counts = Counter({counter_of(target, key): count for key, count in self.takes.items()})
         for scope in self.scopes:
             counts[f"{scope}|{ENVIRONMENTS}"] = 1
             counts[f"{scope}|{INSTANCES}"] = self.takes.get(INSTANCES, 0)
@@ -85,8 +121,10 @@ def is_money(counter: str) -> bool:
     return counter.rpartition("|")[2].startswith(USD)
 
 
-def _is_global(key: str) -> bool:
-    return key in QUOTAS and QUOTAS[key].service == "iam"
+def counter_of(target: str, key: str) -> str:
+    """What counts a quota at a target. IAM's are an account's, whatever the Region."""
+    is_global = key in QUOTAS and QUOTAS[key].service == "iam"
+    return f"{target.partition('/')[0] if is_global else target}|{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +136,64 @@ class Room:
         bounds: the most of each, with what others use taken off. A counter without one is not limited.
         clocks: the virtual clock of each application, and under ALL that of all.
         closed: targets where nothing is built now, with why.
+        assumed: of which counters AWS does not say the most, so that its default stands there.
+        buckets: EC2's, by target. launches: when each is full again, where it is not.
     """
 
     counts: Counts
     bounds: Counts
     clocks: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
+    assumed: Collection[str] = ()
+    buckets: Mapping[str, Bucket] = field(default_factory=dict)
+    launches: Mapping[str, str] = field(default_factory=dict)
+
+
+def of_places(asking: Collection[Wanted], places: Mapping[str, Quotas]) -> Room:
+    """What AWS's quotas leave for those who ask, at the targets that have been looked at. A default that one of them
+    alone exceeds is not what AWS allows there: it bounds nothing.
+
+    Args:
+        places: by target.
+    """
+    largest: dict[tuple[str, str], int] = {}
+    for one in asking:
+        for place in ((target, key) for target in one.targets if target in places for key in one.takes):
+            largest[place] = max(largest.get(place, 0), one.takes[place[1]])
+    bounds, assumed = dict[str, int](), set[str]()
+    for (target, key), most in largest.items():
+        of = places[target]
+        if key not in of.limits or (key in of.unread and most > of.limits[key]):
+            continue
+        counter = counter_of(target, key)
+        bounds[counter] = of.limits[key] - of.used.get(key, 0)
+        assumed.update([counter] if key in of.unread else [])
+    return Room({}, bounds, closed={name: of.closed for name, of in places.items() if of.closed}, assumed=assumed)
+
+
+def limits(wanted: Wanted, places: Mapping[str, Quotas]) -> dict[str, int]:
+    """The quotas of which an environment takes something at its targets, as AWS says them, with nothing taken off."""
+    return {
+        counter_of(target, key): most
+        for target in wanted.targets
+        if target in places
+        for key, most in places[target].limits.items()
+        if key in wanted.takes and key not in places[target].unread
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An environment that is built now, and where. Its start tag moves the clocks."""
+    """An environment that is built now, and where. Its start tag moves the clocks.
+
+    Attributes:
+        after: in how many seconds EC2 has tokens for its launches.
+    """
 
     wanted: Wanted
     target: str
     tag: int
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +216,25 @@ class Decision:
 
 def decide(queue: Iterable[Wanted], room: Room, now: datetime) -> Decision:
     """Decides about everybody who waits, in their fair order."""
+    room = _paced(room, now)
     counts, claims = Counter(dict(room.counts)), Counter[str]()
     admitted: list[Admitted] = []
     waiting: list[Waiting] = []
     for group, tag in _ordered(_grouped(queue), room.clocks):
         said = _incomplete(group, now)
         for target in () if said else _open(group, room):
-            if not (said := _lack(group, target, counts + claims, room)):
-                counts.update(_together(group, target))
-                admitted += [Admitted(one, target, tag) for one in group]
+            demand = _together(group, target, room)
+            if not (said := _lack(demand, _taken(demand, counts, claims), room)):
+                for one in group:
+                    after = _take(one, target, counts, room)
+                    admitted.append(Admitted(one, target, tag, after))
+                    counts.update(one.demand(target))
                 break
         if said or not _open(group, room):
             said = said or "; ".join(room.closed.get(target, "") for target in group[0].targets)
             behind = waiting[-1].wanted.environment if waiting else ""
             waiting += [Waiting(one, said, behind, len(waiting) + n) for n, one in enumerate(group, 1)]
-            claims.update(_claims(group, counts, room))
+            claims.update(_claims(group, counts, claims, room))
     return Decision(tuple(admitted), tuple(waiting))
 
 
@@ -173,9 +258,32 @@ def never(wanted: Wanted, members: int, limits: Counts) -> str | None:
     return " / ".join(reasons)
 
 
+def refused(wanted: Wanted, scopes: Collection[str], room: Room) -> str:
+    """What an environment lacks of ceilings and budgets that refuse what does not fit; "" where it lacks nothing.
+
+    Args:
+        scopes: whose refuse.
+    """
+    demand = wanted.demand(wanted.targets[0])
+    return _lack(
+        {counter: n for counter, n in demand.items() if counter.rpartition("|")[0] in scopes}, room.counts, room
+    )
+
+
 def about_minutes(position: int, holding: int, mean_seconds: int) -> int:
     """About how many minutes somebody waits: so many are to end before, of so many that live that long."""
     return -(-position * mean_seconds // max(1, holding) // 60)
+
+
+def launches_after(room: Room, admitted: Iterable[Admitted], now: datetime) -> dict[str, str]:
+    """When EC2's buckets are full again, by target, once these have taken their tokens; none that is full."""
+    full = {target: datetime.fromisoformat(at) for target, at in room.launches.items()}
+    for each in admitted:
+        for counter, count in _launches(each.wanted, each.target, room).items():
+            target = counter.rpartition("|")[0]
+            took = timedelta(milliseconds=-(-1000 * count // room.buckets[target].a_second))
+            full[target] = max(now + timedelta(seconds=each.after), full.get(target, now)) + took
+    return {target: utc_text(at) for target, at in full.items() if at > now}
 
 
 def reconciled(counts: Counts, held: Iterable[Counts]) -> dict[str, int]:
@@ -217,14 +325,18 @@ def cost(group: Sequence[Wanted]) -> int:
     return sum(1000 * one.size for one in group) // group[0].weight
 
 
-def clocks_after(clocks: Mapping[str, int], admitted: Collection[Admitted]) -> dict[str, int]:
-    """The virtual clocks once these were admitted."""
+def clocks_after(
+    clocks: Mapping[str, int], admitted: Collection[Admitted], waiting: Collection[Waiting] = ()
+) -> dict[str, int]:
+    """The virtual clocks once these were admitted. An application's is forgotten once that of all has passed it, but
+    not while one of it waits: that would begin anew from when it asked, ahead of everybody."""
+    waits = {ALL, *(each.wanted.application for each in waiting)}
     after = dict(clocks)
     for each in admitted:
         application = each.wanted.application
         after[application] = max(after.get(application, 0), each.tag) + cost([each.wanted])
         after[ALL] = max(after.get(ALL, 0), each.tag)
-    return {name: clock for name, clock in after.items() if name == ALL or clock > after.get(ALL, 0)}
+    return {name: clock for name, clock in after.items() if name in waits or clock > after.get(ALL, 0)}
 
 
 # ---- what fits --------------------------------------------------------------------------------------------------
@@ -234,11 +346,42 @@ def _open(group: Sequence[Wanted], room: Room) -> list[str]:
     return [target for target in group[0].targets if target not in room.closed]
 
 
-def _together(group: Sequence[Wanted], target: str) -> Counter[str]:
+def _together(group: Sequence[Wanted], target: str, room: Room) -> Counter[str]:
+    """What a group has to find free: of EC2's tokens never more than a full bucket has."""
     demand = Counter[str]()
     for one in group:
         demand.update(one.demand(target))
+        demand.update(_launches(one, target, room))
+    if (counter := counter_of(target, LAUNCHES)) in demand:
+        demand[counter] = min(demand[counter], room.buckets[target].burst)
     return demand
+
+
+def _paced(room: Room, now: datetime) -> Room:
+    """The same room, with EC2's tokens as counters."""
+    lacking = {
+        counter_of(target, LAUNCHES): bucket.lacking(room.launches.get(target, ""), now)
+        for target, bucket in room.buckets.items()
+    }
+    most = {counter_of(target, LAUNCHES): bucket.most for target, bucket in room.buckets.items()}
+    return replace(room, counts={**room.counts, **lacking}, bounds={**room.bounds, **most})
+
+
+def _launches(one: Wanted, target: str, room: Room) -> dict[str, int]:
+    """The tokens that an environment takes of EC2's bucket at a target."""
+    count = one.takes.get(INSTANCES, 0)
+    return {counter_of(target, LAUNCHES): count} if count and target in room.buckets else {}
+
+
+def _take(one: Wanted, target: str, counts: Counter[str], room: Room) -> int:
+    """Takes EC2's tokens for an environment that is admitted. Returns in how many seconds they are there: a bucket that
+    is full before that gets no fuller."""
+    after = 0
+    for counter, count in _launches(one, target, room).items():
+        bucket = room.buckets[target]
+        after = bucket.after(counts[counter], count)
+        counts[counter] = max(counts[counter], after * bucket.a_second) + count
+    return after
 
 
 def _incomplete(group: Sequence[Wanted], now: datetime) -> str:
@@ -248,13 +391,19 @@ def _incomplete(group: Sequence[Wanted], now: datetime) -> str:
     return f"the other {missing} of its release, which is built as a whole"
 
 
-def _lack(group: Sequence[Wanted], target: str, taken: Counts, room: Room) -> str:
-    """What a group lacks at a target, for people; "" where it fits."""
-    short = _short(_together(group, target), taken, room.bounds)
+def _lack(demand: Counts, taken: Counts, room: Room) -> str:
+    """What is lacking of a demand, for people; "" where it fits."""
+    short = _short(demand, taken, room.bounds)
     return "; ".join(
         f"{_said(counter)}: {needed} needed, {max(0, room.bounds[counter] - taken.get(counter, 0))} free"
+        + (" of AWS's default, because the quota could not be read" if counter in room.assumed else "")
         for counter, needed in short.items()
     )
+
+
+def _taken(demand: Counts, counts: Counter[str], claims: Counter[str]) -> dict[str, int]:
+    """What is reserved or claimed of what is demanded."""
+    return {counter: counts[counter] + claims[counter] for counter in demand}
 
 
 def _short(demand: Counts, taken: Counts, bounds: Counts) -> dict[str, int]:
@@ -265,11 +414,11 @@ def _short(demand: Counts, taken: Counts, bounds: Counts) -> dict[str, int]:
     }
 
 
-def _claims(group: Sequence[Wanted], counts: Counts, room: Room) -> Counter[str]:
+def _claims(group: Sequence[Wanted], counts: Counter[str], claimed: Counter[str], room: Room) -> Counter[str]:
     """What a group that waits keeps later ones from taking. Who waits for a ceiling of its own keeps nobody from a
-    target, nor from a ceiling that is wider."""
+    target, nor from a ceiling that is wider. EC2's tokens come by themselves: who lacks nothing else claims them."""
     targets = _open(group, room) or group[0].targets[:1]
-    demand = _together(group, targets[0])
+    demand = _together(group, targets[0], room)
     short = _short(demand, counts, room.bounds)
     scopes = [f"{scope}|" for scope in group[0].scopes]
     for n, scope in enumerate(scopes):
@@ -278,10 +427,14 @@ def _claims(group: Sequence[Wanted], counts: Counts, room: Room) -> Counter[str]
             return Counter({counter: count for counter, count in demand.items() if counter.startswith(kept)})
     claims = Counter[str]()
     for target in targets:
-        claims |= _together(group, target)
+        demand, tokens = _together(group, target, room), counter_of(target, LAUNCHES)
+        if _short(demand, _taken(demand, counts, claimed), room.bounds).keys() - {tokens}:
+            del demand[tokens]
+        claims |= demand
     return claims
 
 
+@cache
 def _said(counter: str) -> str:
     """A counter for people."""
     scope, _, key = counter.rpartition("|")
@@ -291,4 +444,6 @@ def _said(counter: str) -> str:
     if scope.startswith(("application:", "owner:", INSTALLATION)):
         kind, _, name = scope.partition(":")
         return f"the ceiling of {key} of the {kind} {name}".rstrip()
+    if key == LAUNCHES:
+        return f"EC2's launches of the next {AHEAD // 60} minutes in {scope}"
     return f"{described(key)} in {scope}"

@@ -56,7 +56,17 @@ class TaskResult:
 
     error: (
         Literal["CreationFailed", "DeletionFailed", "EndedBefore", "Extended", "Overdue", "BuilderLost", "ImageFailed"]
-        | Literal["UpdateFailed", "RefreshFailed", "RefreshCancelled", "RolledBack", "Aborted", "Resumed"]
+        | Literal[
+            "UpdateFailed",
+            "RefreshFailed",
+            "RefreshCancelled",
+            "RolledBack",
+            "Aborted",
+            "Resumed",
+            "EnvironmentFailed",
+            "TestsFailed",
+            "NotYet",
+        ]
         | None
     )
     reason: str

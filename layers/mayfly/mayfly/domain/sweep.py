@@ -160,9 +160,10 @@ def _of_waited_for(
         return SweepDecision(found.environment, SweepAction.KEEP, f"until {utc_text(deadline)}")
     if now < deadline + policy.grace or (record and record.waiting_for == Wait.DELETION):
         return SweepDecision(found.environment, SweepAction.KEEP, "its execution is ending it")
-    return _unless_protected(
-        found, policy, SweepAction.WAKE, f"its execution let its deadline {utc_text(deadline)} pass"
-    )
+    passed = f"its execution let its deadline {utc_text(deadline)} pass"
+    if record is None:  # and with it the token that its execution could be woken by
+        return _unless_protected(found, policy, SweepAction.END, f"{passed}, and its record is lost")
+    return _unless_protected(found, policy, SweepAction.WAKE, passed)
 
 
 def _of_remains(found: Found, expected: bool, policy: SweepPolicy) -> SweepDecision:

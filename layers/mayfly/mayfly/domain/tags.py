@@ -1,5 +1,6 @@
 """The tag contract: which tags say that something is Mayfly's, whose, and until when."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from mayfly.domain.timestamp import utc_text
@@ -14,6 +15,8 @@ CEILING = "mayfly:ceiling"
 PROTECTED = "mayfly:protected"
 SERVICE = "mayfly:service"
 """On everything of a permanent environment, with its id. It has no deadline, and nothing of Mayfly's ends it."""
+VPC = "mayfly:vpc"
+"""Only of sessions: the VPC of the environment whose default security group is mended."""
 IMAGE_FAMILY = "mayfly:image-family"
 BAKE = "mayfly:bake"
 BAKE_RESULT = "mayfly:bake-result"
@@ -26,6 +29,8 @@ VERSION = "mayfly:version"
 """The version of the application that runs on the instance, by its own word."""
 BASE_IMAGE = "mayfly:base-image"
 """What an image was baked from."""
+MADE_OF = "mayfly:made-of-"
+"""Begins the tags of an image with the digests of the code, the package and the script that it was baked with."""
 IMAGE_STATE = "mayfly:image-state"
 SOURCE_IMAGE = "mayfly:source-image"
 """On a copy in another Region: the image that it is a copy of."""
@@ -38,9 +43,15 @@ def of_builder(bake: str, family: str, controller: str, deadline: str) -> dict[s
     return {BAKE: bake, IMAGE_FAMILY: family, CONTROLLER: controller, EXPIRES_AT: deadline, "Name": f"bake {bake}"}
 
 
-def of_image(bake: str, family: str, controller: str, base: str) -> dict[str, str]:
-    """The tags of an image and its snapshots, set in the call that makes them."""
+def of_image(bake: str, family: str, controller: str, base: str, made_of: Mapping[str, str]) -> dict[str, str]:
+    """The tags of an image and its snapshots, set in the call that makes them.
+
+    Args:
+        base: the image that it was baked from. made_of: digests of the rest.
+    """
+    digests = {f"{MADE_OF}{name.replace('_', '-')}": value for name, value in made_of.items() if name != "base_image"}
     return {
+        **digests,
         BAKE: bake,
         IMAGE_FAMILY: family,
         CONTROLLER: controller,

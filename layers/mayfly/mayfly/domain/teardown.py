@@ -1,5 +1,6 @@
 """The teardown strategy: what to try, in which order, when a stack does not want to go. It is bounded."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +22,23 @@ _RUNGS = (Step.DELETE, Step.MEND, Step.MEND, Step.RETAIN)
 def next_step(deletions: int) -> Step:
     """What to try after so many deletions that failed."""
     return _RUNGS[deletions] if deletions < len(_RUNGS) else Step.HAND_OVER
+
+
+_REQUEST = re.compile(r"deletion-(\d+)-[0-9a-f]+")
+
+
+def request_name(deletions: int, token: str) -> str:
+    """The name of the request to delete a stack after so many deletions, which CloudFormation's events of it bear.
+
+    Each wait has its own token: CloudFormation takes a second request of the same name for the first.
+    """
+    return f"deletion-{deletions}-{hashlib.sha256(token.encode()).hexdigest()[:16]}"
+
+
+def is_of_earlier(request: str, deletions: int) -> bool:
+    """Whether an event is of an earlier deletion than the last one of so many: it came twice, or late."""
+    found = _REQUEST.fullmatch(request)
+    return found is not None and int(found[1]) < deletions - 1
 
 
 class Mend(StrEnum):

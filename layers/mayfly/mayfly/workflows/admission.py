@@ -5,8 +5,9 @@ again. What was reserved stands in the environment's record as well, so a reserv
 found and freed by a sweep. Who waits has its task token in its own record, and costs nothing until it is woken.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -19,14 +20,15 @@ from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.records import NEW, Conflict, Records, attr
 from mayfly.contract.announcements import EnvironmentQueued
-from mayfly.contract.configuration import Admission, Application
+from mayfly.contract.configuration import Admission, Application, Launches
 from mayfly.contract.orders import Demand, Order
-from mayfly.contract.vocabulary import EnvironmentStage, Wait
+from mayfly.contract.vocabulary import EnvironmentStage, SuiteKind, Wait
 from mayfly.domain import room
 from mayfly.domain.cost import cost
+from mayfly.domain.identity import MOST_RETRIES, environment_id, repetitions
 from mayfly.domain.needs import INSTANCES, Needs
-from mayfly.domain.records import Entry, Environment, Ledger, Waiting
-from mayfly.domain.room import Admitted, Decision, Room, Wanted
+from mayfly.domain.records import Entry, Environment, Ledger, Quotas, Waiting
+from mayfly.domain.room import Admitted, Bucket, Decision, Room, Wanted
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
@@ -36,9 +38,11 @@ from mayfly.workflows import environments
 
 _LEDGER = "room"
 _TRIES = 10
-_MOST_WAITING = 5000
-"""Names in a queue: the ledger is one item of DynamoDB."""
-_WRITTEN = ("counts", "clocks", "queue", "holding", "mean_seconds")
+_MOST_WAITING, _MOST_OF_ONE = 3000, 1000
+"""Names in a queue, and those of one application among them: the ledger is one item of DynamoDB, and nobody keeps all
+others from waiting."""
+_WRITTEN = ("counts", "clocks", "queue", "holding", "mean_seconds", "launches")
+_DAY = len("2026-11-24")
 _SMOOTH = 9
 """How many of the last environments, and one, how long rooms are held is a mean of, about."""
 HOTFIX, ORDINARY = 9, 5
@@ -47,6 +51,10 @@ HOTFIX, ORDINARY = 9, 5
 
 class NeverFits(Exception):
     """An environment takes more than its ceilings or budgets ever allow. The message says which, and by how much."""
+
+
+class OverCeiling(Exception):
+    """An environment does not fit below a ceiling, or into a budget, that refuses then. The message says which."""
 
 
 class QueueFull(Exception):
@@ -96,6 +104,11 @@ class _Asking:
     lifetime: timedelta
     ceiling: timedelta
 
+    @property
+    def bucket(self) -> Bucket:
+        """EC2's, as it was when its release was planned."""
+        return Bucket(self.demand.burst, self.demand.launches_a_second)
+
     def at(self, clocks: Mapping[str, int]) -> "_Asking":
         """The same, which asks for the first time now, at these clocks."""
         return self if self.virtual is not None else replace(self, virtual=clocks.get(room.ALL, 0))
@@ -141,15 +154,16 @@ def demand(
     """What an order asks of admission.
 
     Args:
-        place: what one environment needs, and in which Region.
+        place: what one environment needs, and where: ``account/Region``.
     """
-    needs, region = place
+    needs, target = place
+    launches = limits.launches.get(target) or Launches()
     ceilings = {
         f"application:{name}": application.ceilings or limits.application,
         f"owner:{application.owner}": limits.owner,
         room.INSTALLATION: limits.installation,
     }
-    rate = list_prices().an_hour(region, needs.types, needs.volume_gib) or 0.0
+    rate = list_prices().an_hour(target.partition("/")[2], needs.types, needs.volume_gib) or 0.0
     counted = {
         f"{scope}|{what}": most
         for scope, each in ceilings.items()
@@ -167,10 +181,22 @@ def demand(
         cents=round(100 * rate * application.lifetime_minutes / 60),
         ceilings=counted,
         budgets=budgets,
+        refuses=tuple(scope for scope, each in ceilings.items() if each.when_over == "refuse"),
         weight=application.weight,
         priority=HOTFIX if hotfix else ORDINARY,
-        members=len(application.suites) if application.admitted == "together" else 1,
+        members=len([suite for suite in application.suites if suite.kind is not SuiteKind.PREVIEW])
+        if application.admitted == "together"
+        else 1,
+        burst=launches.burst,
+        launches_a_second=launches.a_second,
     )
+
+
+def _of(order: Order) -> Demand:
+    """What an order asks. A repetition and a preview come by themselves, whatever was admitted together before."""
+    first = environment_id(order.release, order.suite)
+    alone = order.kind is SuiteKind.PREVIEW or order.environment in repetitions(first, MOST_RETRIES)
+    return order.demand.model_copy(update={"members": 1}) if alone else order.demand
 
 
 def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -> dict[str, Any]:
@@ -180,7 +206,8 @@ def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -
         whether it was `admitted`, and else what it `lacks`.
 
     Raises:
-        NeverFits: no ending of others would ever make room for it. QueueFull, LedgerBusy: repeat it.
+        NeverFits: no ending of others would ever make room for it. OverCeiling: one of its ceilings refuses it.
+        QueueFull, LedgerBusy: repeat it.
         EndedBefore: its life was ended while it waited.
     """
     records = Records(settings.table, Environment)
@@ -190,9 +217,52 @@ def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -
     if record.ending:
         raise environments.EndedBefore(f"its record says {record.ending.reason}")
     if record.reserved:  # a repetition
-        executions.complete_task(token, TaskResult(None, ""), {"deadline": record.deadline})
+        _tell(token, record, now)
         return {"admitted": True, "lacks": ""}
-    asking = _Asking(
+    asking = _asking(order, record, token, now)
+    wanted = asking.wanted(now)
+    most = asking.bounds(now) | room.limits(wanted, _places(settings.table, [asking]))
+    if reason := room.never(wanted, asking.demand.members, most):
+        raise NeverFits(reason)
+    decision = _settle(settings, now, who, asking)
+    mine = next((each for each in decision.waiting if each.wanted.environment == asking.id), None)
+    return {"admitted": mine is None, "lacks": mine.lacks if mine else ""}
+
+
+def reserved_at_once(settings: Settings, order: Order, now: datetime) -> tuple[dict[str, int], datetime] | None:
+    """Reserves an environment's room where it fits and nobody waits, so that it need not ask; None where it has to.
+
+    Returns:
+        what is reserved, and when EC2 has tokens for its launches.
+    """
+    table = settings.table
+    for _ in range(_TRIES):
+        seen = ledger(table)
+        asking = _asking(order, Environment(id=order.environment), "", now).at(seen.clocks)
+        if seen.queue or asking.demand.members > 1:
+            break
+        found = _room(table, [asking], now)
+        counts = _counts(table, seen, found.bounds, {})
+        found = replace(found, counts=counts, launches=seen.launches)
+        decision = room.decide([asking.wanted(now)], found, now)
+        if decision.waiting:
+            break
+        if _write(settings, seen, _after(seen, found, decision, None, now)):
+            [admitted] = decision.admitted
+            return _holds(admitted), now + timedelta(seconds=admitted.after)
+    return None
+
+
+def let_go(settings: Settings, holds: Mapping[str, int]) -> None:
+    """Gives back what was reserved a moment ago for nobody. What cannot be written is found by a sweep."""
+    for _ in range(_TRIES):
+        seen = ledger(settings.table)
+        if _write(settings, seen, replace(seen, counts=_less(seen.counts, holds))):
+            break
+
+
+def _asking(order: Order, record: Environment, token: str, now: datetime) -> _Asking:
+    return _Asking(
         order.environment,
         order.release,
         order.application,
@@ -200,16 +270,11 @@ def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -
         f"{order.account}/{order.region}",
         record.wanted.get("since") or utc_text(now),
         record.wanted.get("virtual"),
-        order.demand,
+        _of(order),
         token,
         timedelta(minutes=order.lifetime_minutes),
         timedelta(minutes=order.ceiling_minutes),
     )
-    if reason := room.never(asking.wanted(now), order.demand.members, asking.bounds(now)):
-        raise NeverFits(reason)
-    decision = _settle(settings, now, who, asking)
-    mine = next((each for each in decision.waiting if each.wanted.environment == asking.id), None)
-    return {"admitted": mine is None, "lacks": mine.lacks if mine else ""}
 
 
 # ---- the ledger -------------------------------------------------------------------------------------------------
@@ -233,14 +298,19 @@ def _settle(
         waiting = {each.id: each for each in _waiting(settings.table, seen.queue)}
         if asking:
             waiting[asking.id] = asking = asking.at(seen.clocks)
-        counts = _counts(settings.table, seen, waiting.values(), returned.holds if returned else {}, now)
-        decision = _decide(seen, counts, waiting.values(), now)
+        found = _room(settings.table, waiting.values(), now)
+        counts = _counts(settings.table, seen, found.bounds, returned.holds if returned else {})
+        wanted = [each.wanted(now) for each in waiting.values()]
+        found = replace(found, counts=counts, clocks=seen.clocks, launches=seen.launches)
+        decision = room.decide(wanted, found, now)
         if asking and not queued and asking.id in {each.wanted.environment for each in decision.waiting}:
+            if over := room.refused(asking.wanted(now), asking.demand.refuses, found):
+                raise OverCeiling(over)
             # Before the ledger says so: who admits it next finds its token.
             _enqueue(settings, asking, decision, seen, (now, who))
             queued = True
             continue
-        if _write(settings, seen, _after(replace(seen, counts=counts), decision, returned, now)):
+        if _write(settings, seen, _after(seen, found, decision, returned, now)):
             for each in decision.admitted:
                 one = waiting[each.wanted.environment]
                 if one is asking:
@@ -252,14 +322,11 @@ def _settle(
     raise LedgerBusy("many others ask for room at the same time")
 
 
-def _counts(
-    table: str, seen: Ledger, waiting: Iterable[_Asking], returned: Mapping[str, int], now: datetime
-) -> dict[str, int]:
+def _counts(table: str, seen: Ledger, bounded: Collection[str], returned: Mapping[str, int]) -> dict[str, int]:
     """What is reserved of each counter that has a bound: the ledger keeps no other. One that has just got its bound is
     counted in the records, once."""
-    counts = {counter: max(0, count - returned.get(counter, 0)) for counter, count in seen.counts.items()}
-    bounded = {counter for each in waiting for counter in each.bounds(now)}
-    if new := {counter for counter in bounded - counts.keys() if not room.is_money(counter)}:
+    counts = _less(seen.counts, returned)
+    if new := {counter for counter in bounded if counter not in counts and not room.is_money(counter)}:
         held = Counter[str]()
         for record in Records(table, Environment).live((Environment.reserved,)):
             held.update(record.reserved)
@@ -267,15 +334,28 @@ def _counts(
     return dict.fromkeys(bounded, 0) | counts
 
 
-def _decide(seen: Ledger, counts: Mapping[str, int], waiting: Iterable[_Asking], now: datetime) -> Decision:
-    there = list(waiting)
-    bounds = {counter: most for each in there for counter, most in each.bounds(now).items()}
-    return room.decide([each.wanted(now) for each in there], Room(counts, bounds, seen.clocks), now)
+def _less(counts: Mapping[str, int], returned: Mapping[str, int]) -> dict[str, int]:
+    return {counter: max(0, count - returned.get(counter, 0)) for counter, count in counts.items()}
 
 
-def _after(seen: Ledger, decision: Decision, returned: _Returned | None, now: datetime) -> Ledger:
-    """The ledger after a decision."""
-    counts = dict(seen.counts)
+def _room(table: str, waiting: Collection[_Asking], now: datetime) -> Room:
+    """What bounds those who ask: quotas, ceilings and budgets. What is reserved of it is not in it yet."""
+    found = room.of_places([each.wanted(now) for each in waiting], _places(table, waiting))
+    own = {counter: most for each in waiting for counter, most in each.bounds(now).items()}
+    buckets = {
+        each.target: each.bucket for each in sorted(waiting, key=lambda each: each.since)
+    }  # the newest are right
+    return replace(found, bounds={**found.bounds, **own}, buckets=buckets)
+
+
+def _places(table: str, waiting: Collection[_Asking]) -> dict[str, Quotas]:
+    """What a sweep has read of the targets."""
+    return {each.id: each for each in Records(table, Quotas).many(sorted({each.target for each in waiting}))}
+
+
+def _after(seen: Ledger, found: Room, decision: Decision, returned: _Returned | None, now: datetime) -> Ledger:
+    """The ledger after a decision from the room that was found."""
+    counts = dict(found.counts)
     for each in decision.admitted:
         for counter, count in each.wanted.demand(each.target).items():
             if counter in counts:
@@ -285,17 +365,20 @@ def _after(seen: Ledger, decision: Decision, returned: _Returned | None, now: da
     return replace(
         seen,
         counts={counter: count for counter, count in counts.items() if _lasts(counter, now)},
-        clocks=room.clocks_after(seen.clocks, decision.admitted) if decision.admitted else seen.clocks,
+        clocks=room.clocks_after(seen.clocks, decision.admitted, decision.waiting)
+        if decision.admitted
+        else seen.clocks,
         queue=tuple(each.wanted.environment for each in decision.waiting),
         holding=max(0, seen.holding + len(decision.admitted) - (held is not None)),
         mean_seconds=mean if held is None else (_SMOOTH * mean + held) // (_SMOOTH + 1) if mean else held,
+        launches=room.launches_after(found, decision.admitted, now) if decision.admitted else seen.launches,
     )
 
 
 def _write(settings: Settings, seen: Ledger, after: Ledger) -> bool:
     """Writes the ledger; False where somebody else wrote it meanwhile. Where nothing is bounded there is nothing to
     write: what only says how long rooms are held can wait."""
-    if (after.counts, after.queue) == (seen.counts, seen.queue):
+    if (after.counts, after.queue, after.launches) == (seen.counts, seen.queue, seen.launches):
         return True
     if len(after.queue) > _MOST_WAITING:
         raise QueueFull(f"{_MOST_WAITING} environments wait already")
@@ -312,11 +395,13 @@ def _as_seen(seen: Ledger) -> ConditionBase:
 
 
 def _lasts(counter: str, now: datetime) -> bool:
-    """Whether a counter is still of interest: a budget's is until two months after its time."""
+    """Whether a counter is still of interest: a budget's is until two days after its day, or two months after its
+    month."""
     if not room.is_money(counter):
         return True
     period = counter.rpartition(room.USD)[2]
-    return period >= utc_text(now - timedelta(days=62))[: len(period)]
+    since = utc_text(now - timedelta(days=2 if len(period) == _DAY else 62))
+    return period >= since[: len(period)]
 
 
 def _waiting(table: str, queue: tuple[str, ...]) -> Iterator[_Asking]:
@@ -347,6 +432,8 @@ def _waiting(table: str, queue: tuple[str, ...]) -> Iterator[_Asking]:
 def _enqueue(settings: Settings, asking: _Asking, decision: Decision, seen: Ledger, by: tuple[datetime, str]) -> None:
     """Writes down that an environment waits, and for what; says so once."""
     now, who = by
+    if sum(each.wanted.application == asking.application for each in decision.waiting) > _MOST_OF_ONE:
+        raise QueueFull(f"{_MOST_OF_ONE} environments of {asking.application} wait already")
     at = next(each for each in decision.waiting if each.wanted.environment == asking.id)
     behind = f", behind {at.behind}" if at.behind else ""
     records = Records(settings.table, Environment)
@@ -380,12 +467,15 @@ def _enqueue(settings: Settings, asking: _Asking, decision: Decision, seen: Ledg
 def _grant(settings: Settings, asking: _Asking, admitted: Admitted, now: datetime, who: str) -> None:
     """Writes an environment's reservation into its record, and completes its task. Its lifetime begins now, if it has
     waited. What cannot be written is found by a sweep."""
-    holds = {counter: count for counter, count in admitted.wanted.demand(admitted.target).items() if count}
+    holds = _holds(admitted)
     waited: dict[str, Any] = {}
     entry = None
-    if utc_text(now) != asking.since:
-        entry = Entry(utc_text(now), who, "admitted", f"it waited since {asking.since}")
-        waited = {"deadline": utc_text(now + asking.lifetime), "ceiling": utc_text(now + asking.ceiling)}
+    at = now + timedelta(seconds=admitted.after)
+    if utc_text(at) != asking.since:
+        why = [f"it waited since {asking.since}"] * (utc_text(now) != asking.since) + [paced(at)] * (at > now)
+        entry = Entry(utc_text(now), who, "admitted", "; ".join(why))
+        waited = {"deadline": utc_text(at + asking.lifetime), "ceiling": utc_text(at + asking.ceiling)}
+        waited |= {"launch_from": utc_text(at)} if at > now else {}
     try:
         record = Records(settings.table, Environment).change(
             asking.id,
@@ -400,29 +490,39 @@ def _grant(settings: Settings, asking: _Asking, admitted: Admitted, now: datetim
         _settle(settings, now, who, returned=_Returned(holds))
         found: Environment | None = conflict.found
         if found and found.ending is None:
-            executions.complete_task(asking.token, TaskResult(None, ""), {"deadline": found.deadline})
+            _tell(asking.token, found, now)
         else:
             said = found.ending.reason if found and found.ending else "nothing: there is none"
             executions.complete_task(asking.token, TaskResult("EndedBefore", f"its record says {said}"), {})
         return
     if record is None:
         raise environments.EndedBefore("the table is lost: what nobody would remember is not built")
-    executions.complete_task(asking.token, TaskResult(None, ""), {"deadline": record.deadline})
+    _tell(asking.token, record, now)
+
+
+def paced(at: datetime) -> str:
+    """Why an environment that has its room is built later."""
+    return f"EC2's launch rate: its stack is created from {utc_text(at)} on"
+
+
+def _tell(token: str, record: Environment, now: datetime) -> None:
+    """Tells the execution of an environment that has its room to go on: at once, or when EC2 has tokens."""
+    answer = TaskResult(None, "")
+    if record.launch_from > utc_text(now):
+        answer = TaskResult("NotYet", json.dumps({"deadline": record.deadline, "launch": record.launch_from}))
+    executions.complete_task(token, answer, {"deadline": record.deadline})
+
+
+def _holds(admitted: Admitted) -> dict[str, int]:
+    """What an environment that is admitted has reserved."""
+    return {counter: count for counter, count in admitted.wanted.demand(admitted.target).items() if count}
 
 
 def give_back(settings: Settings, record: Environment, now: datetime, who: str) -> None:
-    """Gives back what is reserved for an environment of which nothing is left, and admits whoever fits now. Where that
-    cannot be written, a sweep makes up for it: ending depends on nobody's room."""
-    if not record.reserved:
-        return
+    """Gives back what was reserved for an environment of which nothing is left, as its record was before that was taken
+    off, and admits whoever fits now. Whoever dies in between has reserved too much, never too little. A sweep finds
+    it: ending depends on nobody's room."""
     with going_on(record.id):
-        try:
-            # First off the record: who dies in between has reserved too much, never too little. A sweep finds it.
-            Records(settings.table, Environment).change(
-                record.id, drop=(Environment.reserved,), only_if=attr(Environment.reserved).exists()
-            )
-        except Conflict:  # a repetition
-            return
         _settle(settings, now, who, returned=_Returned(_unspent(record, now), _held(record, now)))
 
 
@@ -456,7 +556,7 @@ def make_up(settings: Settings, seen: Ledger, live: Sequence[Environment], now: 
     waiting = [record for record in live if record.waits_for(Wait.ROOM) and not record.ending]
     for record in waiting:
         if record.waiting and record.reserved:
-            executions.complete_task(record.waiting.token, TaskResult(None, ""), {"deadline": record.deadline})
+            _tell(record.waiting.token, record, now)
     differing = room.reconciled(seen.counts, (record.reserved for record in live))
     differing = {counter: by for counter, by in differing.items() if counter in seen.counts}  # others have no bound
     # What was admitted a moment ago may be missing in a list: less is believed only where two sweeps found it.
@@ -486,7 +586,10 @@ def queue(table: str, now: datetime) -> dict[str, InQueue]:
     """Who waits, in order: for what, behind whom, and about how long, as it would be decided now."""
     seen = ledger(table)
     waiting = list(_waiting(table, seen.queue))
-    decision = _decide(seen, _counts(table, seen, waiting, {}, now), waiting, now)
+    found = _room(table, waiting, now)
+    counts = _counts(table, seen, found.bounds, {})
+    found = replace(found, counts=counts, clocks=seen.clocks, launches=seen.launches)
+    decision = room.decide([each.wanted(now) for each in waiting], found, now)
     return {each.wanted.environment: _in_queue(each, seen) for each in decision.waiting}
 
 

@@ -2,24 +2,33 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws import builders, clients, executions, images, instances, kill_switch, parameters, reports
+from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr
+from mayfly.contract.announcements import ImageBaked, ImageRejected
 from mayfly.contract.configuration import BaseImage
+from mayfly.contract.orders import Bake as Plan
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import BakeStage, Event
 from mayfly.domain import tags
-from mayfly.domain.bake import Candidate, bake_id, newest
+from mayfly.domain.bake import PROOF, BakeVerdict, Candidate, bake_id, judge_bake, newest
+from mayfly.domain.channel import CANDIDATE
+from mayfly.domain.ending import by_failure, result_of
 from mayfly.domain.guard import may_destroy
-from mayfly.domain.records import Bake, Entry, Family
+from mayfly.domain.records import Bake, Entry, Environment, Family, Image, Suite
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 from mayfly.settings import Settings
+from mayfly.workflows import channels
+
+_LOG_KEPT = 262_144
+"""Bytes of a log's end that are kept: why a bake failed stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,73 @@ def give_turn(settings: Settings, bake: str, family: str, now: datetime) -> dict
     return ask(settings, Wish(family, why, by, f"after {bake}"), now)
 
 
+def judge(settings: Settings, bake: str, failure: Mapping[str, str], entry: Entry, stays_open: bool) -> BakeVerdict:
+    """Records what a bake came to, on its image too: the step that failed, or what the record of its proof says.
+
+    Args:
+        entry: who judges, and when; what and why follow.
+        stays_open: whether the record stays open until the verdict is announced. What finds it open without an
+            execution announces it then: `make_up`.
+    """
+    record = Records(settings.table, Bake).get(bake) or Bake(id=bake)
+    verdict = _verdict(settings, bake, failure)
+    entry = replace(entry, what=verdict.stage, why=verdict.reason)
+    if image := record.image:
+        plan = record.plan
+        workload = clients.workload(plan["account"], plan["region"], settings.workload_role, bake, tags.BAKE)
+        builders.label(workload, image, verdict.stage)
+        Records(settings.table, Image).change(image, entry, stage=verdict.stage, drop=(Image.waiting,))
+    drop = (Bake.waiting,) if stays_open else (Bake.live, Bake.waiting)
+    Records(settings.table, Bake).change(bake, entry, stage=verdict.stage, reason=verdict.reason, drop=drop)
+    return verdict
+
+
+def _verdict(settings: Settings, bake: str, failure: Mapping[str, str]) -> BakeVerdict:
+    if failure:
+        return judge_bake(by_failure(failure.get("Error", "Unknown"), failure.get("Cause", "")).reason, None)
+    environment = f"{bake}-{PROOF}"
+    proof = Records(settings.table, Environment).get(environment)
+    return judge_bake(None, result_of(Suite(PROOF, environment), {environment: proof.ending} if proof else {}))
+
+
+def shown(record: Bake, following: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is announced of a bake, besides its verdict, who asked for it and why."""
+    return {
+        "bake": record.id,
+        "family": record.family,
+        "image": record.image or "",
+        **{key: record.plan.get(key, "") for key in ("account", "region")},
+        "base_image": record.base_image,
+        "log": record.log,
+        "following": following["bake"] if following else "",
+    }
+
+
+def make_up(settings: Settings, bake: str, now: datetime) -> None:
+    """Ends a bake whose execution is gone as that would have: judges it once its proof is over, lets the next one
+    begin, and announces it. Its record is closed last: who dies in between announces it again."""
+    records = Records(settings.table, Bake)
+    record = records.get(bake)
+    if record is None or not record.live:  # its execution has ended it just now
+        return
+    if record.stage not in (BakeStage.PROVEN, BakeStage.REJECTED):
+        proof = Records(settings.table, Environment).get(f"{bake}-{PROOF}")
+        if proof and proof.live and not proof.ending:
+            return
+        failure = {} if proof else {"Error": "Aborted", "Cause": "its execution ended before its image was proven"}
+        judge(settings, bake, failure, Entry(utc_text(now), "sweep", "", ""), stays_open=True)
+        record = records.get(bake) or record
+    detail = {"why": record.why, "requested_by": record.requested_by, "reason": record.reason}
+    detail |= shown(record, give_turn(settings, bake, record.family, now))
+    if record.stage == BakeStage.PROVEN:
+        there = channels.read(settings.table, record.family, CANDIDATE).image == record.image
+        promotion = f"{CANDIDATE} points to it" if there else "its execution ended before that: a person may promote it"
+        announce(settings.facts, ImageBaked.model_validate(detail | {"candidate": there, "promotion": promotion}))
+    else:
+        announce(settings.facts, ImageRejected.model_validate(detail))
+    records.change(bake, drop=(Bake.live,))
+
+
 def find_base(workload: clients.Workload, base: BaseImage, instance_type: str) -> Candidate:
     """The newest image that a family is baked from, as it is now, of an architecture that its builder boots.
 
@@ -129,10 +205,35 @@ def keep_console(settings: Settings, workload: clients.Workload, bake: str, buil
     """Keeps what a builder printed on its console, which goes with it; returns where. One that never came so far as its
     log says nothing else."""
     try:
-        return reports.keep_text(settings.reports, f"consoles/{bake}.txt", builders.console(workload, builder))
+        return reports.keep_text(settings.reports, console_key(bake), instances.console(workload.ec2, builder))
     except ClientError as error:  # the bake has failed for its own reason, which this must not hide
         logger.warning("the console cannot be kept", exc_info=True)
         return f"unknown, {error.response['Error']['Code']}"
+
+
+def keep_log(settings: Settings, plan: Plan) -> bool:
+    """Keeps the end of the log that a bake's builder left, where the console finds it; False where there is none, or
+    Mayfly may not read it there."""
+    location = plan.builder.log
+    try:
+        record = Records(settings.table, Bake).get(plan.bake)
+        location = record.log if record and record.log else location
+        workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.bake, tags.BAKE)
+        reports.keep_text(settings.reports, log_key(plan.bake), reports.end_of(workload, location, _LOG_KEPT))
+    except (ClientError, BotoCoreError):  # what became of the bake must not depend on it
+        logger.warning("the log cannot be kept", extra={"log": location}, exc_info=True)
+        return False
+    return True
+
+
+def log_key(bake: str) -> str:
+    """Where the end of a bake's log is kept among the reports."""
+    return f"bakes/{bake}.log"
+
+
+def console_key(bake: str) -> str:
+    """Where is kept what the builder of one that failed printed on its console."""
+    return f"consoles/{bake}.txt"
 
 
 def clean_up(settings: Settings, target: tuple[str, str], bake: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """What a platform team configures: applications and image families in Parameter Store, blueprints in their bucket."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mayfly.aws import parameters as parameters_of
 from mayfly.aws.clients import controller, unsigned
@@ -141,6 +142,58 @@ def image(settings: Settings, choice: ImageChoice, region: str) -> str:
             "Region to the family's regions, and promote an image"
         )
     return channel.current.regions[region]
+
+
+def application_of(document: Any) -> Application:
+    """A document as an application's configuration.
+
+    Raises:
+        Refused: it is none; each wrong field is named.
+    """
+    try:
+        return Application.model_validate(document)
+    except ValidationError as error:
+        raise Refused(explain(error)) from None
+
+
+def missing(settings: Settings, model: Application | Family) -> list[tuple[tuple[str, ...], str]]:
+    """What a document names and is not there, each with its place: as a release is planned."""
+    region = model.region or settings.targets[0][1]
+    found: list[tuple[tuple[str, ...], str]] = []
+    looks: list[tuple[tuple[str, ...], Callable[[], object]]] = [
+        (("account",), lambda: target(settings, model.account, model.region)),
+        (("blueprint",), lambda: pin(settings.blueprints, model.blueprint)),
+    ]
+    if isinstance(model, Application):
+        of = model
+        looks.append((("image",), lambda: of.image and image(settings, of.image, region)))
+        looks.append((("pool",), lambda: pool(settings.parameters, of.pool)))
+        looks.append((("blueprint",), lambda: found or environment(settings, of, region)))
+    for place, look in looks:
+        try:
+            look()
+        except Refused as refusal:
+            found.append((place, f"{'.'.join(place)}: {refusal}"))
+    return found
+
+
+def checked(settings: Settings, document: Any) -> str:
+    """An application's document as it is kept, if it is right and all that it names is there.
+
+    Raises:
+        Refused: it is not; each wrong field is named.
+    """
+    model = application_of(document)
+    if absent := missing(settings, model):
+        raise Refused("; ".join(why for _, why in absent))
+    if len(value := as_kept(model)) > parameters_of.LONGEST:
+        raise Refused(f"document: expected at most {parameters_of.LONGEST} characters, but it has {len(value)}")
+    return value
+
+
+def as_kept(model: BaseModel) -> str:
+    """A document as Parameter Store keeps it: what was said, without what goes without saying."""
+    return json.dumps(model.model_dump(mode="json", exclude_unset=True), separators=(",", ":"), ensure_ascii=False)
 
 
 def _value(parameter: str) -> str:

@@ -1,17 +1,24 @@
 """Channels as records, moved by one conditional write, and what follows from it for everybody else: parameters, and
 protection from deregistration."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mayfly.aws import executions
 from mayfly.aws import parameters as parameters_of
 from mayfly.aws.clients import controller
+from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr
-from mayfly.domain.channel import Channel, Pointed, Replaced
+from mayfly.contract.announcements import ImagePromoted, ImageRolledBack
+from mayfly.domain.channel import Channel, ChannelAction, Pointed, Replaced
 from mayfly.domain.records import ChannelRecord, Entry, plain
+from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
+from mayfly.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -20,6 +27,13 @@ if TYPE_CHECKING:
 
 MISSING_API = ("InvalidAction", "UnsupportedOperation", "UnknownOperationException", "NotImplemented")
 """How an endpoint says that it does not know an action, or not in this Region."""
+
+_GRACE = timedelta(minutes=15)
+"""In which the execution that moved a channel says so."""
+_MOVED: Mapping[ChannelAction, type[ImagePromoted | ImageRolledBack]] = {
+    ChannelAction.PROMOTE: ImagePromoted,
+    ChannelAction.ROLL_BACK: ImageRolledBack,
+}
 
 
 class Overtaken(Exception):
@@ -74,6 +88,26 @@ def forget(table: str, channel: Channel, gone: tuple[Replaced, ...], entry: Entr
     return True
 
 
+def make_up(settings: Settings, channel: Channel, now: datetime) -> None:
+    """Says what the executions that moved a channel should have, and are over without. Each move is taken off the
+    record last: who dies in between says it again."""
+    long_ago = utc_text(now - _GRACE)
+    late = {version: said for version, said in channel.unsaid.items() if said["at"] < long_ago}
+    running = executions.running(settings.promotion_machine) if late else set()
+    for version, said in late.items():
+        if said["by"] not in running:
+            announce(settings.facts, _MOVED[ChannelAction(said["action"])].model_validate(said["detail"]))
+            _close(settings.table, channel, version)
+
+
+def _close(table: str, channel: Channel, version: str) -> None:
+    records, identity = Records(table, ChannelRecord), f"{channel.family}/{channel.name}"
+    if record := records.get(identity):
+        left = {each: said for each, said in record.unsaid.items() if each != version}
+        with suppress(Conflict):  # another move came meanwhile: it is said once more
+            records.change(identity, unsaid=left, only_if=attr(ChannelRecord.version).eq(record.version))
+
+
 def put_parameter(ssm: "SSMClient", parameters: str, channel: Channel, region: str) -> None:
     """Says in Parameter Store what the channel points to in this Region, for everybody but Mayfly itself."""
     if channel.current:
@@ -116,6 +150,7 @@ def of_record(record: ChannelRecord) -> Channel:
         previous=record.previous,
         rolled_back=record.rolled_back,
         leaving=record.leaving,
+        unsaid=record.unsaid,
     )
 
 
@@ -133,4 +168,5 @@ def _facts(channel: Channel) -> dict[str, Any]:
         "previous": channel.previous,
         "rolled_back": channel.rolled_back,
         "leaving": channel.leaving,
+        "unsaid": channel.unsaid,
     }

@@ -1,8 +1,9 @@
 """Discovers by tags what of this installation exists in an account and Region, whatever the table says."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from mayfly.aws import builders, clients, instances
@@ -20,6 +21,8 @@ type Target = tuple[str, str]
 """An account and a Region."""
 
 
+_VALUES = 20
+"""Values that one filter of tags takes."""
 LOOK_SECONDS = 240.0
 """Within which all targets are looked at: a sweep has fifteen minutes, and acts in the rest of them."""
 
@@ -51,26 +54,28 @@ def everywhere(targets: Iterable[Target], role: str, controller: str) -> tuple[d
 
 def discover(workload: "Workload", controller: str) -> list[Found]:
     """Every environment at this target: those with a stack, and those of this controller of which only resources are
-    left. Another controller's stack is among them: it may bear the name of an environment that we wait for.
+    left. Another controller's stack is among them where it bears the name of an environment that we wait for, or has
+    something of ours.
 
-    Resources are listed before stacks. A stack that is created in between is then seen without its resources and
-    not the other way round, which would look like remains.
+    The names that tags give are listed before stacks. A stack that is created in between is then seen without its
+    resources and not the other way round, which would look like remains. They are names alone, a page of them for
+    hundreds of resources; whose those are is asked only of names that have no stack, or another controller's.
     """
-    tagged = _resources(workload, controller)
-    found = list(_stacks(workload, tagged))
-    with_stack = {environment.environment for environment in found}
-    for environment, labels in tagged.items():
+    named = _named(workload)
+    stacks = list(_stacks(workload))
+    with_stack = {one.environment for one in stacks}
+    doubtful = {one.environment for one in stacks if one.labels.get(tags.CONTROLLER, controller) != controller}
+    ours = _ours(workload, controller, [name for name in named if name not in with_stack or name in doubtful])
+    found = [replace(one, names_ours=one.environment in ours) for one in stacks]
+    for environment, labels in ours.items():
         # The listing shows for an hour what is gone; what has no stack is rare enough to be looked at itself.
         if environment not in with_stack and (left := leftovers.find(workload, environment, controller)):
             found.append(Found(environment, labels, remains=tuple(f"{r.kind} {r.id}" for r in left)))
     return found
 
 
-def _stacks(workload: "Workload", ours: Collection[str]) -> Iterable[Found]:
-    """Lists the stacks that bear Mayfly's prefix, without nested ones: those live and go with the stack above them.
-
-    `ours` are the environments that resources of this controller name.
-    """
+def _stacks(workload: "Workload") -> Iterable[Found]:
+    """Lists the stacks that bear Mayfly's prefix, without nested ones: those live and go with the stack above them."""
     for page in workload.cloudformation.get_paginator("describe_stacks").paginate():
         for stack in page["Stacks"]:
             if "ParentId" in stack:
@@ -87,14 +92,25 @@ def _stacks(workload: "Workload", ours: Collection[str]) -> Iterable[Found]:
                     stack["StackStatus"],
                     created,
                     stack.get("EnableTerminationProtection", False),
-                    names_ours=environment in ours,
                 )
 
 
-def _resources(workload: "Workload", controller: str) -> dict[str, dict[str, str]]:
-    """The environments that resources of this controller name, each with the tags of one of them."""
-    pages = workload.tagging.get_paginator("get_resources").paginate(
-        TagFilters=[{"Key": tags.CONTROLLER, "Values": [controller]}], PaginationConfig={"PageSize": 100}
-    )
-    labels = (instances.plain(resource["Tags"]) for page in pages for resource in page["ResourceTagMappingList"])
+def _named(workload: "Workload") -> list[str]:
+    """The environments that tags of resources name, whoever's those are."""
+    pages = workload.tagging.get_paginator("get_tag_values").paginate(Key=tags.ENVIRONMENT)
+    return list(dict.fromkeys(value for page in pages for value in page["TagValues"]))
+
+
+def _ours(workload: "Workload", controller: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Those of these environments that resources of this controller name, each with the tags of one of them."""
+    labels: list[dict[str, str]] = []
+    for some in batched(names, _VALUES, strict=False):
+        pages = workload.tagging.get_paginator("get_resources").paginate(
+            TagFilters=[
+                {"Key": tags.CONTROLLER, "Values": [controller]},
+                {"Key": tags.ENVIRONMENT, "Values": list(some)},
+            ],
+            PaginationConfig={"PageSize": 100},
+        )
+        labels += [instances.plain(resource["Tags"]) for page in pages for resource in page["ResourceTagMappingList"]]
     return {own[tags.ENVIRONMENT]: own for own in labels if tags.ENVIRONMENT in own}

@@ -7,13 +7,14 @@ from typing import Any
 
 from mayfly.aws import executions
 from mayfly.aws.records import EXISTS, Conflict, Records, attr, forget_after
-from mayfly.contract.orders import Subject
+from mayfly.contract.orders import Order, Subject
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import Begin, EndingCause, EnvironmentStage, Wait
 from mayfly.domain.ending import by_failure
-from mayfly.domain.records import Ending, Entry, Environment, cut
+from mayfly.domain.records import LIVE, Ending, Entry, Environment, cut, placed
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.teardown import Step
+from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
 
 
@@ -63,14 +64,18 @@ def end(records: Records[Environment], environment: str, ending: Ending, entry: 
 
 def wake(record: Environment, ending: Ending) -> bool:
     """Tells an execution that its environment is ended, if it still waits for what nobody needs any more: room, the
-    tests, or a creation that a person wants ended. False where nobody waits."""
+    tests, or a creation that a person wants ended. False where nobody waits.
+
+    Not while CreateStack is on its way: nothing of the stack would be seen, and what comes of it would be left. Who
+    asks for it looks here again.
+    """
     if record.waiting is None:
         return False
     if record.waits_for(Wait.ROOM):
         return executions.complete_task(record.waiting.token, TaskResult("EndedBefore", ending.reason), {})
     if record.waits_for(Wait.TESTS):
         return executions.complete_task(record.waiting.token, TaskResult(None, ""), {})
-    if record.waits_for(Wait.CREATION) and ending.by == EndingCause.REQUEST:
+    if record.waits_for(Wait.CREATION) and record.stack and ending.by == EndingCause.REQUEST:
         # What nobody wants any more need not be built to its end.
         return executions.complete_task(record.waiting.token, TaskResult("EndedBefore", ending.reason), {})
     return False
@@ -129,11 +134,12 @@ def recreated(subject: Subject, deadline: str, now: str, days: int) -> dict[str,
         deadline: as far as it is known. days: how long the record is kept past it.
     """
     return identified(subject) | {
+        **placed(Environment, subject.environment, subject.application, now, LIVE),
         "id": subject.environment,
         "live": Environment.kind.value,
         "planned_at": now,
         "deadline": deadline,
-        "ceiling": deadline,
+        "ceiling": utc_text(subject.ceiling) if subject.ceiling else deadline,
         "forget_after": forget_after(deadline, days),
     }
 
@@ -153,10 +159,19 @@ def facts(record: Environment) -> dict[str, str]:
     }
 
 
+_IDENTIFIES = {"release", "application", "version", "suite", "owner", "account", "region"}
+
+
+def told_of(subject: Order | Subject) -> dict[str, Any]:
+    """The same by what an execution knows of it, with its pull request."""
+    return subject.model_dump(
+        mode="json", include={*_IDENTIFIES, "environment", "kind", "pull_request"}, exclude_none=True
+    )
+
+
 def identified(subject: Subject) -> dict[str, Any]:
     """What a record says of whose environment it is, and where."""
-    known = {"release", "application", "version", "suite", "owner", "account", "region"}
-    return subject.model_dump(mode="json", include=known) | {"suite_kind": subject.kind}
+    return subject.model_dump(mode="json", include=_IDENTIFIES) | {"suite_kind": subject.kind}
 
 
 def digest(message: str) -> str:

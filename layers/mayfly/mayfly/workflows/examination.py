@@ -342,7 +342,7 @@ def _mentioned(value: Any) -> Iterator[str]:
                 yield inner[0] if isinstance(inner, list) else str(inner).partition(".")[0]
             elif name == "Fn::Sub":
                 text = inner[0] if isinstance(inner, list) else inner
-                yield from (each.partition(".")[0] for each in re.findall(r"\$\{([^!}]+)\}", str(text)))
+                yield from (each.partition(".")[0] for each in re.findall(r"\$\{([^!${}]+)\}", str(text)))
             yield from _mentioned(inner)
     elif isinstance(value, list):
         for inner in value:

@@ -7,7 +7,7 @@ from typing import Any
 from mayfly.aws.records import Records, forget_after
 from mayfly.contract.forges import Forge
 from mayfly.contract.reader import Refused
-from mayfly.contract.vocabulary import EnvironmentStage
+from mayfly.contract.vocabulary import EnvironmentStage, SuiteKind
 from mayfly.domain import forge
 from mayfly.domain.records import Environment, PullRequest, Release
 from mayfly.domain.timestamp import utc_text
@@ -31,7 +31,8 @@ def plan(settings: Settings, name: str, now: datetime) -> dict[str, Any] | None:
         return said
     pull = f"{release.application}#{release.pull_request}"
     known = Records(settings.table, PullRequest).get(pull)
-    text = forge.text(_title(release), link, _suites(settings, release))
+    shown = [*_suites(settings, release), *_preview(settings, known)]
+    text = forge.text(_title(release), link, shown)
     written = forge.comment(repository, release.pull_request, known.comment if known else None, text)
     until = forget_after(utc_text(now), settings.record_days)
     return said | {"comment": asdict(written), "pull_request": pull, "forget_after": until}
@@ -50,7 +51,11 @@ def _status(release: Release, repository: forge.Repository, link: str) -> forge.
     outcomes = [(each.suite, each.outcome) for each in verdict.suites] if verdict else None
     shown = None if outcomes is None else [outcome for _, outcome in outcomes]
     state = forge.state_of(shown, bool(verdict and verdict.passed))
-    said = f"{len(release.suites)} suites run" if verdict is None else verdict.reason
+    said = (
+        f"{len(release.suites)} suite{'' if len(release.suites) == 1 else 's'} run"
+        if verdict is None
+        else verdict.reason
+    )
     if outcomes and state != "success":
         said = forge.failed_suites(outcomes)
     return forge.status(repository, str(release.commit), state, said, link)
@@ -64,8 +69,15 @@ def _title(release: Release) -> str:
 
 def _suites(settings: Settings, release: Release) -> list[forge.Suite]:
     environments = Records(settings.table, Environment)
-    known = {each.id: each for each in environments.many([part.environment for part in release.suites])}
-    return [_suite(part.suite, known.get(part.environment)) for part in release.suites]
+    named = [name for part in release.suites for name in part.attempts]
+    known = {each.id: each for each in environments.many(named)}
+    return [_suite(part.suite, known.get(part.latest(known))) for part in release.suites]
+
+
+def _preview(settings: Settings, pull: PullRequest | None) -> list[forge.Suite]:
+    """The newest preview of a pull request, as long as something is left of it."""
+    newest = pull.previews[-1:] if pull else ()
+    return [_suite(SuiteKind.PREVIEW, found) for found in Records(settings.table, Environment).many(newest)]
 
 
 def _suite(name: str, found: Environment | None) -> forge.Suite:

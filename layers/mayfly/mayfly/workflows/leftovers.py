@@ -53,10 +53,10 @@ def _listed(workload: "Workload", by_tag: Any, kinds: Sequence[str] = ()) -> Lis
     return {one["ResourceARN"]: plain(one["Tags"]) for page in pages for one in page["ResourceTagMappingList"]}
 
 
-def of_other_kinds(found: Listed, controller: str) -> list[str]:
-    """The ARNs of what is listed of kinds that cannot be asked directly, and that only a stack can delete."""
-    ours = (arn for arn, labels in found.items() if labels.get(tags.CONTROLLER, controller) == controller)
-    return [arn for arn in ours if _kind_of(arn) is None and arn.split(":")[2] != "cloudformation"]
+def of_other_kinds(found: Listed, controller: str) -> Listed:
+    """What is listed of kinds that cannot be asked directly, and that only a stack can delete."""
+    ours = {arn: labels for arn, labels in found.items() if labels.get(tags.CONTROLLER, controller) == controller}
+    return {arn: of for arn, of in ours.items() if _kind_of(arn) is None and arn.split(":")[2] != "cloudformation"}
 
 
 def find(workload: "Workload", environment: str, controller: str, found: Listed | None = None) -> list[Remnant]:

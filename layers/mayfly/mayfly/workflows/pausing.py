@@ -89,7 +89,7 @@ def resume(settings: Settings, asked: RolloutResumeRequested, now: datetime) -> 
     """
     records, record = Records(settings.table, Rollout), _the(settings, asked.rollout)
     entry = Entry(utc_text(now), asked.requested_by, Event.ROLLOUT_RESUME_REQUESTED, asked.why)
-    if not record.paused or record.aborted or record.live is None:
+    if not record.paused or record.aborted or record.ended_at:
         records.note(record.id, replace(entry, why=f"refused: it is {record.stage}, and not paused"))
         raise Refused(f"rollout: expected one that is paused, but {record.id} is {record.stage}")
     same = attr(Rollout.paused).eq(record.paused) & attr(Rollout.stage).eq(record.stage)

@@ -6,17 +6,18 @@ from typing import Any
 from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr, forget_after
 from mayfly.contract.announcements import ReleaseFailed, ReleasePassed
+from mayfly.contract.configuration import Application
 from mayfly.contract.orders import Order
 from mayfly.contract.reader import Refused
 from mayfly.contract.requests import CodeVersionPushed
-from mayfly.contract.vocabulary import ReleaseStage
+from mayfly.contract.vocabulary import ReleaseStage, SuiteKind
 from mayfly.domain.channel import CANDIDATE, STABLE, Channel
 from mayfly.domain.ending import NO_ENDING, by_failure, judge_release, result_of
-from mayfly.domain.identity import environment_id
+from mayfly.domain.identity import environment_id, repetitions
 from mayfly.domain.losses import Losses, is_worse, together
 from mayfly.domain.records import Entry, Environment, Image, Release, Suite, Verdict, plain
 from mayfly.settings import Settings
-from mayfly.workflows import admission, catalogue, channels
+from mayfly.workflows import admission, catalogue, channels, quotas
 
 _PUSHED = ("application", "version", "artifact", "commit", "pull_request", "attempt")
 
@@ -31,19 +32,41 @@ class CountedMeanwhile(Exception):
 
 
 def plan(settings: Settings, release: str, pushed: CodeVersionPushed) -> list[Order]:
-    """One order for each suite of the application's test plan, all on one image and one blueprint.
+    """One order for each suite of the application's test plan but its preview, all on one image and one blueprint.
 
     Raises:
         Refused: the platform team configured something wrongly.
     """
     application = catalogue.application(settings.parameters, pushed.application)
+    return _orders(settings, release, pushed, application)
+
+
+def plan_preview(settings: Settings, release: Release) -> Order | None:
+    """The order for the preview of a release, on its image; None where its application wants none.
+
+    Raises:
+        Refused: the platform team configured something wrongly.
+    """
+    application = catalogue.application(settings.parameters, release.application)
+    if all(suite.kind is not SuiteKind.PREVIEW for suite in application.suites):
+        return None
+    said = {name: each for name, each in plain(release).items() if name in CodeVersionPushed.model_fields}
+    pushed = CodeVersionPushed.model_validate(said)
+    [order] = _orders(settings, release.id, pushed, application, previews=True)
+    return order.model_copy(update={"image": release.image})
+
+
+def _orders(
+    settings: Settings, release: str, pushed: CodeVersionPushed, application: Application, previews: bool = False
+) -> list[Order]:
     account, region = catalogue.target(settings, application.account, application.region)
     building = catalogue.environment(settings, application, region)
     needs = catalogue.needs(settings.blueprints, building | {"parameters": application.parameters}, (account, region))
+    needs = quotas.correct(settings.table, needs, building, application.parameters)
     if pushed.hotfix and not application.hotfixes:
         raise Refused(f"hotfix: expected false, because {pushed.application} is not allowed hotfixes, but it is true")
     limits = catalogue.admission(settings.parameters)
-    asked = admission.demand(application, pushed.application, limits, (needs, region), pushed.hotfix)
+    asked = admission.demand(application, pushed.application, limits, (needs, f"{account}/{region}"), pushed.hotfix)
     pool = catalogue.pool(settings.parameters, application.pool)
     return [
         Order(
@@ -52,6 +75,7 @@ def plan(settings: Settings, release: str, pushed: CodeVersionPushed) -> list[Or
             suite=suite.name,
             kind=suite.kind,
             runner=suite.runner,
+            repetitions=repetitions(environment_id(release, suite.name), suite.retries),
             pool=pool,
             demand=asked,
             account=account,
@@ -64,12 +88,14 @@ def plan(settings: Settings, release: str, pushed: CodeVersionPushed) -> list[Or
             ),
         )
         for suite in application.suites
+        if (suite.kind is SuiteKind.PREVIEW) == previews
     ]
 
 
 def remember_plan(settings: Settings, release: str, orders: list[Order], entry: Entry) -> None:
     """Writes down which environments a release has, and what all of them consist of."""
-    suites, any_of = tuple(Suite(order.suite, order.environment) for order in orders), orders[0]
+    suites = tuple(Suite(order.suite, order.environment, order.repetitions) for order in orders)
+    any_of = orders[0]
     template = any_of.blueprint
     Records(settings.table, Release).change(
         release,
@@ -94,10 +120,10 @@ def verdict_of(settings: Settings, release: str, error: Mapping[str, Any] | None
         return Verdict(False, f"it could not be planned: {refusal.reason}")
     record = Records(settings.table, Release).get(release)
     suites = record.suites if record else ()
-    environments = Records(settings.table, Environment)
-    known = [(part, environments.get(part.environment)) for part in suites]
-    results = [result_of(part.suite, part.environment, it.ending if it else None) for part, it in known]
-    return judge_release(results, together(it.instance_failures for _, it in known if it and it.instance_failures))
+    names = [name for part in suites for name in part.attempts]
+    known = {each.id: each for each in Records(settings.table, Environment).many(names)}
+    results = [result_of(part, {name: each.ending for name, each in known.items()}) for part in suites]
+    return judge_release(results, together(it.instance_failures for it in known.values() if it.instance_failures))
 
 
 def remember_verdict(
@@ -110,10 +136,12 @@ def remember_verdict(
             execution announces it then: `make_up`.
     """
     stage = ReleaseStage.PASSED if verdict.passed else ReleaseStage.FAILED
-    environments = Records(settings.table, Environment)
-    found = [environments.get(suite.environment) for suite in verdict.suites]
-    lost = together(one.instance_failures for one in found if one and one.instance_failures)
-    Records(settings.table, Release).change(
+    releases = Records(settings.table, Release)
+    record = releases.get(release)
+    built = [name for part in record.suites for name in part.attempts] if record else []
+    found = Records(settings.table, Environment).many(built)
+    lost = together(one.instance_failures for one in found if one.instance_failures)
+    releases.change(
         release,
         entry,
         stage=stage,
@@ -148,7 +176,8 @@ def make_up(settings: Settings, release: Release, at: str) -> None:
     says whether somebody has done so. It is closed last: who dies in between announces it again."""
     verdict = release.verdict
     if verdict is None:
-        of_suites = Records(settings.table, Environment).many([suite.environment for suite in release.suites])
+        names = [name for suite in release.suites for name in suite.attempts]
+        of_suites = Records(settings.table, Environment).many(names)
         if any(one.live and not one.ending for one in of_suites):
             return
         verdict = verdict_of(settings, release.id)

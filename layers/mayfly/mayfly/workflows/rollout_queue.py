@@ -12,6 +12,7 @@ from typing import Any
 
 from boto3.dynamodb.conditions import ConditionBase
 
+from mayfly.aws import executions
 from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.announcements import RolloutAwaitingApproval
@@ -31,7 +32,11 @@ _WHO = "plan"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One look at a service: what was seen of it, what its record says, and what is done about it."""
+    """One look at a service: what was seen of it, what its record says, and what is done about it.
+
+    Attributes:
+        number: of the rollout that is decided on.
+    """
 
     settings: Settings
     service: Service
@@ -39,16 +44,12 @@ class Turn:
     record: ServiceRecord
     decision: RolloutDecision
     now: datetime
+    number: int
 
     @property
     def known(self) -> bool:
         """Whether the rollout that is decided on waits already."""
-        return self.record.pending is not None and self.record.pending.to == self.decision.to
-
-    @property
-    def number(self) -> int:
-        """Of the rollout that is decided on: what waits has one."""
-        return (self.record.serial or 0) + (not self.known)
+        return _waits(self.record, self.decision)
 
     @property
     def rollout(self) -> str:
@@ -68,6 +69,8 @@ class Turn:
         serial = attr(ServiceRecord.serial)
         unchanged: ConditionBase = serial.not_exists() if self.record.serial is None else serial.eq(self.record.serial)
         idle = attr(ServiceRecord.rollout).not_exists() & unchanged
+        if self.decision.action is RolloutAction.START:  # who puts it to sleep asks for the turn in the same way
+            idle &= attr(ServiceRecord.sleep).not_exists()
         return Records(self.settings.table, ServiceRecord).change(self.service.id, entry, only_if=idle, **change)
 
     def supersede(self, by: str) -> None:
@@ -83,7 +86,7 @@ def attend(settings: Settings, service: Service, now: datetime) -> RolloutDecisi
         resume(settings, record.plan, now)
     stands = standing.standing(settings, service, seen, record)
     decision = decide_rollout(now, stands, standing.rules(settings, service.own.rollout))
-    turn = Turn(settings, service, seen, record, decision, now)
+    turn = Turn(settings, service, seen, record, decision, now, _number(settings, service, record, decision))
     with suppress(Conflict):  # who was faster has decided the same, or something newer
         if decision.action is RolloutAction.START:
             _start(turn)
@@ -92,6 +95,23 @@ def attend(settings: Settings, service: Service, now: datetime) -> RolloutDecisi
         elif not stands.running and (record.pending or record.asked):
             _drop(turn)
     return decision
+
+
+def _waits(record: ServiceRecord, decision: RolloutDecision) -> bool:
+    return record.pending is not None and record.pending.to == decision.to
+
+
+def _number(settings: Settings, service: Service, record: ServiceRecord, decision: RolloutDecision) -> int:
+    """The number of the rollout that is decided on: what waits has one. The next one may have been used already, where
+    the table was restored since: Step Functions remembers."""
+    number = record.serial or 0
+    begins = decision.action is RolloutAction.START or decision.action.waits
+    if _waits(record, decision) or not begins:
+        return number
+    number += 1
+    while executions.exists(settings.rollout_machine, rollout_id(service.id, number)):
+        number += 1
+    return number
 
 
 def _start(turn: Turn) -> None:

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from mayfly.aws import executions
+from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.records import NEW, Conflict, Records, attr, forget_after
-from mayfly.contract.announcements import RolloutFailed, RolloutSuperseded
+from mayfly.contract.announcements import RolloutCompleted, RolloutFailed, RolloutRolledBack, RolloutSuperseded
 from mayfly.contract.orders import Rollout as Order
 from mayfly.contract.vocabulary import RolloutCause, RolloutStage
-from mayfly.domain.records import Checkpoint, Entry, Rollout, Side
+from mayfly.domain.records import Checkpoint, Entry, Rollout, Side, plain
 from mayfly.domain.records import Service as ServiceRecord
 from mayfly.domain.rollout import RolloutAction, RolloutDecision, Setup
 from mayfly.domain.timestamp import utc_text
@@ -24,6 +25,14 @@ type Plan = Mapping[str, Any]
 """The input of a rollout's execution."""
 
 _WHO = "plan"
+_SUPERSEDED = "superseded: "
+_GRACE = timedelta(minutes=15)
+"""In which what was said is heard, and closes the record."""
+_OUTCOMES: Mapping[str | None, type[RolloutCompleted | RolloutRolledBack | RolloutFailed]] = {
+    RolloutStage.COMPLETED: RolloutCompleted,
+    RolloutStage.ROLLED_BACK: RolloutRolledBack,
+    RolloutStage.FAILED: RolloutFailed,
+}
 _PACE = {"checkpoints", "soak_minutes", "least_healthy_percent", "most_healthy_percent", "limit_minutes"}
 
 
@@ -32,7 +41,7 @@ def plan(
 ) -> dict[str, Any]:
     """All that a rollout needs to know."""
     creation = decision.cause == RolloutCause.CREATION.value
-    before = record.setup or (services.setup_of(seen.stack) if seen and not creation else None)
+    stands = services.stands(seen, record)[0] or services.setup_of(seen.stack) if seen and not creation else None
     return Order.model_validate(
         {
             "rollout": rollout,
@@ -42,7 +51,7 @@ def plan(
             "region": service.target[1],
             "cause": decision.cause,
             "why": decision.reason,
-            "before": None if creation else before,
+            "before": None if creation else stands or record.setup,
             "after": decision.to,
             "template_version": seen.pinned if seen else services.FIRST,
         }
@@ -91,26 +100,54 @@ def supersede(settings: Settings, rollout: str, by: str, now: datetime) -> None:
         rollout,
         Entry(utc_text(now), _WHO, RolloutStage.SUPERSEDED, by),
         stage=RolloutStage.SUPERSEDED,
-        reason=f"superseded: {by}",
+        reason=f"{_SUPERSEDED}{by}",
         ended_at=utc_text(now),
-        drop=(Rollout.live,),
     )
-    service = record.service if record else None
-    announce(settings.facts, RolloutSuperseded(rollout=rollout, service=service, by=by))
+    say(settings, record or Rollout(id=rollout))
 
 
 def fail(settings: Settings, plan: Plan, reason: str, entry: Entry) -> None:
     """Ends a rollout whose execution ended without a verdict."""
-    Records(settings.table, Rollout).change(
+    record = Records(settings.table, Rollout).change(
         plan["rollout"],
         entry,
         stage=RolloutStage.FAILED,
         reason=reason,
         ended_at=entry.at,
-        drop=(Rollout.live, Rollout.waiting),
+        drop=(Rollout.waiting,),
     )
-    said = shown(plan) | {"outcome": RolloutStage.FAILED, "reason": reason}
-    announce(settings.facts, RolloutFailed.model_validate(said))
+    say(settings, record or Rollout(id=plan["rollout"]))
+
+
+def say(settings: Settings, record: Rollout) -> None:
+    """Announces how a rollout ended, and closes its record: one that is open says that it may not have been said."""
+    if said := _OUTCOMES.get(record.stage):
+        known = {key: getattr(record, key) for key in ("service", "application", "account", "region", "cause", "why")}
+        sides = {"from": plain(record.from_), "to": plain(record.to)}
+        outcome = {"rollout": record.id, "outcome": record.stage, "reason": record.reason}
+        announce(settings.facts, said.model_validate(known | sides | outcome))
+    elif record.stage == RolloutStage.SUPERSEDED:
+        by = str(record.reason).removeprefix(_SUPERSEDED)
+        announce(settings.facts, RolloutSuperseded(rollout=record.id, service=record.service, by=by))
+    close(settings, record.id)
+
+
+def close(settings: Settings, rollout: str) -> None:
+    """Closes the record of a rollout whose end was said."""
+    with suppress(Conflict):
+        ended = attr(Rollout.ended_at).exists()
+        Records(settings.table, Rollout).change(rollout, drop=(Rollout.live,), only_if=ended)
+
+
+def make_up(settings: Settings, now: datetime) -> None:
+    """Says what the executions of rollouts should have said, and are over without."""
+    long_ago = utc_text(now - _GRACE)
+    unsaid = [one for one in Records(settings.table, Rollout).live() if one.ended_at and one.ended_at < long_ago]
+    running = executions.running(settings.rollout_machine) if unsaid else set()
+    for record in unsaid:
+        if record.id not in running:
+            with going_on(record.id):
+                say(settings, record)
 
 
 def shown(plan: Plan) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from mayfly.aws.stacks import Stack
 from mayfly.domain import blueprint, tags
 from mayfly.domain.guard import is_ours
 from mayfly.domain.identity import stack_name
+from mayfly.domain.records import Service
 from mayfly.domain.rollout import Member, Setup, stack_answer
 from mayfly.domain.stack import TaskResult
 from mayfly.workflows import causes, puppet_access
@@ -142,6 +143,23 @@ def setup_of(stack: Stack) -> Setup:
         "parameters": {key: value for key, value in given.items() if key not in _PASSED},
         "instance_count": int(given["InstanceCount"]),
     }
+
+
+def stands(seen: Seen, record: Service) -> tuple[Setup | None, str]:
+    """The setup of a service as it stands, and what of that its record says otherwise: because its table was restored,
+    or somebody has updated the stack.
+
+    What stands is what AWS says; which template it was made of, only the record knows.
+    """
+    known = record.setup
+    if not seen.group or seen.stack.status not in READY or record.rollout or record.held:
+        return known, ""  # a rollout that goes on, or failed half way, has its own say
+    found = setup_of(seen.stack)
+    if known is None or (known["image"], known["version"]) == (found["image"], found["version"]):
+        return known or found, ""
+    of_record = f"{known['image']} with {known['version']}"
+    said = f"its stack has {found['image']} with {found['version']}, and its record says {of_record}"
+    return {**known, **{key: found[key] for key in ("image", "version", "artifact")}}, said
 
 
 def parameters(setup: Setup, service: str, application: str, controller: str, template: str) -> dict[str, str]:

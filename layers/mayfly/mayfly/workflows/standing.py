@@ -15,7 +15,7 @@ from mayfly.domain import tags
 from mayfly.domain.identity import service_id
 from mayfly.domain.records import Entry, plain
 from mayfly.domain.records import Service as ServiceRecord
-from mayfly.domain.rollout import RolloutRules, Setup, Standing, Window, odd
+from mayfly.domain.rollout import RolloutRules, Setup, Standing, odd
 from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
 from mayfly.workflows import catalogue, services
@@ -85,13 +85,14 @@ def remember(settings: Settings, service: Service, now: datetime) -> tuple[Seen 
         "region": service.target[1],
         "channel": f"{service.image.family}/{service.image.channel}",
         "seen_at": utc_text(now),
+        "may_sleep": service.own.kind == "staging",
     }
     facts |= _facts(seen)
     born: dict[str, Any] = {"id": service.id, "live": ServiceRecord.kind.value, "stage": ServiceStage.PLANNED}
     record = records.change(service.id, once=born | {"drift": ()}, **facts)
     if record is None:
         raise RuntimeError("the table is lost: nothing is rolled out without a record")
-    if seen and not record.rollout:
+    if seen and not record.rollout and not record.sleep:  # asleep, its groups differ from the blueprint
         record = _compare(settings, workload, seen, record, now) or record
     return seen, record
 
@@ -130,10 +131,7 @@ def _compare(
 def standing(settings: Settings, service: Service, seen: Seen | None, record: ServiceRecord) -> Standing:
     """A service as it stands, for the decision about it."""
     wanted, lacking = _wanted(settings, service, record)
-    # What stands is what AWS says; which template it was made of, only the record knows.
-    current = record.setup if seen else None
-    if seen and current is None and seen.group and seen.stack.status.endswith("_COMPLETE"):
-        current = services.setup_of(seen.stack)
+    current, otherwise = services.stands(seen, record) if seen else (None, "")
     oldest, pending = record.oldest_instance_at, record.pending
     return Standing(
         current=current,
@@ -144,12 +142,13 @@ def standing(settings: Settings, service: Service, seen: Seen | None, record: Se
         pending=pending.to if pending else None,
         approved=pending is not None and record.approved == pending.id,
         refused=record.refused,
-        held=record.held or ("its stack is gone" if record.setup and not seen else ""),
+        held=record.held or otherwise or ("its stack is gone" if record.setup and not seen else ""),
         asked=record.asked.to if record.asked else None,
-        oldest=datetime.fromisoformat(oldest) if oldest and seen else None,
+        oldest=datetime.fromisoformat(oldest) if oldest and seen and not record.sleep else None,
         odd=record.odd,
         failed_at=datetime.fromisoformat(record.failed_at) if record.failed_at else None,
         firing=seen.firing if seen else (),
+        asleep=record.sleep is not None,
     )
 
 
@@ -176,10 +175,9 @@ def _wanted(settings: Settings, service: Service, record: ServiceRecord) -> tupl
 def rules(settings: Settings, configured: RolloutPolicy) -> RolloutRules:
     """How a service is rolled out, in the words of the domain, and whether the kill switch is on."""
     said = kill_switch.read(settings.parameters)
-    window = configured.window
     return RolloutRules(
         configured.when == "approved",
-        Window(window.days, window.start, window.end) if window else None,
+        configured.window.read() if configured.window else None,
         timedelta(days=configured.max_days),
         configured.drift == "replace",
         "" if said == kill_switch.OFF else f"the kill switch is on: {said}",

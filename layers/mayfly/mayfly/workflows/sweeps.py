@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from mayfly import views
 from mayfly.aws import executions, kill_switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
@@ -15,17 +16,24 @@ from mayfly.contract.announcements import SweepCompleted, SweepHalted
 from mayfly.contract.reader import Received
 from mayfly.contract.requests import SweepRequested
 from mayfly.contract.vocabulary import UNKNOWN, Begin, SweepAction
-from mayfly.domain import sweep
-from mayfly.domain.records import Entry, Environment, Ledger, Release, plain
+from mayfly.domain import sweep, tags
+from mayfly.domain.records import Bake, Entry, Environment, Ledger, Record, Release, plain
 from mayfly.domain.records import Sweep as SweepRecord
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.sweep import Found, Remembered, SweepDecision, SweepPolicy
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import metrics
 from mayfly.settings import Settings
-from mayfly.workflows import admission, bakes, discovery, environments, gauges, releases
+from mayfly.workflows import admission, bakes, discovery, environments, gauges, quotas, releases, sums
 from mayfly.workflows.discovery import Seen, Target
 from mayfly.workflows.expiry import warn
+
+DECIDED_BY = (
+    *views.ENVIRONMENT,
+    *(Environment.waiting, Environment.handed_over, Environment.warned, Environment.warn_minutes_before),
+    *(Environment.stack, Environment.reserved, Environment.wanted),
+)
+"""What a sweep reads of an environment: all that is decided, reserved, summed and announced, without histories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
     with going_on("the ledger"):  # a lost table keeps nothing from ending
         ledger = admission.ledger(settings.table)
     running = executions.running(settings.environment_machine)
-    records = list(Records(settings.table, Environment).live())
+    records = list(Records(settings.table, Environment).live(DECIDED_BY, late=False))
     # A target that was taken out of the configuration is looked at as long as anything is remembered there.
     targets = [
         *settings.targets,
@@ -93,12 +101,18 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
         act(this, cases, records, halted)
         if not halted:
             end_builders(settings, left)
+        with going_on("the quotas"):
+            quotas.keep(settings, records, unseen)
         with going_on("who waits for room"):
             admission.make_up(settings, ledger, records, now, "sweep")
         with going_on("the releases"):
             judge_orphans(this)
+        with going_on("the bakes"):
+            end_bakes(this)
         tell(settings, report)
         gauges.publish(records, now)
+        with going_on("sums"):
+            sums.keep(settings, records, now)
     with going_on("the list of reports"):
         remember(settings, report, asked.why, now)
     return report
@@ -188,13 +202,25 @@ def carry_out(this: Sweep, case: Case, halted: str) -> None:
 
 def judge_orphans(this: Sweep) -> None:
     """Has said what the executions of releases should have: those that are gone left their records open."""
+    for release in _left_open(this, Release, this.settings.release_machine):
+        with going_on(release.id):
+            releases.make_up(this.settings, release, utc_text(this.now))
+
+
+def end_bakes(this: Sweep) -> None:
+    """Has judged and said what the executions of bakes should have: those that are gone left their records open."""
+    for bake in _left_open(this, Bake, this.settings.bake_machine):
+        with going_on(bake.id):
+            bakes.make_up(this.settings, bake.id, this.now)
+
+
+def _left_open[R: Record](this: Sweep, kind: type[R], machine: str) -> list[R]:
+    """Finds the open records of one kind whose Step Functions executions are gone. What has just begun may not be
+    listed yet."""
     long_ago = utc_text(this.now - this.policy.grace)
-    begun = [one for one in Records(this.settings.table, Release).live() if "" < one.began < long_ago]
-    running = executions.running(this.settings.release_machine) if begun else set()
-    for release in begun:
-        if release.id not in running:
-            with going_on(release.id):
-                releases.make_up(this.settings, release, utc_text(this.now))
+    begun = [one for one in Records(this.settings.table, kind).live() if "" < one.began < long_ago]
+    running = executions.running(machine) if begun else set()
+    return [one for one in begun if one.id not in running]
 
 
 def wake(case: Case) -> None:
@@ -221,12 +247,14 @@ def subject(this: Sweep, case: Case, begin: Begin) -> dict[str, Any]:
     deadline = record.deadline
     if found and found.stack:  # not as its tag says it: that may be missing, or no timestamp at all
         deadline = utc_text(sweep.deadline_of(found, remembered(case.record), this.policy)[0])
+    ceiling = sweep.moment(record.ceiling or labels.get(tags.CEILING))
     return facts | {
         "environment": case.decision.environment,
         "account": case.target[0],
         "region": case.target[1],
         "begin": begin.value,
         "deadline": deadline,
+        "ceiling": utc_text(ceiling) if ceiling else None,
         "why": f"sweep: {case.decision.reason}",
         "aborted": found is not None and not sweep.may_be_ready(found, remembered(case.record)),
     }

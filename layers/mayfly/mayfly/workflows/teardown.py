@@ -70,12 +70,22 @@ def kept(resources: Iterable[stacks.Resource]) -> list[str]:
     ]
 
 
-def unaccounted(arns: Iterable[str], resources: Iterable[stacks.Resource]) -> list[str]:
-    """Those of listed resources that were none of their stack's: what it deleted or kept is listed for a while."""
+def unaccounted(found: leftovers.Listed, stack: stacks.Stack | None, resources: Iterable[stacks.Resource]) -> list[str]:
+    """The ARNs of listed resources that were none of a deleted stack's: what it deleted or kept is listed for a while.
+
+    CloudFormation marks what it makes, parts of nested stacks with the names of those; a stack may call a resource
+    otherwise than its ARN does, such as an elastic IP by its address.
+    """
     # A queue is known to its stack by its URL, which ends with its name.
     called = {one.physical_id for one in resources if one.physical_id}
     known = called | {url.rpartition("/")[2] for url in called if url.startswith("https://")}
-    return [arn for arn in arns if not {arn, *_ends(arn)} & known]
+    return [arn for arn, labels in found.items() if not _made_by(stack, labels) and not {arn, *_ends(arn)} & known]
+
+
+def _made_by(stack: stacks.Stack | None, labels: Mapping[str, str]) -> bool:
+    name = stack.id.split("/")[1] if stack else None
+    marked = labels.get("aws:cloudformation:stack-name")
+    return bool(name and marked) and f"{marked}-".startswith(f"{name}-")
 
 
 def _ends(arn: str) -> set[str]:
@@ -160,26 +170,32 @@ def mend(workload: "Workload", environment: str, controller: str, found: Iterabl
 def _cut_references(workload: "Workload", group: str, environment: str, controller: str) -> list[str]:
     """Revokes the rules of the environment's other security groups that name this one, inbound and outbound.
 
-    Any other group's rules are its owner's.
+    Any other group's rules are its owner's. The default group of a VPC is its VPC's owner's: it carries no tags.
     """
-    ec2: Any = workload.ec2
-    ways = (
-        ("IpPermissions", ec2.revoke_security_group_ingress),
-        ("IpPermissionsEgress", ec2.revoke_security_group_egress),
-    )
     done = []
     for other in _referring(workload, group):
         labels = plain(other.get("Tags", []))
-        if labels.get(tags.ENVIRONMENT) != environment or labels.get(tags.CONTROLLER) != controller:
-            done.append(f"left the rules of {other['GroupId']} ({other['GroupName']}): it is not the environment's")
+        if by_vpc := other["GroupName"] == "default" and tags.ENVIRONMENT not in labels:
+            labels = _labels_of_vpc(workload, other["VpcId"]) | labels
+        permission = may_destroy(environment, controller, labels)
+        if not permission.granted:
+            done.append(f"left the rules of {other['GroupId']} ({other['GroupName']}): {permission.reason}")
             continue
-        if not may_destroy(environment, controller, labels).granted:
-            continue
+        ec2: Any = (workload.for_vpc(other["VpcId"]) if by_vpc else workload).ec2
+        ways = (
+            ("IpPermissions", ec2.revoke_security_group_ingress),
+            ("IpPermissionsEgress", ec2.revoke_security_group_egress),
+        )
         for listed, revoke in ways:
             if rules := [_only(rule, group) for rule in other[listed] if _names(rule, group)]:
                 revoke(GroupId=other["GroupId"], IpPermissions=rules)
         done.append(f"cut the reference of {other['GroupId']} to {group}")
     return done
+
+
+def _labels_of_vpc(workload: "Workload", vpc: str) -> dict[str, str]:
+    found = workload.ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
+    return plain(found[0].get("Tags", []))
 
 
 def _labels(workload: "Workload", bucket: str) -> dict[str, str]:

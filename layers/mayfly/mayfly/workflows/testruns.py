@@ -10,6 +10,7 @@ from mayfly.contract.vocabulary import EndingCause, Outcome
 from mayfly.domain import report, testing
 from mayfly.domain.records import Ending, Entry, Environment, cut
 from mayfly.domain.testing import Judgement, Uploads
+from mayfly.domain.text import clean
 from mayfly.settings import Settings
 from mayfly.workflows import environments
 
@@ -73,5 +74,5 @@ def conclude(settings: Settings, environment: str, entry: Entry, judged: Judgeme
     Args:
         left: where their `report` and `log` are, and what the report says of `tests`.
     """
-    ending = Ending(EndingCause.TESTS, judged.outcome, cut(judged.reason, _REASON), entry.at, **left)
+    ending = Ending(EndingCause.TESTS, judged.outcome, cut(clean(judged.reason), _REASON), entry.at, **left)
     return environments.end(Records(settings.table, Environment), environment, ending, entry)
