@@ -64,6 +64,8 @@ class LocalCloud:
         strict: whether it refuses and delays what AWS does: the workload account enforces its roles' policies, events
             stay in their Region, what was just made is not seen at first, calls have rates, and kinds have quotas.
         retry_scale: real seconds that a retry of a state machine waits per second of its interval.
+        schedules: whether EventBridge Scheduler looks at the passing "time", or at "jumps" of it only: then none comes
+            into the middle of a test by itself. What is due after a jump begins at once either way.
         forks: sandboxes of functions begin with the libraries imported (see `local/controller/sandboxes.py`); not where
             cold starts are measured.
     """
@@ -83,6 +85,7 @@ class LocalCloud:
         retry_scale: float = 0.05,
         bake_seconds: float = 1.0,
         image_seconds: float = 0.5,
+        schedules: Literal["time", "jumps"] = "time",
         forks: bool = True,
         strict: bool = False,
     ) -> None:
@@ -94,7 +97,7 @@ class LocalCloud:
             "bake_seconds": bake_seconds,
             "image_seconds": image_seconds,
         }
-        self._retry_scale, self._forks, self._strict = retry_scale, forks, strict
+        self._retry_scale, self._schedules, self._forks, self._strict = retry_scale, schedules, forks, strict
         self._processes: dict[Account, subprocess.Popen[bytes]] = {}
         self._urls: dict[Account, str] = {}
         self._clients: dict[tuple[Account, str, str], Any] = {}  # making one takes longer than most calls
@@ -415,6 +418,7 @@ class LocalCloud:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "MAYFLY_WORKLOAD_ENDPOINT_URL": self.workload_url,
             "MAYFLY_LOCAL_RETRY_SCALE": str(self._retry_scale),
+            "MAYFLY_LOCAL_SCHEDULES": self._schedules,
             "MAYFLY_LOCAL_FORKS": str(int(self._forks)),
             "MAYFLY_LOCAL_STRICT": "1" if self._strict else "",
             "MAYFLY_LOCAL_CONSOLE_PORT": str(console),

@@ -107,11 +107,7 @@ class Controller:
         _install_gateway(desk.clock)
         _install_invocations(desk.clock, desk.faults, desk.ledger)
         workload = f"{os.environ['MAYFLY_WORKLOAD_ENDPOINT_URL']}{PREFIX}clock"
-        desk.offer(
-            "POST",
-            "clock",
-            lambda body: desk.clock.jump(body["advance"], lambda: bool(ask("POST", workload, body))),
-        )
+        desk.offer("POST", "clock", lambda body: self._move(body, workload))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["server"][1] == self._console:
@@ -140,14 +136,24 @@ class Controller:
         return send_on
 
     def _resuming(self, send: Send) -> Send:
-        """As soon as MiniStack has taken back what was saved, executions go on."""
+        """As soon as MiniStack has taken back what was saved, executions go on, and schedules count anew: it would fire
+        each at once."""
 
         async def send_on(message: Json) -> None:
             if message["type"] == "lifespan.startup.complete":
                 self._resume()
+                scheduler, now = _ministack("services.scheduler"), self._desk.clock.time()
+                scheduler._schedule_last_fired |= dict.fromkeys(scheduler._schedules._data, now)
             await send(message)
 
         return send_on
+
+    def _move(self, body: Json, workload: str) -> bool:
+        """Moves the clocks of both accounts, unless a function runs; what is due by schedule begins right away."""
+        moved = self._desk.clock.jump(body["advance"], lambda: bool(ask("POST", workload, body)))
+        if moved:
+            _ministack("services.scheduler")._tick_schedules()
+        return moved
 
     def _save(self) -> None:
         """Write all that is known to the state directory, which a server that starts with it takes back.
@@ -306,7 +312,17 @@ def _install_time(clock: VirtualClock) -> None:
     eventbridge = _ministack("services.eventbridge")
     eventbridge._now_ts, eventbridge.datetime = clock.time, _VirtualDatetime
     _VirtualDatetime.clock = clock
-    _ministack("services.scheduler").time = _Time(clock)
+    scheduler = _ministack("services.scheduler")
+    scheduler.time = _Time(clock)
+    tick, one_at_a_time = scheduler._tick_schedules, threading.Lock()
+
+    def tick_schedules() -> None:
+        with one_at_a_time:
+            tick()
+
+    scheduler._tick_schedules = tick_schedules
+    if os.environ["MAYFLY_LOCAL_SCHEDULES"] == "jumps":
+        scheduler.start_scheduler = lambda: None
 
 
 # ---- events --------------------------------------------------------------------------------------------

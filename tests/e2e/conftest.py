@@ -45,7 +45,7 @@ def cloud(
     state = tmp_path_factory.mktemp("cloud")
     scale = getattr(request.module, "RETRY_SCALE", RETRY_SCALE)
     fast = {"boot_seconds": 0.3, "delete_seconds": 0.2, "retry_scale": scale}
-    with LocalCloud(state, saved=deployed, strict=True, **fast) as running:
+    with LocalCloud(state, saved=deployed, schedules="jumps", strict=True, **fast) as running:
         yield running
 
 

@@ -26,7 +26,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
 @pytest.fixture(scope="module")
 def cloud(issuer: Issuer, deployed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """A local cloud whose gateway trusts the issuer's certificate, as AWS's trusts public ones."""
-    running = LocalCloud(tmp_path_factory.mktemp("cloud"), saved=deployed, strict=True)
+    running = LocalCloud(tmp_path_factory.mktemp("cloud"), saved=deployed, schedules="jumps", strict=True)
     with pytest.MonkeyPatch.context() as surroundings:
         surroundings.setenv("SSL_CERT_FILE", str(issuer.certificate))
         running.start()

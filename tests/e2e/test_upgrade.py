@@ -39,7 +39,7 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own(tmp_path: Path, previous: Path, names: Iterator[str]) -> Iterator[Driver]:
     """An installation of the version before, nobody else's."""
     fast = {"boot_seconds": 0.3, "delete_seconds": 0.2, "retry_scale": RETRY_SCALE}
-    with LocalCloud(tmp_path, **fast) as cloud:
+    with LocalCloud(tmp_path, schedules="jumps", **fast) as cloud:
         deploy(cloud, quiet, previous)
         outputs = prepare(cloud, quiet).outputs
         upload_blueprint(cloud, outputs, ROOT / "tests" / "blueprints" / "single.yaml")
