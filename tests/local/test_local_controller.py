@@ -197,6 +197,25 @@ def test_a_schedule_fires_when_its_hour_has_passed(cloud: LocalCloud, toys: Toys
     events.delete_rule(Name=rule)
 
 
+def test_what_is_due_by_schedule_begins_with_the_jump_that_makes_it_due(cloud: LocalCloud, toys: Toys) -> None:
+    function, name = toys.function("return event['at']"), toys.name("schedule")
+    arn = cloud.client("lambda").get_function(FunctionName=function)["Configuration"]["FunctionArn"]
+    target = {"Arn": arn, "RoleArn": toys.role("scheduler"), "Input": '{"at": "<aws.scheduler.scheduled-time>"}'}
+    schedule = {"ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": {"Mode": "OFF"}, "Target": target}
+    cloud.client("scheduler").create_schedule(Name=name, **schedule)
+
+    def fired() -> int:
+        return len([one for one in cloud.ledger()["invocations"] if one["function"] == function])
+
+    cloud.advance(80_000)
+    cloud.advance(1)  # as soon as nothing runs that the jump began
+    assert fired() == 0
+    cloud.advance(6_400)
+    cloud.advance(1)
+    assert fired() == 1
+    cloud.client("scheduler").delete_schedule(Name=name)
+
+
 @pytest.mark.parametrize(
     ("result", "payload", "environment"),
     [
