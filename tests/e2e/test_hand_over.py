@@ -141,8 +141,8 @@ class TestAnInstanceThatCannotBeHelped:
 def test_the_owner_hears_at_once_of_an_instance_that_is_lost_under_test(mayfly: Driver) -> None:
     environment = mayfly.begin(a_fleet(mayfly))
     lost, *_ = mayfly.record(environment, "fleet")["instances"]
+    mayfly.cloud.advance(60)  # as soon as what the environments before this one have left is judged
     before = len(mayfly.invocations("judge-instance"))
-    mayfly.cloud.advance(60)
     mayfly.cloud.workload_client("ec2").terminate_instances(InstanceIds=[lost])
     said = mayfly.until(
         lambda: (
