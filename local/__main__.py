@@ -81,7 +81,9 @@ def watch(console: Console, cloud: LocalCloud, table: str, facts: Facts) -> None
     while True:
         for fact in facts.heard():
             if fact["detail-type"] == "Environment Ready":
-                (tokens / fact["detail"]["environment"]).write_text(fact["detail"]["token"])
+                token = tokens / fact["detail"]["environment"]
+                (half := token.with_suffix(".part")).write_text(fact["detail"]["token"])
+                half.rename(token)  # who waits for the file finds all of it
         for record in sorted(all_records(cloud, table), key=_order):
             lines = record.get("history", [])
             for line in lines[told.get(record["pk"], 0) :]:

@@ -8,8 +8,6 @@ from local.accounts import Accounts
 
 type Json = dict[str, Any]
 
-PATIENCE_SECONDS = 30
-
 
 class Facts:
     """A queue of one's own, and what has been heard by it."""
@@ -41,13 +39,14 @@ class Facts:
         Raises:
             TimeoutError: nobody has said that it is ready.
         """
-        until = time.monotonic() + PATIENCE_SECONDS
+        patience = self._cloud.patience_seconds
+        until = time.monotonic() + patience
         while True:
             for fact in self.heard():
                 if fact["detail-type"] == "Environment Ready" and fact["detail"]["environment"] == environment:
                     return str(fact["detail"]["token"])
             if time.monotonic() > until:
-                raise TimeoutError(f"nobody has said within {PATIENCE_SECONDS} s that {environment} is ready")
+                raise TimeoutError(f"nobody has said within {patience:.0f} s that {environment} is ready")
             time.sleep(0.2)
 
 

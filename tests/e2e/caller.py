@@ -7,6 +7,7 @@ from typing import Any
 import requests
 
 from local import users
+from local.cloud import PATIENCE_SECONDS
 from tests.e2e.driver import Driver
 
 
@@ -23,7 +24,7 @@ class Caller:
             {"Authorization": f"Bearer {self.token}"} if self.token else {}
         )
         data = None if body is None else json.dumps(body)
-        return requests.request(method, self.url + path, headers=headers, data=data, timeout=30)
+        return requests.request(method, self.url + path, headers=headers, data=data, timeout=PATIENCE_SECONDS)
 
     def read(self, path: str) -> Any:
         """What is there, which must be."""

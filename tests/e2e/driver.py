@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 
 from accept import driver
 from accept.driver import Json, Way
 from bench import costs
 from local.cloud import LocalCloud
+from mayfly.domain.timestamp import utc_text
 
 __all__ = ["Driver", "Json", "Way", "dead_letters"]
 
@@ -22,8 +24,17 @@ class Driver(driver.Driver):
         """The bus on which Mayfly says what happened: an early version has one bus for all."""
         return self.outputs.get("FactsBusName", self.outputs["BusName"])
 
+    def passes(self, seconds: float, function: str) -> None:
+        """Moves time on, and waits until a function has run whose schedule makes it due by then."""
+        due = utc_text(self.cloud.now() + timedelta(seconds=seconds))
+        self.cloud.advance(seconds)
+        ran = lambda: [row for row in self.invocations(function) if row["at"] >= due]  # noqa: E731
+        self.until(ran, f"{function} runs by its schedule", lambda: self.invocations(function)[-3:])
+
     def costs(self, environment: str) -> Json:
-        """What a life has cost."""
+        """What a life has cost that has ended. Who ends its execution is over a moment later."""
+        counted = lambda: [row for row in self.invocations("confirm-gone", environment) if not row["error"]]  # noqa: E731
+        self.until(counted, f"the last invocation of {environment} is counted")
         return costs.life(self.cloud, self.outputs["EnvironmentMachine"], self.outputs["TableName"], environment)
 
     def letter(self, mark: str) -> Json:

@@ -36,7 +36,9 @@ class TestACeiling:
         def look() -> bool:
             records = {name: mayfly.record(name) for name in environments}
             standing = [name for name, record in records.items() if record.get("stage") in STANDS]
-            assert len(standing) <= 2, standing
+            # One look takes a while. Whoever still stands in the next one stood when the first was over.
+            at_once = [name for name in standing if mayfly.record(name).get("stage") in STANDS]
+            assert len(at_once) <= 2, at_once
             for name in standing:
                 if name not in finished and records[name]["stage"] == "awaiting tests":
                     mayfly.finish(name)
@@ -90,7 +92,8 @@ class TestLaunches:
         ssm.delete_parameter(Name=name)
         first, second = sorted(both, key=lambda each: str(mayfly.record(each).get("launch_from", "")))
         at = mayfly.record(second)["launch_from"]
-        assert "EC2's launch rate: its stack is created from" in mayfly.record(second)["history"][-1]["why"]
+        said = [why for _, why in mayfly.history(mayfly.record(second))]
+        assert [why for why in said if "EC2's launch rate: its stack is created from" in why]
         mayfly.life(first, "awaiting tests")
         mayfly.cloud.advance(60)
         mayfly.life(second, "awaiting tests")

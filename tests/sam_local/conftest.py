@@ -34,7 +34,9 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def cloud(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """The local cloud with Mayfly installed. It asks for the engine first: without one it need not start."""
-    with LocalCloud(tmp_path_factory.mktemp("cloud"), schedules="jumps", boot_seconds=0.5, delete_seconds=0.2) as running:
+    with LocalCloud(
+        tmp_path_factory.mktemp("cloud"), schedules="jumps", boot_seconds=0.5, delete_seconds=0.2
+    ) as running:
         installation = install(running)
         _silence(running, installation.outputs)
         yield running
