@@ -346,6 +346,7 @@ def test_every_command_is_run_by_somebody() -> None:
     assert {page for page in pages if list(commands(page))} == set(PAGES)
 
 
+@pytest.mark.timeout(2400)  # some 150 commands in one shell, one after the other: nine minutes beside two other workers
 def test_every_command_of_the_documents_does_what_it_says(checkout: Path, running: LocalCloud) -> None:
     reader = Reader(checkout, running)
     wrong = []
