@@ -13,7 +13,8 @@ Faults:
         errors      a share (`share`, 1.0) of the requests is answered with 500, checks with 200
         slow        answers take `seconds` (30)
     {"outage": zone glob}       nothing reaches the zone's instances, and none can be launched there
-    {"no_capacity": zone glob}  EC2 has no capacity in the zone: launches fail, and go on in the next one
+    {"no_capacity": zone glob}  EC2 has no capacity in the zone: launches fail, and go on in the next one; with `type`
+        (glob) only of these instance types, with `market` only `on-demand` or `spot`
 
 They hold as long as they are set.
 """
@@ -39,17 +40,18 @@ from moto.ec2.models.instances import Instance
 from moto.elbv2.models import FakeHealthStatus, FakeLoadBalancer, FakeTargetGroup, elbv2_backends
 
 from local.clock import VirtualClock
+from local.workload import mixed
 from local.workload.machines import refuse_unavailable
 from local.workload.stacks import (
     IMPAIRED,
     LAUNCHING,
+    RETRY_SECONDS,
     STOPPED,
     TERMINATING_ONE,
     UNHEALTHY,
     UNWANTED,
     WANTED,
     Stacks,
-    capacity_reason,
     own_interfaces,
     replace,
     tag_volumes,
@@ -59,7 +61,6 @@ from local.workload.traffic import PERIOD, Balancer, HealthCheck, Server, Wire, 
 
 TICK = 0.05  # real seconds between two looks at the groups
 STATUS_CHECK_SECONDS = 120  # until EC2 calls an instance impaired that nothing reaches
-RETRY_SECONDS = 30  # between two attempts to launch what could not be launched
 VERSION_TAG = "aws:ec2launchtemplate:version"
 DEPLOYED = re.compile(r"""^[^#\n]*"\$deploy_script"\s+'[^']*'\s+'([^']*)'""", re.MULTILINE)
 IN_SERVICE_METRIC = "GroupInServiceInstances"
@@ -160,13 +161,12 @@ class Groups:
 
     def _install_launches(self) -> None:
         groups, stacks = self, self._stacks
-        set_capacity = FakeAutoScalingGroup.set_desired_capacity
         launch_all = FakeAutoScalingGroup.replace_autoscaling_group_instances
 
         def set_desired_capacity(group: FakeAutoScalingGroup, new_capacity: int | None) -> None:
             if not group.target_group_arns:
                 before = [state.instance.id for state in group.instance_states]
-                set_capacity(group, new_capacity)
+                mixed.resize(group, new_capacity)
                 stay = {state.instance.id for state in group.instance_states}
                 for instance in (one for one in before if one not in stay):
                     stacks.note(group, f"{TERMINATING_ONE}{instance}", UNWANTED)
@@ -178,14 +178,8 @@ class Groups:
                 groups.launch(service, service.desired)
 
         def replace_instances(group: FakeAutoScalingGroup, count_needed: int, tags: dict[str, str]) -> None:
-            if group.target_group_arns:
-                return
-            if group.ec2_launch_template and group.ec2_launch_template.id not in group.ec2_backend.launch_templates:
-                # moto fails the call that ended an instance; on AWS only the group notices.
-                missing = f"The launch template {group.ec2_launch_template.id} does not exist."
-                stacks.note(group, LAUNCHING, WANTED, missing)
-                return
-            launch_all(group, count_needed, tags)
+            if not group.target_group_arns and not groups._launch_fleet(group, count_needed, tags):
+                launch_all(group, count_needed, tags)
 
         replace(
             FakeAutoScalingGroup,
@@ -447,6 +441,64 @@ class Groups:
         """Whether its stack has finished to create it."""
         return not any(member.boots_at is None and member.instance.state == "pending" for member in service.present())
 
+    # ---- groups without a load balancer --------------------------------------------------------------------
+
+    def _launch_fleet(self, group: FakeAutoScalingGroup, count: int, tags: dict[str, str]) -> bool:
+        """Launch instances, each in the zone with the fewest and of the first type that EC2 has there: together what is
+        launched alike, because moto's lists are slow with many reservations. False for a group without a launch
+        template or subnets."""
+        if not group.ec2_launch_template or not group.vpc_zone_identifier:
+            return False
+        if group.ec2_launch_template.id not in group.ec2_backend.launch_templates:
+            # moto fails the call that ended an instance; on AWS only the group notices.
+            missing = f"The launch template {group.ec2_launch_template.id} does not exist."
+            self._stacks.note(group, LAUNCHING, WANTED, missing)
+            return True
+        subnets = group.ec2_backend.describe_subnets(subnet_ids=group.vpc_zone_identifier.split(","))
+        members = Counter(str(state.instance.placement.zone) for state in group.instance_states)
+        alike: Counter[tuple[str, str, str, str]] = Counter()
+        reasons: dict[str, None] = {}
+        for market in mixed.markets(group, count):
+            order = sorted(((one.availability_zone, one.id) for one in subnets), key=lambda place: members[place[0]])
+            place, none_left = mixed.places(group, market, order, self._without)
+            several = bool(group.mixed_instances_policy)
+            reasons |= {mixed.capacity_reason(kind, zone, market, several): None for kind, zone in none_left}
+            if place:
+                alike[market, *place] += 1
+                members[place[1]] += 1
+        for why in reasons:
+            have = len(group.instance_states)
+            change = f"increasing the capacity from {have} to {have + count}."
+            self._stacks.note(group, LAUNCHING, f"{WANTED} {change}", why)
+        for (market, kind, zone, subnet), number in alike.items():
+            self._run_alike(group, (market, kind, zone, subnet), number, tags)
+        return True
+
+    def _without(self, market: str, kind: str, zone: str) -> bool:
+        """Whether EC2 has no capacity."""
+        lacks = self._faults.find("no_capacity", no_capacity=zone, type=kind, market=market)
+        return lacks is not None or self._faults.find("outage", outage=zone) is not None
+
+    def _run_alike(self, group: Any, place: tuple[str, str, str, str], count: int, tags: dict[str, str]) -> None:
+        market, kind, zone, subnet = place
+        launched = group.ec2_backend.run_instances(
+            group.image_id,
+            count,
+            group.user_data,
+            group.security_groups,
+            instance_type=kind,
+            is_instance_type_default=False,
+            tags={"instance": {**tags, "aws:autoscaling:groupName": group.name, **group.instance_tags}},
+            placement=zone,
+            subnet_id=subnet,
+            launch_template={"LaunchTemplateId": group.ec2_launch_template.id},
+            **({"instance_market_options": {"MarketType": "spot"}} if market == mixed.SPOT else {}),
+        ).instances
+        for instance in launched:
+            instance.autoscaling_group = group
+            protected = group.new_instances_protected_from_scale_in
+            group.instance_states.append(InstanceState(instance, protected_from_scale_in=protected))
+
     # ---- instances -------------------------------------------------------------------------------------
 
     def launch(self, service: Service, count: int, boots: bool = False) -> int:
@@ -465,8 +517,9 @@ class Groups:
         young = Counter(member.zone for member in service.present() if member.version == wanted)
         for subnet in sorted(subnets, key=lambda one: (members[one.availability_zone], young[one.availability_zone])):
             zone = subnet.availability_zone
-            if self._faults.find("no_capacity", no_capacity=zone) or self._faults.find("outage", outage=zone):
-                self._stacks.note(group, LAUNCHING, WANTED, capacity_reason(group.instance_type, zone))
+            kind = group.ec2_launch_template.get_version(wanted).instance_type  # type: ignore[union-attr]
+            if self._without(mixed.ON_DEMAND, kind, zone):
+                self._stacks.note(group, LAUNCHING, WANTED, mixed.capacity_reason(kind, zone))
                 continue
             try:
                 instance = self._run_instance(service, wanted, zone, subnet.id)

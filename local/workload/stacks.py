@@ -36,9 +36,10 @@ from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 
 from local.clock import VirtualClock
 from local.faults import Fault, Faults, lasts, sit_out
-from local.workload import deletions, networks, templates, transforms, versions
+from local.workload import deletions, mixed, networks, templates, transforms, versions
 from local.workload.boots import Boot, Boots
 from local.workload.delivery import Delivery, ServiceEvent
+from local.workload.mixed import capacity_reason
 from local.workload.quotas import TOO_MANY_STACKS, Quotas
 from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, SHUTTING_DOWN, set_state
 
@@ -46,6 +47,7 @@ STACK_PREFIX = "mayfly-"
 SHOWN_AFTER_TERMINATION = timedelta(hours=1)
 TICK = 0.2  # seconds between two looks at a booting stack
 MOMENT = 0.01  # seconds, the shortest time between two looks
+RETRY_SECONDS = 30  # between two attempts of a group to launch what could not be launched
 TERMINATED = ("terminated", 48)
 LAUNCHING = "Launching a new EC2 instance"
 TERMINATING_ONE = "Terminating EC2 instance: "
@@ -98,6 +100,7 @@ class Life:
     ended: datetime | None = None
     parent: str = ""  # of a nested stack: the id of the stack that it is a resource of
     activities: list[dict[str, Any]] = field(default_factory=list)
+    launch_after: datetime | None = None  # when its groups try again to launch what EC2 had no capacity for
     properties: dict[str, Any] = field(default_factory=dict)  # of each resource, as they were last applied
 
 
@@ -144,6 +147,7 @@ class Stacks:
     def install(self) -> None:
         """Put this in the place of moto's own timing."""
         deletions.install()
+        mixed.install()
         networks.install()
         templates.install()
         versions.install()
@@ -341,7 +345,7 @@ class Stacks:
             self.boots.begin(one, (start, start + seconds / 2)) for one, start in zip(booting, starts, strict=True)
         ]
         began, age = time.monotonic(), 0.0
-        while age < seconds or any(boot.outcome == "boots" for boot in boots):
+        while age < seconds or any(boot.outcome == "boots" for boot in boots) or self._short(life):
             time.sleep(min(TICK, max(seconds, MOMENT)))
             if lasts(fault):
                 began = time.monotonic()
@@ -352,6 +356,7 @@ class Stacks:
                 for boot in boots:
                     self.boots.go_on(boot, age)
                 boots += self._replacements(life, boots, (age, age + seconds / 2))
+                boots += self._late_launches(life, (age, age + seconds / 2))
                 if not life.request.express:
                     self._check_signals(life, boots)
         with self.lock:
@@ -375,19 +380,38 @@ class Stacks:
                 made.append(self.boots.begin(launched, window))
         return made
 
+    def _short(self, life: Life) -> int:
+        """How many instances a stack's groups could not launch. One with a load balancer looks after itself."""
+        return sum(map(lacking, (group for _, group in _groups(life.stack))))
+
+    def _late_launches(self, life: Life, window: tuple[float, float]) -> list[Boot]:
+        """What EC2 had no capacity for is tried again, as Auto Scaling does."""
+        now = self.clock.now()
+        if not self._short(life) or (life.launch_after and now < life.launch_after):
+            return []
+        first, life.launch_after = life.launch_after is None, now + timedelta(seconds=RETRY_SECONDS)
+        if first:  # it was tried just now
+            return []
+        made = []
+        for _, group in _groups(life.stack):
+            if count := lacking(group):
+                group.replace_autoscaling_group_instances(count, group.get_propagated_tags())
+                made += [self.boots.begin(one, window) for one in _new_instances(life, group)]
+        return made
+
     def _check_signals(self, life: Life, boots: list[Boot]) -> None:
         """A group fails with the first failure that is signalled, and when signals do not come in time."""
         for name, group in _groups(life.stack):
             own = [boot for boot in boots if getattr(boot.instance, "autoscaling_group", None) is group]
             if failed := sum(boot.outcome == "failed" for boot in own):
                 raise Failed(name, _signals_reason(failed, len(own), "FAILURE"))
-            ready = sum(boot.outcome == "ready" for boot in own)
+            ready, wanted = sum(boot.outcome == "ready" for boot in own), len(own) + lacking(group)
             if (
-                any(boot.hang for boot in own)
-                and ready < len(own)
+                (any(boot.hang for boot in own) or lacking(group))
+                and ready < wanted
                 and self.clock.now() > life.began + _patience(life, name)
             ):
-                raise Failed(name, _signals_reason(ready, len(own)))
+                raise Failed(name, _signals_reason(ready, wanted))
 
     def _complete_groups(self, life: Life, silent: list[Instance], fault: Fault) -> None:
         for name, group in _groups(life.stack):
@@ -745,6 +769,11 @@ def _groups(stack: Stack) -> Iterable[tuple[str, FakeAutoScalingGroup]]:
             yield name, resource
 
 
+def lacking(group: FakeAutoScalingGroup) -> int:
+    """How many instances a group without a load balancer has too few of."""
+    return 0 if group.target_group_arns else max(0, int(group.desired_capacity or 0) - len(group.instance_states))
+
+
 def _instances_of(resource: object) -> list[Instance]:
     if isinstance(resource, FakeAutoScalingGroup):
         return [state.instance for state in resource.instance_states]
@@ -881,15 +910,6 @@ def _signals_reason(received: int, wanted: int, kind: str = "SUCCESS") -> str:
     return (
         f"Received {received} {kind} signal(s) out of {wanted}.  "
         "Unable to satisfy 100% MinSuccessfulInstancesPercent requirement"
-    )
-
-
-def capacity_reason(instance_type: str, zone: str) -> str:
-    return (
-        f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested "
-        f"({zone}). Our system will be working on provisioning additional capacity. You can currently get "
-        f"{instance_type} capacity by not specifying an Availability Zone in your request or choosing another "
-        "one. Launching EC2 instance failed."
     )
 
 

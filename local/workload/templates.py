@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import boto3
-from moto.cloudformation import models, responses
+from moto.cloudformation import models, parsing, responses
 from moto.cloudformation.exceptions import CloudFormationError, ValidationError
 from moto.cloudformation.models import Stack
 from moto.cloudformation.responses import CloudFormationResponse
@@ -34,6 +35,17 @@ def install() -> None:
     for module in (models, responses):
         vars(module)["yaml_tag_constructor"] = _construct
     vars(responses)["get_stack_from_s3_url"] = lambda url, **_: read(url)
+    vars(parsing)["clean_json"] = _without_no_value(parsing.clean_json)
+
+
+def _without_no_value(clean: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`AWS::NoValue` takes an element out of its list; moto leaves None there."""
+
+    def clean_json(given: Any, resources: Any) -> Any:
+        cleaned = clean(given, resources)
+        return [one for one in cleaned if one is not None] if isinstance(given, list) else cleaned
+
+    return clean_json
 
 
 def _construct(loader: Any, tag: Any, node: Any) -> Any:

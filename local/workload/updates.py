@@ -272,6 +272,7 @@ def _update_group(
         min_size=_number(properties, "MinSize"),
         launch_config_name=properties.get("LaunchConfigurationName", ""),
         launch_template=properties.get("LaunchTemplate", {}),
+        mixed_instances_policy=properties.get("MixedInstancesPolicy"),
         vpc_zone_identifier=",".join(properties.get("VPCZoneIdentifier", [])),
         health_check_period=_number(properties, "HealthCheckGracePeriod"),  # type: ignore[arg-type]
         health_check_type=properties.get("HealthCheckType"),

@@ -18,8 +18,10 @@ from awscli.shorthand import ShorthandParser  # type: ignore[import-untyped]
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
+from local.workload.mixed import refusal
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT
 from mayfly.domain.blueprint import PARAMETERS
+from mayfly.domain.intrinsics import Template as Evaluated
 from tests.blueprint import FLEET, SERVICE, template, user_data
 from tests.unit.policies import Template
 
@@ -199,8 +201,24 @@ class TestFleet:
     def test_new_launch_template_versions_do_not_start_by_themselves(self) -> None:
         group = fleet["Resources"]["Fleet"]
         pinned = {"Fn::GetAtt": ["LaunchTemplate", "LatestVersionNumber"]}
-        assert group["Properties"]["LaunchTemplate"]["Version"] == pinned
+        mixed = group["Properties"]["MixedInstancesPolicy"]["LaunchTemplate"]
+        assert mixed["LaunchTemplateSpecification"]["Version"] == pinned
         assert "UpdatePolicy" not in group
+
+    @pytest.mark.parametrize("given", ["t3.medium", "m5.large, c5.large", "m5.large,m5a.large,c5.large,r5.large"])
+    def test_the_types_that_it_is_told_are_tried_in_their_order(self, given: str) -> None:
+        told = Evaluated(fleet, {"InstanceType": given, "OnDemandPercentage": "50"})
+        group = told.value(fleet["Resources"]["Fleet"]["Properties"])
+        overrides = group["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]
+        types = [each.strip() for each in given.split(",")]
+        assert [each["InstanceType"] for each in overrides] == types
+        assert told.value(launched)["InstanceType"] == types[0]
+        distribution = group["MixedInstancesPolicy"]["InstancesDistribution"]
+        assert distribution["OnDemandPercentageAboveBaseCapacity"] == "50"
+        assert refusal(group["MixedInstancesPolicy"]) is None
+
+    def test_all_its_instances_are_on_demand_unless_somebody_wants_others(self) -> None:
+        assert fleet["Parameters"]["OnDemandPercentage"]["Default"] == 100
 
     def test_the_group_hands_its_tags_to_its_instances(self) -> None:
         tags = fleet["Resources"]["Fleet"]["Properties"]["Tags"]

@@ -114,6 +114,20 @@ def test_of_possible_types_the_largest_counts_and_spot_instances_count_for_their
     assert takes["gp3-gib"] == 100
 
 
+def test_a_fleet_of_several_types_counts_the_largest_of_each_family_and_its_spot_instances_apart():
+    found = fleet(InstanceType="m5.large,c5.xlarge,g4dn.xlarge", InstanceCount="10", OnDemandPercentage="25")
+    assert found.takes["vcpus-standard"] == found.takes["vcpus-g"] == 3 * 4, "a quarter of ten, rounded up"
+    assert found.takes["spot-vcpus-standard"] == found.takes["spot-vcpus-g"] == 7 * 4
+    assert found.types == {"m5.large": 10}
+    assert not found.unknown
+    assert "spot-vcpus-standard" not in fleet(InstanceType="m5.large,c5.xlarge").takes
+
+
+def test_p5_instances_have_a_spot_quota_of_their_own():
+    assert [vcpu_quota(kind, True) for kind in ("p4d.24xlarge", "p5.48xlarge")] == ["spot-vcpus-p", "spot-vcpus-p5"]
+    assert vcpu_quota("p5.48xlarge") == "vcpus-p"
+
+
 def test_what_a_template_does_not_say_is_said_to_be_unknown_not_guessed():
     body = {"Transform": "Macro", "Resources": {"Inner": {"Type": "AWS::CloudFormation::Stack", "Properties": {}}}}
     found = reckon(body, {})

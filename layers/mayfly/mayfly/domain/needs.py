@@ -75,6 +75,8 @@ QUOTAS: dict[str, Quota] = {
     ),
     "spot-vcpus-f": Quota("All F Spot Instance Requests", "ec2", "L-88CF9481", 0),
     "spot-vcpus-g": Quota("All G and VT Spot Instance Requests", "ec2", "L-3819A6DF", 0),
+    "spot-vcpus-p": Quota("All P4, P3 and P2 Spot Instance Requests", "ec2", "L-7212CCBC", 0),
+    "spot-vcpus-p5": Quota("All P5 Spot Instance Requests", "ec2", "L-C4BD4855", 0),
     "spot-vcpus-inf": Quota("All Inf Spot Instance Requests", "ec2", "L-B5D1601B", 0),
     "spot-vcpus-trn": Quota("All Trn Spot Instance Requests", "ec2", "L-6B0D517C", 0),
     "spot-vcpus-dl": Quota("All DL Spot Instance Requests", "ec2", "L-85EED4F7", 0),
@@ -118,6 +120,8 @@ def vcpu_quota(instance_type: str, spot: bool = False) -> str | None:
     """The quota that an instance's vCPUs count for; None for a family that nobody knows."""
     letters = re.match(r"[a-z]+", instance_type)
     family = _FAMILIES.get(letters.group() if letters else "")
+    if spot and instance_type.startswith("p5"):
+        family = "p5"  # a quota of their own, but On-Demand one with the other P
     key = f"{'spot-' if spot else ''}vcpus-{family}"
     return key if key in QUOTAS else None
 
