@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.clock import VirtualClock
+from local.cloud import PATIENCE_SECONDS
 from local.faults import Fault, Faults
 
 REGION = "us-east-1"
@@ -124,7 +125,7 @@ class Delivery:
         headers = {"content-type": "application/json"}
         request = urllib.request.Request(self._url, json.dumps(event).encode(), headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=10):
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS):
                 return True
         except OSError as error:
             print(f"event not delivered to {event['event-bus']}: {error}", flush=True)  # noqa: T201 - the log

@@ -84,6 +84,10 @@ class Toys:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
+    def invocations(self, function: str) -> list[dict[str, Any]]:
+        """How its invocations went. One of an earlier test's functions may be over only now."""
+        return [one for one in self.cloud.ledger()["invocations"] if one["function"] == function]
+
     def machine(self, states: dict[str, Any], start: str | None = None) -> str:
         """A state machine in JSONata; returns its ARN."""
         definition = {"QueryLanguage": "JSONata", "StartAt": start or next(iter(states)), "States": states}
@@ -253,7 +257,7 @@ class ToyService:
             self.autoscaling.describe_instance_refreshes(AutoScalingGroupName=self.name)["InstanceRefreshes"][0]
         )
 
-    def becomes(self, status: str, seconds: float = 40) -> dict[str, Any]:
+    def becomes(self, status: str) -> dict[str, Any]:
         """The newest refresh once it has this status."""
 
         def look() -> bool:
@@ -263,7 +267,7 @@ class ToyService:
             )
             return bool(seen == status)
 
-        eventually(look, seconds)
+        eventually(look)
         return self.refreshed()
 
     def gone(self) -> None:

@@ -21,7 +21,7 @@ from botocore.parsers import ResponseParserError
 from local_toys import SOMEBODY, Toys, eventually
 
 from local.clock import VirtualClock
-from local.cloud import ROOT, CloudError, LocalCloud, _alive
+from local.cloud import PATIENCE_SECONDS, ROOT, CloudError, LocalCloud, _alive
 from local.faults import Faults
 
 RUN = """
@@ -30,7 +30,7 @@ from local.cloud import LocalCloud
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what runs in the background
 with LocalCloud(sys.argv[1], forks=sys.argv[2] == 'forks'):
     print("up", flush=True)
-    time.sleep(60)
+    time.sleep(900)
 """
 
 
@@ -97,7 +97,7 @@ def test_nothing_outlives_the_process_that_started_it(tmp_path: Path, end: signa
 
 
 def test_a_server_that_an_earlier_run_left_is_ended_but_no_stranger_with_its_number(tmp_path: Path) -> None:
-    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(900)"])
     from local.cloud import _identity
 
     stranger = {"pid": os.getpid(), "started": "another time"}
@@ -105,7 +105,7 @@ def test_a_server_that_an_earlier_run_left_is_ended_but_no_stranger_with_its_num
     state = {"urls": {}, "environ": {}, "parent": gone, "servers": [_identity(left.pid), stranger]}
     (tmp_path / "cloud.json").write_text(json.dumps(state))
     LocalCloud(tmp_path)._refuse_or_end_earlier_cloud()
-    assert left.wait(5) == -signal.SIGKILL
+    assert left.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
 
 def test_a_cloud_can_begin_as_another_one_was_saved(cloud: LocalCloud, toys: Toys, tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path, m
 
 def test_the_clock_wakes_those_who_wait_when_it_jumps_or_when_told() -> None:
     clock, done, woken = VirtualClock(), threading.Event(), list[bool]()
-    for until in (3600.0, 10**9):
-        threading.Thread(target=lambda until=until: woken.append(clock.wait(clock.time() + until, done.is_set))).start()
-    time.sleep(0.05)
+    for until in (clock.time() + 3600, clock.time() + 10**9):
+        threading.Thread(target=lambda until=until: woken.append(clock.wait(until, done.is_set))).start()
+    eventually(lambda: len(clock._changed._waiters) == 2)  # type: ignore[attr-defined]
     clock.advance(3600)
     eventually(lambda: woken == [False])
     done.set()

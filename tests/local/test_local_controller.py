@@ -59,8 +59,7 @@ def test_an_invocation_by_a_rule_is_retried_twice_and_then_goes_whole_to_its_des
     [failed] = eventually(lambda: toys.messages(url))
     assert failed["requestPayload"]["detail"] == {"environment": "shop-1", "order": [1, 2]}
     assert failed["responsePayload"]["errorType"] == "ValueError"
-    invocations = cloud.ledger()["invocations"]
-    assert [one["environment"] for one in invocations] == ["shop-1"] * 3
+    assert [one["environment"] for one in toys.invocations(function)] == ["shop-1"] * 3
 
 
 def test_an_invocation_by_a_topic_is_retried_too(cloud: LocalCloud, toys: Toys) -> None:
@@ -78,14 +77,14 @@ def test_an_invocation_by_a_topic_is_retried_too(cloud: LocalCloud, toys: Toys) 
     sns.publish(TopicArn=topic, Message='{"suite": "smoke"}')
     [failed] = eventually(lambda: toys.messages(url))
     assert failed["requestPayload"]["Records"][0]["Sns"]["Message"] == '{"suite": "smoke"}'
-    assert len(cloud.ledger()["invocations"]) == 2
+    assert len(toys.invocations(function)) == 2
 
 
 def test_the_ledger_measures_invocations_and_says_whose_they_were(cloud: LocalCloud, toys: Toys) -> None:
     function = toys.function("return {'environment': 'shop-9'} if event.get('answer') else None")
     invoke(cloud, function, {"answer": True})
     invoke(cloud, function, {"order": {"environment": "shop-8"}})
-    first, second = cloud.ledger()["invocations"]
+    first, second = toys.invocations(function)
     assert (first["environment"], second["environment"]) == ("shop-9", "shop-8")
     assert (first["cold"], second["cold"]) == (True, False)
     assert min(first["ms"], second["ms"]) > 0
@@ -118,7 +117,7 @@ def test_a_sandbox_can_die_before_or_after_the_function_has_had_its_effect(
     assert died["errorType"] == ("Sandbox.Timedout" if effect == "hang" else "Runtime.ExitError")
     assert len(toys.messages(url)) == effects
     assert invoke(cloud, function, given) is None
-    cold = [one["cold"] for one in cloud.ledger()["invocations"]]
+    cold = [one["cold"] for one in toys.invocations(function)]
     assert cold[-1] is (effect == "die_after")
 
 
@@ -139,8 +138,8 @@ def test_events_get_lost_and_doubled(cloud: LocalCloud, toys: Toys) -> None:
     cloud.fault("controller", event={"environment": "twice-*"}, effect="duplicate", times=1)
     for environment in ("lost-1", "twice-1", "once-1"):
         say(cloud, source, environment=environment)
-    eventually(lambda: len(cloud.ledger()["invocations"]) == 3)
-    heard = sorted(one["environment"] for one in cloud.ledger()["invocations"])
+    eventually(lambda: len(toys.invocations(function)) == 3)
+    heard = sorted(one["environment"] for one in toys.invocations(function))
     assert heard == ["once-1", "twice-1", "twice-1"]
 
 
@@ -192,7 +191,7 @@ def test_a_schedule_fires_when_its_hour_has_passed(cloud: LocalCloud, toys: Toys
     events.put_rule(Name=rule, ScheduleExpression="rate(1 hour)")
     events.put_targets(Rule=rule, Targets=[{"Id": "function", "Arn": arn}])
     cloud.advance(3601)
-    eventually(lambda: [one for one in cloud.ledger()["invocations"] if one["function"] == function])
+    eventually(lambda: toys.invocations(function))
     events.remove_targets(Rule=rule, Ids=["function"])
     events.delete_rule(Name=rule)
 

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from local_toys import Toys
 
-from local.cloud import LocalCloud
+from local.cloud import PATIENCE_SECONDS, LocalCloud
 
 ECHO = """
     hosted = "https://mayfly-1.auth.us-east-1.amazoncognito.com"
@@ -39,7 +39,7 @@ def api(cloud: LocalCloud, toys: Toys) -> Iterator[str]:
 
 
 def get(cloud: LocalCloud, path: str) -> tuple[Any, dict[str, str]]:
-    with urllib.request.urlopen(cloud.console_url + path, timeout=30) as answer:
+    with urllib.request.urlopen(cloud.console_url + path, timeout=PATIENCE_SECONDS) as answer:
         return json.loads(answer.read()), dict(answer.headers)
 
 

@@ -161,8 +161,9 @@ def test_a_builder_fails_as_it_is_told(
 
 
 def test_a_running_builder_that_is_terminated_never_reports(cloud: LocalCloud, toys: Toys, bakery: Bakery) -> None:
-    cloud.settings(bake_seconds=1)
-    instance = bakery.launch(toys.name("bake"))
+    bake = toys.name("bake")
+    cloud.fault("workload", bake=bake, effect="slow")  # until the faults are cleared
+    instance = bakery.launch(bake)
     eventually(lambda: bakery.state(instance) == "running")
     bakery.ec2.terminate_instances(InstanceIds=[instance])
     eventually(lambda: bakery.state(instance) == "terminated")
@@ -209,7 +210,10 @@ def test_events_of_a_bake_can_be_lost_by_its_id(cloud: LocalCloud, heard: Heard,
 # ---- images --------------------------------------------------------------------------------------------
 
 
-def test_an_image_is_pending_then_available_with_its_tags_from_the_start(heard: Heard, bakery: Bakery) -> None:
+def test_an_image_is_pending_then_available_with_its_tags_from_the_start(
+    cloud: LocalCloud, heard: Heard, bakery: Bakery
+) -> None:
+    cloud.fault("workload", image="create", effect="slow", times=1)  # until the faults are cleared
     image = bakery.image(TagSpecifications=tags(("image", "snapshot"), **{"mayfly:image-family": "base"}))
     pending = bakery.described(image)
     assert pending["State"] == "pending"
@@ -218,6 +222,7 @@ def test_an_image_is_pending_then_available_with_its_tags_from_the_start(heard: 
     snapshot = pending["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
     assert tags_in(bakery.ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"][0]) == tags_in(pending)
     assert refusal(bakery.launch, bake="early", ImageId=image) == "InvalidAMIID.Unavailable"
+    cloud.clear_faults()
     eventually(lambda: heard(image, "State") == ["available"])
     event = heard.events[0]  # type: ignore[attr-defined]
     assert (event["detail-type"], event["detail"]["ErrorMessage"]) == ("EC2 AMI State Change", "")
@@ -344,9 +349,14 @@ def test_usage_reports_show_other_accounts_and_can_fail(cloud: LocalCloud, baker
     def state(name: str) -> str:
         return str(ec2.describe_image_usage_reports(ReportIds=[name])["ImageUsageReports"][0]["State"])
 
+    cloud.fault("workload", image="report", effect="slow", times=1)  # until the faults are cleared
+    slow = report()
+    assert state(slow) == "pending"
+    cloud.clear_faults()
+    eventually(lambda: state(slow) == "available")
+    ec2.delete_image_usage_report(ReportId=slow)
     cloud.fault("workload", usage=image, account="333333333333", resource="ec2:Instance", count=2)
     first = report()
-    assert state(first) == "pending"
     eventually(lambda: state(first) == "available")
     [entry] = ec2.describe_image_usage_report_entries(ReportIds=[first])["ImageUsageReportEntries"]
     assert (entry["AccountId"], entry["ResourceType"], entry["UsageCount"]) == ("333333333333", "ec2:Instance", 2)
@@ -407,7 +417,6 @@ def test_a_command_answers_for_each_check_and_says_when(heard: Heard, cloud: Loc
     cloud.fault("workload", check="po*", image=BASE, effect="fail", stdout="closed", times=1)
     cloud.fault("workload", check="*", image="ami-other", effect="fail")
     command = proof.send("puppet", "ports")
-    assert proof.answer(command)["Status"] == "InProgress"
     status, lines = proof.finished(command)
     assert status == "Success"
     assert lines == [{"name": "puppet", "exit": 0, "stdout": ""}, {"name": "ports", "exit": 1, "stdout": "closed"}]
@@ -434,7 +443,7 @@ def test_a_silent_machine_never_answers(cloud: LocalCloud, heard: Heard, proof: 
     silent, loud = proof.send("puppet"), proof.send("puppet")
     assert proof.finished(loud)[0] == "Success"
     assert proof.answer(silent)["Status"] == "InProgress"
-    assert heard(silent, "status") == ["InProgress", "InProgress"]
+    eventually(lambda: heard(silent, "status") == ["InProgress", "InProgress"])
 
 
 def test_commands_go_to_running_machines_only(bakery: Bakery, proof: Proof) -> None:

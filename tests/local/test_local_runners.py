@@ -69,9 +69,9 @@ def test_a_script_that_takes_too_long_is_ended(cloud: LocalCloud, toys: Toys, tm
     fleet, begun = Fleet(cloud, toys), tmp_path / "begun"
     command = fleet.send("echo begun", f"touch {begun}", "sleep 600", seconds=120)
     eventually(begun.exists)
-    cloud.advance(100)
+    cloud.advance(60)
     assert fleet.command(command)["Status"] == "InProgress"
-    cloud.advance(21)
+    cloud.advance(61)
     assert fleet.ended(command)["Status"] == "TimedOut"
     assert fleet.invocations(command) == [("TimedOut", "ExecutionTimedOut", -1, "begun\n")]
 

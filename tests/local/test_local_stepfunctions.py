@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,12 @@ def test_waits_and_the_context_follow_the_virtual_clock(cloud: LocalCloud, toys:
     cloud.advance(7200)
     context, millis, now = json.loads(toys.ended(execution)["output"])
     assert millis / 1000 >= before.timestamp() + 7200
-    assert now[:13] == context["State"]["EnteredTime"][:13] > context["Execution"]["StartTime"][:13]
+    started, entered, asked = (
+        datetime.fromisoformat(said)
+        for said in (context["Execution"]["StartTime"], context["State"]["EnteredTime"], now)
+    )
+    assert entered - started >= timedelta(hours=2)
+    assert timedelta() <= asked - entered < timedelta(minutes=10)
 
 
 def test_a_plain_task_times_out_in_virtual_time(cloud: LocalCloud, toys: Toys) -> None:
@@ -109,7 +115,7 @@ def test_a_plain_task_times_out_in_virtual_time(cloud: LocalCloud, toys: Toys) -
 def test_time_jumps_only_when_no_function_runs(cloud: LocalCloud, toys: Toys) -> None:
     function = toys.function("time.sleep(1)")
     execution = toys.start({"Slow": task(function, TimeoutSeconds=120)})
-    eventually(lambda: toys.history(execution)[-1]["type"] == "TaskScheduled")
+    eventually(lambda: "TaskScheduled" in [event["type"] for event in toys.history(execution)])
     cloud.advance(1200)
     ended = toys.ended(execution)
     assert ended["status"] == "SUCCEEDED", ended
@@ -120,7 +126,7 @@ def test_retries_end_after_the_given_attempts_with_delays_that_are_capped(cloud:
     retry = {"ErrorEquals": ["OSError"], "IntervalSeconds": 4, "BackoffRate": 1.5, "MaxDelaySeconds": 5}
     execution = toys.start({"Try": task(function, Retry=[retry])})
     assert toys.ended(execution)["error"] == "OSError"
-    assert len(cloud.ledger()["invocations"]) == 4
+    assert len(toys.invocations(function)) == 4
 
 
 def test_iterations_of_a_map_are_in_the_history_and_wait_with_tokens_of_their_own(toys: Toys) -> None:
@@ -197,7 +203,7 @@ def test_put_events_serialises_the_detail_and_fails_when_an_entry_does(cloud: Lo
     toys.run(put(rule))
     [event] = eventually(lambda: toys.messages(queue))
     assert event["detail"] == {"word": "hello"}
-    assert event["time"][:13] == cloud.now().isoformat()[:13]
+    assert timedelta() <= cloud.now() - datetime.fromisoformat(event["time"]) < timedelta(minutes=10)
     assert toys.ended(toys.start(put("aws.ec2")))["error"] == "EventBridge.FailedEntry"
 
 
@@ -258,12 +264,12 @@ def test_many_executions_wait_at_once_and_share_a_few_workers(cloud: LocalCloud,
         tokens.extend(message["token"] for message in toys.messages(queue))
         return len(tokens) == 24
 
-    eventually(all_wait, 30)
+    eventually(all_wait)
     for token in tokens:
         toys.states.send_task_success(taskToken=token, output="{}")
     done = {"stateMachineArn": machine, "statusFilter": "SUCCEEDED"}
     eventually(lambda: len(toys.states.list_executions(**done)["executions"]) == 24)
-    invocations = cloud.ledger()["invocations"]
+    invocations = toys.invocations(function)
     assert {one["environment"] for one in invocations} == {f"shop-{number}" for number in range(24)}
     assert sum(one["cold"] for one in invocations) <= 3
 

@@ -50,13 +50,16 @@ def refusal(call: Any, **arguments: Any) -> tuple[str, str]:
     return str(error["Code"]), str(error["Message"])
 
 
-def test_a_stack_is_in_progress_while_its_instances_boot_and_says_so_by_events(heard: Any, toys: Toys) -> None:
-    stack, environment = toys.broken_stack(size=3, effect="slow", seconds=8)
+def test_a_stack_is_in_progress_while_its_instances_boot_and_says_so_by_events(
+    heard: Any, cloud: LocalCloud, toys: Toys
+) -> None:
+    stack, environment = toys.broken_stack(size=3, effect="slow")  # until the faults are cleared
     assert toys.described(stack)["StackStatus"] == "CREATE_IN_PROGRESS"
     assert "Outputs" not in toys.described(stack)
     states = eventually(lambda: toys.states_of(environment))
     assert "pending" in states
     assert set(states) <= {"pending", "running"}
+    cloud.clear_faults()
     complete = toys.stack_becomes(stack, "CREATE_COMPLETE")
     assert complete["Outputs"][0]["OutputKey"] == "NetworkId"
     assert toys.states_of(environment) == ["running"] * 3
@@ -69,11 +72,12 @@ def test_a_stack_is_in_progress_while_its_instances_boot_and_says_so_by_events(h
 def test_a_deleted_stack_takes_its_instances_along(heard: Any, cloud: LocalCloud, toys: Toys) -> None:
     stack, environment = toys.stack()
     toys.stack_becomes(stack, "CREATE_COMPLETE")
-    cloud.fault("workload", stack="delete", environment=environment, effect="slow", seconds=6)
+    cloud.fault("workload", stack="delete", environment=environment, effect="slow")
     cloudformation = cloud.workload_client("cloudformation")
     cloudformation.delete_stack(StackName=stack, ClientRequestToken="gone")
     assert toys.described(stack)["StackStatus"] == "DELETE_IN_PROGRESS"
     assert toys.states_of(environment) == ["shutting-down"] * 2
+    cloud.clear_faults()
     toys.stack_becomes(stack, "DELETE_COMPLETE")
     assert toys.states_of(environment) == ["terminated"] * 2
     code, message = refusal(cloudformation.describe_stacks, StackName=f"mayfly-{environment}")
@@ -92,7 +96,7 @@ def test_without_a_rule_in_the_workload_account_nothing_is_heard(heard: Any, clo
 
 
 def test_deleting_a_stack_that_is_still_being_created_wins(cloud: LocalCloud, toys: Toys) -> None:
-    stack, environment = toys.broken_stack(effect="slow", seconds=5)
+    stack, environment = toys.broken_stack(effect="slow")
     cloud.workload_client("cloudformation").delete_stack(StackName=stack)
     toys.stack_becomes(stack, "DELETE_COMPLETE")
     assert set(toys.states_of(environment)) <= {"terminated"}
@@ -182,7 +186,7 @@ def test_a_template_that_cannot_be_made_fails_with_the_real_reason(toys: Toys, c
 
 
 def test_a_stack_can_run_out_of_time(cloud: LocalCloud, toys: Toys) -> None:
-    stack, _ = toys.broken_stack(options={"TimeoutInMinutes": 30}, effect="slow", seconds=30)
+    stack, _ = toys.broken_stack(options={"TimeoutInMinutes": 30}, effect="slow")
     assert toys.described(stack)["TimeoutInMinutes"] == 30
     cloud.advance(31 * 60)
     toys.stack_becomes(stack, "CREATE_FAILED")
@@ -227,7 +231,7 @@ def test_status_events_get_lost_doubled_and_late(heard: Any, cloud: LocalCloud, 
     mine = {"environment": (environment := toys.name("shop")), "times": 1}
     cloud.fault("workload", event="CREATE_IN_PROGRESS", effect="lose", **mine)
     cloud.fault("workload", event="CREATE_COMPLETE", effect="duplicate", **mine)
-    cloud.fault("workload", event="DELETE_IN_PROGRESS", effect="delay", seconds=1.5, **mine)
+    cloud.fault("workload", event="DELETE_IN_PROGRESS", effect="delay", seconds=10, **mine)
     stack, _ = toys.stack(environment)
     eventually(lambda: heard(stack) == ["CREATE_COMPLETE"] * 2)
     cloud.workload_client("cloudformation").delete_stack(StackName=stack)
