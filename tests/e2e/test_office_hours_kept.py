@@ -1,11 +1,20 @@
 """Environments sleep and wake on the local cloud: a manual suite's, and a permanent one of kind staging."""
 
-from tests.e2e.driver import Driver
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.e2e.driver import Driver, Json
 from tests.e2e.services import FASTER, Service
 
-NEVER = {"days": ["mon"], "start": "00:00", "end": "00:01"}
-"""Office hours that are always over, but for a minute a week."""
+pytestmark = pytest.mark.usefixtures("no_images")
+
 ANN = {"why": "a demo", "requested_by": "ann@example.com"}
+
+
+def over(now: datetime) -> Json:
+    """Office hours that are over for days yet, whenever this runs."""
+    return {"days": [f"{now + timedelta(days=3):%a}".lower()], "start": "08:00", "end": "18:00"}
 
 
 def running(mayfly: Driver, environment: str) -> int:
@@ -46,9 +55,8 @@ def test_an_environment_sleeps_wakes_and_ends_without_a_loss(mayfly: Driver) -> 
 
 
 def test_an_environment_sleeps_when_its_office_hours_are_over_and_can_be_ended_asleep(mayfly: Driver) -> None:
-    environment = mayfly.begin(
-        mayfly.application(instances=2, blueprint="fleet.yaml", kind="manual", office_hours=NEVER)
-    )
+    hours = {"office_hours": over(mayfly.cloud.now())}
+    environment = mayfly.begin(mayfly.application(instances=2, blueprint="fleet.yaml", kind="manual", **hours))
     mayfly.cloud.advance(310)
     assert mayfly.announcement("Environment Asleep", environment)["why"] == "its office hours are over"
     mayfly.say("Environment Termination Requested", [{"environment": environment, **ANN}])
