@@ -4,6 +4,7 @@
 #
 #   MAYFLY_APPLICATION  MAYFLY_VERSION  MAYFLY_ARTIFACT    what is tested
 #   MAYFLY_COMMIT  MAYFLY_PULL_REQUEST                     where the verdict is shown, if there are any
+#   MAYFLY_BRANCH                                          whose newer versions may supersede this one, if there is one
 #   MAYFLY_BUS                                             the installation's bus; `mayfly` where it is left out
 #
 # The role needs the output CiPolicy of blueprints/application.yaml.
@@ -15,6 +16,7 @@ detail="{\"application\": \"$(quoted "$MAYFLY_APPLICATION")\", \"version\": \"$(
 detail="$detail, \"artifact\": \"$(quoted "$MAYFLY_ARTIFACT")\""
 [ -z "${MAYFLY_COMMIT:-}" ] || detail="$detail, \"commit\": \"$(quoted "$MAYFLY_COMMIT")\""
 [ -z "${MAYFLY_PULL_REQUEST:-}" ] || detail="$detail, \"pull_request\": $MAYFLY_PULL_REQUEST"
+[ -z "${MAYFLY_BRANCH:-}" ] || detail="$detail, \"branch\": \"$(quoted "$MAYFLY_BRANCH")\""
 entries=$(mktemp)
 trap 'rm -f "$entries"' EXIT
 cat >"$entries" <<JSON

@@ -3,6 +3,7 @@
 #
 #   MAYFLY_APPLICATION  MAYFLY_VERSION  MAYFLY_ARTIFACT    what is tested
 #   MAYFLY_COMMIT  MAYFLY_PULL_REQUEST                     where the verdict is shown, if there are any
+#   MAYFLY_BRANCH                                          whose newer versions may supersede this one, if there is one
 #   MAYFLY_STACK                                           the installation; `mayfly` where it is left out
 set -u
 said=$(mktemp)
@@ -10,6 +11,7 @@ trap 'rm -f "$said"' EXIT
 set -- "$MAYFLY_APPLICATION" "$MAYFLY_VERSION" "$MAYFLY_ARTIFACT"
 [ -z "${MAYFLY_COMMIT:-}" ] || set -- "$@" --commit "$MAYFLY_COMMIT"
 [ -z "${MAYFLY_PULL_REQUEST:-}" ] || set -- "$@" --pull-request "$MAYFLY_PULL_REQUEST"
+[ -z "${MAYFLY_BRANCH:-}" ] || set -- "$@" --branch "$MAYFLY_BRANCH"
 mayfly push "$@" --watch --json >"$said"
 code=$?
 # Each suite as a line; in GitHub Actions, what did not pass is an annotation.

@@ -246,6 +246,7 @@ wait_option = click.option("--wait/--no-wait", default=True, show_default=True, 
 @click.argument("artifact")
 @click.option("--commit", help="What it was built from.")
 @click.option("--pull-request", type=click.IntRange(1), help="The pull request (of GitLab, merge request) it is of.")
+@click.option("--branch", help="The branch it is of: a newer version of it may supersede this one.")
 @click.option("--hotfix", is_flag=True, help="Go before all others that wait, if the application is allowed that.")
 @click.option("--attempt", default=1, show_default=True, help="Count up to test the same version again.")
 @click.option("--watch/--no-watch", "watched", default=False, help="Follow the release; ends like `mayfly watch`.")
@@ -257,6 +258,7 @@ def push(
     artifact: str,
     commit: str | None,
     pull_request: int | None,
+    branch: str | None,
     hotfix: bool,
     attempt: int,
     watched: bool,
@@ -274,6 +276,7 @@ def push(
         artifact=artifact,
         commit=commit,
         pull_request=pull_request,
+        branch=branch,
         hotfix=hotfix,
         attempt=attempt,
         pushed_by=installation.who,

@@ -11,7 +11,7 @@ from mayfly.domain.records import Entry, Environment
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 from mayfly.settings import load_settings
-from mayfly.workflows import admission, environments
+from mayfly.workflows import admission, environments, superseding
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -43,12 +43,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             admission.let_go(settings, reserved)
         # A later step may have begun it anew after it was lost, and then it lacks what a sweep needs.
         record = conflict.found if begun else records.try_change(subject.environment, entry, once=facts)
+    ended = bool(record and record.ending)
+    if begun and not ended:
+        ended = superseding.end_if_superseded(settings, order, utc_text(now), context.function_name)
     deadline = record.deadline if record and record.deadline else facts["deadline"]
     return {
         "environment": subject.environment,
         "deadline": deadline,
         "begin": subject.begin,
-        "admitted": begun and bool(record and record.reserved) and not (record and record.ending),
+        "admitted": begun and bool(record and record.reserved) and not ended,
         # What its tests are told once it is ready. Of a repetition it is another one: nobody has heard the first.
         "token": secrets.token_urlsafe(32),
     } | ({"launch": record.launch_from} if record and record.launch_from else {})

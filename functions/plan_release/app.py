@@ -1,4 +1,5 @@
-"""Plans a release: one order for each suite of its application's test plan, all on one image and one blueprint."""
+"""Plans a release: one order for each suite of its application's test plan, all on one image and one blueprint. Ends
+the older releases of its branch that it supersedes."""
 
 from typing import Any
 
@@ -7,7 +8,7 @@ from mayfly.contract.vocabulary import EnvironmentStage
 from mayfly.domain.records import Entry
 from mayfly.observability import logger
 from mayfly.settings import load_settings
-from mayfly.workflows import releases
+from mayfly.workflows import releases, superseding
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -20,5 +21,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     on = f" on {orders[0].image}" if orders[0].image else ""
     why = f"{len(orders)} suite{'' if len(orders) == 1 else 's'}{on} from {orders[0].blueprint.key}"
     entry = Entry(event["now"], context.function_name, EnvironmentStage.PLANNED, why)
-    releases.remember_plan(settings, release, orders, entry)
+    if record := releases.remember_plan(settings, release, orders, entry):
+        superseding.supersede(settings, record, event["now"], context.function_name)
     return {"release": release, "orders": [order.model_dump(mode="json") for order in orders]}

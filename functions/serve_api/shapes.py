@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, StrictBool
 from mayfly.contract.fields import (
     ApplicationName,
     Attempt,
+    Branch,
     Commit,
     FamilyName,
     ImageId,
@@ -58,6 +59,7 @@ class Push(Message):
     artifact: Line
     commit: Commit | None = None
     pull_request: Annotated[PullRequest | None, BeforeValidator(_number)] = None
+    branch: Branch | None = None
     attempt: Annotated[Attempt, Number] = 1
 
 
@@ -366,6 +368,8 @@ class Release(TypedDict):
     artifact: str
     attempt: int
     commit: NotRequired[str]
+    branch: NotRequired[str]
+    superseded_by: NotRequired[str]
     pushed_by: NotRequired[str]
     pushed_at: str
     stage: str

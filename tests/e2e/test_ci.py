@@ -36,6 +36,7 @@ def version(application: str, number: str = "1.0.0") -> dict[str, str]:
         "MAYFLY_ARTIFACT": f"s3://artifacts/{application}-{number}.tgz",
         "MAYFLY_COMMIT": "9fceb02d0ae598e95dc970b74767f19372d61af8",
         "MAYFLY_PULL_REQUEST": "7",
+        "MAYFLY_BRANCH": "feature/basket",
     }
 
 
@@ -46,6 +47,7 @@ def test_plain_shell_announces_a_version(mayfly: Driver) -> None:
     verdict = mayfly.verdict(release_id(application, "1.0.0", 1))
     assert verdict["detail-type"] == "Release Passed"
     assert verdict["detail"]["pull_request"] == 7
+    assert mayfly.release(release_id(application, "1.0.0", 1))["branch"] == "feature/basket"
 
 
 @pytest.mark.parametrize(("number", "code"), [("1.0.0", 0), ("1.0.1", 1)])
@@ -53,6 +55,7 @@ def test_a_pipeline_waits_for_the_verdict_and_ends_like_it(mayfly: Driver, numbe
     application = mayfly.application(suites=[SMOKE])
     done = run(mayfly, "test-version.sh", GITHUB_ACTIONS="true", **version(application, number))
     assert done.returncode == code, done.stderr
+    assert mayfly.release(release_id(application, number, 1))["branch"] == "feature/basket"
     assert ("::error title=smoke::smoke failed" in done.stdout) == bool(code), done.stdout
 
 

@@ -133,6 +133,41 @@ class TestWhoWaits:
         mayfly.end(first)
 
 
+class TestANewerVersionOfABranch:
+    def test_ends_the_older_one_that_waits_and_is_built_in_its_place(self, mayfly: Driver) -> None:
+        application = mayfly.application(ceilings={"environments": 1}, supersede="waiting")
+        first = mayfly.begin(application, version="1.0.0", branch="main")
+        second = mayfly.push(application, "1.0.1", branch="main")
+        mayfly.life(environment_id(second, "smoke"), "queued")
+        other = mayfly.push(application, "1.0.2", branch="feature/basket")
+        mayfly.life(environment_id(other, "smoke"), "queued")
+        mayfly.cloud.advance(2)  # AWS says to the second when it took a push
+        third = mayfly.push(application, "1.0.3", branch="main", times=3)
+        verdict = mayfly.verdict(second)
+        assert (verdict["detail-type"], verdict["detail"]["reason"]) == ("Release Failed", f"superseded by {third}")
+        mayfly.end(environment_id(second, "smoke"))
+        ending = mayfly.record(environment_id(second, "smoke"))["ending"]
+        assert (ending["outcome"], ending["reason"]) == ("cancelled", f"superseded by {third}")
+        for each in (first, environment_id(other, "smoke"), environment_id(third, "smoke")):
+            mayfly.life(each, "awaiting tests")
+            mayfly.finish(each)
+            assert mayfly.end(each)["status"] == "SUCCEEDED"
+        assert mayfly.stacks(environment_id(second, "smoke")) == []
+        assert counted(mayfly, application) == 0
+
+    def test_ends_the_older_one_that_is_tested_where_that_is_configured(self, mayfly: Driver) -> None:
+        application = mayfly.application(supersede="always")
+        first = mayfly.begin(application, version="1.0.0", branch="main")
+        mayfly.cloud.advance(2)
+        second = mayfly.push(application, "1.0.1", branch="main")
+        mayfly.end(first)
+        assert mayfly.record(first)["ending"]["reason"] == f"superseded by {second}"
+        assert mayfly.nothing_is_left(first)
+        mayfly.life(environment_id(second, "smoke"), "awaiting tests")
+        mayfly.finish(environment_id(second, "smoke"))
+        assert mayfly.verdict(second)["detail-type"] == "Release Passed"
+
+
 class TestAFunctionThatDies:
     @pytest.mark.parametrize("moment", ["die_before", "die_after"])
     def test_while_it_admits_is_made_up_for(self, mayfly: Driver, moment: str) -> None:

@@ -39,6 +39,8 @@ export const release = {
       facts([
         ["Pushed", `${exactly(one.pushed_at)}${one.pushed_by ? ` by ${one.pushed_by}` : ""}`],
         ["Commit", code(one.commit)],
+        ["Branch", code(one.branch)],
+        ["Superseded by", one.superseded_by && h("a", { href: address("releases", one.superseded_by) }, one.superseded_by)],
         ["Artifact", code(one.artifact)],
         ["Image", code(one.image)],
         ["Cost", usd(one.usd)],

@@ -75,6 +75,7 @@ ENVIRONMENT: Fields = (
 """What is read of an environment to show it in a list."""
 RELEASE: Fields = (
     *(Release.application, Release.version, Release.artifact, Release.attempt, Release.commit, Release.pushed_by),
+    *(Release.branch, Release.superseded_by),
     *(Release.stage, Release.image, Release.suites, Release.verdict, Release.history),
 )
 BAKE: Fields = (
@@ -288,7 +289,8 @@ def release(record: Release, environments: Mapping[str, Environment], now: datet
     verdict = {"passed": record.verdict.passed, "reason": record.verdict.reason} if record.verdict else None
     # As its history's first line tells it: the name of a program's push is that program's claim.
     pushed_by = record.history[0].who if record.pushed_by and record.history else record.pushed_by
-    known = {"commit": record.commit, "pushed_by": pushed_by, "image": record.image, "verdict": verdict}
+    branch = {"branch": record.branch, "superseded_by": record.superseded_by}
+    known = branch | {"commit": record.commit, "pushed_by": pushed_by, "image": record.image, "verdict": verdict}
     return shown | _known(known)
 
 

@@ -28,6 +28,7 @@ from mayfly.contract.vocabulary import SuiteKind
 from mayfly.domain import access, office_hours
 from mayfly.domain.identity import MOST_RETRIES, repetitions
 from mayfly.domain.lease import MOST_EXTENSIONS
+from mayfly.domain.superseding import Supersede
 
 
 def _with_words(schema: dict[str, Any]) -> None:
@@ -265,6 +266,9 @@ class Application(Message):
     """Whether an environment is built as soon as it fits, or a release's only all together."""
     hotfixes: bool = False
     """Whether a version may be pushed as a hotfix, which goes before all others that wait."""
+    supersede: Supersede = "never"
+    """Which older releases of a branch a newer version of it ends: those that wait for room, all that have not passed
+    yet, or none."""
     forge: Forge | None = None
     """Where developers see what came of their commits."""
     permanent: tuple[Permanent, ...] = Field(default=(), max_length=20)

@@ -9,6 +9,8 @@ from mayfly.contract.vocabulary import Event
 from mayfly.domain.identity import ENVIRONMENT
 from mayfly.domain.text import clean
 
+Branch = Annotated[str, StringConstraints(pattern=r"^[^\s~^:?*\[\\\x00-\x1f\x7f]{1,255}$")]
+"""As Git may call one: its versions follow one another."""
 ApplicationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$")]
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 SuiteName = Annotated[str, StringConstraints(pattern=r"^[a-z](-?[a-z0-9])*$", max_length=16)]

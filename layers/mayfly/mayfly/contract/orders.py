@@ -134,6 +134,7 @@ class Order(Input):
     artifact: Line
     commit: Line | None = None
     pull_request: PullRequest | None = None
+    branch: str | None = None
     suite: SuiteName
     kind: SuiteKind
     runner: Runner | None = None

@@ -7,6 +7,7 @@ from pydantic import Field, StrictBool, model_validator
 from mayfly.contract.fields import (
     ApplicationName,
     Attempt,
+    Branch,
     ChannelName,
     Commit,
     DeadLetterId,
@@ -39,6 +40,8 @@ class CodeVersionPushed(Request, event=Event.CODE_VERSION_PUSHED, also_by=APPLIC
     commit: Commit | None = None
     pull_request: PullRequest | None = None
     """The number of the pull request (of GitLab, the merge request) that it is of."""
+    branch: Branch | None = None
+    """The branch that it is of. A newer version of it may supersede this one, as its application says."""
     hotfix: StrictBool = False
     """Whether its environments go before all others that wait. Its application has to be allowed that."""
     pushed_by: Line | None = None

@@ -112,6 +112,7 @@ class RecordKind(StrEnum):
     """The instances of an environment, by its name: its own record costs the same, however many they are."""
     RELEASE = "release"
     PULL_REQUEST = "pull"
+    BRANCH = "branch"
     BAKE = "bake"
     BUILDER = "builder"
     COMMAND = "command"

@@ -360,6 +360,9 @@ class Release(Record):
     artifact: str = UNKNOWN
     commit: str | None = None
     pull_request: int | None = None
+    branch: str | None = None
+    superseded_by: str | None = None
+    """The release of a newer version of its branch that ended it."""
     hotfix: bool = False
     pushed_by: str | None = None
     attempt: int = 1
@@ -408,6 +411,16 @@ class PullRequest(Record):
     closed_at: str = ""
     address: str = ""
     """The name that Mayfly has made for it in the hosted zone, as long as it is there."""
+
+
+@record
+class Branch(Record):
+    """A branch of an application, by the application's name and its own."""
+
+    kind = RecordKind.BRANCH
+
+    releases: tuple[str, ...] = ()
+    """Those of its versions, the last pushed one last, as long as a newer one may supersede them."""
 
 
 @record
@@ -818,7 +831,7 @@ KINDS: Mapping[RecordKind, type[Record]] = {
     for each in (
         *(Environment, Fleet, Release, Bake, Builder, Command, Group),
         *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, Ledger, Quotas, Had, DeadLetter),
-        *(PullRequest, Sum, Pace),
+        *(PullRequest, Branch, Sum, Pace),
     )
 }
 

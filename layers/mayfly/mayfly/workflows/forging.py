@@ -56,7 +56,7 @@ def _status(release: Release, repository: forge.Repository, link: str) -> forge.
         if verdict is None
         else verdict.reason
     )
-    if outcomes and state != "success":
+    if outcomes and state != "success" and not release.superseded_by:
         said = forge.failed_suites(outcomes)
     return forge.status(repository, str(release.commit), state, said, link)
 
@@ -64,7 +64,8 @@ def _status(release: Release, repository: forge.Repository, link: str) -> forge.
 def _title(release: Release) -> str:
     if release.verdict is None:
         return f"{release.application} {release.version} is being tested"
-    return f"{release.application} {release.version} {'passed' if release.verdict.passed else 'did not pass'}"
+    failed = "was superseded" if release.superseded_by else "did not pass"
+    return f"{release.application} {release.version} {'passed' if release.verdict.passed else failed}"
 
 
 def _suites(settings: Settings, release: Release) -> list[forge.Suite]:

@@ -1,6 +1,7 @@
 """Releases: planned as one order a suite, judged by the records of their environments, counted for their image."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mayfly.aws.events import announce
@@ -11,6 +12,7 @@ from mayfly.contract.orders import Order
 from mayfly.contract.reader import Refused
 from mayfly.contract.requests import CodeVersionPushed
 from mayfly.contract.vocabulary import ReleaseStage, SuiteKind
+from mayfly.domain import superseding
 from mayfly.domain.channel import CANDIDATE, STABLE, Channel
 from mayfly.domain.ending import NO_ENDING, by_failure, judge_release, result_of
 from mayfly.domain.identity import environment_id, repetitions
@@ -81,7 +83,7 @@ def _orders(
             account=account,
             region=region,
             **building,
-            **pushed.model_dump(include={"application", "version", "artifact", "commit", "pull_request"}),
+            **pushed.model_dump(include={"application", "version", "artifact", "commit", "pull_request", "branch"}),
             **application.model_dump(
                 include={"owner", "owner_topic", "parameters", "lifetime_minutes"}
                 | {"ceiling_minutes", "warn_minutes_before", "most_extensions"}
@@ -92,12 +94,12 @@ def _orders(
     ]
 
 
-def remember_plan(settings: Settings, release: str, orders: list[Order], entry: Entry) -> None:
-    """Writes down which environments a release has, and what all of them consist of."""
+def remember_plan(settings: Settings, release: str, orders: list[Order], entry: Entry) -> Release | None:
+    """Writes down which environments a release has, and what all of them consist of. Returns its record."""
     suites = tuple(Suite(order.suite, order.environment, order.repetitions) for order in orders)
     any_of = orders[0]
     template = any_of.blueprint
-    Records(settings.table, Release).change(
+    return Records(settings.table, Release).change(
         release,
         entry,
         stage=ReleaseStage.RUNNING,
@@ -123,7 +125,9 @@ def verdict_of(settings: Settings, release: str, error: Mapping[str, Any] | None
     names = [name for part in suites for name in part.attempts]
     known = {each.id: each for each in Records(settings.table, Environment).many(names)}
     results = [result_of(part, {name: each.ending for name, each in known.items()}) for part in suites]
-    return judge_release(results, together(it.instance_failures for it in known.values() if it.instance_failures))
+    verdict = judge_release(results, together(it.instance_failures for it in known.values() if it.instance_failures))
+    by = record.superseded_by if record and not verdict.passed else None
+    return replace(verdict, reason=superseding.reason(by)) if by else verdict
 
 
 def remember_verdict(
