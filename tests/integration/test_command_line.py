@@ -211,7 +211,7 @@ class TestPush:
             "Code Version Pushed",
             {"application": "webshop", "version": "2.0.0", "artifact": "s3://a/2"},
         )
-        found = run("push", "webshop", "2.0.0", "s3://a/2", "--commit", "9fceb02", "--json")
+        found = run("push", "webshop", "2.0.0", "s3://a/2", "--commit", "9fceb02", "--branch", "main", "--json")
         assert (found.exit_code, json.loads(found.stdout)) == (0, {"accepted": True, "release": release})
         source, what, detail = put(world)
         assert (source, what) == ("mayfly.app.webshop", "Code Version Pushed")
@@ -220,6 +220,7 @@ class TestPush:
             "version": "2.0.0",
             "artifact": "s3://a/2",
             "commit": "9fceb02",
+            "branch": "main",
             "attempt": 1,
             "hotfix": False,
             "pushed_by": WHO,
