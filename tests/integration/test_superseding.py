@@ -187,7 +187,7 @@ class TestARepetition:
         release, detail = accepted(world, "1.0.1", 34)
         for _ in range(3):
             planned(world, release, detail)
-        assert world.history(environment).count("superseded") == 1
+        assert world.history(environment).count("newer version") == 1
         assert len(world.settled) == 1
 
     def test_ends_what_a_death_in_between_has_left(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ class TestARepetition:
             raise TimeoutError("Lambda's time is over")
 
         with monkeypatch.context() as first:
-            first.setattr(superseding, "_end", dies)
+            first.setattr(superseding.environments, "end", dies)
             with pytest.raises(TimeoutError):
                 planned(world, release, detail)
         assert (superseded_by(world, older), ending(world, environment)) == (release, {})

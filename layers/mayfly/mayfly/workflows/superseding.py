@@ -1,5 +1,7 @@
 """Ends the releases of a branch that a newer version of it supersedes, as their application says."""
 
+from contextlib import suppress
+
 from mayfly.aws.records import Conflict, Records, attr, forget_after
 from mayfly.contract.orders import Order
 from mayfly.contract.vocabulary import EndingCause, Outcome, SuiteKind
@@ -8,8 +10,9 @@ from mayfly.domain.records import Branch, Ending, Entry, Environment, Release
 from mayfly.domain.superseding import Supersede
 from mayfly.settings import Settings
 from mayfly.workflows import catalogue, environments
+from mayfly.workflows.environments import NOT_ENDED
 
-_WHAT = "superseded"
+_WHAT = "newer version"
 _REMEMBERED = 50
 """Releases of a branch: so many, that its record never fills, whatever is pushed."""
 
@@ -39,7 +42,7 @@ def supersede(settings: Settings, release: Release, at: str, who: str) -> None:
         # Read after it is marked: whose record begins later finds the mark.
         for one in Records(settings.table, Environment).many(_named(each)) if by else ():
             if not one.ending:
-                _end(settings, one.id, by, (at, who))
+                environments.end(Records(settings.table, Environment), one.id, *_ending(by, (at, who)))
 
 
 def _is_superseded(settings: Settings, older: Release, newest: Release, policy: Supersede) -> bool:
@@ -64,13 +67,15 @@ def _marked(settings: Settings, older: Release, by: str, when: tuple[str, str]) 
 
 def end_if_superseded(settings: Settings, order: Order, at: str, who: str) -> bool:
     """Ends an environment whose record has just begun, if its release was superseded before: whoever did that has not
-    seen it. Returns whether it was."""
+    seen it, and its execution waits for nothing yet. Returns whether it was."""
     if not order.branch or order.kind is SuiteKind.PREVIEW:
         return False
     release = Records(settings.table, Release).get(order.release)
     if release is None or not release.superseded_by:
         return False
-    _end(settings, order.environment, release.superseded_by, (at, who))
+    ending, line = _ending(release.superseded_by, (at, who))
+    with suppress(Conflict):  # somebody else has ended it already
+        Records(settings.table, Environment).change(order.environment, line, ending=ending, only_if=NOT_ENDED)
     return True
 
 
@@ -93,8 +98,7 @@ def _remembered(settings: Settings, release: Release, entry: Entry) -> list[Rele
     return kept
 
 
-def _end(settings: Settings, environment: str, by: str, when: tuple[str, str]) -> None:
-    """Ends an environment as a person's request would; `when`, and who does."""
-    (at, who), why = when, superseding.reason(by)
-    ending = Ending(EndingCause.REQUEST, Outcome.CANCELLED, why, at)
-    environments.end(Records(settings.table, Environment), environment, ending, Entry(at, who, _WHAT, why))
+def _ending(by: str, when: tuple[str, str]) -> tuple[Ending, Entry]:
+    """How an environment ends that was superseded, as if a person had asked for it; `when`, and who ends it."""
+    why = superseding.reason(by)
+    return Ending(EndingCause.REQUEST, Outcome.CANCELLED, why, when[0]), Entry(*when, _WHAT, why)
