@@ -9,7 +9,7 @@ import requests
 
 from accept import signing_in
 from local import users
-from local.cloud import LocalCloud
+from local.cloud import PATIENCE_SECONDS, LocalCloud
 from local.install import installed
 from mayfly.domain.identity import environment_id, release_id
 from tests.e2e.caller import Caller, member, with_token
@@ -162,7 +162,7 @@ class TestAToken:
         session = requests.Session()
         prepared = requests.Request("GET", mayfly.cloud.console_url).prepare()
         prepared.url = mayfly.cloud.console_url + path  # as it is: nothing is tidied up
-        assert session.send(prepared, timeout=30).status_code in (401, 404)
+        assert session.send(prepared, timeout=PATIENCE_SECONDS).status_code in (401, 404)
 
     def test_of_one_who_is_in_no_group_opens_nothing(self, mayfly: Driver) -> None:
         stranger = member(mayfly, "stranger")
@@ -302,7 +302,9 @@ class TestTheConsole:
         assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         assert "default-src 'self'" in page.headers["Content-Security-Policy"]
         assert page.headers["Content-Encoding"] == "gzip"
-        again = requests.get(mayfly.cloud.console_url, headers={"If-None-Match": page.headers["ETag"]}, timeout=30)
+        again = requests.get(
+            mayfly.cloud.console_url, headers={"If-None-Match": page.headers["ETag"]}, timeout=PATIENCE_SECONDS
+        )
         assert (again.status_code, again.content) == (304, b"")
 
     def test_is_signed_in_to_by_code_and_pkce(self, mayfly: Driver) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from local.cloud import CONTROLLER_ACCOUNT, REGION, WORKLOAD_ACCOUNT, LocalCloud
+from local.cloud import CONTROLLER_ACCOUNT, PATIENCE_SECONDS, REGION, WORKLOAD_ACCOUNT, LocalCloud
 from local.install import ROOT, configure
 from mayfly.domain.cost import cost
 from mayfly.domain.identity import environment_id, release_id
@@ -35,7 +35,12 @@ class Script:
     def run(self, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """Runs a command."""
         return subprocess.run(
-            [self.path, *words], env=self.environ | environ, capture_output=True, text=True, check=False, timeout=120
+            [self.path, *words],
+            env=self.environ | environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
         )
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
@@ -108,7 +113,7 @@ class TestALife:
         script.asked(
             "result", environment, "passed", "--report", "https://ci.example/7", "--token", mayfly.token(environment)
         )
-        printed, told = watched.communicate(timeout=60)
+        printed, told = watched.communicate(timeout=PATIENCE_SECONDS)
         assert watched.returncode == 0, told
         said = json.loads(printed)
         assert (said["passed"], said["reason"]) == (True, "passed: its one suite passed")
@@ -133,7 +138,7 @@ class TestALife:
         environment = environment_id(release_id(application, "1.0.0", 1), "smoke")
         mayfly.life(environment, "awaiting tests")
         script.asked("result", environment, "failed", "--reason", "the basket was empty")
-        printed, told = pushed.communicate(timeout=60)
+        printed, told = pushed.communicate(timeout=PATIENCE_SECONDS)
         assert (pushed.returncode, "the basket was empty" in printed) == (1, True), told
 
     def test_is_ended_by_a_person(self, script: Script, mayfly: Driver, who: str) -> None:
@@ -182,7 +187,7 @@ class TestAPermanentEnvironment:
         assert (said["rollout"], said["stage"]) == (rollout, "running")
         watched = script.start("watch", rollout, "--json")
         service.ended("Rollout Completed")
-        printed, told = watched.communicate(timeout=60)
+        printed, told = watched.communicate(timeout=PATIENCE_SECONDS)
         assert (watched.returncode, json.loads(printed)["rollout"]["stage"]) == (0, "completed"), told
         found = script.asked("services", service.id)
         assert [(each["id"], each["percent"]) for each in found["rollouts"]] == [(rollout, 100)]

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from local import users
-from local.cloud import LocalCloud
+from local.cloud import PATIENCE_SECONDS, LocalCloud
 from local.install import deploy_with, installed
 from tests.e2e.caller import Caller
 from tests.e2e.issuer import Issuer, serving
@@ -57,7 +57,7 @@ def asked(cloud: LocalCloud, token: str, method: str = "GET", path: str = "/api/
 
 
 def test_the_console_is_told_where_to_sign_in(cloud: LocalCloud, issuer: Issuer) -> None:
-    answer = requests.get(f"{cloud.console_url}/config.json", timeout=30)
+    answer = requests.get(f"{cloud.console_url}/config.json", timeout=PATIENCE_SECONDS)
     said = answer.json()
     assert (said["issuer"], said["client_id"], said["sign_in"], said["token"]) == (issuer.url, CONSOLE, "", "id_token")
     assert f"connect-src 'self' {issuer.url};" in answer.headers["Content-Security-Policy"]
