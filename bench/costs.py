@@ -74,7 +74,7 @@ def cost(transitions: int, invocations: list[Json], record: Json) -> float:
         + len(invocations) * price["lambda_request"]
         + gigabyte_seconds * price["lambda_gb_second"]
         + writes * price["dynamodb_write_unit"]
-        + 2 * price["dynamodb_read_unit"]
+        + 3 * price["dynamodb_read_unit"]
         + events * price["event"]
         + price["s3_get"]
         + len(invocations) * _LOG_BYTES_PER_INVOCATION / 1e9 * price["log_gb"]

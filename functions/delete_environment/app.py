@@ -131,14 +131,16 @@ def begin_ending(
     now, by = event["now"], event["ended"]["by"]
     ending = replace(ending_of(event), at=now)
     why = "it waits for no tests any more" if by == EndingCause.TESTS else ending.reason
+    entry = Entry(now, who, EnvironmentStage.TERMINATING, why).shortened()
+    seen = records.try_get(subject.environment)
+    # Said once: by an earlier turn, or by an attempt that the kill switch or whatever else held up.
+    said = event.get("turn") or (seen and (entry.what, entry.why) in [(line.what, line.why) for line in seen.history])
     deadline = attr(Environment.deadline)
     late = deadline.not_exists() | attr(Environment.ending).exists() | deadline.lte(now)
     try:
         record = records.try_change(
             subject.environment,
-            None
-            if event.get("turn")
-            else Entry(now, who, EnvironmentStage.TERMINATING, why),  # it was said before its turn
+            None if said else entry,
             stage=EnvironmentStage.TERMINATING,
             waiting=Waiting(Wait.DELETION, event["token"]),
             # All but the ending matters only where the record was lost and begins anew here.

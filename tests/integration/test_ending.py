@@ -96,6 +96,7 @@ class TestALifeEnds:
         world.wire.forget()
         end(world)
         assert world.wire.names() == [
+            "GetItem",  # whether it was said already
             "UpdateItem",
             "AssumeRole",
             "DescribeStacks",

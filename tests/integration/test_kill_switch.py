@@ -241,3 +241,12 @@ def test_it_is_read_right_before_destroying(world: World) -> None:
         end(world)
     assert destroyed(world) == []
     assert world.record(ENVIRONMENT)["stage"] == "terminating"
+
+
+def test_an_end_that_it_holds_up_is_said_once_in_the_history(world: World) -> None:
+    world.ready()
+    world.wire.before("DescribeStacks", world.switch)
+    for _ in range(3):
+        with pytest.raises(KillSwitchOn):
+            end(world)
+    assert [line["what"] for line in world.record(ENVIRONMENT)["history"]].count("terminating") == 1

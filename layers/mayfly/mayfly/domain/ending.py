@@ -112,7 +112,8 @@ def judge_release(results: Sequence[SuiteResult], lost: Losses | None = None) ->
         return Verdict(False, "no suite was run", ())
     if bad:
         reason = "; ".join(f"{result.suite} {result.outcome}: {result.reason}" for result in bad)
-        said = cut(f"{len(bad)} of {len(results)} suites did not pass: {reason}", 2 * _REASON)
+        failed = f"{len(bad)} of {len(results)} suites" if len(results) > 1 else "its one suite"
+        said = cut(f"{failed} did not pass: {reason}", 2 * _REASON)
         return Verdict(False, f"{said}{instances}", fitting(results))
     repeated = [f"{result.suite} at attempt {result.attempts}" for result in results if result.flaky]
     flaky = f"; {', '.join(repeated)}" if repeated else ""
