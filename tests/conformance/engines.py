@@ -26,7 +26,7 @@ INVOKE = "arn:aws:states:::lambda:invoke"
 ACCOUNT, REGION = "111111111111", "us-east-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/machines"
 DAYS = 40
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 600
 
 
 @dataclass(frozen=True)

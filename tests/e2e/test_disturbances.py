@@ -145,8 +145,11 @@ class TestAFunctionThatDies:
     def test_each_time_a_stack_event_comes_leaves_it_as_a_dead_letter_and_the_reconciler_goes_on(
         self, mayfly: Driver
     ) -> None:
-        mayfly.cloud.fault("controller", function="mayfly-resume-environment", effect="die_before", times=3)
-        environment = environment_id(mayfly.push(mayfly.application()), "smoke")
+        application = mayfly.application()
+        environment = environment_id(release_id(application, "1.0.0", 1), "smoke")
+        dies = {"environment": environment, "effect": "die_before", "times": 3}
+        mayfly.cloud.fault("controller", function="mayfly-resume-environment", **dies)
+        mayfly.push(application)
         assert mayfly.letter(f"stack/mayfly-{environment}/")
         assert mayfly.execution(environment)["status"] == "RUNNING"
         mayfly.cloud.advance(RECONCILED)
@@ -256,8 +259,10 @@ class TestABadDay:
         cloud.fault("workload", event="*", effect="lose", rate=0.2)
         cloud.fault("workload", event="*", effect="duplicate", rate=0.2)
         cloud.fault("workload", stack="create", effect="fail", resource="Instance", rate=0.2)
-        cloud.fault("workload", stack="delete", effect="delete_failed", resource="Instance", rate=0.2)
         environments = [environment_id(release_id(application, "1.0.0", 1), suite) for suite in suites]
+        stays = {"effect": "delete_failed", "resource": "Instance", "rate": 0.2}
+        for environment in environments:  # the fourth deletion that fails is a person's, and its stack stands for good
+            cloud.fault("workload", stack="delete", environment=environment, times=3, **stays)
         mine = f"{application}-*"  # what is done for a life; that no release begins is another test's matter
         cloud.fault("controller", function="*", environment=mine, effect="die_before", rate=0.1)
         cloud.fault("controller", function="*", environment=mine, effect="die_after", rate=0.1)
