@@ -75,10 +75,14 @@ class Service:
             self.mayfly.cloud.announce(self.mayfly.facts_bus, "Release Passed", detail)
 
     def made(self, version: str = "1.0.0") -> Json:
-        """Has it made, on a first image and version; returns the announcement."""
+        """Has it made, on a first image and version; returns the announcement. By then its alarms look at no minute any
+        more in which it grew."""
         self.gallery.promoted(self.gallery.image(), "stable")
         self.passes(version)
-        return self.ended("Rollout Completed")
+        made = self.ended("Rollout Completed")
+        self.cloud.advance(5 * 60)
+        self.quiet()
+        return made
 
     def approve(self, number: int, why: str) -> None:
         """A person lets one of its rollouts through."""
@@ -120,13 +124,17 @@ class Service:
         return image
 
     def look(self) -> Json:
-        """Has Mayfly look at it now, as the schedule does; what was decided about it."""
-        reply = self.cloud.client("lambda").invoke(
-            FunctionName="mayfly-plan-rollouts", Payload=json.dumps({"now": self.now})
-        )
-        said = json.loads(reply["Payload"].read())
-        (mine,) = (one for one in said["services"] if one["service"] == self.id)
-        return dict(mine)
+        """Has Mayfly look at it now, as the schedule does; what was decided about it. What AWS refuses a look, the next
+        one is told."""
+
+        def decided() -> Json | None:
+            reply = self.cloud.client("lambda").invoke(
+                FunctionName="mayfly-plan-rollouts", Payload=json.dumps({"now": self.now})
+            )
+            said = json.loads(reply["Payload"].read())
+            return next((dict(one) for one in said["services"] if one["service"] == self.id), None)
+
+        return self.mayfly.until(decided, f"{self.id} is looked at")
 
     # ---- what is seen of it -----------------------------------------------------------------------------
 

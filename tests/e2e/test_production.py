@@ -7,6 +7,8 @@ import pytest
 from tests.e2e.driver import Driver
 from tests.e2e.services import FASTER, Service
 
+pytestmark = pytest.mark.usefixtures("no_images")
+
 
 @pytest.fixture(scope="module")
 def kept() -> dict[str, Any]:
@@ -62,6 +64,7 @@ def test_a_bad_image_is_rolled_back_at_the_first_checkpoint(mayfly: Driver, kept
 def test_a_person_stops_one_that_runs_and_everything_is_as_it_was(mayfly: Driver, kept: dict[str, Any]) -> None:
     service: Service = kept["service"].again(mayfly)
     service.quiet()
+    service.configure(soak_minutes=60)  # of its own accord it does not go on, however busy the machine is
     before, number = service.runs(), service.next
     service.cloud.watch_fewest()
     unwanted = service.gets_image()
@@ -78,6 +81,7 @@ def test_a_person_stops_one_that_runs_and_everything_is_as_it_was(mayfly: Driver
     assert service.launched(unwanted) < service.instances, "it never went on to all of them"
     assert service.drift() == "IN_SYNC"
     assert service.look()["action"] == "nothing"
+    service.configure()
 
 
 def test_a_person_pauses_one_at_a_checkpoint_and_has_it_go_on(mayfly: Driver, kept: dict[str, Any]) -> None:
@@ -87,12 +91,13 @@ def test_a_person_pauses_one_at_a_checkpoint_and_has_it_go_on(mayfly: Driver, ke
     service.cloud.watch_fewest()
     wanted = service.gets_image()
     rollout = f"{service.id}-{number}"
-    with service.cloud.hurry(FASTER):
-        mayfly.until(lambda: (service.rollout(number) or {}).get("percent", 0) >= 10, "the first checkpoint")
+    mayfly.until(lambda: service.rollout(number).get("stage") == "replacing", "it replaces instances")
     mayfly.say("Rollout Pause Requested", [{"rollout": rollout, **said}])
-    mayfly.until(
-        lambda: service.rollout(number).get("stage") == "paused", "it is paused", lambda: service.rollout(number)
-    )
+    mayfly.until(lambda: service.rollout(number).get("paused"), "that is heard")
+    with service.cloud.hurry(FASTER):
+        mayfly.until(
+            lambda: service.rollout(number).get("stage") == "paused", "it is paused", lambda: service.rollout(number)
+        )
     launched = service.launched(wanted)
     assert 0 < launched < service.instances
     mayfly.cloud.advance(3600)
