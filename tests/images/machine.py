@@ -22,6 +22,8 @@ from .metadata import INSTANCE, REGION
 HERE = Path(__file__).parent
 STAND_INS = HERE / "stand_ins"
 HOST_NAME = "webshop-1-4-2-smoke-89abcdef"
+PATIENCE_SECONDS = 600.0
+"""On a busy machine everything takes its time."""
 
 _PATH = "/stand-ins:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -83,7 +85,7 @@ class Machine:
     network: dict[str, dict[str, str]] = field(default_factory=dict)
     """What of its network it offers to others, and what of theirs it reaches; see metadata.py."""
 
-    def run(self, *command: str, metadata: bool = False, timeout: float = 120) -> Result:
+    def run(self, *command: str, metadata: bool = False, timeout: float = PATIENCE_SECONDS) -> Result:
         """Runs a command as root, in a network in which nobody else is, or with metadata and artifacts."""
         done = self.start(*command, metadata=metadata)
         try:
@@ -118,7 +120,7 @@ class Machine:
         done = subprocess.run(
             [*enter, "chroot", f"{self._folder}/root", "sh", "-c", script],
             env={"PATH": _PATH}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace", timeout=120,
+            text=True, errors="replace", timeout=PATIENCE_SECONDS,
         )  # fmt: skip
         return Result(done.returncode, done.stdout)
 

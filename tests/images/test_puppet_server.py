@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.blueprint import user_data
+from tests.local.local_toys import eventually
 
 from .builder import Bake, bake, packed
 from .conftest import APPLICATION
@@ -92,7 +93,7 @@ def boot(machine: Machine, patience: str = "180s", **parameters: str) -> Boot:
     text = user_data(**given)
     assert "converge() {\n" in text
     machine.write(script, text.replace("converge() {\n", f"converge() {{\n  patience={patience}\n"), 0o700)
-    done = machine.run("bash", script, metadata=True, timeout=300)
+    done = machine.run("bash", script, metadata=True)
     name = f"{given['EnvironmentId'][:45]}-{machine.metadata['meta-data/instance-id'][2:]}"
     return Boot(name, done.code, done.output, machine)
 
@@ -206,7 +207,8 @@ class TestWhatFails:
         assert " certificate: exit code 1: " in done.tags("boot")[-1], done.tags("boot")
         assert done.name not in server.names
         assert server.names >= {one.name for one in booted[:4]}
-        assert any(f"{done.name} is refused: its password is not of {ENVIRONMENT}" in line for line in server.log)
+        refused = f"{done.name} is refused: its password is not of {ENVIRONMENT}"
+        assert eventually(lambda: any(refused in line for line in [*server.log]))
 
     def test_a_server_that_is_down(self, fresh: Machine) -> None:
         fresh.network = {}
