@@ -16,8 +16,9 @@ from pathlib import Path
 from mayfly.contract.template import read
 from mayfly.domain import room
 from mayfly.domain.needs import INSTANCES, QUOTAS, reckon
+from mayfly.domain.pace import EVERY, Lane
 from mayfly.domain.records import Quotas
-from mayfly.domain.room import Wanted
+from mayfly.domain.room import Bucket, Wanted
 
 SWEEP = 300
 """Seconds between two sweeps."""
@@ -168,8 +169,25 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def rates() -> str:
+    """What binds at which number a day at one target, by the rates that admission and pacing keep; as
+    docs/admission.md shows it."""
+    tokens = Bucket().a_second / fleet()[INSTANCES]
+    found = {
+        "EC2's launch rate, after the 22 that a full bucket has": tokens,
+        "room for 60 at once, each living for half an hour": 60 / 1800,
+        "CloudFormation's turns to end": 1000 / EVERY[Lane.END],
+        "CloudFormation's turns to build": 1000 / EVERY[Lane.BUILD],
+    }
+    lines = ["| at one target | environments an hour | a day | at ten targets a day |", "| --- | --- | --- | --- |"]
+    for name, a_second in sorted(found.items(), key=lambda each: each[1]):
+        hour, day = round(3600 * a_second), round(86_400 * a_second)
+        lines.append(f"| {name} | {hour:,} | {day:,} | {10 * day:,} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Prints both crowds and the table."""
+    """Prints both crowds and the tables."""
     for name, crowd in (("1,000 in a minute, room for 60", thousand()), ("10,000 a day, ten targets", day())):
         waits = sorted(crowd.waited.values())
         said = (
@@ -177,7 +195,7 @@ def main() -> None:
         )
         fullest = max(crowd.fullest.values())
         print(f"{name}: {said} at most, the last {waits[-1]} s; the fullest quota at {fullest} %")  # noqa: T201
-    print(table())  # noqa: T201
+    print(table(), rates(), sep="\n\n")  # noqa: T201
 
 
 if __name__ == "__main__":

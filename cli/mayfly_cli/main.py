@@ -362,12 +362,15 @@ def list_(
 @command
 @click.option("--application", help="Only of this one.")
 def queue(installation: Installation, as_json: bool, application: str | None) -> None:
-    """List who waits for room, in the order in which they are admitted: for what, behind whom, about how long."""
+    """List who waits for room, in the order in which they are admitted: for what, behind whom, about how long. Below
+    it, the ceilings and budgets that are nearly used up."""
     from mayfly_cli import show
 
     found = installation.reading(now()).queue()
     found["queue"] = [each for each in found["queue"] if application in (None, each["application"])]
     show.answer(as_json, found, show.queue(found["queue"], found["now"]))
+    for each in [] if as_json else found["low"]:
+        click.echo(f"Room is running low: {each['reason']} ({each['percent']} %)")
 
 
 @command

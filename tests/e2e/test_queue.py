@@ -78,6 +78,48 @@ class TestACeiling:
         assert "the ceiling of instances of the application" in reason
         assert "is 1, and it needs 2" in reason
 
+    def test_is_warned_of_before_it_is_reached(self, mayfly: Driver) -> None:
+        suites = ["a", "b", "c", "d"]
+        application = mayfly.application(suites=suites, ceilings={"environments": 5})
+        release = mayfly.push(application)
+
+        def look() -> list[Json]:
+            said = [one["detail"] for one in mayfly.announcements() if one["detail-type"] == "Room Running Low"]
+            return [detail for detail in said if detail["name"] == application]
+
+        [said] = mayfly.until(look, "a warning of the ceiling", lambda: ledger(mayfly))
+        assert said["reason"] == f"the application {application} has 4 of 5 environments at once"
+        for suite in suites:
+            mayfly.life(environment_id(release, suite), "awaiting tests")
+            mayfly.finish(environment_id(release, suite))
+        assert mayfly.verdict(release)["detail-type"] == "Release Passed"
+
+
+class TestAHotfix:
+    def test_goes_before_all_others_that_wait(self, mayfly: Driver) -> None:
+        application = mayfly.application(ceilings={"environments": 1}, hotfixes=True)
+        first = mayfly.begin(application, version="1.0.0")
+        waiting = [environment_id(mayfly.push(application, f"2.0.{n}"), "smoke") for n in (0, 1)]
+        for each in waiting:
+            mayfly.life(each, "queued")
+        hotfix = environment_id(mayfly.push(application, "1.0.1", hotfix=True), "smoke")
+        said = mayfly.announcement("Environment Queued", hotfix)
+        assert (said["position"], said["behind"]) == (1, "")
+        mayfly.finish(first)
+        mayfly.life(hotfix, "awaiting tests")
+        # There is room for one at once: as long as the hotfix has it, nobody else is built.
+        assert [mayfly.record(each)["stage"] for each in waiting] == ["queued", "queued"]
+        mayfly.finish(hotfix)
+        assert mayfly.end(hotfix)["status"] == "SUCCEEDED"
+        left = {*waiting}
+        while left:
+            is_next = lambda: [each for each in left if mayfly.record(each)["stage"] == "awaiting tests"]  # noqa: E731
+            [each] = mayfly.until(is_next, "the next one may be tested", lambda: [mayfly.record(one) for one in left])
+            mayfly.finish(each)
+            assert mayfly.end(each)["status"] == "SUCCEEDED"
+            left.remove(each)
+        assert counted(mayfly, application) == 0
+
 
 class TestLaunches:
     def test_begin_when_ec2_has_tokens_for_them(self, mayfly: Driver) -> None:

@@ -351,6 +351,17 @@ class TestLaunches:
         assert json.loads(world.settled[-1]["cause"])["launch"] == "2026-11-24T06:57:39.120Z"
         assert ledger(world)["queue"] == []
 
+    def test_are_waited_for_about_as_long_as_the_bucket_takes_however_long_others_have_their_room(
+        self, world: World
+    ) -> None:
+        self.empty(world, "2026-11-24T07:01:44.120Z")
+        ask(world, "webshop-1", **self.TEN)
+        ask(world, "webshop-2", **self.TEN | {"takes": {"instances": 200}})
+        world.records("ledger").change("room", {"mean_seconds": 7200, "holding": 1})
+        # A full bucket has 500, and 1,700 are lacking: 10 more are there in 605 seconds, and 200 after those in 705.
+        found = admission.queue(world.table, datetime.fromisoformat(NOW))
+        assert [each.about_minutes for each in found.values()] == [11, 12]
+
     def test_are_counted_by_the_rate_that_is_configured_for_the_target(self, world: World) -> None:
         world.put("/mayfly/admission", f'{{"launches": {{"{HERE}": {{"burst": 4000, "a_second": 8}}}}}}')
         world.configure()
@@ -504,6 +515,143 @@ class TestBudgets:
         assert not world.call("admit_environment", event)["admitted"]
         sweep(world, A_DAY_LATER)
         assert told(world)[-1] == "waits"
+
+
+class TestRoomThatRunsLow:
+    """A budget of US$ 10 a day, of which each environment takes US$ 4.10 at most."""
+
+    SCOPE = "application:webshop"
+    DAY: ClassVar[Json] = {"ceilings": {}, "cents": 410, "budgets": {f"{SCOPE}|day": 1000}, "warns": {SCOPE: 80}}
+
+    def said(self, world: World) -> list[Json]:
+        return [detail for what, detail in world.said if what == "Room Running Low"]
+
+    def test_is_said_once_when_the_share_is_reached(self, world: World) -> None:
+        ask(world, "webshop-1", **self.DAY)
+        assert self.said(world) == []
+        ask(world, "webshop-2", **self.DAY)
+        [said] = self.said(world)
+        assert (said["percent"], said["used"], said["most"]) == (82, 8.2, 10)
+        assert (said["of"], said["name"], said["period"]) == ("application", "webshop", "2026-11-24")
+        assert said["environment"] == "webshop-2"
+        assert said["reason"] == "the application webshop has US$ 8.20 of 10 for 2026-11-24"
+        assert ledger(world)["unsaid"] == []
+
+    def test_is_said_once_however_often_it_is_asked_and_given_back(self, world: World) -> None:
+        ask(world, "webshop-1", **self.DAY)
+        for _ in range(3):
+            ask(world, "webshop-2", **self.DAY)
+        gone(world, "webshop-2")
+        ask(world, "webshop-3", **self.DAY)
+        assert len(self.said(world)) == 1
+
+    def test_is_said_again_of_another_day_and_of_another_budget(self, world: World) -> None:
+        for number in (1, 2):
+            ask(world, f"webshop-{number}", **self.DAY)
+        ask(world, "webshop-3", **self.DAY | {"budgets": {f"{self.SCOPE}|day": 1400}})
+        for number in (4, 5):
+            ask(world, f"webshop-{number}", now=A_DAY_LATER, **self.DAY)
+        periods = [(each["period"], each["most"]) for each in self.said(world)]
+        assert periods == [("2026-11-24", 10), ("2026-11-24", 14), ("2026-11-25", 10)]
+
+    def test_is_said_of_a_month_once(self, world: World) -> None:
+        month = self.DAY | {"budgets": {f"{self.SCOPE}|month": 1000}}
+        ask(world, "webshop-1", **month)
+        ask(world, "webshop-2", now=A_DAY_LATER, **month)
+        assert [each["period"] for each in self.said(world)] == ["2026-11"]
+
+    def test_is_said_of_a_ceiling_once_a_day_and_not_of_one_that_is_too_small(self, world: World) -> None:
+        instances = f"{self.SCOPE}|instances"
+        asked: Json = {"ceilings": {instances: 20, MINE: 2}, "warns": {self.SCOPE: 80}, "takes": {"instances": 8}}
+        for number in (1, 2):
+            ask(world, f"webshop-{number}", **asked)
+        gone(world, "webshop-2")
+        ask(world, "webshop-3", **asked)
+        gone(world, "webshop-3")
+        ask(world, "webshop-4", now=A_DAY_LATER, **asked)
+        assert [(each["what"], each["used"], each["most"]) for each in self.said(world)] == [("instances", 16, 20)] * 2
+
+    def test_of_the_installation_is_nobody_s(self, world: World) -> None:
+        ask(world, **self.DAY | {"budgets": {"installation:|day": 500}, "warns": {"installation:": 80}})
+        [said] = self.said(world)
+        assert ("environment" in said, said["reason"]) == (False, "the installation has US$ 4.10 of 5 for 2026-11-24")
+
+    def test_is_not_said_where_an_earlier_version_planned_it_or_nobody_wants_it(self, world: World) -> None:
+        ask(world, "webshop-1", **self.DAY | {"cents": 900, "warns": {}})
+        ask(world, "webshop-2", now=A_DAY_LATER, **self.DAY | {"cents": 1000, "warns": {self.SCOPE: 100}})
+        assert self.said(world) == []
+
+    def test_that_could_not_be_said_is_said_by_a_sweep(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        ask(world, "webshop-1", **self.DAY)
+        with monkeypatch.context() as first:
+
+            def dies(*_: Any) -> None:
+                raise TimeoutError("Lambda's time is over")
+
+            first.setattr(admission, "announce", dies)
+            assert ask(world, "webshop-2", **self.DAY)["admitted"]
+        assert (self.said(world), len(ledger(world)["unsaid"])) == ([], 1)
+        for _ in range(2):
+            sweep(world)
+        assert (len(self.said(world)), ledger(world)["unsaid"]) == (1, [])
+
+    def test_is_configured_and_shown(self, world: World) -> None:
+        world.put("/mayfly/admission", '{"owner": {"usd_a_month": 5000, "warn_percent": 50}}')
+        world.configure(ceilings={"usd_a_day": 10})
+        demand = world.call("plan_release", {"release": RELEASE, "pushed": PUSHED, "now": NOW})["orders"][0]["demand"]
+        assert demand["warns"] == {self.SCOPE: 80, "owner:team-shop@example.com": 50, "installation:": 80}
+        for number in (1, 2):
+            ask(world, f"webshop-{number}", **self.DAY)
+        shown = Reading(world.table, "/mayfly", datetime.fromisoformat(NOW)).queue()
+        assert [each["percent"] for each in shown["low"]] == [82]
+        assert Reading(world.table, "/mayfly", datetime.fromisoformat(A_DAY_LATER)).queue()["low"] == []
+
+
+class TestAThousandThatWait:
+    """They are in the queue of an application that may have one environment at once."""
+
+    NAMES: ClassVar[list[str]] = [f"webshop-{number}" for number in range(2, 1002)]
+
+    @pytest.fixture(autouse=True)
+    def _they_wait(self, world: World) -> None:
+        """Written as they are after each has asked, which is tried above: a thousand that ask read half a million."""
+        ask(world, "webshop-1")
+        ask(world, "webshop-2")
+        one = world.record("webshop-2")
+        for name in self.NAMES:
+            waiting = {"for": "room", "token": f"token-of-{name}"}
+            world.records().change(name, one | {"id": name, "waiting": waiting, "shelved": f"{NOW}#{name}"})
+        world.records("ledger").change("room", {"queue": self.NAMES})
+        world.wire.forget()
+
+    def cancel(self, world: World) -> None:
+        for name in self.NAMES:
+            detail = {"environment": name, "why": "not needed", "requested_by": "ada"}
+            world.call("accept_termination", on_the_bus("Environment Termination Requested", detail))
+
+    def test_are_each_told_once_when_they_are_cancelled_and_leave_no_reservation(self, world: World) -> None:
+        self.cancel(world)
+        assert sorted(told(world)) == sorted(f"token-of-{name}" for name in self.NAMES)
+        assert {each["error"] for each in world.settled} == {"EndedBefore"}
+        assert len(world.wire.heard("UpdateItem")) == len(self.NAMES)  # none of the ledger
+        world.wire.forget()
+        gone(world, "webshop-2")  # what never had room gives none back
+        assert not world.wire.heard("BatchGetItem")
+        gone(world, "webshop-1")
+        # Whoever gives back next reads them once, by hundreds, and takes all of them out of the queue by one write.
+        assert len(world.wire.heard("BatchGetItem")) <= 1 + len(self.NAMES) // 100
+        assert world.settled == []
+        assert (ledger(world)["queue"], ledger(world)["counts"]) == ([], {MINE: 0})
+        assert not any("reserved" in world.record(name) for name in self.NAMES)
+
+    def test_are_none_of_them_built_where_room_comes_while_they_are_cancelled(self, world: World) -> None:
+        for name in self.NAMES[:500]:
+            world.change(name, ending={"by": "request", "outcome": "cancelled", "reason": "ada: not needed"})
+        gone(world, "webshop-1")
+        # By their names in the order of the alphabet: all asked at the same moment.
+        left = sorted(self.NAMES[500:])
+        assert told(world) == [f"token-of-{left[0]}"]
+        assert (ledger(world)["queue"], ledger(world)["counts"]) == (left[1:], {MINE: 1})
 
 
 class TestWhoeverDies:

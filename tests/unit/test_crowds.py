@@ -61,3 +61,7 @@ def test_within_an_application_the_oldest_is_first():
 
 def test_the_docs_say_what_binds_at_which_number():
     assert crowds.table() in DOCS.read_text()
+
+
+def test_the_docs_say_what_binds_at_which_number_a_day():
+    assert crowds.rates() in DOCS.read_text()

@@ -1,5 +1,7 @@
 """What Mayfly says on its bus: each class is the detail of the event that it names."""
 
+from typing import Literal
+
 from pydantic import ConfigDict, Field
 
 from mayfly.contract.fields import (
@@ -151,7 +153,8 @@ class EnvironmentQueued(_Environment, event=Event.ENVIRONMENT_QUEUED):
     position: int
     """In the queue, from 1."""
     about_minutes: int | None = None
-    """How long that takes, by how long others have had their room; null where none has ended yet."""
+    """How long that takes: until EC2 has tokens for its launches where it lacks nothing else, otherwise by how long
+    others have had their room; null where none has ended yet."""
     waiting: int
     """How many wait, in all."""
 
@@ -281,7 +284,33 @@ class EnvironmentFailed(_Environment, event=Event.ENVIRONMENT_FAILED):
     """What could not be deleted with it, and is left to people."""
 
 
-# ---- the kill switch and sweeps
+# ---- the kill switch, room and sweeps
+
+
+class RoomRunningLow(Announcement, event=Event.ROOM_RUNNING_LOW):
+    """Little is left of a ceiling or a budget. It is said once a day or month for each bound; what does not fit waits,
+    or is refused."""
+
+    of: Literal["application", "owner", "installation"]
+    """Whose it is."""
+    name: str
+    """The application's or the owner's; empty for the installation."""
+    what: Literal["environments", "instances", "usd"]
+    """What there may be so much of: at once, or US dollars in a period."""
+    period: str
+    """The day or the month (UTC) that a budget is for; empty for a ceiling."""
+    used: float
+    """What is reserved of it, with what was spent."""
+    most: float
+    """The ceiling or the budget."""
+    percent: int
+    """How much of it that is."""
+    environment: Identity | None = None
+    """The one that took of it when that became so; none for the installation."""
+    reason: str
+    """All of it, for people."""
+    at: str
+    """When it was said, UTC."""
 
 
 class KillSwitchTurned(Announcement, event=Event.KILL_SWITCH_TURNED):

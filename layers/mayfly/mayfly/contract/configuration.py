@@ -172,6 +172,8 @@ class Ceilings(Message):
     usd_a_month: int | None = Field(default=None, ge=1)
     when_over: Literal["wait", "refuse"] = "wait"
     """Whether what does not fit waits in the queue, or fails at once."""
+    warn_percent: int = Field(default=80, ge=1, le=100)
+    """From which share on people are warned, once a day or month. 100: nobody is."""
 
 
 class Launches(Message):

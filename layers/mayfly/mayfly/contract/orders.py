@@ -107,6 +107,7 @@ class Demand(Input):
             names them.
         budgets: US cents a day and a month, by ``<scope>|day`` and ``<scope>|month``.
         refuses: the scopes whose ceilings and budgets refuse what does not fit.
+        warns: from how many per cent of them on people are warned, by scope.
         members: how many environments of its release are admitted together.
         burst, launches_a_second: of EC2's bucket of tokens where it is built.
     """
@@ -116,6 +117,7 @@ class Demand(Input):
     ceilings: dict[str, int] = Field(default_factory=dict)
     budgets: dict[str, int] = Field(default_factory=dict)
     refuses: tuple[str, ...] = ()
+    warns: dict[str, int] = Field(default_factory=dict)
     weight: int = 1
     priority: int = 5
     members: int = 1

@@ -64,6 +64,7 @@ class Event(StrEnum):
     ENVIRONMENT_AWAKE = "Environment Awake"
     ENVIRONMENT_TERMINATED = "Environment Terminated"
     ENVIRONMENT_FAILED = "Environment Failed"
+    ROOM_RUNNING_LOW = "Room Running Low"
     KILL_SWITCH_TURNED = "Kill Switch Turned"
     SWEEP_COMPLETED = "Sweep Completed"
     SWEEP_HALTED = "Sweep Halted"

@@ -13,6 +13,7 @@ _FOR_OWNERS = (
     *(Event.RELEASE_PASSED, Event.RELEASE_FAILED),
     *(Event.ENVIRONMENT_READY, Event.ENVIRONMENT_FAILED, Event.ENVIRONMENT_EXPIRING, Event.ENVIRONMENT_TERMINATED),
     *(Event.ENVIRONMENT_INSTANCE_LOST, Event.ENVIRONMENT_ASLEEP, Event.ENVIRONMENT_AWAKE),
+    Event.ROOM_RUNNING_LOW,
 )
 _FOR_OWNERS_ALONE = (Event.ENVIRONMENT_READY, Event.ENVIRONMENT_ASLEEP, Event.ENVIRONMENT_AWAKE)
 _DEEDS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -91,6 +92,10 @@ def _subject(what: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
         case Event.SWEEP_HALTED:
             ends = detail.get("counts", {}).get("end", "?")
             return f"A sweep was halted before ending {ends} environments", "sweep", "sweeps"
+        case Event.ROOM_RUNNING_LOW:
+            whose = detail.get("name") or "the installation"
+            used = {"usd": f"budget for {detail.get('period')}"}.get(str(detail.get("what")), detail.get("what"))
+            return f"{detail.get('percent')} % of the {used} of {whose} are in use", f"room of {whose}", ""
         case Event.KILL_SWITCH_TURNED:
             return f"Kill switch {'ON: nothing is destroyed' if detail.get('on') else 'off'}", "kill-switch", ""
     if what in (Event.ENVIRONMENT_ASLEEP, Event.ENVIRONMENT_AWAKE):

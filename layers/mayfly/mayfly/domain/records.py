@@ -695,6 +695,16 @@ class Pace(Record):
     """Milliseconds since 1970."""
 
 
+@part
+class Low:
+    """A ceiling or a budget of which little is left, and the environment that took of it when that became so."""
+
+    counter: str
+    count: int
+    most: int
+    environment: str
+
+
 @record
 class Ledger(Record):
     """The ledger of an installation: every reservation is one conditional write of it, so two that ask in the same
@@ -706,6 +716,8 @@ class Ledger(Record):
         queue: who waits, the first first. suspected: what a sweep found to be reserved too much or too little.
         holding: how many environments have room. mean_seconds: how long the last ones had theirs.
         launches: when EC2's tokens for launches are there again, by target, where some are taken.
+        warned: of which ceilings and budgets people were warned, by counter: of how much, of a ceiling on which day.
+        unsaid: the warnings that are still to be announced.
     """
 
     kind = RecordKind.LEDGER
@@ -718,6 +730,8 @@ class Ledger(Record):
     holding: int = 0
     mean_seconds: int = 0
     launches: Mapping[str, str] = field(default_factory=dict)
+    warned: Mapping[str, str] = field(default_factory=dict)
+    unsaid: tuple[Low, ...] = ()
 
 
 @record

@@ -18,10 +18,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from mayfly.domain.needs import INSTANCES, QUOTAS, described
-from mayfly.domain.records import Quotas
+from mayfly.domain.records import Low, Quotas
 from mayfly.domain.timestamp import utc_text
 
 type Counts = Mapping[str, int]
@@ -138,6 +138,7 @@ class Room:
         closed: targets where nothing is built now, with why.
         assumed: of which counters AWS does not say the most, so that its default stands there.
         buckets: EC2's, by target. launches: when each is full again, where it is not.
+        warns: from how many per cent of ceilings and budgets on people are warned, by scope.
     """
 
     counts: Counts
@@ -147,6 +148,7 @@ class Room:
     assumed: Collection[str] = ()
     buckets: Mapping[str, Bucket] = field(default_factory=dict)
     launches: Mapping[str, str] = field(default_factory=dict)
+    warns: Mapping[str, int] = field(default_factory=dict)
 
 
 def of_places(asking: Collection[Wanted], places: Mapping[str, Quotas]) -> Room:
@@ -198,12 +200,17 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An environment that waits: for what, behind whom, and as which one in the order."""
+    """An environment that waits: for what, behind whom, and as which one in the order.
+
+    Attributes:
+        seconds: after how many EC2 has tokens for it; None where it waits for anything else.
+    """
 
     wanted: Wanted
     lacks: str
     behind: str
     position: int
+    seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +240,8 @@ def decide(queue: Iterable[Wanted], room: Room, now: datetime) -> Decision:
         if said or not _open(group, room):
             said = said or "; ".join(room.closed.get(target, "") for target in group[0].targets)
             behind = waiting[-1].wanted.environment if waiting else ""
-            waiting += [Waiting(one, said, behind, len(waiting) + n) for n, one in enumerate(group, 1)]
+            seconds = None if _incomplete(group, now) else _for_tokens(group, counts, claims, room)
+            waiting += [Waiting(one, said, behind, len(waiting) + n, seconds) for n, one in enumerate(group, 1)]
             claims.update(_claims(group, counts, claims, room))
     return Decision(tuple(admitted), tuple(waiting))
 
@@ -273,6 +281,56 @@ def refused(wanted: Wanted, scopes: Collection[str], room: Room) -> str:
 def about_minutes(position: int, holding: int, mean_seconds: int) -> int:
     """About how many minutes somebody waits: so many are to end before, of so many that live that long."""
     return -(-position * mean_seconds // max(1, holding) // 60)
+
+
+def running_low(admitted: Iterable[Admitted], counts: Counts, room: Room, marks: Mapping[str, str]) -> list[Low]:
+    """The ceilings and budgets of which these take so much that people are warned, each once by its mark. Of a ceiling
+    so small that the share is all of it nobody is: those who wait say that.
+
+    Args:
+        counts: with what these take. marks: of what people were warned before: `mark` of each counter.
+    """
+    taken = {counter: each.wanted.environment for each in admitted for counter in each.wanted.demand(each.target)}
+    found = (
+        (Low(counter, counts.get(counter, 0), room.bounds[counter], environment), room.warns.get(_scope(counter), 100))
+        for counter, environment in sorted(taken.items())
+        if counter in room.bounds
+    )
+    return [
+        low
+        for low, percent in found
+        if 100 * low.count >= percent * low.most
+        and 100 * (low.most - 1) >= percent * low.most
+        and marks.get(low.counter, "").partition(" ")[0] != str(low.most)
+    ]
+
+
+def mark(low: Low, day: str) -> str:
+    """What is kept of a warning: it is given again where the bound is another one, of a ceiling on another day too. A
+    budget's counter is that of one day or month."""
+    return str(low.most) if is_money(low.counter) else f"{low.most} {day}"
+
+
+def low_facts(counter: str, count: int, most: int) -> dict[str, Any]:
+    """How much is left of a ceiling or a budget, as it is announced and shown."""
+    scope, _, key = counter.rpartition("|")
+    of, _, name = scope.partition(":")
+    period = key.removeprefix(USD) if is_money(counter) else ""
+    said = f"US$ {count / 100:,.2f} of {most / 100:,.0f} for {period}" if period else f"{count} of {most} {key} at once"
+    return {
+        "of": of,
+        "name": name,
+        "what": "usd" if period else key,
+        "period": period,
+        "used": count / 100 if period else count,
+        "most": most / 100 if period else most,
+        "percent": 100 * count // most,
+        "reason": f"the {of} {name} has {said}".replace("  ", " "),
+    }
+
+
+def _scope(counter: str) -> str:
+    return counter.rpartition("|")[0]
 
 
 def launches_after(room: Room, admitted: Iterable[Admitted], now: datetime) -> dict[str, str]:
@@ -382,6 +440,18 @@ def _take(one: Wanted, target: str, counts: Counter[str], room: Room) -> int:
         after = bucket.after(counts[counter], count)
         counts[counter] = max(counts[counter], after * bucket.a_second) + count
     return after
+
+
+def _for_tokens(group: Sequence[Wanted], counts: Counter[str], claims: Counter[str], room: Room) -> int | None:
+    """In how many seconds EC2 has tokens for a group that lacks nothing else, after those for whoever is before it;
+    None where it lacks something else everywhere."""
+    found = []
+    for target in _open(group, room):
+        demand, tokens = _together(group, target, room), counter_of(target, LAUNCHES)
+        taken = _taken(demand, counts, claims)
+        if _short(demand, taken, room.bounds).keys() == {tokens}:
+            found.append(room.buckets[target].after(taken[tokens], demand[tokens]))
+    return min(found, default=None)
 
 
 def _incomplete(group: Sequence[Wanted], now: datetime) -> str:

@@ -19,7 +19,7 @@ from mayfly.aws import executions
 from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.records import NEW, Conflict, Records, attr
-from mayfly.contract.announcements import EnvironmentQueued
+from mayfly.contract.announcements import EnvironmentQueued, RoomRunningLow
 from mayfly.contract.configuration import Admission, Application, Launches
 from mayfly.contract.orders import Demand, Order
 from mayfly.contract.vocabulary import EnvironmentStage, SuiteKind, Wait
@@ -27,7 +27,7 @@ from mayfly.domain import room
 from mayfly.domain.cost import cost
 from mayfly.domain.identity import MOST_RETRIES, environment_id, repetitions
 from mayfly.domain.needs import INSTANCES, Needs
-from mayfly.domain.records import Entry, Environment, Ledger, Quotas, Waiting
+from mayfly.domain.records import Entry, Environment, Ledger, Low, Quotas, Waiting
 from mayfly.domain.room import Admitted, Bucket, Decision, Room, Wanted
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.timestamp import utc_text
@@ -41,7 +41,7 @@ _TRIES = 10
 _MOST_WAITING, _MOST_OF_ONE = 3000, 1000
 """Names in a queue, and those of one application among them: the ledger is one item of DynamoDB, and nobody keeps all
 others from waiting."""
-_WRITTEN = ("counts", "clocks", "queue", "holding", "mean_seconds", "launches")
+_WRITTEN = ("counts", "clocks", "queue", "holding", "mean_seconds", "launches", "warned", "unsaid")
 _DAY = len("2026-11-24")
 _SMOOTH = 9
 """How many of the last environments, and one, how long rooms are held is a mean of, about."""
@@ -71,7 +71,8 @@ class InQueue:
 
     Attributes:
         position: from 1. lacks: what it waits for, with both numbers. behind: who is before it; "" for the first.
-        about_minutes: how long that takes, by how long others have had their room; None where none has ended yet.
+        about_minutes: how long that takes: until EC2 has its tokens where it lacks nothing else, otherwise by how long
+            others have had their room; None where none has ended yet.
     """
 
     position: int
@@ -182,6 +183,7 @@ def demand(
         ceilings=counted,
         budgets=budgets,
         refuses=tuple(scope for scope, each in ceilings.items() if each.when_over == "refuse"),
+        warns={scope: each.warn_percent for scope, each in ceilings.items()},
         weight=application.weight,
         priority=HOTFIX if hotfix else ORDINARY,
         members=len([suite for suite in application.suites if suite.kind is not SuiteKind.PREVIEW])
@@ -247,7 +249,10 @@ def reserved_at_once(settings: Settings, order: Order, now: datetime) -> tuple[d
         decision = room.decide([asking.wanted(now)], found, now)
         if decision.waiting:
             break
-        if _write(settings, seen, _after(seen, found, decision, None, now)):
+        after = _after(seen, found, decision, None, now)
+        if after.unsaid != seen.unsaid:  # who asks is heard in a step that announces
+            break
+        if _write(settings, seen, after):
             [admitted] = decision.admitted
             return _holds(admitted), now + timedelta(seconds=admitted.after)
     return None
@@ -310,7 +315,9 @@ def _settle(
             _enqueue(settings, asking, decision, seen, (now, who))
             queued = True
             continue
-        if _write(settings, seen, _after(seen, found, decision, returned, now)):
+        after = _after(seen, found, decision, returned, now)
+        if _write(settings, seen, after):
+            _say_low(settings, after.unsaid[len(seen.unsaid) :], now)
             for each in decision.admitted:
                 one = waiting[each.wanted.environment]
                 if one is asking:
@@ -320,6 +327,32 @@ def _settle(
                         _grant(settings, one, each, now, who)
             return decision
     raise LedgerBusy("many others ask for room at the same time")
+
+
+def _say_low(settings: Settings, unsaid: Sequence[Low], now: datetime) -> None:
+    """Announces which ceilings and budgets are running low, and that it was done. Who dies in between is repeated by a
+    sweep, with the same words."""
+    if not unsaid:
+        return
+    with going_on("what is running low"):
+        for low in unsaid:
+            detail = room.low_facts(low.counter, low.count, low.most) | {"at": utc_text(now)}
+            # Of the installation it concerns nobody's environment.
+            whose = {"environment": low.environment} if detail["name"] else {}
+            announce(settings.facts, RoomRunningLow.model_validate(detail | whose))
+        _said_low(settings, unsaid)
+
+
+def _said_low(settings: Settings, said: Sequence[Low]) -> None:
+    for _ in range(_TRIES):
+        seen = ledger(settings.table)
+        left = tuple(low for low in seen.unsaid if low not in said)
+        if left == seen.unsaid:
+            break
+        with suppress(Conflict):
+            as_seen = _as_seen(seen)
+            Records(settings.table, Ledger).change(_LEDGER, version=seen.version + 1, unsaid=left, only_if=as_seen)
+            break
 
 
 def _counts(table: str, seen: Ledger, bounded: Collection[str], returned: Mapping[str, int]) -> dict[str, int]:
@@ -345,7 +378,8 @@ def _room(table: str, waiting: Collection[_Asking], now: datetime) -> Room:
     buckets = {
         each.target: each.bucket for each in sorted(waiting, key=lambda each: each.since)
     }  # the newest are right
-    return replace(found, bounds={**found.bounds, **own}, buckets=buckets)
+    warns = {scope: percent for each in waiting for scope, percent in each.demand.warns.items()}
+    return replace(found, bounds={**found.bounds, **own}, buckets=buckets, warns=warns)
 
 
 def _places(table: str, waiting: Collection[_Asking]) -> dict[str, Quotas]:
@@ -361,7 +395,13 @@ def _after(seen: Ledger, found: Room, decision: Decision, returned: _Returned | 
             if counter in counts:
                 counts[counter] += count
     held = returned.seconds if returned else None
-    mean = seen.mean_seconds
+    mean, day = seen.mean_seconds, utc_text(now)[:_DAY]
+    marks = {
+        counter: mark
+        for counter, mark in seen.warned.items()
+        if _lasts(counter, now) and (room.is_money(counter) or mark.endswith(day))
+    }
+    low = room.running_low(decision.admitted, counts, found, marks)
     return replace(
         seen,
         counts={counter: count for counter, count in counts.items() if _lasts(counter, now)},
@@ -372,6 +412,8 @@ def _after(seen: Ledger, found: Room, decision: Decision, returned: _Returned | 
         holding=max(0, seen.holding + len(decision.admitted) - (held is not None)),
         mean_seconds=mean if held is None else (_SMOOTH * mean + held) // (_SMOOTH + 1) if mean else held,
         launches=room.launches_after(found, decision.admitted, now) if decision.admitted else seen.launches,
+        warned=marks | {each.counter: room.mark(each, day) for each in low},
+        unsaid=(*seen.unsaid, *low),
     )
 
 
@@ -575,11 +617,25 @@ def make_up(settings: Settings, seen: Ledger, live: Sequence[Environment], now: 
             )
     if seen.queue or lost:
         _settle(settings, now, who)
+    # What was unsaid before the records were read and is so still, somebody who died has left.
+    if left := [low for low in seen.unsaid if low in ledger(settings.table).unsaid]:
+        _say_low(settings, left, now)
 
 
 def ledger(table: str) -> Ledger:
     """The ledger as it is: what is reserved, and who waits."""
     return Records(table, Ledger).get(_LEDGER) or Ledger(id=_LEDGER)
+
+
+def low(table: str, now: datetime) -> list[dict[str, Any]]:
+    """The ceilings and budgets of which people were warned today, or this month, with what is reserved of each now."""
+    seen, at = ledger(table), utc_text(now)
+    found = ((counter, mark.partition(" ")) for counter, mark in sorted(seen.warned.items()))
+    return [
+        room.low_facts(counter, seen.counts.get(counter, 0), int(most))
+        for counter, (most, _, day) in found
+        if at.startswith(day or counter.rpartition(room.USD)[2])
+    ]
 
 
 def queue(table: str, now: datetime) -> dict[str, InQueue]:
@@ -594,5 +650,9 @@ def queue(table: str, now: datetime) -> dict[str, InQueue]:
 
 
 def _in_queue(waits: room.Waiting, seen: Ledger) -> InQueue:
-    minutes = room.about_minutes(waits.position, seen.holding, seen.mean_seconds)
-    return InQueue(waits.position, waits.lacks, waits.behind, minutes if seen.mean_seconds else None)
+    minutes: int | None = room.about_minutes(waits.position, seen.holding, seen.mean_seconds)
+    if not seen.mean_seconds:
+        minutes = None
+    if waits.seconds is not None:
+        minutes = -(-waits.seconds // 60)
+    return InQueue(waits.position, waits.lacks, waits.behind, minutes)

@@ -175,7 +175,8 @@ class Reading:
         waits = admission.queue(self.table, self.now)
         records = self.records(Environment).many(list(waits), (*views.ENVIRONMENT, Environment.wanted))
         known = {one.id: self.environment(one) | {"since": one.wanted.get("since")} for one in records}
-        return self._at(queue=[known[name] | {"queue": asdict(each)} for name, each in waits.items() if name in known])
+        waiting = [known[name] | {"queue": asdict(each)} for name, each in waits.items() if name in known]
+        return self._at(queue=waiting, low=admission.low(self.table, self.now))
 
     def environment(self, record: Environment) -> Shown:
         """An environment in a list."""
