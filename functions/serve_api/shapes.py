@@ -274,6 +274,20 @@ class Totals(TypedDict):
     applications: list[str]
 
 
+class Low(TypedDict):
+    """A ceiling or a budget of which people were warned, as `Room Running Low` says it, with what is reserved of it
+    now."""
+
+    of: str
+    name: str
+    what: str
+    period: str
+    used: float
+    most: float
+    percent: int
+    reason: str
+
+
 class Environments(TypedDict):
     """A page of environments, the latest first; `next` where there are more."""
 
@@ -281,6 +295,8 @@ class Environments(TypedDict):
     environments: list[Environment]
     next: NotRequired[str]
     totals: NotRequired[Totals]
+    low: NotRequired[list[Low]]
+    """What is running low, where one of these waits for room."""
 
 
 class Links(TypedDict):

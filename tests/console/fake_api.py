@@ -83,6 +83,8 @@ class Fake:
     reads: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     sign_ins: list[dict[str, str]] = field(default_factory=list)
+    low: list[Json] = field(default_factory=list)
+    """The ceilings and budgets that are running low."""
     url: str = ""
     lock: Any = field(default_factory=Lock)
     served: list[str] = field(default_factory=list)
@@ -210,6 +212,8 @@ def _environments(fake: Fake, query: Json) -> Json:
         and f"{one['planned_at']}#{one['id']}" < query.get("after", "~")
     ]
     said: Json = {"now": text(fake.world.now), "environments": shown[: fake.page]}
+    if fake.low:
+        said["low"] = fake.low
     if len(shown) > fake.page:
         said["next"] = "{planned_at}#{id}".format(**shown[fake.page - 1])
         if live and "after" not in query:

@@ -97,6 +97,15 @@ def test_says_where_an_environment_stands_in_the_queue_and_for_what_it_waits(con
     expect(said).to_have_text("number 3 in the queue, about 25 minutes")
 
 
+def test_says_what_is_running_low_while_somebody_waits_for_room(console, fake):
+    reason = "the application webshop has US$ 8.20 of 10 for 2026-11-24"
+    fake.low = [
+        {"of": "application", "name": "webshop", "what": "usd", "period": "2026-11-24"}
+        | {"used": 8.2, "most": 10, "percent": 82, "reason": reason}
+    ]
+    expect(console().get_by_text(f"Room is running low: {reason} (82 %)")).to_be_visible()
+
+
 def test_filters_by_text_application_and_stage(console, fake):
     page = console()
     expect(page.locator(".row")).to_have_count(40)

@@ -604,6 +604,10 @@ class TestRoomThatRunsLow:
             ask(world, f"webshop-{number}", **self.DAY)
         shown = Reading(world.table, "/mayfly", datetime.fromisoformat(NOW)).queue()
         assert [each["percent"] for each in shown["low"]] == [82]
+        assert "low" not in Reading(world.table, "/mayfly", datetime.fromisoformat(NOW)).environments()
+        ask(world, "webshop-3", **self.DAY)
+        [low] = Reading(world.table, "/mayfly", datetime.fromisoformat(NOW)).environments()["low"]
+        assert low["reason"] == "the application webshop has US$ 8.20 of 10 for 2026-11-24"
         assert Reading(world.table, "/mayfly", datetime.fromisoformat(A_DAY_LATER)).queue()["low"] == []
 
 

@@ -40,6 +40,9 @@ export const board = {
     const shown = all.filter(fits);
     return [
       summary(all, data.ended),
+      ...(data.low ?? []).map((each) =>
+        h("p", { key: each.reason, class: "note" }, `Room is running low: ${each.reason} (${each.percent} %)`),
+      ),
       filters(all, data.releases, shown.length),
       shown.length
         ? h("div", { key: "lives", class: "lives" }, arranged(shown, data.releases))

@@ -94,8 +94,9 @@ def _subject(what: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
             return f"A sweep was halted before ending {ends} environments", "sweep", "sweeps"
         case Event.ROOM_RUNNING_LOW:
             whose = detail.get("name") or "the installation"
-            used = {"usd": f"budget for {detail.get('period')}"}.get(str(detail.get("what")), detail.get("what"))
-            return f"{detail.get('percent')} % of the {used} of {whose} are in use", f"room of {whose}", ""
+            is_money = detail.get("what") == "usd"
+            bound = f"budget for {detail.get('period')}" if is_money else f"ceiling of {detail.get('what')}"
+            return f"{whose}: {detail.get('percent')} % of the {bound}", f"room of {whose}", ""
         case Event.KILL_SWITCH_TURNED:
             return f"Kill switch {'ON: nothing is destroyed' if detail.get('on') else 'off'}", "kill-switch", ""
     if what in (Event.ENVIRONMENT_ASLEEP, Event.ENVIRONMENT_AWAKE):

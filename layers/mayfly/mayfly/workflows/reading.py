@@ -119,6 +119,8 @@ class Reading:
         found, last = self._page(self._candidates(wanted, after), lambda one: wanted.fits(one, self.now), most)
         queue = self._queue(found)
         shown = self._at(environments=[self.environment(one) | queue.get(one.id, {}) for one in found])
+        if queue and (low := admission.low(self.table, self.now)):
+            shown["low"] = low
         if last:
             shown["next"] = last
         if last and wanted.live and not after:
