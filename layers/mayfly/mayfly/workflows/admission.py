@@ -317,7 +317,6 @@ def _settle(
             continue
         after = _after(seen, found, decision, returned, now)
         if _write(settings, seen, after):
-            _say_low(settings, after.unsaid[len(seen.unsaid) :], now)
             for each in decision.admitted:
                 one = waiting[each.wanted.environment]
                 if one is asking:
@@ -325,6 +324,7 @@ def _settle(
                 else:
                     with going_on(one.id):
                         _grant(settings, one, each, now, who)
+            _say_low(settings, after.unsaid[len(seen.unsaid) :], now)
             return decision
     raise LedgerBusy("many others ask for room at the same time")
 
