@@ -23,6 +23,7 @@ OWNERS = [
     "Environment Instance Lost",
     "Environment Asleep",
     "Environment Awake",
+    "Room Running Low",
 ]
 
 
@@ -51,6 +52,18 @@ def test_every_step_of_a_rollout_is_told_with_the_service(what):
     told = notification_of(what, {"rollout": "r-1", "service": "web-production", "reason": "5xx"}, CONSOLE)
     assert (told.subject, told.about) == (f"{what}: web-production", "r-1")
     assert told.text.startswith("5xx")
+
+
+@pytest.mark.parametrize(
+    ("said", "subject"),
+    [
+        ({"name": "web", "what": "usd", "period": "2026-11-24"}, "web: 81 % of the budget for 2026-11-24"),
+        ({"name": "", "what": "instances", "period": ""}, "the installation: 81 % of the ceiling of instances"),
+    ],
+)
+def test_what_runs_low_is_one_line(said, subject):
+    told = notification_of("Room Running Low", said | {"percent": 81, "reason": "all of it"}, CONSOLE)
+    assert (told.subject, told.text.startswith("all of it")) == (subject, True)
 
 
 @pytest.mark.parametrize("what", ["Environment Terminated", "Sweep Completed", "Image Replaced"])
