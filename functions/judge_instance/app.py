@@ -1,26 +1,30 @@
 """Judges an instance that failed: in its boot, whether Auto Scaling may replace it or its environment ends now; under
-test, whether its environment's owner has to know."""
+test, whether its environment's owner has to know. And one that could not be launched: whether any still can."""
 
+from dataclasses import replace
 from typing import Any
 
 from mayfly.aws import clients, executions, groups, instances
 from mayfly.aws.dead_letters import message_handler
 from mayfly.aws.events import announce
-from mayfly.aws.records import Records, attr
+from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.announcements import EnvironmentInstanceLost
-from mayfly.contract.aws_events import InstanceState, InstanceTerminated
+from mayfly.contract.aws_events import InstanceState, InstanceTerminated, LaunchFailed
 from mayfly.contract.reader import receive
 from mayfly.contract.vocabulary import AwsEvent, Wait
-from mayfly.domain import tags
+from mayfly.domain import capacity, tags
 from mayfly.domain.boot import decide_replacement, has_failed
 from mayfly.domain.losses import cause_of
 from mayfly.domain.records import Entry, Environment
 from mayfly.domain.stack import TaskResult
+from mayfly.domain.text import clean
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
 from mayfly.workflows import environments
 
+TRIES = 20
+"""How often a launch that failed is noted while others are."""
 NAMED = 500
 """Lost instances whose ids a record has room for. The rest are counted when the environment ends."""
 
@@ -30,7 +34,7 @@ NAMED = 500
 @message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Counts each failed instance once, by a conditional write. Auto Scaling replaces it in any case."""
-    judge = under_test if event["detail-type"] == AwsEvent.INSTANCE_TERMINATED else in_its_boot
+    judge = JUDGES[event["detail-type"]]
     return judge(load_settings(), event, context.function_name)
 
 
@@ -71,7 +75,8 @@ def under_test(settings: Settings, event: dict[str, Any], who: str) -> dict[str,
     """Counts an instance that Auto Scaling took out while its environment was tested, and says so."""
     received, target = receive(InstanceTerminated, event), (event["account"], event["region"])
     lost, records = received.message, Records(settings.table, Environment)
-    record = records.get(tested_in(settings, target, lost.group))
+    group = group_of_ours(settings, target, lost.group)
+    record = records.get(group.labels.get(tags.ENVIRONMENT, "")) if group else None
     if record is None or not record.waits_for(Wait.TESTS) or (record.account, record.region) != target or record.ending:
         return {"instance": lost.instance, "judged": False, "reason": "no environment that is tested has lost it"}
     logger.append_keys(environment=record.id)
@@ -91,9 +96,62 @@ def under_test(settings: Settings, event: dict[str, Any], who: str) -> dict[str,
     return {"instance": lost.instance, "judged": True, "reason": reason}
 
 
-def tested_in(settings: Settings, target: tuple[str, str], group: str) -> str:
-    """The environment whose group it is, by the group's own tags; empty for what is none of ours."""
+def not_launched(settings: Settings, event: dict[str, Any], who: str) -> dict[str, Any]:
+    """Notes why an instance was not launched while its environment is built, where that is news, and ends the creation
+    where EC2 has capacity nowhere. Auto Scaling tries the others in any case."""
+    received, target = receive(LaunchFailed, event), (event["account"], event["region"])
+    failed, records = received.message, Records(settings.table, Environment)
+    group = group_of_ours(settings, target, failed.group)
+    record = records.get(group.labels.get(tags.ENVIRONMENT, "")) if group else None
+    if group is None or record is None or record.waiting is None or not record.waits_for(Wait.CREATION):
+        return {"group": failed.group, "judged": False, "reason": "no environment waits for its instances"}
+    logger.append_keys(environment=record.id)
+    wanted = capacity.Wanted(group.types, group.zones, group.missing)
+    decision = noted(records, record, failed, wanted, Entry(utc_text(received.at), who, "not launched", ""))
+    if decision.ends:
+        executions.complete_task(record.waiting.token, TaskResult("CreationFailed", decision.reason), {})
+    return {"group": failed.group, "judged": True, "ends": decision.ends, "reason": decision.reason}
+
+
+def noted(
+    records: Records[Environment], record: Environment, failed: LaunchFailed, wanted: capacity.Wanted, entry: Entry
+) -> capacity.Shortage:
+    """Writes down what is without capacity, where that is news. Many launches fail at the same time: each decides with
+    what the others have written.
+
+    Raises:
+        Conflict: they have written all the time; the event is tried again.
+    """
+    counted = attr(Environment.without_capacity)
+    tried = 0
+    while True:
+        tried += 1
+        before = record.without_capacity
+        decision = capacity.decide(before, clean(failed.why), failed.zone, wanted)
+        line = replace(entry, why=decision.reason).shortened()
+        if line.why in [known.why for known in record.history]:
+            return decision
+        only_if = counted.eq(list(before)) if before else counted.not_exists()
+        try:
+            records.change(record.id, line, only_if=only_if, without_capacity=decision.pools or None)
+        except Conflict as conflict:
+            if conflict.found is None or tried == TRIES:
+                raise
+            record = conflict.found
+        else:
+            return decision
+
+
+def group_of_ours(settings: Settings, target: tuple[str, str], name: str) -> groups.Group | None:
+    """A group, if it is one of ours by its own tags."""
     if target not in settings.targets:
-        return ""
-    labels = groups.labels(clients.workload(*target, settings.workload_role, None), group)
-    return labels.get(tags.ENVIRONMENT, "") if labels.get(tags.CONTROLLER) == settings.controller else ""
+        return None
+    found = groups.look(clients.workload(*target, settings.workload_role, None), name)
+    return found if found and found.labels.get(tags.CONTROLLER) == settings.controller else None
+
+
+JUDGES = {
+    AwsEvent.INSTANCE_STATE: in_its_boot,
+    AwsEvent.INSTANCE_TERMINATED: under_test,
+    AwsEvent.LAUNCH_FAILED: not_launched,
+}

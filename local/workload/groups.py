@@ -457,19 +457,18 @@ class Groups:
         subnets = group.ec2_backend.describe_subnets(subnet_ids=group.vpc_zone_identifier.split(","))
         members = Counter(str(state.instance.placement.zone) for state in group.instance_states)
         alike: Counter[tuple[str, str, str, str]] = Counter()
-        reasons: dict[str, None] = {}
+        failed: set[tuple[str, str]] = set()
         for market in mixed.markets(group, count):
             order = sorted(((one.availability_zone, one.id) for one in subnets), key=lambda place: members[place[0]])
             place, none_left = mixed.places(group, market, order, self._without)
-            several = bool(group.mixed_instances_policy)
-            reasons |= {mixed.capacity_reason(kind, zone, market, several): None for kind, zone in none_left}
+            failed |= mixed.failures(group, market, none_left)
             if place:
                 alike[market, *place] += 1
                 members[place[1]] += 1
-        for why in reasons:
+        for why, zone in sorted(failed):
             have = len(group.instance_states)
             change = f"increasing the capacity from {have} to {have + count}."
-            self._stacks.note(group, LAUNCHING, f"{WANTED} {change}", why)
+            self._stacks.note(group, LAUNCHING, f"{WANTED} {change}", why, zone)
         for (market, kind, zone, subnet), number in alike.items():
             self._run_alike(group, (market, kind, zone, subnet), number, tags)
         return True
@@ -519,7 +518,7 @@ class Groups:
             zone = subnet.availability_zone
             kind = group.ec2_launch_template.get_version(wanted).instance_type  # type: ignore[union-attr]
             if self._without(mixed.ON_DEMAND, kind, zone):
-                self._stacks.note(group, LAUNCHING, WANTED, mixed.capacity_reason(kind, zone))
+                self._stacks.note(group, LAUNCHING, WANTED, mixed.capacity_reason(kind, zone), zone)
                 continue
             try:
                 instance = self._run_instance(service, wanted, zone, subnet.id)

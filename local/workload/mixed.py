@@ -12,6 +12,10 @@ from moto.autoscaling.exceptions import AutoscalingClientError
 from moto.autoscaling.models import FakeAutoScalingGroup
 
 ON_DEMAND, SPOT = "on-demand", "spot"
+NO_SPOT = (
+    "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due to your request "
+    "configuration. Please adjust your request and try again. Launching EC2 instance failed."
+)
 MOST_OVERRIDES = 40
 PRIORITIZED = "capacity-optimized-prioritized"
 STRATEGIES = {
@@ -158,13 +162,17 @@ def places(
     return None, lacking
 
 
-def capacity_reason(instance_type: str, zone: str, market: str = ON_DEMAND, mixed: bool = False) -> str:
-    """How Auto Scaling says that EC2 has no more of a type in a zone."""
+def failures(group: FakeAutoScalingGroup, market: str, lacking: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    """What Auto Scaling says of types and zones without capacity, with the zone. Of Spot Instances it names no type, and
+    says nothing of a zone in which it has got another."""
     if market == SPOT:
-        return (
-            "Could not launch Spot Instances. UnfulfillableCapacity - There is no capacity available that matches your "
-            f"request ({instance_type} in {zone}). Launching EC2 instance failed."
-        )
+        zones = Counter(zone for _, zone in lacking)
+        return {(NO_SPOT, zone) for zone, count in zones.items() if count == len(kinds(group))}
+    return {(capacity_reason(kind, zone, bool(group.mixed_instances_policy)), zone) for kind, zone in lacking}
+
+
+def capacity_reason(instance_type: str, zone: str, mixed: bool = False) -> str:
+    """How Auto Scaling says that EC2 has no more of a type in a zone."""
     lead = "Could not launch On-Demand Instances. InsufficientInstanceCapacity - " if mixed else ""
     return (
         f"{lead}We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested "

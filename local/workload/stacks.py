@@ -52,6 +52,7 @@ TERMINATED = ("terminated", 48)
 LAUNCHING = "Launching a new EC2 instance"
 TERMINATING_ONE = "Terminating EC2 instance: "
 TERMINATE_EVENT = "EC2 Instance Terminate Successful"
+LAUNCH_FAILED_EVENT = "EC2 Instance Launch Unsuccessful"
 # Causes, as Auto Scaling words them.
 TAKEN_OUT = "an instance was taken out of service in response to"
 WANTED = "an instance was started in response to a difference between desired and actual capacity,"
@@ -204,8 +205,11 @@ class Stacks:
         if life:
             life.instances.append(instance)
 
-    def note(self, group: FakeAutoScalingGroup, what: str, cause: str, failure: str | None = None) -> None:
-        """A group has launched or ended an instance, or could not. Of what it ended, Auto Scaling says an event."""
+    def note(
+        self, group: FakeAutoScalingGroup, what: str, cause: str, failure: str | None = None, zone: str = ""
+    ) -> None:
+        """A group has launched or ended an instance, or could not. Auto Scaling says an event of what it ended, and of
+        what it could not launch."""
         tags = {tag["Key"]: tag["Value"] for tag in group.tags}
         now = self.clock.now()
         activity = {
@@ -220,21 +224,32 @@ class Stacks:
         }
         if life := self.life(tags.get("aws:cloudformation:stack-id")):
             life.activities.insert(0, activity | ({"StatusMessage": failure} if failure else {}))
-        if what.startswith(TERMINATING_ONE):
-            moments = {"StartTime": self.clock.iso(), "EndTime": self.clock.iso(), "StatusCode": "InProgress"}
+        told: dict[str, Any] = {"StartTime": self.clock.iso(), "EndTime": self.clock.iso()}
+        if failure and what == LAUNCHING:
+            told |= {
+                "StatusMessage": failure,
+                "EC2InstanceId": "",
+                "Details": {"Availability Zone": zone} if zone else {},
+            }
+            self._tell(group, LAUNCH_FAILED_EVENT, activity | told)
+        elif what.startswith(TERMINATING_ONE):
             named = {"EC2InstanceId": what.removeprefix(TERMINATING_ONE), "StatusMessage": "", "Details": {}}
-            self._say(
-                ServiceEvent(
-                    source="aws.autoscaling",
-                    detail_type=TERMINATE_EVENT,
-                    account=group.account_id,
-                    region=group.region,
-                    resource=group.arn,
-                    detail=activity | moments | named,
-                    status="Terminate Successful",
-                    environment=tags.get(ENVIRONMENT_TAG),
-                )
+            self._tell(group, TERMINATE_EVENT, activity | told | {"StatusCode": "InProgress"} | named)
+
+    def _tell(self, group: FakeAutoScalingGroup, event: str, detail: dict[str, Any]) -> None:
+        tags = {tag["Key"]: tag["Value"] for tag in group.tags}
+        self._say(
+            ServiceEvent(
+                source="aws.autoscaling",
+                detail_type=event,
+                account=group.account_id,
+                region=group.region,
+                resource=group.arn,
+                detail=detail,
+                status=event.removeprefix("EC2 Instance "),
+                environment=tags.get(ENVIRONMENT_TAG),
             )
+        )
 
     # ---- creation --------------------------------------------------------------------------------------
 
@@ -443,7 +458,7 @@ class Stacks:
             reservation.instances = [one for one in reservation.instances if one not in missing]
         why = capacity_reason(group.instance_type, group.availability_zones[0])
         change = f"increasing the capacity from {have} to {want}."
-        self.note(group, LAUNCHING, f"{WANTED} {change}", why)
+        self.note(group, LAUNCHING, f"{WANTED} {change}", why, group.availability_zones[0])
 
     def _stop_if_too_late(self, life: Life) -> None:
         minutes = int(life.stack.timeout_in_minutes or 0)

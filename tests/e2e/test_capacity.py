@@ -1,10 +1,12 @@
-"""EC2 has no more of an instance type, in a zone or anywhere: the next type is launched in its place."""
+"""EC2 has no more of an instance type, in a zone or anywhere: the next type is launched in its place, and an environment
+that gets none fails by that name."""
 
 from collections import Counter
 
 import pytest
 
 from local.cloud import REGION
+from mayfly.domain.identity import environment_id
 from tests.e2e.driver import Driver
 
 pytestmark = pytest.mark.usefixtures("no_images")
@@ -25,6 +27,11 @@ def launched(mayfly: Driver, environment: str) -> Counter[tuple[str, str]]:
     )
 
 
+def not_launched(mayfly: Driver, environment: str) -> list[str]:
+    """What its history tells of launches that failed."""
+    return [why for what, why in mayfly.history(mayfly.record(environment)) if what == "not launched"]
+
+
 class TestATypeWithoutCapacity:
     def test_is_followed_by_the_next_in_its_zone(self, mayfly: Driver) -> None:
         mayfly.cloud.fault("workload", no_capacity=f"{REGION}a", type="m5.large")
@@ -33,6 +40,34 @@ class TestATypeWithoutCapacity:
         assert launched(mayfly, environment) == {("c5.large", "on-demand"): 2, ("m5.large", "on-demand"): 2}
         mayfly.finish(environment)
         assert mayfly.end(environment)["status"] == "SUCCEEDED"
+        assert mayfly.nothing_is_left(environment)
+
+    def test_anywhere_is_told_while_it_is_built(self, mayfly: Driver) -> None:
+        mayfly.cloud.fault("workload", no_capacity="*", type="m5.large")
+        application = mayfly.application(instances=2, blueprint="fleet.yaml", parameters={"InstanceType": BOTH})
+        environment = mayfly.begin(application)
+        assert launched(mayfly, environment) == {("c5.large", "on-demand"): 2}
+        zones = {why.partition(":")[0] for why in not_launched(mayfly, environment)}
+        assert zones <= {f"no capacity for m5.large in {REGION}{zone}" for zone in "ab"}
+        mayfly.finish(environment)
+        assert mayfly.end(environment)["status"] == "SUCCEEDED"
+        assert mayfly.nothing_is_left(environment)
+
+
+class TestNoCapacity:
+    def test_anywhere_fails_an_environment_by_that_name_and_leaves_nothing(self, mayfly: Driver) -> None:
+        mayfly.cloud.fault("workload", no_capacity="*")
+        application = mayfly.application(instances=2, blueprint="fleet.yaml", parameters={"InstanceType": BOTH})
+        release = mayfly.push(application)
+        environment = environment_id(release, "smoke")
+        ended = mayfly.end(environment)  # no time has passed but the local cloud's own
+        assert (ended["status"], ended["error"]) == ("FAILED", "EnvironmentFailed")
+        pools = [f"{kind} in {REGION}{zone}" for kind in BOTH.split(",") for zone in "ab"]
+        named = f"EC2 has no capacity for {', nor for '.join(pools)}: Could not launch On-Demand Instances."
+        assert named in ended["cause"]
+        assert named in mayfly.verdict(release)["detail"]["reason"]
+        told = {why.partition(":")[0] for why in not_launched(mayfly, environment)}
+        assert len(told & {f"no capacity for {pool}" for pool in pools}) == len(pools) - 1, told
         assert mayfly.nothing_is_left(environment)
 
 

@@ -193,3 +193,60 @@ def test_who_watches_an_environment_sees_where_it_hangs_once_for_each_news(world
     world.there("ec2").create_tags(Resources=[hangs], Tags=[{"Key": "mayfly:boot", "Value": FAILED}])
     world.call("measure_reach", {"now": LATER})
     assert FAILED in world.record()["history"][-1]["why"]
+
+
+class TestNotLaunched:
+    """Auto Scaling cannot launch an instance of an environment that is being built."""
+
+    SAMPLE: Json = json.loads((ROOT / "events" / "judge_instance_not_launched.json").read_text())
+
+    def failed(self, world: World, kind: str, zone: str, account: str = WORKLOAD_ACCOUNT) -> Json:
+        said = self.SAMPLE["detail"]["StatusMessage"].replace("m5.large", kind).replace("us-east-1a", zone)
+        detail = self.SAMPLE["detail"] | {"StatusMessage": said, "Details": {"Availability Zone": zone}}
+        return world.call("judge_instance", self.SAMPLE | {"account": account, "detail": detail})
+
+    def grouped(self, world: World, **tags: str) -> None:
+        labels = [{"Key": key, "Value": value} for key, value in (OURS | tags).items()]
+        overrides = [{"InstanceType": "m5.large"}, {"InstanceType": "c5.large"}]
+        described = {
+            "AutoScalingGroupName": "mayfly-group",
+            "Tags": labels,
+            "DesiredCapacity": 2,
+            "Instances": [],
+            "AvailabilityZones": ["us-east-1a", "us-east-1b"],
+            "MixedInstancesPolicy": {"LaunchTemplate": {"Overrides": overrides}},
+        }
+        world.wire.answer("DescribeAutoScalingGroups", AutoScalingGroups=[described])
+
+    def told(self, world: World) -> list[str]:
+        return [line["why"] for line in world.record()["history"] if line["what"] == "not launched"]
+
+    def test_is_told_once_by_type_and_zone_and_ends_what_gets_no_instance_anywhere(self, world: World) -> None:
+        built(world)
+        self.grouped(world)
+        for zone in ("us-east-1a", "us-east-1a", "us-east-1b"):
+            assert not self.failed(world, "m5.large", zone)["ends"]
+        assert [why.partition(":")[0] for why in self.told(world)] == [
+            "no capacity for m5.large in us-east-1a",
+            "no capacity for m5.large in us-east-1b",
+        ]
+        assert not self.failed(world, "c5.large", "us-east-1a")["ends"]
+        assert world.settled == []
+        assert self.failed(world, "c5.large", "us-east-1b")["ends"]
+        [end] = world.settled
+        assert (end["taskToken"], end["error"]) == (TOKEN, "CreationFailed")
+        assert end["cause"].startswith("EC2 has no capacity for m5.large in us-east-1a, nor for m5.large in us-east-1b")
+
+    def test_of_others_is_left_alone(self, world: World) -> None:
+        built(world)
+        self.grouped(world, **{"mayfly:controller": "333333333333/us-east-1/mayfly"})
+        assert not self.failed(world, "m5.large", "us-east-1a")["judged"]
+        world.wire.forget()
+        assert not self.failed(world, "m5.large", "us-east-1a", "999999999999")["judged"]
+        assert world.wire.heard("AssumeRole") == []
+        assert self.told(world) == []
+
+    def test_of_one_that_is_ready_is_left_alone(self, world: World) -> None:
+        world.ready()
+        self.grouped(world)
+        assert not self.failed(world, "m5.large", "us-east-1a")["judged"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mayfly.aws.instances import plain
 from mayfly.domain import tags
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as DescribeAutoScalingGroups shows it: how many instances it has at least, wants, and has in service."""
+    """A group as DescribeAutoScalingGroups shows it: how many instances it has at least, wants, and has in service; the
+    instance types that it names itself, the zones of its subnets, and how many instances it has too few of."""
 
     name: str
     labels: Mapping[str, str]
     least: int
     desired: int
     in_service: int
+    types: tuple[str, ...]
+    zones: tuple[str, ...]
+    missing: int
 
 
 def of_environment(workload: "Workload", environment: str) -> list[Group]:
@@ -29,17 +33,22 @@ def of_environment(workload: "Workload", environment: str) -> list[Group]:
     pages = workload.autoscaling.get_paginator("describe_auto_scaling_groups").paginate(
         Filters=[{"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]}]
     )
-    return [
-        Group(
-            group["AutoScalingGroupName"],
-            plain(group.get("Tags", [])),
-            group["MinSize"],
-            group["DesiredCapacity"],
-            sum(one["LifecycleState"] == "InService" for one in group["Instances"]),
-        )
-        for page in pages
-        for group in page["AutoScalingGroups"]
-    ]
+    return [_read(group) for page in pages for group in page["AutoScalingGroups"]]
+
+
+def _read(group: Mapping[str, Any]) -> Group:
+    overrides = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])
+    members = group.get("Instances", [])
+    return Group(
+        group["AutoScalingGroupName"],
+        plain(group.get("Tags", [])),
+        group.get("MinSize", 0),
+        group.get("DesiredCapacity", 0),
+        sum(one["LifecycleState"] == "InService" for one in members),
+        tuple(one.get("InstanceType", "any type") for one in overrides),
+        tuple(dict.fromkeys(group.get("AvailabilityZones", []))),
+        max(0, group.get("DesiredCapacity", 0) - len(members)),
+    )
 
 
 def capacities(workload: "Workload", environment: str) -> dict[str, tuple[int, int]]:
@@ -52,10 +61,10 @@ def resize(workload: "Workload", group: str, least: int, desired: int) -> None:
     workload.autoscaling.update_auto_scaling_group(AutoScalingGroupName=group, MinSize=least, DesiredCapacity=desired)
 
 
-def labels(workload: "Workload", group: str) -> dict[str, str]:
-    """The tags of a group as they are now; none where it is gone."""
+def look(workload: "Workload", group: str) -> Group | None:
+    """A group as it is now; None where it is gone."""
     found = workload.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
-    return plain(found[0]["Tags"]) if found else {}
+    return _read(found[0]) if found else None
 
 
 def terminations(workload: "Workload", environment: str) -> list[tuple[datetime, str]]:

@@ -49,6 +49,19 @@ class InstanceTerminated(Tolerant):
     """For people, and in no fixed form."""
 
 
+class LaunchFailed(Tolerant):
+    """Detail of AWS's event ``EC2 Instance Launch Unsuccessful``: Auto Scaling could not launch an instance."""
+
+    group: str = Field(alias="AutoScalingGroupName")
+    why: str = Field(default="", alias="StatusMessage")
+    details: dict[str, str] = Field(default_factory=dict, alias="Details")
+
+    @property
+    def zone(self) -> str:
+        """Where it was to be launched; empty where AWS does not say it."""
+        return self.details.get("Availability Zone", "")
+
+
 class ImageState(Tolerant):
     """Detail of AWS's event ``EC2 AMI State Change``."""
 

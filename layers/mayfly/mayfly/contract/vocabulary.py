@@ -94,6 +94,7 @@ class AwsEvent(StrEnum):
     INSTANCE_STATE = "EC2 Instance State-change Notification"
     IMAGE_STATE = "EC2 AMI State Change"
     INSTANCE_TERMINATED = "EC2 Instance Terminate Successful"
+    LAUNCH_FAILED = "EC2 Instance Launch Unsuccessful"
     COMMAND_STATUS = "EC2 Command Status-change Notification"
     REFRESH_CHECKPOINT = "EC2 Auto Scaling Instance Refresh Checkpoint Reached"
     REFRESH_SUCCEEDED = "EC2 Auto Scaling Instance Refresh Succeeded"

@@ -246,6 +246,8 @@ class Environment(Record):
     """The digest of what only those know who heard that it is ready."""
     replace_failed: int = 0
     failed_instances: tuple[str, ...] = ()
+    without_capacity: tuple[str, ...] = ()
+    """Instance types in Availability Zones of which EC2 had no more when it was built."""
     pool: str | None = None
     instances_built: int | None = None
     spans: tuple[Span, ...] = ()

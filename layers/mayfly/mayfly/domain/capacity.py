@@ -1,0 +1,61 @@
+"""What follows from a launch that failed: what is told of it, and whether its environment can still come.
+
+A pool is an instance type in an Availability Zone, On-Demand or Spot: EC2 has capacity left in it or not.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_POOL = re.compile(r"sufficient (\S+) capacity in the Availability Zone you requested \(([a-z0-9-]+)\)")
+"""As EC2 names an On-Demand pool without capacity."""
+_LACKS = ("InsufficientInstanceCapacity", "UnfulfillableCapacity", "no Spot capacity")
+"""Words of a failure that names none: it is of every type in its zone."""
+_SPOT = "Spot"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a group may launch.
+
+    Attributes:
+        types: instance types, where the group itself says them. zones: of its subnets. missing: how many instances it
+            has too few of.
+    """
+
+    types: tuple[str, ...]
+    zones: tuple[str, ...]
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What is known after a launch that failed.
+
+    Attributes:
+        pools: all that are known to be without capacity. ends: whether there is none that its instances can come from.
+    """
+
+    pools: tuple[str, ...]
+    ends: bool
+    reason: str
+
+
+def decide(known: Sequence[str], said: str, zone: str, wanted: Wanted) -> Shortage:
+    """Decides about a launch that failed.
+
+    Args:
+        known: the pools that were without capacity before. said: what Auto Scaling says of it. zone: where, if known.
+    """
+    market = f"{_SPOT} " if _SPOT in said.partition(".")[0] or "no Spot capacity" in said else ""
+    found = _POOL.findall(said)
+    if not found and zone and any(words in said for words in _LACKS):
+        found = [(kind, zone) for kind in wanted.types]
+    named = [f"{market}{kind} in {where}" for kind, where in found]
+    pools = tuple(dict.fromkeys([*known, *named]))
+    types = wanted.types or tuple(kind for kind, _ in found)
+    every = [f"{market}{kind} in {where}" for kind in types for where in wanted.zones]
+    ends = bool(named and every) and wanted.missing > 0 and set(every) <= set(pools)
+    if ends:
+        return Shortage(pools, ends, f"EC2 has no capacity for {', nor for '.join(every)}: {said}")
+    return Shortage(pools, ends, f"no capacity for {', '.join(named)}: {said}" if named else said)
