@@ -163,8 +163,8 @@ def places(
 
 
 def failures(group: FakeAutoScalingGroup, market: str, lacking: list[tuple[str, str]]) -> set[tuple[str, str]]:
-    """What Auto Scaling says of types and zones without capacity, with the zone. Of Spot Instances it names no type, and
-    says nothing of a zone in which it has got another."""
+    """What Auto Scaling says of types and zones without capacity, with the zone. Of Spot Instances it names no type,
+    and says nothing of a zone in which it has got another."""
     if market == SPOT:
         zones = Counter(zone for _, zone in lacking)
         return {(NO_SPOT, zone) for zone, count in zones.items() if count == len(kinds(group))}

@@ -58,8 +58,8 @@ def test_spot_instances_are_pools_of_their_own_and_named_by_their_zone():
 @pytest.mark.parametrize(
     "said",
     [
-        "Could not launch On-Demand Instances. VcpuLimitExceeded - You have requested more vCPU capacity than your current "
-        "vCPU limit of 4 allows for the instance bucket that the specified instance type belongs to.",
+        "Could not launch On-Demand Instances. VcpuLimitExceeded - You have requested more vCPU capacity than your "
+        "current vCPU limit of 4 allows for the instance bucket that the specified instance type belongs to.",
         "You are not authorized to use launch template: lt-1",
         "",
     ],
