@@ -1,5 +1,5 @@
-"""EC2 has no more of an instance type, in a zone or anywhere: the next type is launched in its place, and what gets none
-fails by that name."""
+"""EC2 has no more of an instance type, in a zone or anywhere: the next type is launched in its place, and what gets
+none fails by that name."""
 
 from collections import Counter
 
