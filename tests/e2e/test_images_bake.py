@@ -321,10 +321,10 @@ class TestDisturbances:
         bake = bakes.ask(family)
         assert bakes.end(bake)["status"] == "SUCCEEDED"
         bakes.cloud.clear_faults()
+        assert bakes.nothing_is_left(bake)
         assert bakes.of(family) == [bake]
         assert bakes.machines(bake) == {"terminated": 1}
         assert len(bakes.images(bake)) == 1
-        assert bakes.nothing_is_left(bake)
 
     @pytest.mark.parametrize("effect", ["die_before", "die_after"])
     @pytest.mark.parametrize(
@@ -336,9 +336,9 @@ class TestDisturbances:
         bakes.cloud.fault("controller", function=f"mayfly-{function}", effect=effect, times=1)
         bake = bakes.ask(family)
         assert bakes.end(bake)["status"] == "SUCCEEDED", bakes.record(bake)
+        assert bakes.nothing_is_left(bake)
         assert bakes.machines(bake) == {"terminated": 1}
         assert len(bakes.images(bake)) == 1
-        assert bakes.nothing_is_left(bake)
 
     def test_a_lost_event_of_the_builder_costs_time_only(self, bakes: Bakes) -> None:
         bakes.cloud.fault("workload", event="stopped", effect="lose", times=1)
