@@ -16,7 +16,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Returns the orders. What the platform team configured wrongly is refused here, before anything is built."""
     settings, release = load_settings(), event["release"]
     logger.append_keys(release=release)
-    pushed = CodeVersionPushed.model_validate(event["pushed"])
+    # The message was read strictly when it was accepted; a later version may have begun this execution.
+    pushed = CodeVersionPushed.model_validate(event["pushed"], extra="ignore")
     orders = releases.plan(settings, release, pushed)
     on = f" on {orders[0].image}" if orders[0].image else ""
     why = f"{len(orders)} suite{'' if len(orders) == 1 else 's'}{on} from {orders[0].blueprint.key}"

@@ -114,6 +114,9 @@ class TestAReleaseIsPlanned:
     def test_into_the_same_orders_when_it_is_repeated(self, world: World) -> None:
         assert plan(world) == plan(world)
 
+    def test_whatever_a_later_version_pushed_besides(self, world: World) -> None:
+        assert plan(world, said_by_a_later_version={"anything": [1]}) == plan(world)
+
     def test_into_orders_that_the_next_function_takes(self, world: World) -> None:
         for order in plan(world):
             world.call("plan_environment", {"order": order, "now": NOW})
