@@ -279,13 +279,13 @@ def retirement(run: Acceptance) -> Happened:
 def console(run: Acceptance) -> Happened:
     """An operator signs in on the hosted page and reads through the HTTP API; nobody else does."""
     back = run.place.console(run.outputs)
-    config = requests.get(f"{back}config.json", timeout=30).json()
+    config = requests.get(f"{back}config.json", timeout=120).json()
     kept = signing_in.verifier()
     given = signing_in.code(config, back, kept, (PERSON, run.installed.password))
     tokens = signing_in.exchange(config, back, kept, given).json()
     me = _asked(back, "api/me", tokens[config["token"]])
     statuses = {
-        "page": requests.get(back, timeout=30).status_code,
+        "page": requests.get(back, timeout=120).status_code,
         "without a token": _asked(back, "api/me", None).status_code,
         "with the token": me.status_code,
         "who": me.json().get("who") if me.ok else me.text,
@@ -395,7 +395,7 @@ def _group(run: Acceptance, service: str) -> Json:
 
 def _asked(console_url: str, path: str, token: str | None) -> requests.Response:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return requests.get(console_url + path, headers=headers, timeout=30)
+    return requests.get(console_url + path, headers=headers, timeout=120)
 
 
 def durations(record: Json) -> dict[str, float]:

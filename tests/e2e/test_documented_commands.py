@@ -57,7 +57,8 @@ EXTENSION = "/extension"
 """How the request ends that extends an environment by the API."""
 OVER = "-- over "
 SHOWN = 8_000
-START_SECONDS, COMMAND_SECONDS, STOP_SECONDS = 240, 180, 10
+PATIENCE_SECONDS = 600
+"""On a busy machine everything takes its time."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Reader:
         self._shell.stdin.write(f"{line}\nprintf '\\n{OVER}%s\\n' $?\n")
         self._shell.stdin.flush()
         said: list[str] = []
-        limit = threading.Timer(COMMAND_SECONDS, self.close)
+        limit = threading.Timer(PATIENCE_SECONDS, self.close)
         limit.start()
         try:
             for printed in self._shell.stdout:
@@ -128,7 +129,7 @@ class Reader:
                 said.append(printed)
         finally:
             limit.cancel()
-        raise AssertionError(f"the shell ended, by itself or after {COMMAND_SECONDS} s: {line}\n{''.join(said)}")
+        raise AssertionError(f"the shell ended, by itself or after {PATIENCE_SECONDS} s: {line}\n{''.join(said)}")
 
     def close(self) -> None:
         """Ends the shell and what it runs."""
@@ -194,9 +195,9 @@ class Reader:
 
     def until(self, look: Callable[[], object], what: str) -> None:
         """Waits until there is something to see."""
-        give_up = time.monotonic() + COMMAND_SECONDS
+        give_up = time.monotonic() + PATIENCE_SECONDS
         while not look():
-            assert time.monotonic() < give_up, f"not within {COMMAND_SECONDS} s: {what}"
+            assert time.monotonic() < give_up, f"not within {PATIENCE_SECONDS} s: {what}"
             time.sleep(0.2)
 
     def record(self, key: str) -> Json:
@@ -330,7 +331,7 @@ def running(checkout: Path) -> Iterator[LocalCloud]:
     with (checkout / "make.log").open("w") as log:
         made = subprocess.Popen(["make", "local"], cwd=checkout, stdout=log, stderr=log, start_new_session=True)
         try:
-            give_up = time.monotonic() + START_SECONDS
+            give_up = time.monotonic() + PATIENCE_SECONDS
             while not (checkout / ".local" / "environ").exists():
                 assert made.poll() is None, (checkout / "make.log").read_text()
                 assert time.monotonic() < give_up, (checkout / "make.log").read_text()
@@ -338,7 +339,7 @@ def running(checkout: Path) -> Iterator[LocalCloud]:
             yield LocalCloud.attach(checkout / ".local")
         finally:
             os.killpg(made.pid, signal.SIGTERM)
-            made.wait(STOP_SECONDS)
+            made.wait(PATIENCE_SECONDS)
 
 
 def test_every_command_is_run_by_somebody() -> None:

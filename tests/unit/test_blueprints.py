@@ -308,7 +308,7 @@ class Machine:
         script = script.replace("look_every=60", f"look_every={look_every}")
         environment = {"PATH": f"{self.bin}:{os.defpath}", "CALLS": str(self.log)}
         done = subprocess.run(
-            ["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=20, check=False
+            ["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         return Boot(done.returncode, self.log.read_text().splitlines(), done.stdout + done.stderr)
 
