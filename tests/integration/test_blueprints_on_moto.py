@@ -215,7 +215,8 @@ def test_a_fleet_spans_two_zones() -> None:
     assert group["AutoScalingGroupName"] == stack.outputs["AutoScalingGroupName"]
     assert len(set(group["AvailabilityZones"])) == 2
     assert group["MinSize"] == group["MaxSize"] == group["DesiredCapacity"] == 2
-    assert group["LaunchTemplate"]["Version"] == "1"
+    launched = group["MixedInstancesPolicy"]["LaunchTemplate"]
+    assert launched["LaunchTemplateSpecification"]["Version"] == "1"
     subnets = boto3.client("ec2").describe_subnets(SubnetIds=group["VPCZoneIdentifier"].split(","))["Subnets"]
     assert {subnet["MapPublicIpOnLaunch"] for subnet in subnets} == {False}
 
