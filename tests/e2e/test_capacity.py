@@ -44,11 +44,19 @@ class TestATypeWithoutCapacity:
 
     def test_anywhere_is_told_while_it_is_built(self, mayfly: Driver) -> None:
         mayfly.cloud.fault("workload", no_capacity="*", type="m5.large")
+        mayfly.cloud.fault("workload", boot="converge", effect="hang", times=1)  # it is built until that is told
         application = mayfly.application(instances=2, blueprint="fleet.yaml", parameters={"InstanceType": BOTH})
-        environment = mayfly.begin(application)
+        environment = environment_id(mayfly.push(application), "smoke")
+        mayfly.life(environment, "creating")
+
+        def told() -> set[str]:
+            return {why.partition(":")[0] for why in not_launched(mayfly, environment)}
+
+        both = {f"no capacity for m5.large in {REGION}{zone}" for zone in "ab"}
+        mayfly.until(lambda: told() == both, "both zones are told", told)
+        mayfly.cloud.clear_faults()  # the instance that hangs goes on
+        mayfly.life(environment, "awaiting tests")
         assert launched(mayfly, environment) == {("c5.large", "on-demand"): 2}
-        zones = {why.partition(":")[0] for why in not_launched(mayfly, environment)}
-        assert zones <= {f"no capacity for m5.large in {REGION}{zone}" for zone in "ab"}
         mayfly.finish(environment)
         assert mayfly.end(environment)["status"] == "SUCCEEDED"
         assert mayfly.nothing_is_left(environment)

@@ -53,9 +53,13 @@ def kinds(toys: Toys, environment: str) -> Counter[tuple[str, str, str]]:
 def activities(cloud: LocalCloud, environment: str) -> list[dict[str, Any]]:
     autoscaling = cloud.workload_client("autoscaling")
     wanted = [{"Name": "tag:mayfly:environment", "Values": [environment]}]
-    [group] = autoscaling.describe_auto_scaling_groups(Filters=wanted)["AutoScalingGroups"]
-    name = group["AutoScalingGroupName"]
-    return list(autoscaling.describe_scaling_activities(AutoScalingGroupName=name)["Activities"])
+    return [
+        one
+        for group in autoscaling.describe_auto_scaling_groups(Filters=wanted)["AutoScalingGroups"]
+        for one in autoscaling.describe_scaling_activities(AutoScalingGroupName=group["AutoScalingGroupName"])[
+            "Activities"
+        ]
+    ]
 
 
 def test_instances_are_of_the_first_type_and_spread_over_the_zones(toys: Toys) -> None:
