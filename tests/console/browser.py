@@ -3,10 +3,13 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Playwright
 
 from tests.apt import alone
 
@@ -30,6 +33,22 @@ def launch(playwright: Playwright) -> Browser:
     if program is None:
         pytest.skip(obstacle)
     return playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+
+
+@contextmanager
+def window(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
+    """A browser context of one's own. Its pages are left before it is closed: Chromium says that it closes a page in
+    which a navigation is committed at that moment, and does not (crbug.com/536385539)."""
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
+    try:
+        yield context
+    finally:
+        for page in context.pages:
+            for _ in range(3):
+                with suppress(Error):  # another navigation came between
+                    page.goto("about:blank")
+                    break
+        context.close()
 
 
 def chromium() -> tuple[str | None, str]:

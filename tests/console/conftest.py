@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.console.browser import window
 from tests.console.fake_api import Fake, serving
 from tests.console.made_up import World
 
@@ -36,8 +37,7 @@ def console(browser: Browser, fake: Fake) -> Iterator[Open]:
 
         def open_at(route: str = "", role: str = "operator", signed_in: bool = True, **more: Any) -> Page:
             fake.role = role
-            context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | more))
-            opened.callback(context.close)
+            context = opened.enter_context(window(browser, **more))
             page = context.new_page()
             page.set_default_timeout(PATIENCE)
             page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -50,7 +50,7 @@ def console(browser: Browser, fake: Fake) -> Iterator[Open]:
 
         yield open_at
         fake.mend()
-    assert not complaints
+        assert not complaints
 
 
 @pytest.fixture

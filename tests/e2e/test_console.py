@@ -11,6 +11,7 @@ from local.cloud import LocalCloud
 from local.install import configure_family
 from local.users import PASSWORD
 from mayfly.domain.identity import environment_id, release_id, stack_name
+from tests.console.browser import window
 from tests.e2e.driver import Driver, Json
 from tests.e2e.gallery import Gallery, family_document
 from tests.e2e.services import Service
@@ -27,7 +28,7 @@ expect.set_options(timeout=PATIENT)
 @pytest.fixture
 def page(mayfly: Driver, browser: Browser) -> Iterator[Page]:
     """The console's first page, before anybody has signed in."""
-    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+    with window(browser) as context:
         page = context.new_page()
         page.set_default_timeout(PATIENT)
         page.goto(f"{mayfly.cloud.console_url}/")
@@ -37,7 +38,7 @@ def page(mayfly: Driver, browser: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def desk(cloud: LocalCloud, heard: str, browser: Browser) -> Iterator[Page]:
     """The console as an operator has it open all day."""
-    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+    with window(browser) as context:
         page = context.new_page()
         page.set_default_timeout(PATIENT)
         page.goto(f"{cloud.console_url}/")
