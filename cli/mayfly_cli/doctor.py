@@ -251,13 +251,16 @@ def planned(installation: Installation, application: Application) -> str:
         Refused: a release would fail for this reason.
     """
     settings = installation.settings
-    account, region = catalogue.target(settings, application.account, application.region)
-    building = catalogue.environment(settings, application, region)
+    targets = catalogue.targets(settings, application)
+    building = catalogue.environment(settings, application, targets[0][1])
+    if building["image"]:
+        catalogue.images(settings, application, [region for _, region in targets])
+    where = " or ".join("/".join(each) for each in targets)
     count = building["instance_count"]
     each = "as many instances as its template says" if count is None else show.count(count, "instance")
     suites = f"{show.count(len(application.suites), 'suite')} of {each}"
     on = f" on {building['image']}" if building["image"] else ""
-    return f"{suites} in {account}/{region}, {application.blueprint}{on}"
+    return f"{suites} in {where}, {application.blueprint}{on}"
 
 
 def _families(installation: Installation) -> Iterator[Finding]:
@@ -378,11 +381,17 @@ def _takes(installation: Installation, target: Place) -> Counter[str]:
         lives: list[tuple[Application | Permanent, int]] = [(of, len(of.suites)), *((own, 1) for own in of.permanent)]
         for wanted, times in lives:
             with suppress(Refused):
-                account, region = wanted.account or of.account, wanted.region or of.region
-                if catalogue.target(settings, account, region) != place:
+                if place not in _lives_at(installation, of, wanted):
                     continue
                 own, count = wanted.parameters, wanted.instance_count
                 order = catalogue.building(settings.blueprints, wanted.blueprint, own, count) | {"parameters": own}
                 needs = catalogue.needs(settings.blueprints, order, place)
                 found.update({key: taken * times for key, taken in needs.takes.items()})
     return found
+
+
+def _lives_at(installation: Installation, of: Application, wanted: Application | Permanent) -> list[tuple[str, str]]:
+    """Where an application or a permanent environment of it may live: all of a release may be built at one target."""
+    if isinstance(wanted, Application):
+        return catalogue.targets(installation.settings, wanted)
+    return [catalogue.target(installation.settings, wanted.account or of.account, wanted.region or of.region)]

@@ -14,6 +14,7 @@ from mayfly.workflows import admission
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Completes the task at once where there is room. Otherwise whoever makes room does it."""
     order = Order.model_validate(event["order"])
+    order = order if event.get("moves") else order.staying()
     logger.append_keys(environment=order.environment)
     now = datetime.fromisoformat(event["now"])
     return admission.ask(load_settings(), order, event["token"], now, context.function_name)

@@ -24,12 +24,17 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     facts = adopted(subject, now, settings.record_days)
     if begun:
         order = Order.model_validate(event["order"])
-        reserved, at = admission.reserved_at_once(settings, order, now) or (None, now)
-        facts = ordered(order, now, at) | {"reserved": reserved, "launch_from": utc_text(at) if at > now else None}
+        order = order if event.get("moves") else order.staying()
+        room = admission.reserved_at_once(settings, order, now) or admission.AtOnce({}, now, {})
+        at = room.at
+        facts = ordered(order, now, at) | dict(room.place)
+        facts |= {"reserved": room.holds or None, "launch_from": utc_text(at) if at > now else None}
     what = EnvironmentStage.PLANNED if begun else EnvironmentStage.ADOPTED
     why = subject.why or facts["deadline"]
     if begun and facts["launch_from"]:
         why += f"; {admission.paced(at)}"
+    if begun and room.place:
+        why += f"; in {facts['account']}/{facts['region']}"
     entry = Entry(utc_text(now), context.function_name, what, why)
     # As long as it may live; its end says until when it is kept from then on.
     keep_until = datetime.fromisoformat(facts["ceiling"]) + timedelta(days=settings.record_days)
@@ -54,7 +59,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "admitted": begun and bool(record and record.reserved) and not ended,
         # What its tests are told once it is ready. Of a repetition it is another one: nobody has heard the first.
         "token": secrets.token_urlsafe(32),
-    } | ({"launch": record.launch_from} if record and record.launch_from else {})
+        **({"launch": record.launch_from} if record and record.launch_from else {}),
+        **({"place": admission.place_of(record)} if begun and record else {}),
+    }
 
 
 def ordered(order: Order, now: datetime, at: datetime) -> dict[str, Any]:

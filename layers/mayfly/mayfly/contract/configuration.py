@@ -221,6 +221,13 @@ _POOL_BITS = 10
 """Of the number of ranges: who has which has to fit into one item of DynamoDB."""
 
 
+class Place(Message):
+    """An account and Region of the installation."""
+
+    account: Account
+    region: Region
+
+
 class Application(Message):
     """An application's configuration: the parameter ``<MAYFLY_PARAMETERS>/applications/<name>``."""
 
@@ -248,6 +255,11 @@ class Application(Message):
     account: Account | None = None
     """The workload account; the controller's own where it is left out."""
     region: Region | None = None
+    targets: tuple[Place, ...] = Field(default=(), max_length=20)
+    """Where its environments may live, the best first, instead of `account` and `region`: each is built at the first of
+    them that has room for it."""
+    prefer: Literal["first", "cheapest"] = "first"
+    """Which of the targets that have room: the one that is named first, or the cheapest by list prices."""
     lifetime_minutes: int = Field(default=24 * 60, ge=1, le=30 * 24 * 60)
     ceiling_minutes: int = Field(default=72 * 60, ge=1, le=30 * 24 * 60)
     """How long an environment may live with all its extensions, from its planning."""
@@ -277,6 +289,7 @@ class Application(Message):
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Self:
+        self._lives_at_one_place_or_at_targets()
         if self.permanent and self.image is None:
             raise ValueError("expected an image, which permanent environments boot, but there is none")
         previews = [suite.name for suite in self.suites if suite.kind is SuiteKind.PREVIEW]
@@ -291,6 +304,22 @@ class Application(Message):
                 f"but it is {self.lifetime_minutes}"
             )
         return self
+
+    def _lives_at_one_place_or_at_targets(self) -> None:
+        if self.targets and (self.account or self.region):
+            raise ValueError("expected targets, or account and region, but there are both")
+        named = [f"{each.account}/{each.region}" for each in self.targets]
+        if twice := sorted({each for each in named if named.count(each) > 1}):
+            raise ValueError(f"expected targets that differ, but {', '.join(twice)} is there more than once")
+        if self.prefer == "cheapest" and not self.targets:
+            raise ValueError("expected targets to prefer the cheapest of, but there are none")
+        # Whoever changes the order of targets moves nothing permanent.
+        lost = [own.name for own in self.permanent if self.targets and not (own.account and own.region)]
+        if lost:
+            raise ValueError(
+                f"expected account and region of each permanent environment where there are targets, but "
+                f"{', '.join(lost)} has not both"
+            )
 
     @field_validator("owners", "developers")
     @classmethod

@@ -97,6 +97,26 @@ class Pool(Ranges):
     name: PoolName
 
 
+class Place(Input):
+    """An account and Region where an environment may be built, and what differs there.
+
+    Attributes:
+        image: that of the channel in this Region.
+        burst, launches_a_second: of EC2's bucket of tokens there.
+    """
+
+    account: str
+    region: str
+    image: str | None = None
+    burst: int = 1000
+    launches_a_second: int = 2
+
+    @property
+    def target(self) -> str:
+        """As admission names it."""
+        return f"{self.account}/{self.region}"
+
+
 class Demand(Input):
     """What an environment asks of admission, and what bounds it, as it was when its release was planned.
 
@@ -110,6 +130,7 @@ class Demand(Input):
         warns: from how many per cent of them on people are warned, by scope.
         members: how many environments of its release are admitted together.
         burst, launches_a_second: of EC2's bucket of tokens where it is built.
+        places: where it may be built, the best first; none where that is only where its order says.
     """
 
     takes: dict[str, int] = Field(default_factory=dict)
@@ -123,6 +144,7 @@ class Demand(Input):
     members: int = 1
     burst: int = 1000
     launches_a_second: int = 2
+    places: tuple[Place, ...] = ()
 
 
 class Order(Input):
@@ -146,6 +168,7 @@ class Order(Input):
     owner_topic: TopicArn | None = None
     account: str
     region: str
+    """Where it is built, once it is admitted: before, the best of the places that its demand names."""
     blueprint: Blueprint
     parameters: dict[str, str]
     declared: tuple[str, ...] | None = None
@@ -168,6 +191,11 @@ class Order(Input):
     demand: Demand = Field(default_factory=Demand)
     """What it asks of admission; of an order that an earlier version planned, nothing: it is built at once."""
     begin: Begin = Begin.CREATION
+
+    def staying(self) -> "Order":
+        """The same, to be built where it says and nowhere else: its execution was begun by a version of Mayfly that
+        does not listen for another place."""
+        return self.model_copy(update={"demand": self.demand.model_copy(update={"places": ()})})
 
 
 class Builder(Input):

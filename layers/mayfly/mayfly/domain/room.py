@@ -229,19 +229,15 @@ def decide(queue: Iterable[Wanted], room: Room, now: datetime) -> Decision:
     waiting: list[Waiting] = []
     for group, tag in _ordered(_grouped(queue), room.clocks):
         said = _incomplete(group, now)
-        for target in () if said else _open(group, room):
-            demand = _together(group, target, room)
-            if not (said := _lack(demand, _taken(demand, counts, claims), room)):
-                for one in group:
-                    after = _take(one, target, counts, room)
-                    admitted.append(Admitted(one, target, tag, after))
-                    counts.update(one.demand(target))
-                break
-        if said or not _open(group, room):
-            said = said or "; ".join(room.closed.get(target, "") for target in group[0].targets)
+        target, lacks = ("", said) if said else _choose(group, room, counts, claims)
+        for one in group if target else ():
+            after = _take(one, target, counts, room)
+            admitted.append(Admitted(one, target, tag, after))
+            counts.update(one.demand(target))
+        if not target:
             behind = waiting[-1].wanted.environment if waiting else ""
             seconds = None if _incomplete(group, now) else _for_tokens(group, counts, claims, room)
-            waiting += [Waiting(one, said, behind, len(waiting) + n, seconds) for n, one in enumerate(group, 1)]
+            waiting += [Waiting(one, lacks, behind, len(waiting) + n, seconds) for n, one in enumerate(group, 1)]
             claims.update(_claims(group, counts, claims, room))
     return Decision(tuple(admitted), tuple(waiting))
 
@@ -404,6 +400,17 @@ def _open(group: Sequence[Wanted], room: Room) -> list[str]:
     return [target for target in group[0].targets if target not in room.closed]
 
 
+def _choose(group: Sequence[Wanted], room: Room, counts: Counter[str], claims: Counter[str]) -> tuple[str, str]:
+    """The best target that has room for a group; "" where none has, with what it lacks at each."""
+    lacks = [room.closed[target] for target in group[0].targets if target in room.closed]
+    for target in _open(group, room):
+        demand = _together(group, target, room)
+        if not (lack := _lack(demand, _taken(demand, counts, claims), room)):
+            return target, ""
+        lacks.append(lack)
+    return "", " / ".join(dict.fromkeys(lacks))
+
+
 def _together(group: Sequence[Wanted], target: str, room: Room) -> Counter[str]:
     """What a group has to find free: of EC2's tokens never more than a full bucket has."""
     demand = Counter[str]()
@@ -496,7 +503,9 @@ def _claims(group: Sequence[Wanted], counts: Counter[str], claimed: Counter[str]
             kept = tuple(scopes[: n + 1])
             return Counter({counter: count for counter, count in demand.items() if counter.startswith(kept)})
     claims = Counter[str]()
-    for target in targets:
+    # Where it fits only once others than Mayfly's have gone it keeps nobody away, as long as there is another target.
+    fits = [one for one in targets if not _short(_together(group, one, room), {}, room.bounds)]
+    for target in fits or targets:
         demand, tokens = _together(group, target, room), counter_of(target, LAUNCHES)
         if _short(demand, _taken(demand, counts, claimed), room.bounds).keys() - {tokens}:
             del demand[tokens]

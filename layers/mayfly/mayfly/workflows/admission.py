@@ -21,8 +21,8 @@ from mayfly.aws.events import announce
 from mayfly.aws.records import NEW, Conflict, Records, attr
 from mayfly.contract.announcements import EnvironmentQueued, RoomRunningLow
 from mayfly.contract.configuration import Admission, Application, Launches
-from mayfly.contract.orders import Demand, Order
-from mayfly.contract.vocabulary import EnvironmentStage, SuiteKind, Wait
+from mayfly.contract.orders import Demand, Order, Place
+from mayfly.contract.vocabulary import UNKNOWN, EnvironmentStage, SuiteKind, Wait
 from mayfly.domain import room
 from mayfly.domain.cost import cost
 from mayfly.domain.identity import MOST_RETRIES, environment_id, repetitions
@@ -97,7 +97,7 @@ class _Asking:
     release: str
     application: str
     owner: str
-    target: str
+    home: tuple[str, str]
     since: str
     virtual: int | None
     demand: Demand
@@ -106,9 +106,16 @@ class _Asking:
     ceiling: timedelta
 
     @property
-    def bucket(self) -> Bucket:
-        """EC2's, as it was when its release was planned."""
-        return Bucket(self.demand.burst, self.demand.launches_a_second)
+    def targets(self) -> tuple[str, ...]:
+        """Where it may be built, the best first."""
+        return tuple(each.target for each in self.demand.places) or ("/".join(self.home),)
+
+    @property
+    def buckets(self) -> dict[str, Bucket]:
+        """EC2's by target, as they were when its release was planned."""
+        if not self.demand.places:
+            return {self.targets[0]: Bucket(self.demand.burst, self.demand.launches_a_second)}
+        return {each.target: Bucket(each.burst, each.launches_a_second) for each in self.demand.places}
 
     def at(self, clocks: Mapping[str, int]) -> "_Asking":
         """The same, which asks for the first time now, at these clocks."""
@@ -123,7 +130,7 @@ class _Asking:
             self.application,
             self.owner,
             self.release,
-            (self.target,),
+            self.targets,
             self.demand.takes,
             self.since,
             members=self.demand.members,
@@ -150,21 +157,33 @@ class _Asking:
 
 
 def demand(
-    application: Application, name: str, limits: Admission, place: tuple[Needs, str], hotfix: bool = False
-) -> Demand:
-    """What an order asks of admission.
+    application: Application,
+    name: str,
+    limits: Admission,
+    places: Sequence[tuple[Place, Needs]],
+    hotfix: bool = False,
+) -> tuple[Demand, Place]:
+    """What an order asks of admission, and the best of the places where it may be built. It reserves at each of them
+    what it takes where it takes most, and of budgets what it costs where that is most.
 
     Args:
-        place: what one environment needs, and where: ``account/Region``.
+        places: as its application prefers them, each with what one environment needs there.
     """
-    needs, target = place
-    launches = limits.launches.get(target) or Launches()
+    rates = {
+        place.target: list_prices().an_hour(place.region, needs.types, needs.volume_gib) for place, needs in places
+    }
+    if application.prefer == "cheapest":  # a price that nobody knows is the last
+        places = sorted(places, key=lambda each: (rate := rates[each[0].target]) is None or (False, rate))
+    takes = Counter[str]()
+    for _, needs in places:
+        takes |= Counter(needs.takes)
+    paced = [_paced(place, limits) for place, _ in places]
     ceilings = {
         f"application:{name}": application.ceilings or limits.application,
         f"owner:{application.owner}": limits.owner,
         room.INSTALLATION: limits.installation,
     }
-    rate = list_prices().an_hour(target.partition("/")[2], needs.types, needs.volume_gib) or 0.0
+    rate = max(rate or 0.0 for rate in rates.values())
     counted = {
         f"{scope}|{what}": most
         for scope, each in ceilings.items()
@@ -177,8 +196,8 @@ def demand(
         for every, usd in (("day", each.usd_a_day), ("month", each.usd_a_month))
         if usd is not None
     }
-    return Demand(
-        takes=dict(needs.takes),
+    asked = Demand(
+        takes=dict(takes),
         cents=round(100 * rate * application.lifetime_minutes / 60),
         ceilings=counted,
         budgets=budgets,
@@ -189,9 +208,17 @@ def demand(
         members=len([suite for suite in application.suites if suite.kind is not SuiteKind.PREVIEW])
         if application.admitted == "together"
         else 1,
-        burst=launches.burst,
-        launches_a_second=launches.a_second,
+        burst=paced[0].burst,
+        launches_a_second=paced[0].launches_a_second,
+        places=tuple(paced) if len(paced) > 1 else (),
     )
+    return asked, paced[0]
+
+
+def _paced(place: Place, limits: Admission) -> Place:
+    """A place with EC2's launch rate there."""
+    launches = limits.launches.get(place.target) or Launches()
+    return place.model_copy(update={"burst": launches.burst, "launches_a_second": launches.a_second})
 
 
 def _of(order: Order) -> Demand:
@@ -231,12 +258,22 @@ def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -
     return {"admitted": mine is None, "lacks": mine.lacks if mine else ""}
 
 
-def reserved_at_once(settings: Settings, order: Order, now: datetime) -> tuple[dict[str, int], datetime] | None:
-    """Reserves an environment's room where it fits and nobody waits, so that it need not ask; None where it has to.
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """Room that was reserved for an environment when it was planned.
 
-    Returns:
-        what is reserved, and when EC2 has tokens for its launches.
+    Attributes:
+        holds: what is reserved. at: when EC2 has tokens for its launches.
+        place: where it is built, as its record says it; nothing where that is only where its order says.
     """
+
+    holds: Mapping[str, int]
+    at: datetime
+    place: Mapping[str, Any]
+
+
+def reserved_at_once(settings: Settings, order: Order, now: datetime) -> AtOnce | None:
+    """Reserves an environment's room where it fits and nobody waits, so that it need not ask; None where it has to."""
     table = settings.table
     for _ in range(_TRIES):
         seen = ledger(table)
@@ -254,7 +291,7 @@ def reserved_at_once(settings: Settings, order: Order, now: datetime) -> tuple[d
             break
         if _write(settings, seen, after):
             [admitted] = decision.admitted
-            return _holds(admitted), now + timedelta(seconds=admitted.after)
+            return AtOnce(_holds(admitted), now + timedelta(seconds=admitted.after), _placed(asking, admitted.target))
     return None
 
 
@@ -272,7 +309,7 @@ def _asking(order: Order, record: Environment, token: str, now: datetime) -> _As
         order.release,
         order.application,
         order.owner,
-        f"{order.account}/{order.region}",
+        (order.account, order.region),
         record.wanted.get("since") or utc_text(now),
         record.wanted.get("virtual"),
         _of(order),
@@ -375,16 +412,17 @@ def _room(table: str, waiting: Collection[_Asking], now: datetime) -> Room:
     """What bounds those who ask: quotas, ceilings and budgets. What is reserved of it is not in it yet."""
     found = room.of_places([each.wanted(now) for each in waiting], _places(table, waiting))
     own = {counter: most for each in waiting for counter, most in each.bounds(now).items()}
-    buckets = {
-        each.target: each.bucket for each in sorted(waiting, key=lambda each: each.since)
-    }  # the newest are right
+    buckets = dict[str, Bucket]()
+    for each in sorted(waiting, key=lambda each: each.since):
+        buckets |= each.buckets  # the newest are right
     warns = {scope: percent for each in waiting for scope, percent in each.demand.warns.items()}
     return replace(found, bounds={**found.bounds, **own}, buckets=buckets, warns=warns)
 
 
 def _places(table: str, waiting: Collection[_Asking]) -> dict[str, Quotas]:
     """What a sweep has read of the targets."""
-    return {each.id: each for each in Records(table, Quotas).many(sorted({each.target for each in waiting}))}
+    targets = sorted({target for each in waiting for target in each.targets})
+    return {each.id: each for each in Records(table, Quotas).many(targets)}
 
 
 def _after(seen: Ledger, found: Room, decision: Decision, returned: _Returned | None, now: datetime) -> Ledger:
@@ -461,7 +499,7 @@ def _waiting(table: str, queue: tuple[str, ...]) -> Iterator[_Asking]:
             record.release,
             record.application,
             record.owner,
-            f"{record.account}/{record.region}",
+            (record.account, record.region),
             str(said["since"]),
             int(said["virtual"]),
             Demand.model_validate(said["demand"]),
@@ -507,15 +545,15 @@ def _enqueue(settings: Settings, asking: _Asking, decision: Decision, seen: Ledg
 
 
 def _grant(settings: Settings, asking: _Asking, admitted: Admitted, now: datetime, who: str) -> None:
-    """Writes an environment's reservation into its record, and completes its task. Its lifetime begins now, if it has
-    waited. What cannot be written is found by a sweep."""
+    """Writes an environment's reservation and where it is built into its record, and completes its task. Its lifetime
+    begins now, if it has waited. What cannot be written is found by a sweep."""
     holds = _holds(admitted)
     waited: dict[str, Any] = {}
-    entry = None
     at = now + timedelta(seconds=admitted.after)
+    why = [f"it waited since {asking.since}"] * (utc_text(now) != asking.since) + [paced(at)] * (at > now)
+    why += [f"in {admitted.target}"] * bool(asking.demand.places)
+    entry = Entry(utc_text(now), who, "admitted", "; ".join(why)) if why else None
     if utc_text(at) != asking.since:
-        why = [f"it waited since {asking.since}"] * (utc_text(now) != asking.since) + [paced(at)] * (at > now)
-        entry = Entry(utc_text(now), who, "admitted", "; ".join(why))
         waited = {"deadline": utc_text(at + asking.lifetime), "ceiling": utc_text(at + asking.ceiling)}
         waited |= {"launch_from": utc_text(at)} if at > now else {}
     try:
@@ -524,6 +562,7 @@ def _grant(settings: Settings, asking: _Asking, admitted: Admitted, now: datetim
             entry,
             reserved=holds,
             **waited,
+            **_placed(asking, admitted.target),
             drop=(Environment.wanted,),
             only_if=environments.NOT_ENDED & attr(Environment.reserved).not_exists(),
         )
@@ -548,11 +587,24 @@ def paced(at: datetime) -> str:
 
 
 def _tell(token: str, record: Environment, now: datetime) -> None:
-    """Tells the execution of an environment that has its room to go on: at once, or when EC2 has tokens."""
+    """Tells the execution of an environment that has its room where it goes on: at once, or when EC2 has tokens."""
     answer = TaskResult(None, "")
+    said = {"deadline": record.deadline, "place": place_of(record)}
     if record.launch_from > utc_text(now):
-        answer = TaskResult("NotYet", json.dumps({"deadline": record.deadline, "launch": record.launch_from}))
-    executions.complete_task(token, answer, {"deadline": record.deadline})
+        answer = TaskResult("NotYet", json.dumps(said | {"launch": record.launch_from}))
+    executions.complete_task(token, answer, said)
+
+
+def place_of(record: Environment) -> dict[str, str]:
+    """Where an environment is built and on which image, as its order says it. Its record knows, and nobody else."""
+    said = {"account": record.account, "region": record.region, "image": record.image}
+    return {name: value for name, value in said.items() if value and value != UNKNOWN}
+
+
+def _placed(asking: _Asking, target: str) -> dict[str, Any]:
+    """What a record says of the place where its environment is admitted."""
+    found = next((each for each in asking.demand.places if each.target == target), None)
+    return found.model_dump(include={"account", "region", "image"}) if found else {}
 
 
 def _holds(admitted: Admitted) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What a platform team configures: applications and image families in Parameter Store, blueprints in their bucket."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -125,6 +125,38 @@ def target(settings: Settings, account: str | None, region: str | None) -> tuple
     return chosen
 
 
+def targets(settings: Settings, of: Application) -> list[tuple[str, str]]:
+    """Where an application's environments may live, as it names them.
+
+    Raises:
+        Refused: one of them is no configured place.
+    """
+    if not of.targets:
+        return [target(settings, of.account, of.region)]
+    chosen = [(each.account, each.region) for each in of.targets]
+    for number, each in enumerate(chosen):
+        if each not in settings.targets:
+            known = ", ".join("/".join(target) for target in settings.targets)
+            raise Refused(f"targets.{number}: expected one of {known}, but it is {'/'.join(each)}")
+    return chosen
+
+
+def images(settings: Settings, of: Application, regions: Collection[str]) -> dict[str, str]:
+    """The ids that the image of an application's channel has in these Regions now.
+
+    Raises:
+        Refused: it has none in one of them.
+    """
+    if of.image is None:
+        return {}
+    if len(set(regions)) > 1 and channels.read(settings.table, of.image.family, of.image.channel).current is None:
+        raise Refused(
+            f"targets: expected one Region, because the image of {of.image.family}/{of.image.channel} is a parameter "
+            f"and so of one Region, but they are {', '.join(dict.fromkeys(regions))}"
+        )
+    return {region: image(settings, of.image, region) for region in dict.fromkeys(regions)}
+
+
 def image(settings: Settings, choice: ImageChoice, region: str) -> str:
     """The id that the image of a channel has in a Region now.
 
@@ -158,17 +190,19 @@ def application_of(document: Any) -> Application:
 
 def missing(settings: Settings, model: Application | Family) -> list[tuple[tuple[str, ...], str]]:
     """What a document names and is not there, each with its place: as a release is planned."""
-    region = model.region or settings.targets[0][1]
     found: list[tuple[tuple[str, ...], str]] = []
     looks: list[tuple[tuple[str, ...], Callable[[], object]]] = [
-        (("account",), lambda: target(settings, model.account, model.region)),
         (("blueprint",), lambda: pin(settings.blueprints, model.blueprint)),
     ]
     if isinstance(model, Application):
-        of = model
-        looks.append((("image",), lambda: of.image and image(settings, of.image, region)))
+        of, where = model, ("targets",) if model.targets else ("account",)
+        regions = [each.region for each in of.targets] or [of.region or settings.targets[0][1]]
+        looks.insert(0, (where, lambda: targets(settings, of)))
+        looks.append((("image",), lambda: images(settings, of, regions)))
         looks.append((("pool",), lambda: pool(settings.parameters, of.pool)))
-        looks.append((("blueprint",), lambda: found or environment(settings, of, region)))
+        looks.append((("blueprint",), lambda: found or environment(settings, of, regions[0])))
+    else:
+        looks.insert(0, (("account",), lambda: target(settings, model.account, model.region)))
     for place, look in looks:
         try:
             look()

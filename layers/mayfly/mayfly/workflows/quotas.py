@@ -71,7 +71,7 @@ def _look(
     """What a target allows, and what of it others have: whoever holds no reservation. A quota that was read once is
     read on, for who fails at once on it leaves nothing that wants it, however far it is raised."""
     seen = known.get("/".join(target)) or Quotas(id="")
-    needed = _needed(record for record in records if (record.account, record.region) == target)
+    needed = _needed(record for record in records if target in _targets(record))
     keys = [key for key in QUOTAS if key in needed]
     read = [key for key in QUOTAS if key in needed or key in seen.limits]
     if not read:
@@ -101,6 +101,12 @@ def _needed(records: Iterable[Environment]) -> set[str]:
         needed.update((record.wanted.get("demand") or {}).get("takes", ()))
         needed.update(counter.rpartition("|")[2] for counter in record.reserved)
     return needed
+
+
+def _targets(record: Environment) -> set[Target]:
+    """Where an environment has something, or wants it."""
+    places = (record.wanted.get("demand") or {}).get("places", ())
+    return {(record.account, record.region), *((str(each["account"]), str(each["region"])) for each in places)}
 
 
 def _used(

@@ -8,7 +8,7 @@ from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr, forget_after
 from mayfly.contract.announcements import ReleaseFailed, ReleasePassed
 from mayfly.contract.configuration import Application
-from mayfly.contract.orders import Order
+from mayfly.contract.orders import Order, Place
 from mayfly.contract.reader import Refused
 from mayfly.contract.requests import CodeVersionPushed
 from mayfly.contract.vocabulary import ReleaseStage, SuiteKind
@@ -17,6 +17,7 @@ from mayfly.domain.channel import CANDIDATE, STABLE, Channel
 from mayfly.domain.ending import NO_ENDING, by_failure, judge_release, result_of
 from mayfly.domain.identity import environment_id, repetitions
 from mayfly.domain.losses import Losses, is_worse, together
+from mayfly.domain.needs import Needs
 from mayfly.domain.records import Entry, Environment, Image, Release, Suite, Verdict, plain
 from mayfly.settings import Settings
 from mayfly.workflows import admission, catalogue, channels, quotas
@@ -61,14 +62,20 @@ def plan_preview(settings: Settings, release: Release) -> Order | None:
 def _orders(
     settings: Settings, release: str, pushed: CodeVersionPushed, application: Application, previews: bool = False
 ) -> list[Order]:
-    account, region = catalogue.target(settings, application.account, application.region)
-    building = catalogue.environment(settings, application, region)
-    needs = catalogue.needs(settings.blueprints, building | {"parameters": application.parameters}, (account, region))
-    needs = quotas.correct(settings.table, needs, building, application.parameters)
+    targets = catalogue.targets(settings, application)
+    building = catalogue.environment(settings, application, targets[0][1])
+    images = catalogue.images(settings, application, [region for _, region in targets]) if building["image"] else {}
+    places = [
+        (
+            Place(account=account, region=region, image=images.get(region)),
+            _needs(settings, building, application, (account, region)),
+        )
+        for account, region in targets
+    ]
     if pushed.hotfix and not application.hotfixes:
         raise Refused(f"hotfix: expected false, because {pushed.application} is not allowed hotfixes, but it is true")
     limits = catalogue.admission(settings.parameters)
-    asked = admission.demand(application, pushed.application, limits, (needs, f"{account}/{region}"), pushed.hotfix)
+    asked, best = admission.demand(application, pushed.application, limits, places, pushed.hotfix)
     pool = catalogue.pool(settings.parameters, application.pool)
     return [
         Order(
@@ -80,9 +87,9 @@ def _orders(
             repetitions=repetitions(environment_id(release, suite.name), suite.retries),
             pool=pool,
             demand=asked,
-            account=account,
-            region=region,
-            **building,
+            account=best.account,
+            region=best.region,
+            **building | {"image": best.image},
             **pushed.model_dump(include={"application", "version", "artifact", "commit", "pull_request", "branch"}),
             **application.model_dump(
                 include={"owner", "owner_topic", "parameters", "lifetime_minutes"}
@@ -92,6 +99,13 @@ def _orders(
         for suite in application.suites
         if (suite.kind is SuiteKind.PREVIEW) == previews
     ]
+
+
+def _needs(settings: Settings, building: dict[str, Any], application: Application, target: tuple[str, str]) -> Needs:
+    """What one environment takes at a target: as its template says, corrected by what the last one had."""
+    told = building | {"parameters": application.parameters}
+    needs = catalogue.needs(settings.blueprints, told, target)
+    return quotas.correct(settings.table, needs, building, application.parameters)
 
 
 def remember_plan(settings: Settings, release: str, orders: list[Order], entry: Entry) -> Release | None:
