@@ -26,6 +26,7 @@ from tests.integration.world import (
 )
 
 HERE = "222222222222/us-east-1"
+PLACE = {"account": "222222222222", "region": "us-east-1", "image": an_order()["image"]}
 MINE, OTHERS = "application:webshop|environments", "installation:|environments"
 A_DAY_LATER = "2026-11-25T07:07:35.000Z"
 
@@ -73,7 +74,7 @@ class TestWhatFits:
         assert ask(world) == {"admitted": True, "lacks": ""}
         (settled,) = world.settled
         assert (settled["told"], settled["taskToken"]) == ("Success", f"token-of-{ENVIRONMENT}-at-{NOW}")
-        assert settled["output"] == f'{{"deadline": "{world.record()["deadline"]}"}}'
+        assert json.loads(settled["output"]) == {"deadline": world.record()["deadline"], "place": PLACE}
 
     def test_reserves_all_that_it_takes_and_the_ledger_keeps_what_is_bounded(self, world: World) -> None:
         ask(world)
@@ -170,7 +171,7 @@ class TestWhatDoesNotFit:
         assert told(world)[-1] == f"token-of-webshop-2-at-{NOW}"
         record = world.record("webshop-2")
         assert record["deadline"] == "2026-11-24T08:07:35.000Z", "an hour after it was admitted"
-        assert world.settled[-1]["output"] == '{"deadline": "2026-11-24T08:07:35.000Z"}'
+        assert json.loads(world.settled[-1]["output"]) == {"deadline": "2026-11-24T08:07:35.000Z", "place": PLACE}
         assert record["history"][-1]["why"] == f"it waited since {NOW}"
         assert (ledger(world)["counts"], ledger(world)["queue"]) == ({MINE: 1}, [])
 
@@ -304,6 +305,120 @@ class TestQuotasOfAws:
         assert ask(world, ceilings={})["lacks"] == f"nothing can be built in {HERE}: AccessDenied"
 
 
+class TestSeveralTargets:
+    """A VPC is free here and another one there."""
+
+    OTHER = "222222222222/eu-central-1"
+    AFTER: ClassVar[Json] = {"account": "222222222222", "region": "eu-central-1", "image": "ami-2"}
+    BOTH: ClassVar[Json] = {"ceilings": {}, "places": [PLACE, AFTER]}
+
+    @pytest.fixture(autouse=True)
+    def _one_vpc_at_each(self, world: World) -> None:
+        for target in (HERE, self.OTHER):
+            world.records("quotas").change(target, {"id": target, "limits": {"vpcs": 1}, "used": {}, "unread": {}})
+
+    def plan(self, world: World, name: str, now: str = NOW, **more: Any) -> Json:
+        return world.call("plan_environment", {"order": order(name, **self.BOTH), "now": now, "moves": True} | more)
+
+    def ask(self, world: World, name: str, now: str = NOW) -> Json:
+        asked = {"order": order(name, **self.BOTH), "now": now, "moves": True}
+        return world.call("admit_environment", asked | {"token": f"token-of-{name}-at-{now}"})
+
+    def place(self, world: World, name: str) -> Json:
+        return {key: world.record(name)[key] for key in PLACE}
+
+    def test_are_taken_in_their_order_and_each_record_says_which(self, world: World) -> None:
+        said = [self.plan(world, name) for name in ("webshop-1", "webshop-2", "webshop-3")]
+        assert [(each["admitted"], each["place"]) for each in said] == [
+            (True, PLACE),
+            (True, self.AFTER),
+            (False, PLACE),
+        ]
+        assert [self.place(world, name) for name in ("webshop-1", "webshop-2")] == [PLACE, self.AFTER]
+        assert world.record("webshop-2")["reserved"][f"{self.OTHER}|vpcs"] == 1
+        assert f"{HERE}|vpcs" not in world.record("webshop-2")["reserved"]
+        assert world.record("webshop-2")["history"][0]["why"].endswith(f"; in {self.OTHER}")
+        assert ledger(world)["counts"] == {f"{HERE}|vpcs": 1, f"{self.OTHER}|vpcs": 1}
+
+    def test_cost_no_more_than_one(self, world: World) -> None:
+        self.plan(world, "webshop-1")
+        before = len(world.wire.heard("UpdateItem"))
+        self.plan(world, "webshop-2")
+        writes = world.wire.heard("UpdateItem")[before:]
+        assert len(writes) == 2
+        assert all("ConditionExpression" in write for write in writes)
+
+    def test_are_not_changed_by_a_repetition(self, world: World) -> None:
+        self.plan(world, "webshop-1")
+        self.plan(world, "webshop-2")
+        gone(world, "webshop-1")
+        assert self.plan(world, "webshop-2", LATER)["place"] == self.AFTER
+        self.ask(world, "webshop-2", LATER)
+        assert json.loads(world.settled[-1]["output"])["place"] == self.AFTER
+        assert self.place(world, "webshop-2") == self.AFTER
+        assert ledger(world)["counts"] == {f"{HERE}|vpcs": 0, f"{self.OTHER}|vpcs": 1}
+
+    def test_are_all_waited_for_and_the_first_that_is_free_is_taken(self, world: World) -> None:
+        for name in ("webshop-1", "webshop-2", "webshop-3"):
+            self.plan(world, name)
+        lacks = self.ask(world, "webshop-3")["lacks"]
+        assert lacks == " / ".join(
+            f"the quota VPCs per Region (vpc, L-F678F1CE) in {target}: 1 needed, 0 free"
+            for target in (HERE, self.OTHER)
+        )
+        before = len(world.wire.heard("UpdateItem"))
+        gone(world, "webshop-2")
+        assert json.loads(world.settled[-1]["output"])["place"] == self.AFTER
+        assert self.place(world, "webshop-3") == self.AFTER
+        assert world.record("webshop-3")["history"][-1]["why"] == f"it waited since {NOW}; in {self.OTHER}"
+        admitting = [write for write in world.wire.heard("UpdateItem")[before:] if "webshop-3" in str(write["Key"])]
+        assert len(admitting) == 1, "its room and its place are one write"
+        assert ledger(world)["counts"] == {f"{HERE}|vpcs": 1, f"{self.OTHER}|vpcs": 1}
+
+    def test_are_not_both_taken_by_two_that_ask_in_the_same_millisecond(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write, first = admission._write, [True]
+
+        def another_before(*its: Any) -> bool:
+            if first and first.pop():
+                self.plan(world, "webshop-1")
+            return write(*its)
+
+        monkeypatch.setattr(admission, "_write", another_before)
+        self.plan(world, "webshop-2")
+        assert [self.place(world, name) for name in ("webshop-1", "webshop-2")] == [PLACE, self.AFTER]
+        assert ledger(world)["counts"] == {f"{HERE}|vpcs": 1, f"{self.OTHER}|vpcs": 1}
+
+    def test_have_their_quotas_read_as_long_as_somebody_waits_for_them(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MAYFLY_REGIONS", "us-east-1,eu-central-1")
+        for name in ("webshop-1", "webshop-2", "webshop-3"):
+            self.plan(world, name)
+        self.ask(world, "webshop-3")
+        world.change("webshop-2", reserved={})
+        sweep(world)
+        assert world.record(self.OTHER, "quotas")["limits"] == {"vpcs": 5}
+
+    def test_fail_at_once_only_what_fits_in_none(self, world: World) -> None:
+        for name in ("webshop-1", "webshop-2", "webshop-3"):
+            self.plan(world, name)
+        for target in (HERE, self.OTHER):
+            world.records("quotas").change(target, {"limits": {"vpcs": 0}})
+        with pytest.raises(admission.NeverFits, match=f"{HERE}: .* is 0, and it needs 1 / {self.OTHER}: .* is 0"):
+            self.ask(world, "webshop-3")
+        world.records("quotas").change(self.OTHER, {"limits": {"vpcs": 1}})
+        assert not self.ask(world, "webshop-3")["admitted"]
+
+    def test_are_one_to_a_machine_that_an_earlier_version_began(self, world: World) -> None:
+        self.plan(world, "webshop-1")
+        said = self.plan(world, "webshop-2", moves=False)
+        assert (said["admitted"], said["place"]) == (False, PLACE)
+        asked = {"order": order("webshop-2", **self.BOTH), "now": NOW, "token": "token"}
+        assert self.OTHER not in world.call("admit_environment", asked)["lacks"]
+
+
 class TestLaunches:
     """NOW is 06:47:34.120, and of EC2's tokens 500 are lacking, in a bucket of 500 that two a second fill."""
 
@@ -332,7 +447,8 @@ class TestLaunches:
         assert ask(world, begin=False, **self.TEN)["admitted"]
         (settled,) = world.settled
         assert (settled["told"], settled["error"]) == ("Failure", "NotYet")
-        assert json.loads(settled["cause"]) == {"deadline": "2026-11-24T07:47:39.120Z", "launch": self.AT}
+        said = {"deadline": "2026-11-24T07:47:39.120Z", "place": PLACE, "launch": self.AT}
+        assert json.loads(settled["cause"]) == said
 
     def test_and_a_repetition_is_told_the_same_until_then(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         planned_and_not_admitted(world, monkeypatch)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from mayfly.contract.reader import Refused
 from mayfly.contract.template import read
+from mayfly.domain.cost import Prices
 from tests.integration.world import (
     APPLICATION,
     BLUEPRINT,
@@ -28,6 +29,8 @@ from tests.integration.world import (
     on_the_bus,
 )
 
+HERE, THERE = ({"account": WORKLOAD_ACCOUNT, "region": region} for region in ("us-east-1", "eu-central-1"))
+A_MACHINE = "Resources: {One: {Type: 'AWS::EC2::Instance', Properties: {InstanceType: t3.micro}}}"
 A_QUEUE = "Resources: {Jobs: {Type: 'AWS::SQS::Queue'}}"
 
 
@@ -64,6 +67,65 @@ class TestAReleaseIsPlanned:
         monkeypatch.setenv("MAYFLY_REGIONS", "us-east-1,eu-central-1")
         world.configure(region="eu-central-1")
         assert {(order["account"], order["region"]) for order in plan(world)} == {(WORKLOAD_ACCOUNT, "eu-central-1")}
+
+    def test_with_all_of_its_targets_the_first_before_the_others(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MAYFLY_REGIONS", "us-east-1,eu-central-1")
+        images = {"us-east-1": "ami-1", "eu-central-1": "ami-2"}
+        channel = {"id": "base/stable", "family": "base", "channel": "stable", "version": 1, "live": "channel"}
+        world.records("channel").change("base/stable", channel | {"image": "ami-1", "regions": images})
+        world.configure(account=None, targets=[THERE, HERE])
+        for order in plan(world):
+            assert (order["account"], order["region"], order["image"]) == (WORKLOAD_ACCOUNT, "eu-central-1", "ami-2")
+            places = [(each["region"], each["image"]) for each in order["demand"]["places"]]
+            assert places == [("eu-central-1", "ami-2"), ("us-east-1", "ami-1")]
+
+    def test_with_the_cheapest_first_where_its_application_prefers_that(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MAYFLY_REGIONS", "us-east-1,eu-central-1")
+        world.upload(A_MACHINE)
+        costs = {"us-east-1": 1.0, "eu-central-1": 2.0}
+        monkeypatch.setattr(Prices, "an_hour", lambda _, region, *__: costs.get(region))
+        more = {"account": None, "image": None, "parameters": {}, "targets": [THERE, HERE]}
+        world.configure(**more, prefer="cheapest")
+        cheap = plan(world)[0]
+        assert [each["region"] for each in cheap["demand"]["places"]] == ["us-east-1", "eu-central-1"]
+        assert cheap["region"] == "us-east-1"
+        world.configure(**more)
+        named = plan(world)[0]
+        assert named["region"] == "eu-central-1"
+        assert named["demand"]["cents"] == cheap["demand"]["cents"] == 200 * APPLICATION["lifetime_minutes"] // 60
+        costs.pop("us-east-1")  # a price that nobody knows is the last
+        world.configure(**more, prefer="cheapest")
+        assert plan(world)[0]["region"] == "eu-central-1"
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"account": None}, "targets.1: expected one of 111111111111/us-east-1, .*, but it is 222222222222/eu-c"),
+            ({}, "expected targets, or account and region, but there are both"),
+            ({"account": None, "targets": 2 * [HERE]}, "expected targets that differ, but 222222222222/us-east-1 is"),
+            ({"targets": [], "prefer": "cheapest"}, "expected targets to prefer the cheapest of, but there are none"),
+        ],
+    )
+    def test_not_where_its_targets_are_wrong(self, world: World, change: Json, said: str) -> None:
+        world.configure(**{"targets": [HERE, THERE]} | change)
+        with pytest.raises(Refused, match=said):
+            plan(world)
+
+    def test_not_where_a_permanent_environment_would_follow_its_targets(self, world: World) -> None:
+        own = {"name": "production", "instance_count": 3, "account": WORKLOAD_ACCOUNT}
+        world.configure(account=None, targets=[HERE], permanent=[own])
+        with pytest.raises(Refused, match="expected account and region of each permanent environment where there are"):
+            plan(world)
+
+    def test_not_in_two_regions_on_an_image_of_one(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MAYFLY_REGIONS", "us-east-1,eu-central-1")
+        world.configure(account=None, targets=[HERE, THERE])
+        with pytest.raises(Refused, match="targets: expected one Region, because the image of base/stable is"):
+            plan(world)
 
     def test_on_the_image_that_the_channel_points_to_now(self, world: World) -> None:
         world.configure(image={"family": "base", "channel": "candidate"})
@@ -208,7 +270,9 @@ class TestAnEnvironmentIsPlanned:
     def test_with_its_lifetime_from_now_as_deadline(self, world: World) -> None:
         answer = world.call("plan_environment", {"order": an_order(), "now": NOW})
         assert len(answer.pop("token")) == 43
-        assert answer == {"environment": ENVIRONMENT, "deadline": DEADLINE, "begin": "creation", "admitted": True}
+        place = {"account": WORKLOAD_ACCOUNT, "region": "us-east-1", "image": an_order()["image"]}
+        said = {"environment": ENVIRONMENT, "deadline": DEADLINE, "begin": "creation", "admitted": True}
+        assert answer == said | {"place": place}
 
     def test_with_its_room_where_nothing_bounds_it(self, world: World) -> None:
         assert world.call("plan_environment", {"order": an_order(), "now": NOW})["admitted"]

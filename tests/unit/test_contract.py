@@ -65,7 +65,7 @@ def evaluated(value, variables):
 
 ENVIRONMENT = EXAMPLES["Environment Requested"]
 SUBJECT = {key: ENVIRONMENT[key] for key in ENVIRONMENT if key != "deadline"}
-FACTS = {"deadline": ENVIRONMENT["deadline"], "subject": SUBJECT, "instances": 45, "outputs": {"Url": "http://x"}}
+FACTS = {"deadline": ENVIRONMENT["deadline"], "order": SUBJECT, "instances": 45, "outputs": {"Url": "http://x"}}
 BAKED = {key: EXAMPLES["Image Baked"][key] for key in EXAMPLES["Image Baked"] if key not in ("candidate", "promotion")}
 MOVE = {key: EXAMPLES["Image Promoted"][key] for key in ("family", "channel", "image", "why", "requested_by")}
 PLAN = MOVE | {"from": EXAMPLES["Image Promoted"]["from"], "regions": {}, "copies": [], "version": 6, "reason": "-"}

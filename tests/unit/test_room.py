@@ -116,6 +116,37 @@ def test_the_next_target_is_taken_where_the_first_has_no_room():
     assert admitted.target == THERE
 
 
+def test_who_waits_waits_for_each_of_its_targets_and_says_so():
+    both, full = vpcs(5) | vpcs(5, THERE), {f"{HERE}|vpcs": 5, f"{THERE}|vpcs": 5}
+    [waits] = decide([wanted("e1", targets=(HERE, THERE))], Room(full, both), NOW).waiting
+    said = "the quota VPCs per Region (vpc, L-F678F1CE) in"
+    assert waits.lacks == f"{said} {HERE}: 1 needed, 0 free / {said} {THERE}: 1 needed, 0 free"
+    for target in (HERE, THERE):
+        [admitted] = decide(
+            [wanted("e1", targets=(HERE, THERE))], Room(full | {f"{target}|vpcs": 4}, both), NOW
+        ).admitted
+        assert admitted.target == target
+    closed = Room(full, both, closed={HERE: "the account refuses: AccessDenied"})
+    [waits] = decide([wanted("e1", targets=(HERE, THERE))], closed, NOW).waiting
+    assert waits.lacks == f"the account refuses: AccessDenied / {said} {THERE}: 1 needed, 0 free"
+
+
+def test_a_ceiling_that_all_targets_lack_is_said_once():
+    [waits] = decide(
+        [wanted("e1", targets=(HERE, THERE))], Room({}, {"application:webshop|environments": 0}), NOW
+    ).waiting
+    assert waits.lacks == "the ceiling of environments of the application webshop: 1 needed, 0 free"
+
+
+def test_who_never_fits_at_a_target_keeps_nobody_from_it():
+    bounds = {f"{HERE}|vcpus-standard": 100, f"{THERE}|vcpus-standard": 240}
+    room = Room({f"{THERE}|vcpus-standard": 100}, bounds)
+    queue = [wanted("large1", targets=(HERE, THERE), takes=LARGE), wanted("small2", "other", takes=SMALL)]
+    assert built(decide(queue, room, NOW)) == ["small2"]
+    there = [queue[0], wanted("small2", "other", takes=SMALL, targets=(THERE,))]
+    assert not decide(there, Room({f"{THERE}|vcpus-standard": 200}, bounds), NOW).admitted
+
+
 def test_nothing_is_built_at_a_target_that_is_closed():
     closed = Room({}, vpcs(5), closed={HERE: "the account refuses: AccessDenied"})
     assert [each.lacks for each in decide([wanted("e1")], closed, NOW).waiting] == ["the account refuses: AccessDenied"]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 
 from boto3.dynamodb.conditions import ConditionBase
@@ -173,7 +174,7 @@ def demand(
         place.target: list_prices().an_hour(place.region, needs.types, needs.volume_gib) for place, needs in places
     }
     if application.prefer == "cheapest":  # a price that nobody knows is the last
-        places = sorted(places, key=lambda each: (rate := rates[each[0].target]) is None or (False, rate))
+        places = sorted(places, key=lambda each: inf if (rate := rates[each[0].target]) is None else rate)
     takes = Counter[str]()
     for _, needs in places:
         takes |= Counter(needs.takes)
