@@ -293,6 +293,12 @@ class Environment(Record):
         built = self.stage not in (EnvironmentStage.PLANNED, EnvironmentStage.QUEUED, EnvironmentStage.CREATING)
         return built or self.instances_built is not None
 
+    @property
+    def places(self) -> Sequence[Mapping[str, Any]]:
+        """Where it may be built, as long as it waits for room and there are several."""
+        demand: Mapping[str, Any] = self.wanted.get("demand") or {}
+        return tuple(demand.get("places", ()))
+
     def waits_for(self, what: Wait) -> bool:
         """Whether an execution waits for this."""
         return self.waiting is not None and self.waiting.for_ == what

@@ -4,7 +4,7 @@ What costs a page is looked at for all; what costs a call an image is asked of t
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -220,11 +220,18 @@ def _place(settings: Settings, account: str, region: str) -> Place:
     return Place(account, region, workload, image_usage.find_usage(workload))
 
 
+def _booting(live: Iterable[Environment]) -> Iterator[tuple[str, str]]:
+    """Environments with the images that they boot, or may boot once they have room."""
+    for environment in live:
+        for image in {environment.image, *(place["image"] for place in environment.places)}:
+            yield environment.id, str(image)
+
+
 def _named(settings: Settings) -> dict[str, list[str]]:
     """What Mayfly's own records and parameters name: an environment that is planned, a channel that people keep."""
     named: dict[str, list[str]] = defaultdict(list)
-    for environment in Records(settings.table, Environment).live():
-        named[str(environment.image)].append(f"environment {environment.id}")
+    for environment, image in _booting(Records(settings.table, Environment).live()):
+        named[image].append(f"environment {environment}")
     for release in Records(settings.table, Release).live():
         named[str(release.image)].append(f"release {release.id}")
     for service in Records(settings.table, Service).live():

@@ -105,8 +105,7 @@ def _needed(records: Iterable[Environment]) -> set[str]:
 
 def _targets(record: Environment) -> set[Target]:
     """Where an environment has something, or wants it."""
-    places = (record.wanted.get("demand") or {}).get("places", ())
-    return {(record.account, record.region), *((str(each["account"]), str(each["region"])) for each in places)}
+    return {(record.account, record.region), *((str(at["account"]), str(at["region"])) for at in record.places)}
 
 
 def _used(
