@@ -390,6 +390,18 @@ class TestSeveralTargets:
         assert [self.place(world, name) for name in ("webshop-1", "webshop-2")] == [PLACE, self.AFTER]
         assert ledger(world)["counts"] == {f"{HERE}|vpcs": 1, f"{self.OTHER}|vpcs": 1}
 
+    def test_are_told_by_a_sweep_where_who_admitted_died(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("webshop-1", "webshop-2", "webshop-3"):
+            self.plan(world, name)
+        self.ask(world, "webshop-3")
+        with monkeypatch.context() as dead:
+            dead.setattr(admission, "_tell", lambda *_: None)
+            gone(world, "webshop-2")
+        settled = len(world.settled)
+        sweep(world)
+        [told] = [each for each in world.settled[settled:] if "webshop-3" in each["taskToken"]]
+        assert json.loads(told["output"])["place"] == self.AFTER
+
     def test_have_their_quotas_read_as_long_as_somebody_waits_for_them(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_moving_channels import configure, image
-from tests.integration.world import World
+from tests.integration.world import WORKLOAD_ACCOUNT, World
 
 type Json = dict[str, Any]
 
@@ -86,6 +86,15 @@ def test_a_family_that_is_configured_wrongly_is_left_alone_and_named(world: Worl
 def test_an_image_that_is_planned_to_be_used_is_kept(world: World, old: str) -> None:
     world.planned(image=old)
     assert retire(world)["steps"] == []
+
+
+def test_an_image_that_one_who_waits_may_boot_at_another_target_is_kept(world: World, old: str) -> None:
+    world.planned()
+    place = {"account": WORKLOAD_ACCOUNT, "region": "us-east-1", "image": old}
+    world.change(wanted={"demand": {"places": [place]}})
+    assert retire(world)["steps"] == []
+    world.change(wanted={})
+    assert retire(world)["steps"]
 
 
 def test_an_image_that_a_parameter_of_a_channel_names_is_kept(world: World, old: str) -> None:

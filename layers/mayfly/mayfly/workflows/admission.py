@@ -178,7 +178,7 @@ def demand(
     takes = Counter[str]()
     for _, needs in places:
         takes |= Counter(needs.takes)
-    paced = [_paced(place, limits) for place, _ in places]
+    ranked = [_with_rate(place, limits) for place, _ in places]
     ceilings = {
         f"application:{name}": application.ceilings or limits.application,
         f"owner:{application.owner}": limits.owner,
@@ -209,14 +209,14 @@ def demand(
         members=len([suite for suite in application.suites if suite.kind is not SuiteKind.PREVIEW])
         if application.admitted == "together"
         else 1,
-        burst=paced[0].burst,
-        launches_a_second=paced[0].launches_a_second,
-        places=tuple(paced) if len(paced) > 1 else (),
+        burst=ranked[0].burst,
+        launches_a_second=ranked[0].launches_a_second,
+        places=tuple(ranked) if len(ranked) > 1 else (),
     )
-    return asked, paced[0]
+    return asked, ranked[0]
 
 
-def _paced(place: Place, limits: Admission) -> Place:
+def _with_rate(place: Place, limits: Admission) -> Place:
     """A place with EC2's launch rate there."""
     launches = limits.launches.get(place.target) or Launches()
     return place.model_copy(update={"burst": launches.burst, "launches_a_second": launches.a_second})
