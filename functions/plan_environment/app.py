@@ -26,15 +26,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         order = Order.model_validate(event["order"])
         order = order if event.get("moves") else order.staying()
         room = admission.reserved_at_once(settings, order, now) or admission.AtOnce({}, now, {})
-        at = room.at
-        facts = ordered(order, now, at) | dict(room.place)
-        facts |= {"reserved": room.holds or None, "launch_from": utc_text(at) if at > now else None}
+        facts = ordered(order, now, room)
     what = EnvironmentStage.PLANNED if begun else EnvironmentStage.ADOPTED
-    why = subject.why or facts["deadline"]
-    if begun and facts["launch_from"]:
-        why += f"; {admission.paced(at)}"
-    if begun and room.place:
-        why += f"; in {facts['account']}/{facts['region']}"
+    why = "; ".join([subject.why or facts["deadline"], *(room.said(now) if begun else ())])
     entry = Entry(utc_text(now), context.function_name, what, why)
     # As long as it may live; its end says until when it is kept from then on.
     keep_until = datetime.fromisoformat(facts["ceiling"]) + timedelta(days=settings.record_days)
@@ -64,8 +58,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     }
 
 
-def ordered(order: Order, now: datetime, at: datetime) -> dict[str, Any]:
-    """What is remembered of a new environment whose lifetime begins at `at`."""
+def ordered(order: Order, now: datetime, room: admission.AtOnce) -> dict[str, Any]:
+    """What is remembered of a new environment, whose lifetime begins when EC2 has tokens for it."""
+    at = room.at
     kept = {"release", "application", "version", "suite", "owner", "owner_topic", "account", "region"}
     kept |= {"image", "channel", "warn_minutes_before", "most_extensions"}
     return order.model_dump(mode="json", include=kept) | {
@@ -77,6 +72,9 @@ def ordered(order: Order, now: datetime, at: datetime) -> dict[str, Any]:
         "planned_at": utc_text(now),
         "deadline": utc_text(at + timedelta(minutes=order.lifetime_minutes)),
         "ceiling": utc_text(at + timedelta(minutes=order.ceiling_minutes)),
+        "reserved": room.holds or None,
+        "launch_from": utc_text(at) if at > now else None,
+        **room.place,
     }
 
 

@@ -272,6 +272,11 @@ class AtOnce:
     at: datetime
     place: Mapping[str, Any]
 
+    def said(self, now: datetime) -> list[str]:
+        """What a history says of it besides its deadline."""
+        where = [f"in {self.place['account']}/{self.place['region']}"] if self.place else []
+        return [paced(self.at)] * (self.at > now) + where
+
 
 def reserved_at_once(settings: Settings, order: Order, now: datetime) -> AtOnce | None:
     """Reserves an environment's room where it fits and nobody waits, so that it need not ask; None where it has to."""
