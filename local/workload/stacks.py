@@ -118,6 +118,10 @@ class _TooManyStacks(AlreadyExistsException):
     code = "LimitExceededException"
 
 
+class _TokenAlreadyExists(AlreadyExistsException):
+    code = "TokenAlreadyExistsException"
+
+
 class _Overtaken(Exception):
     """The stack is being deleted while it is still being created: the deletion wins."""
 
@@ -143,6 +147,7 @@ class Stacks:
         self.boots = Boots(clock, faults, delivery.say)
         self._announce: Announce = delivery.announce
         self._lives: dict[str, Life] = {}
+        self._asked: set[tuple[str, ...]] = set()  # requests for stacks, by their tokens
         self._here = threading.local()  # the API request, or the stack whose resources are made, of this thread
 
     def install(self) -> None:
@@ -164,13 +169,20 @@ class Stacks:
         created, stacks = CloudFormationBackend.create_stack, self
 
         def create_stack(backend: CloudFormationBackend, name: str, *args: Any, **kwargs: Any) -> Stack:
-            """AWS words the refusal of a name that is taken differently."""
+            """AWS words the refusal of a name that is taken differently, and knows by its token a request that it has
+            had: a retry that comes when its stack is deleted again makes no second one."""
             if any(stack.name == name for stack in backend.stacks.values()):
                 raise AlreadyExistsException(f"Stack [{name}] already exists")
+            token = getattr(stacks._here, "request", Request()).client_request_token
+            request = (backend.account_id, backend.region_name, name, token or "")
+            if token and request in stacks._asked:
+                raise _TokenAlreadyExists(f"Client request token [{token}] already exists")
             if stacks._quotas.stacks_are_too_many(len(backend.stacks)):
                 raise _TooManyStacks(TOO_MANY_STACKS)
             kwargs["template"] = transforms.apply(kwargs["template"], kwargs["parameters"])
-            return created(backend, name, *args, **kwargs)
+            stack = created(backend, name, *args, **kwargs)
+            stacks._asked.add(request)
+            return stack
 
         def delete_stack(backend: CloudFormationBackend, name_or_stack_id: str) -> None:
             stacks.delete(backend, name_or_stack_id)

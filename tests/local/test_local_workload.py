@@ -69,6 +69,20 @@ def test_a_stack_is_in_progress_while_its_instances_boot_and_says_so_by_events(
     assert event["detail"]["client-request-token"] == environment
 
 
+def test_a_request_for_a_stack_that_is_made_again_makes_none_when_its_stack_is_gone(
+    cloud: LocalCloud, toys: Toys
+) -> None:
+    stack, environment = toys.stack()
+    toys.stack_becomes(stack, "CREATE_COMPLETE")
+    cloud.workload_client("cloudformation").delete_stack(StackName=stack)
+    toys.stack_becomes(stack, "DELETE_COMPLETE")
+    with pytest.raises(ClientError, match="TokenAlreadyExistsException"):
+        toys.stack(environment)  # as a client asks that has heard no answer
+    another, _ = toys.stack(environment, ClientRequestToken="another")
+    assert another != stack
+    toys.stack_becomes(another, "CREATE_COMPLETE")
+
+
 def test_a_deleted_stack_takes_its_instances_along(heard: Any, cloud: LocalCloud, toys: Toys) -> None:
     stack, environment = toys.stack()
     toys.stack_becomes(stack, "CREATE_COMPLETE")
