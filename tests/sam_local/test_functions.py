@@ -28,7 +28,8 @@ RELEASE = "webshop-0-0-1-5e57c22e"
 ENVIRONMENT = f"{RELEASE}-smoke"
 INSTANCES = 2
 
-PLANNED = {"environment": ENVIRONMENT, "deadline": "2026-11-24T07:47:34.120Z", "begin": "creation"}
+PLACE = {"account": "222222222222", "region": "us-east-1", "image": "ami-12c6146b"}
+PLANNED = {"environment": ENVIRONMENT, "deadline": "2026-11-24T07:47:34.120Z", "begin": "creation", "place": PLACE}
 EXTENDED = "2026-11-24T09:47:34.120Z"
 ENDED = {"recorded": True, "resumed": False}
 
@@ -157,7 +158,7 @@ def test_a_message_that_does_not_parse_reaches_the_dead_letters(sam: SamLocal, c
     nonsense = {"detail": "nonsense"}
     answer = sam.call("AcceptCodeVersion", nonsense)
     assert answer.get("accepted") is False, f"{answer}\n{sam.log_end()}"
-    outputs, deadline = installed(cloud).outputs, time.monotonic() + 30
+    outputs, deadline = installed(cloud).outputs, time.monotonic() + 600
     while not (letters := [*dead_letters(cloud, outputs)]) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert nonsense in [letter["message"] for letter in letters]
@@ -167,7 +168,7 @@ def logical_id(function: str) -> str:
     return "".join(word.capitalize() for word in function.split("_"))
 
 
-def wait_for_the_stack(cloud: LocalCloud, seconds: float = 30.0) -> None:
+def wait_for_the_stack(cloud: LocalCloud, seconds: float = 600.0) -> None:
     """Instead of the state machine: until nothing is in progress with the environment's stack, or there is none."""
     cloudformation = cloud.workload_client("cloudformation")
     deadline = time.monotonic() + seconds
