@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -16,8 +16,9 @@ KINDS = (("unit",), ("images", "e2e", "local", "console"), ("integration", "mode
 """pytest runs quick modules first. Then modules that wait for other processes take turns with modules that compute, so
 that both cores have work."""
 
-# How long an example takes says how busy the machine is.
-settings.register_profile("untimed", deadline=None)
+# How long an example takes says how busy the machine is, and how large the first ones are is chance.
+CHANCE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much)
+settings.register_profile("untimed", deadline=None, suppress_health_check=CHANCE)
 settings.load_profile("untimed")
 
 
