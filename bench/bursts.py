@@ -42,7 +42,7 @@ class Busy(simulated.World):
         self._left: dict[tuple[str, str], tuple[float, float]] = {}
 
     def call(self, token: str, service: str, operation: str, params: Json) -> Json:
-        """Takes a call, or refuses it for the rate of its kind."""
+        """Answers an AWS API call, or refuses it with Throttling when calls of its kind come too fast."""
         if service == "cloudformation" and operation in LIMITED and self.throttles:
             self.calls[operation] += 1
             if not self._taken((token.partition("/")[0], operation)):

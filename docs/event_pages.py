@@ -5,11 +5,8 @@ template; an example of each in docs/events-examples.json.
 """
 
 import ast
-import inspect
-import itertools
 import json
 import re
-import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 from mayfly.contract import announcements, requests
 from mayfly.contract.fields import Announcement, EventDetail
 from mayfly.contract.vocabulary import Event, Source
+from mayfly_cli.documents import meanings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, SCHEMA = ROOT / "docs" / "events.md", ROOT / "docs" / "events.schema.json"
@@ -82,24 +80,6 @@ def _declared(base: type[EventDetail]) -> Iterator[type[EventDetail]]:
 
 
 CATALOGUE: dict[str, type[EventDetail]] = {model.event: model for model in _declared(EventDetail)}
-
-
-@cache
-def meanings(model: type) -> dict[str, str]:
-    """What stands below each field of a class and of those that it is made of."""
-    found: dict[str, str] = {}
-    for each in reversed(model.__mro__):
-        if each.__module__ not in (announcements.__name__, requests.__name__):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0].body  # type: ignore[attr-defined]
-        for field, below in itertools.pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and _is_text(below):
-                found[field.target.id] = " ".join(str(below.value.value).split())
-    return found
-
-
-def _is_text(node: Any) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def schema_of(model: type[EventDetail]) -> dict[str, Any]:

@@ -5,8 +5,10 @@ import difflib
 import inspect
 import itertools
 import json
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +46,20 @@ class Kind:
         made = self.model.model_json_schema()
         known = {each.__name__: each for module in _MODULES for each in vars(module).values() if isinstance(each, type)}
         for name, part in {self.model.__name__: made, **made.get("$defs", {})}.items():
-            for field, said in _meanings(known[name]).items() if name in known else ():
+            for field, said in meanings(known[name]).items() if name in known else ():
                 part["properties"].get(field, {}).setdefault("description", said)
         return json.dumps(made, indent=1) + "\n"
 
 
-def _meanings(model: type) -> dict[str, str]:
-    """What stands below each field of a class and of those that it is made of."""
+@cache
+def meanings(model: type) -> dict[str, str]:
+    """Reads what each field of a message or configuration class means: the text below the field in the source, in the
+    class and its base classes."""
     found: dict[str, str] = {}
     for each in reversed(model.__mro__):
         if not each.__module__.startswith("mayfly.contract"):
             continue
-        body = ast.parse(inspect.getsource(each)).body[0].body  # type: ignore[attr-defined]
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0].body  # type: ignore[attr-defined]
         for field, below in itertools.pairwise(body):
             if (
                 isinstance(field, ast.AnnAssign)

@@ -237,7 +237,7 @@ def facts(shown: Json, now: datetime) -> Listing:
 
 
 def spans(parts: Sequence[Json]) -> str:
-    """Where the time until an environment was ready went: the whole, and its parts."""
+    """Shows how long an environment took to become ready: the total, and each part of it."""
     return f"{sum(one['seconds'] for one in parts)} s: {told(parts)}" if parts else ""
 
 

@@ -33,7 +33,8 @@ NAMED = 500
 @metrics.log_metrics
 @message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Counts each failed instance once, by a conditional write. Auto Scaling replaces it in any case."""
+    """Judges an EventBridge event of one instance. Each failed instance is counted once, by a conditional write; Auto
+    Scaling replaces it in any case."""
     judge = JUDGES[event["detail-type"]]
     return judge(load_settings(), event, context.function_name)
 

@@ -1,4 +1,5 @@
-"""Keeps the preview of each pull request: begins it with a version, gives it its address, ends it with the request."""
+"""Keeps the preview environment of each pull request: creates it for a pushed version, points its Route 53 record
+at it, and ends it when the pull request is closed."""
 
 from typing import Any
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from local.cloud import ADMIN_KEYS, WORKLOAD_ACCOUNT, LocalCloud
+from local.cloud import ADMIN_KEYS, PATIENCE_SECONDS, WORKLOAD_ACCOUNT, LocalCloud
 from local.install import ROOT, configure, installed
 from local.records import all_records, read_record
 from mayfly.domain.identity import environment_id, release_id
@@ -57,8 +57,6 @@ EXTENSION = "/extension"
 """How the request ends that extends an environment by the API."""
 OVER = "-- over "
 SHOWN = 8_000
-PATIENCE_SECONDS = 600
-"""On a busy machine everything takes its time."""
 
 
 @dataclass(frozen=True)

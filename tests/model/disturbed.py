@@ -35,7 +35,7 @@ class Promised(Protocol):
         """Raises where a promise is broken now."""
 
     def open(self) -> list[str]:
-        """What is not yet as it must be for good."""
+        """Lists what Mayfly still has to finish before a history is over."""
 
 
 class Disturbed[W: World, P: Promised](RuleBasedStateMachine):

@@ -223,7 +223,7 @@ class ImagingPromises:
         assert len(building) <= 1, f"two bakes at once: {[one.name for one in building]}"
 
     def open(self) -> list[str]:
-        """What is not yet as it must be for good."""
+        """Lists what Mayfly still has to finish before a history is over."""
         return [*self._going_on(), *self._unsaid()]
 
     def _going_on(self) -> Iterator[str]:

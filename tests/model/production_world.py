@@ -104,7 +104,7 @@ class ProductionPromises:
             assert {image for image, _ in fleet.versions} <= self.offered, "an image that nobody wanted"
 
     def open(self) -> list[str]:
-        """What is not yet as it must be for good."""
+        """Lists what Mayfly still has to finish before a history is over."""
         return [*self._going_on(), *self._unsaid(), *self._not_as_recorded()]
 
     def _going_on(self) -> Iterator[str]:

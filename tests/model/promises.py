@@ -130,7 +130,7 @@ class Promises:
     # ---- when all is quiet
 
     def open(self) -> list[str]:
-        """What is not yet as it must be for good."""
+        """Lists what Mayfly still has to finish before a history is over."""
         world = self._world
         stacks = [one for one in world.account.stacks.values() if one.there and one.id not in self._foreign_stacks]
         excused = {one.name.removeprefix("mayfly-") for one in stacks if self.excused(one)}

@@ -120,7 +120,8 @@ def fail(settings: Settings, plan: Plan, reason: str, entry: Entry) -> None:
 
 
 def say(settings: Settings, record: Rollout) -> None:
-    """Announces how a rollout ended, and closes its record: one that is open says that it may not have been said."""
+    """Announces how a rollout ended, and then closes its record. A record that stays open tells a later run to announce
+    the end again."""
     if said := _OUTCOMES.get(record.stage):
         known = {key: getattr(record, key) for key in ("service", "application", "account", "region", "cause", "why")}
         sides = {"from": plain(record.from_), "to": plain(record.to)}
