@@ -55,7 +55,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     since = datetime.fromisoformat(waiting.since or event["now"])
     if step is Wait.REPLACE:
         target, left_out = aim(settings, workload, plan, seen)
-        refresh = forward(workload, plan, seen, refreshes.Target(seen.group, seen.template_id, target, since), record)
+        refresh = forward(workload, plan, seen, bringing(seen, target, since), record)
     else:
         target, left_out, refresh = None, [], back(workload, plan, seen, since)
     waiting = replace(waiting, refresh=refresh.id if refresh else "")
@@ -111,6 +111,11 @@ def aim(settings: Settings, workload: Workload, plan: Rollout, seen: Seen) -> tu
     return newest(plan.template_version, makers, (settings.permanent_role, settings.stack_role))
 
 
+def bringing(seen: Seen, version: str, since: datetime) -> refreshes.Target:
+    """A version of the launch template as what the group's instances are to be of."""
+    return refreshes.Target(seen.group, seen.template_id, version, since, mixed=seen.mixed)
+
+
 def pace(plan: Rollout, percent: int = 0) -> Pace:
     """How fast, in the words of the domain; after a pause, with the checkpoints that are left."""
     left = tuple(each for each in plan.checkpoints if each > percent) or plan.checkpoints[-1:]
@@ -133,5 +138,4 @@ def back(workload: Workload, plan: Rollout, seen: Seen, since: datetime) -> Refr
     """The refresh that brings back what was there before."""
     template = plan.template_version
     needed = bool(odd(seen.members, template, seen.group_template))
-    target = refreshes.Target(seen.group, seen.template_id, template, since)
-    return refreshes.back(workload, target, preferences_back(pace(plan)), needed)
+    return refreshes.back(workload, bringing(seen, template, since), preferences_back(pace(plan)), needed)

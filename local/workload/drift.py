@@ -20,6 +20,7 @@ from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.ec2.models.security_groups import SecurityGroup
 from moto.elbv2.models import FakeTargetGroup
 
+from local.workload import mixed
 from local.workload.alarms import StackAlarm
 from local.workload.stacks import Life, Stacks, replace
 
@@ -145,6 +146,11 @@ def _group(group: Any, expected: Json, life: Life) -> Json | None:
     if "LaunchTemplate" in expected:
         shown = group.launch_template or {}
         actual["LaunchTemplate"] = {key: shown.get(key) for key in expected["LaunchTemplate"]}
+    if "MixedInstancesPolicy" in expected:
+        policy = group.mixed_instances_policy or {}
+        template = dict(policy.get("LaunchTemplate") or {})
+        template["LaunchTemplateSpecification"] = mixed.named(template.get("LaunchTemplateSpecification") or {})
+        actual["MixedInstancesPolicy"] = {**policy, "LaunchTemplate": template}
     return {key: value for key, value in actual.items() if key in expected}
 
 

@@ -101,13 +101,25 @@ class Member:
         return self.state.lifecycle_state not in (TERMINATING, STANDBY)
 
 
+@dataclass(frozen=True)
+class Launches:
+    """What a group's new instances are of: a version of its launch template, and the types of its policy if any."""
+
+    version: int
+    policy: mixed.Policy | None
+
+    def kinds(self, group: Any) -> list[str]:
+        """The instance types, the first first."""
+        return mixed.kinds(self.policy, group.ec2_launch_template.get_version(self.version).instance_type)
+
+
 @dataclass(eq=False)
 class Service:
     """A group behind a load balancer."""
 
     group: FakeAutoScalingGroup
     members: dict[str, Member] = field(default_factory=dict)
-    launch_version: Callable[[], int] | None = None  # while a refresh says what is launched
+    refreshed: Callable[[], Launches] | None = None  # while a refresh says what is launched
     surplus: int = 0  # instances above the desired capacity that a refresh wants now
     launch_after: float = 0.0  # virtual
     measured: int = 0  # the last period with metrics
@@ -123,10 +135,11 @@ class Service:
         return int(self.group.desired_capacity or 0)
 
     @property
-    def configured_version(self) -> int:
-        """The number of the version that the group itself is set to."""
+    def configured(self) -> Launches:
+        """What the group itself is set to."""
         template: Any = self.group.ec2_launch_template
-        return int(template.get_version(self.group.launch_template_version).number)
+        number = int(template.get_version(self.group.launch_template_version).number)
+        return Launches(number, self.group.mixed_instances_policy)
 
     def present(self) -> list[Member]:
         """The members that count, the oldest first."""
@@ -458,10 +471,12 @@ class Groups:
         members = Counter(str(state.instance.placement.zone) for state in group.instance_states)
         alike: Counter[tuple[str, str, str, str]] = Counter()
         failed: set[tuple[str, str]] = set()
-        for market in mixed.markets(group, count):
+        policy = group.mixed_instances_policy
+        types = mixed.kinds(policy, group.instance_type)
+        for market in mixed.markets(group, policy, count):
             order = sorted(((one.availability_zone, one.id) for one in subnets), key=lambda place: members[place[0]])
-            place, none_left = mixed.places(group, market, order, self._without)
-            failed |= mixed.failures(group, market, none_left)
+            place, none_left = mixed.places(types, market, order, self._without)
+            failed |= mixed.failures(types, market, none_left, bool(policy))
             if place:
                 alike[market, *place] += 1
                 members[place[1]] += 1
@@ -509,19 +524,20 @@ class Groups:
 
     def _launch_one(self, service: Service, boots: bool) -> bool:
         group, ec2 = service.group, ec2_backends[service.group.account_id][service.group.region]
-        wanted = service.launch_version() if service.launch_version else service.configured_version
+        wanted = service.refreshed() if service.refreshed else service.configured
         subnets = ec2.describe_subnets(subnet_ids=(group.vpc_zone_identifier or "").split(","))
         # Of the zones with the fewest, the one with the fewest young ones: so the spread outlives their elders.
         members = Counter(member.zone for member in service.present())
-        young = Counter(member.zone for member in service.present() if member.version == wanted)
-        for subnet in sorted(subnets, key=lambda one: (members[one.availability_zone], young[one.availability_zone])):
-            zone = subnet.availability_zone
-            kind = group.ec2_launch_template.get_version(wanted).instance_type  # type: ignore[union-attr]
-            if self._without(mixed.ON_DEMAND, kind, zone):
-                self._stacks.note(group, LAUNCHING, WANTED, mixed.capacity_reason(kind, zone), zone)
-                continue
+        young = Counter(member.zone for member in service.present() if member.version == wanted.version)
+        subnets = sorted(subnets, key=lambda one: (members[one.availability_zone], young[one.availability_zone]))
+        types, zones = wanted.kinds(group), [(one.availability_zone, one.id) for one in subnets]
+        (market,) = mixed.markets(group, wanted.policy, 1)
+        place, none_left = mixed.places(types, market, zones, self._without)
+        for why, zone in sorted(mixed.failures(types, market, none_left, bool(wanted.policy))):
+            self._stacks.note(group, LAUNCHING, WANTED, why, zone)
+        if place:
             try:
-                instance = self._run_instance(service, wanted, zone, subnet.id)
+                instance = self._run_instance(service, wanted.version, market, place)
             except Exception as error:
                 self._stacks.note(group, LAUNCHING, WANTED, str(error))
                 return False
@@ -534,8 +550,9 @@ class Groups:
             return True
         return False
 
-    def _run_instance(self, service: Service, number: int, zone: str, subnet: str) -> Instance:
+    def _run_instance(self, service: Service, number: int, market: str, place: tuple[str, str, str]) -> Instance:
         group: Any = service.group
+        kind, zone, subnet = place
         ec2: Any = ec2_backends[group.account_id][group.region]
         version = group.ec2_launch_template.get_version(number)
         refuse_unavailable(ec2, version.image_id)
@@ -545,12 +562,13 @@ class Groups:
             1,
             version.user_data,
             version.security_groups,
-            instance_type=version.instance_type,
+            instance_type=kind,
             is_instance_type_default=False,
             tags={"instance": tags},
             placement=zone,
             subnet_id=subnet,
             launch_template={"LaunchTemplateId": group.ec2_launch_template.id, "Version": str(number)},
+            **({"instance_market_options": {"MarketType": "spot"}} if market == mixed.SPOT else {}),
         ).instances
         instance.autoscaling_group = group
         set_state(instance, PENDING)

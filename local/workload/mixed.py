@@ -55,14 +55,18 @@ def install() -> None:
     changed.launch_template = property(launch_template)
 
 
+def named(specification: Policy) -> dict[str, Any]:
+    """A launch template's specification as it may be given again: what is shown has both its id and its name."""
+    return {key: value for key, value in specification.items() if key != "LaunchTemplateName"}
+
+
 def _kept(group: FakeAutoScalingGroup) -> dict[str, Any] | None:
-    """A group's policy as it may be given again: moto notes both the id and the name of its launch template."""
+    """A group's policy as it may be given again."""
     if not group.mixed_instances_policy:
         return None
     template = group.mixed_instances_policy["LaunchTemplate"]
-    named = {**template["LaunchTemplateSpecification"]}
-    named.pop("LaunchTemplateName", None)
-    return {**group.mixed_instances_policy, "LaunchTemplate": {**template, "LaunchTemplateSpecification": named}}
+    again = {**template, "LaunchTemplateSpecification": named(template["LaunchTemplateSpecification"])}
+    return {**group.mixed_instances_policy, "LaunchTemplate": again}
 
 
 def refusal(policy: Policy) -> str | None:
@@ -111,10 +115,10 @@ def _of_distribution(distribution: Policy, overrides: list[Policy]) -> Iterator[
         yield "SpotInstancePools can be specified only with the lowest-price Spot allocation strategy."
 
 
-def kinds(group: FakeAutoScalingGroup) -> list[str]:
-    """The instance types that a group launches, the first first."""
-    overrides = ((group.mixed_instances_policy or {}).get("LaunchTemplate") or {}).get("Overrides") or []
-    return [str(one["InstanceType"]) for one in overrides if "InstanceType" in one] or [group.instance_type]
+def kinds(policy: Policy | None, own: str) -> list[str]:
+    """The instance types that a group launches by this policy, the first first; without one that of its template."""
+    overrides = ((policy or {}).get("LaunchTemplate") or {}).get("Overrides") or []
+    return [str(one["InstanceType"]) for one in overrides if "InstanceType" in one] or [own]
 
 
 def resize(group: FakeAutoScalingGroup, capacity: int | None) -> None:
@@ -131,10 +135,10 @@ def resize(group: FakeAutoScalingGroup, capacity: int | None) -> None:
         group.autoscaling_backend.update_attached_elbs(group.name)
 
 
-def markets(group: FakeAutoScalingGroup, count: int) -> list[str]:
+def markets(group: FakeAutoScalingGroup, policy: Policy | None, count: int) -> list[str]:
     """Whether each of the next so many instances is On-Demand or Spot: of a group's desired capacity its base, and of
     the others a share that is rounded up, are On-Demand."""
-    distribution = (group.mixed_instances_policy or {}).get("InstancesDistribution") or {}
+    distribution = (policy or {}).get("InstancesDistribution") or {}
     have = [state.instance.lifecycle for state in group.instance_states]
     wanted = max(int(group.desired_capacity or 0), len(have) + count)
     base = min(wanted, int(distribution.get("OnDemandBaseCapacity", 0)))
@@ -145,7 +149,7 @@ def markets(group: FakeAutoScalingGroup, count: int) -> list[str]:
 
 
 def places(
-    group: FakeAutoScalingGroup, market: str, zones: list[tuple[str, str]], without: Callable[[str, str, str], bool]
+    types: list[str], market: str, zones: list[tuple[str, str]], without: Callable[[str, str, str], bool]
 ) -> tuple[tuple[str, str, str] | None, list[tuple[str, str]]]:
     """Where the next instance is launched, as type, zone and subnet, if anywhere; before it, types and zones of which
     there are none. The zones stand in the order in which they are tried, and in each the types in theirs.
@@ -155,20 +159,20 @@ def places(
     """
     lacking: list[tuple[str, str]] = []
     for zone, subnet in zones:
-        for kind in kinds(group):
+        for kind in types:
             if not without(market, kind, zone):
                 return (kind, zone, subnet), lacking
             lacking.append((kind, zone))
     return None, lacking
 
 
-def failures(group: FakeAutoScalingGroup, market: str, lacking: list[tuple[str, str]]) -> set[tuple[str, str]]:
+def failures(types: list[str], market: str, lacking: list[tuple[str, str]], by_policy: bool) -> set[tuple[str, str]]:
     """What Auto Scaling says of types and zones without capacity, with the zone. Of Spot Instances it names no type,
     and says nothing of a zone in which it has got another."""
     if market == SPOT:
         zones = Counter(zone for _, zone in lacking)
-        return {(NO_SPOT, zone) for zone, count in zones.items() if count == len(kinds(group))}
-    return {(capacity_reason(kind, zone, bool(group.mixed_instances_policy)), zone) for kind, zone in lacking}
+        return {(NO_SPOT, zone) for zone, count in zones.items() if count == len(types)}
+    return {(capacity_reason(kind, zone, by_policy), zone) for kind, zone in lacking}
 
 
 def capacity_reason(instance_type: str, zone: str, mixed: bool = False) -> str:

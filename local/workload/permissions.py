@@ -255,10 +255,10 @@ def _autoscaling(request: Request) -> Iterator[Asked]:
     tags = {tag["Key"]: tag["Value"] for tag in group.tags} if group else {}
     arn = request.arn("autoscaling", f"autoScalingGroup:id:autoScalingGroupName/{name}")
     yield Asked(f"autoscaling:{request.action}", arn, _tag_keys("Resource", tags))
-    template = request.said("DesiredConfiguration.LaunchTemplate.LaunchTemplateId")
-    if template:
-        version = request.said("DesiredConfiguration.LaunchTemplate.Version")
-        yield from _launched_from(request, template, version)
+    for given in ("LaunchTemplate", "MixedInstancesPolicy.LaunchTemplate.LaunchTemplateSpecification"):
+        if template := request.said(f"DesiredConfiguration.{given}.LaunchTemplateId"):
+            version = request.said(f"DesiredConfiguration.{given}.Version")
+            yield from _launched_from(request, template, version)
 
 
 def _launched_from(request: Request, identity: str, version: str) -> Iterator[Asked]:

@@ -23,8 +23,9 @@ from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.responses import ActionResult
 
+from local.workload import mixed
 from local.workload.delivery import Say, ServiceEvent
-from local.workload.groups import STANDBY, Groups, Member, Service
+from local.workload.groups import STANDBY, Groups, Launches, Member, Service
 from local.workload.stacks import TAKEN_OUT, replace
 from local.workload.states import ENVIRONMENT_TAG
 
@@ -58,8 +59,8 @@ class Refresh:
     strategy: str
     desired: dict[str, Any]
     preferences: dict[str, Any]
-    version: int  # of the launch template, that new instances get
-    before: int  # that the group had
+    wanted: Launches  # what new instances are of
+    before: Launches  # what the group was set to
     started: float
     status: str = "Pending"
     reason: str | None = None
@@ -214,22 +215,17 @@ class Refreshes:
         if any(one.active and one.service.group is service.group for one in self._all):
             raise _InProgress
         preferences = _checked(preferences)
-        wanted = desired.get("LaunchTemplate") or {}
-        if strategy != "Rolling" or desired.get("MixedInstancesPolicy"):
-            raise ValidationError("Only the Rolling strategy with a launch template is known to the local cloud.")
+        if strategy != "Rolling":
+            raise ValidationError("Only the Rolling strategy is known to the local cloud.")
         if preferences.get("AutoRollback"):
             why = _irreversible(service, desired)
             if why:
                 message = f"The request isn't valid. The AutoRollback parameter cannot be set to true when {why}"
                 raise ValidationError(message)
-        template: Any = service.group.ec2_launch_template
-        given = wanted.get("LaunchTemplateId", template.id), wanted.get("LaunchTemplateName", template.name)
-        if given != (template.id, template.name):
-            raise ValidationError("Another launch template than the group's is not known to the local cloud.")
-        before = service.configured_version
-        version = int(template.get_version(wanted.get("Version", "$Default")).number) if wanted else before
+        before = service.configured
         now = self._groups.clock.time()
-        refresh = Refresh(service, strategy, desired, preferences, version, before, started=now, moved=now)
+        wanted = _wanted(service, desired) if desired else before
+        refresh = Refresh(service, strategy, desired, preferences, wanted, before, started=now, moved=now)
         self._all.append(refresh)
         return refresh
 
@@ -268,11 +264,13 @@ class Refreshes:
         refresh.kept = set(service.members) - refresh.old
         refresh.total = len(refresh.old)
         refresh.status, refresh.moved = "InProgress", now
-        service.launch_version = lambda: refresh.before if refresh.rolls_back else refresh.version
+        service.refreshed = lambda: refresh.before if refresh.rolls_back else refresh.wanted
         self._announce(refresh, "Started")
 
     def _is_replaced(self, refresh: Refresh, member: Member) -> bool:
-        if refresh.preferences.get("SkipMatching") and member.version == refresh.version:
+        matches = member.version == refresh.wanted.version
+        matches &= member.instance.instance_type in refresh.wanted.kinds(refresh.service.group)
+        if refresh.preferences.get("SkipMatching") and matches:
             return False
         if member.state.lifecycle_state == STANDBY and refresh.preferences.get("StandbyInstances") == "Ignore":
             return False
@@ -377,8 +375,9 @@ class Refreshes:
     def _succeed(self, refresh: Refresh, now: float) -> None:
         if refresh.desired:
             group: Any = refresh.service.group
-            wanted = refresh.desired["LaunchTemplate"].get("Version", "$Default")
+            wanted = _specification(refresh.desired).get("Version", "$Default")
             group.launch_template_version = group.provided_launch_template_version = wanted
+            group.mixed_instances_policy = refresh.wanted.policy
         self._finish(refresh, "Successful", None, now)
 
     # ---- failing ---------------------------------------------------------------------------------------
@@ -418,7 +417,7 @@ class Refreshes:
 
     def _finish(self, refresh: Refresh, status: str, reason: str | None, now: float) -> None:
         refresh.status, refresh.reason, refresh.ended, refresh.resumes = status, reason, now, None
-        refresh.service.launch_version, refresh.service.surplus = None, 0
+        refresh.service.refreshed, refresh.service.surplus = None, 0
         self._announce(refresh, ENDS[status])
 
     def _announce(self, refresh: Refresh, what: str, **more: str) -> None:
@@ -445,6 +444,34 @@ ENDS = {
     "RollbackSuccessful": "Rollback Succeeded",
     "RollbackFailed": "Rollback Failed",
 }
+
+
+def _specification(desired: dict[str, Any]) -> dict[str, Any]:
+    """The launch template and version of a desired configuration."""
+    policy = (desired.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
+    return dict(policy.get("LaunchTemplateSpecification") or desired.get("LaunchTemplate") or {})
+
+
+def _wanted(service: Service, desired: dict[str, Any]) -> Launches:
+    """What a desired configuration has launched, if AWS would take it; raises ValidationError. A launch template alone
+    makes a group of several types one of a single type."""
+    policy = desired.get("MixedInstancesPolicy")
+    if bool(policy) == bool(desired.get("LaunchTemplate")):
+        raise ValidationError("Specify either a LaunchTemplate or a MixedInstancesPolicy in the DesiredConfiguration.")
+    if refused := mixed.refusal(policy or {}):
+        raise ValidationError(refused)
+    template: Any = service.group.ec2_launch_template
+    given = _specification(desired)
+    if ("LaunchTemplateId" in given) == ("LaunchTemplateName" in given):
+        raise ValidationError("Valid requests must contain either launchTemplateId or LaunchTemplateName")
+    if template.id not in given.values() and template.name not in given.values():
+        raise ValidationError("Another launch template than the group's is not known to the local cloud.")
+    number = int(template.get_version(given.get("Version", "$Default")).number)
+    if not policy:
+        return Launches(number, None)
+    shown = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name, **given}
+    whole = {**policy["LaunchTemplate"], "LaunchTemplateSpecification": shown}
+    return Launches(number, {**policy, "LaunchTemplate": whole})
 
 
 def _irreversible(service: Service, desired: dict[str, Any]) -> str | None:

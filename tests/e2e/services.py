@@ -26,6 +26,8 @@ class Service:
         self.gallery = Gallery(mayfly, f"family-of-{self.application}")
         self.id = f"{self.application}-production"
         self.instances = instances
+        self.parameters: dict[str, str] = {}
+        """What its blueprint is told besides."""
         self.own: Json = {}
         """What its configuration has besides."""
         self.configure(**rollout)
@@ -41,7 +43,8 @@ class Service:
                 "GraceSeconds": "60",
                 "WarmupSeconds": "90",
                 "DrainSeconds": "10",
-            },
+            }
+            | self.parameters,
             "rollout": {"soak_minutes": 1} | rollout,
             **self.own,
         }

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from local.cloud import LocalCloud
 from local.workload.mixed import refusal
-from tests.local.local_toys import TEMPLATE, Toys, eventually
+from tests.local.local_toys import TEMPLATE, Toys, ToyService, eventually
 
 SPECIFICATION = {
     "LaunchTemplateId": {"Ref": "Template"},
@@ -149,6 +150,82 @@ def test_a_group_keeps_its_policy_when_something_else_of_it_is_changed(cloud: Lo
                 }
             },
         )
+
+
+# ---- instance refreshes of services ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def service(cloud: LocalCloud, toys: Toys) -> Iterator[ToyService]:
+    with cloud.hurry(120):
+        service = toys.service(3)
+        yield service
+        cloud.clear_faults()
+        service.gone()
+
+
+def desired(service: ToyService, version: str = "1", types: str = "m5.large,c5.large", **more: Any) -> dict[str, Any]:
+    named = {"LaunchTemplateId": service.output("LaunchTemplateId"), "Version": version, **more}
+    overrides = [{"InstanceType": kind} for kind in types.split(",")]
+    return {"LaunchTemplate": {"LaunchTemplateSpecification": named, "Overrides": overrides}}
+
+
+def refresh(service: ToyService, wanted: dict[str, Any], **preferences: Any) -> None:
+    service.autoscaling.start_instance_refresh(
+        AutoScalingGroupName=service.name,
+        DesiredConfiguration=wanted,
+        Preferences={"MinHealthyPercentage": 100, "MaxHealthyPercentage": 150, "InstanceWarmup": 10} | preferences,
+    )
+
+
+def of_types(service: ToyService) -> Counter[str]:
+    ids = [one["InstanceId"] for one in service.staying()]
+    found = service.cloud.workload_client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
+    return Counter(one["InstanceType"] for each in found for one in each["Instances"])
+
+
+def test_a_refresh_takes_a_group_to_several_types_and_launches_the_next_where_one_is_missing(
+    service: ToyService,
+) -> None:
+    service.update(CodeVersion="2.0")
+    service.cloud.fault("workload", no_capacity="*", type="m5.large")
+    refresh(service, {"MixedInstancesPolicy": desired(service, "2")}, SkipMatching=True, AutoRollback=True)
+    shown = service.becomes("Successful")["DesiredConfiguration"]["MixedInstancesPolicy"]["LaunchTemplate"]
+    assert shown["LaunchTemplateSpecification"]["Version"] == "2"
+    group = service.group()
+    assert "LaunchTemplate" not in group
+    assert group["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecification"]["Version"] == "2"
+    assert (service.versions(), of_types(service)) == (["2"] * 3, {"c5.large": 3})
+
+
+def test_what_is_of_a_desired_type_and_version_is_skipped_and_what_is_of_another_type_replaced(
+    service: ToyService,
+) -> None:
+    before = {one["InstanceId"] for one in service.staying()}
+    refresh(service, {"MixedInstancesPolicy": desired(service)}, SkipMatching=True)
+    service.becomes("Successful")
+    assert {one["InstanceId"] for one in service.staying()} == before
+    refresh(service, {"MixedInstancesPolicy": desired(service, types="c5.large,r5.large")}, SkipMatching=True)
+    service.becomes("Successful")
+    assert of_types(service) == {"c5.large": 3}
+    template = {"LaunchTemplateId": service.output("LaunchTemplateId"), "Version": "1"}
+    refresh(service, {"LaunchTemplate": template}, SkipMatching=True)
+    service.becomes("Successful")
+    assert "MixedInstancesPolicy" not in service.group(), "a launch template alone makes it a group of one type"
+    assert of_types(service) == {"m5.large": 3}
+
+
+def test_a_desired_configuration_that_auto_scaling_refuses_is_refused(service: ToyService) -> None:
+    mixed = desired(service)
+    template = mixed["LaunchTemplate"]["LaunchTemplateSpecification"]
+    for wanted, why in (
+        ({"LaunchTemplate": template, "MixedInstancesPolicy": mixed}, "either a LaunchTemplate or a Mixed"),
+        ({"MixedInstancesPolicy": desired(service, LaunchTemplateName="web")}, "either launchTemplateId or"),
+        ({"MixedInstancesPolicy": {"LaunchTemplate": {"Overrides": TWO}}}, "must contain a LaunchTemplateSpec"),
+        ({"MixedInstancesPolicy": desired(service, types="m5.large,m5.large")}, "Duplicate instance types"),
+    ):
+        with pytest.raises(ClientError, match=why):
+            refresh(service, wanted)
 
 
 @pytest.mark.parametrize(

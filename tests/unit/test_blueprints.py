@@ -19,6 +19,7 @@ from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
 from local.workload.mixed import refusal
+from mayfly.aws.groups import launches_from
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT
 from mayfly.domain.blueprint import PARAMETERS
 from mayfly.domain.intrinsics import Template as Evaluated
@@ -134,10 +135,22 @@ class TestService:
 
     def test_an_update_of_the_stack_replaces_no_instance(self) -> None:
         assert "UpdatePolicy" not in self.group
-        pinned = {"LaunchTemplateId": {"Ref": "LaunchTemplate"}, "Version": {"Ref": "LaunchTemplateVersion"}}
-        assert self.group["Properties"]["LaunchTemplate"] == pinned
+        for given in ("t3.medium", "t3.medium,t3a.medium"):
+            group = Evaluated(self.parsed, {"InstanceType": given}).value(self.group["Properties"])
+            assert launches_from(group)["Version"] == self.parsed["Parameters"]["LaunchTemplateVersion"]["Default"]
         latest = {"Fn::GetAtt": ["LaunchTemplate", "LatestVersionNumber"]}
         assert self.parsed["Outputs"]["LatestLaunchTemplateVersion"]["Value"] == latest
+
+    def test_the_group_of_one_type_has_no_policy_and_that_of_several_tries_them_in_their_order(self) -> None:
+        one, three = (
+            Evaluated(self.parsed, {"InstanceType": given}).value(self.group["Properties"])
+            for given in ("m5.large", "m5.large,m5a.large,c5.large")
+        )
+        assert ("LaunchTemplate" in one, "MixedInstancesPolicy" in one) == (True, False)
+        assert ("LaunchTemplate" in three, "MixedInstancesPolicy" in three) == (False, True)
+        overrides = three["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]
+        assert [each["InstanceType"] for each in overrides] == ["m5.large", "m5a.large", "c5.large"]
+        assert refusal(three["MixedInstancesPolicy"]) is None
 
     def test_the_load_balancer_says_who_is_healthy_and_never_before_it_can_know(self) -> None:
         properties, given = self.group["Properties"], self.parsed["Parameters"]
@@ -205,12 +218,12 @@ class TestFleet:
         assert mixed["LaunchTemplateSpecification"]["Version"] == pinned
         assert "UpdatePolicy" not in group
 
-    @pytest.mark.parametrize("given", ["t3.medium", "m5.large, c5.large", "m5.large,m5a.large,c5.large,r5.large"])
+    @pytest.mark.parametrize("given", ["t3.medium", "m5.large,c5.large", "m5.large,m5a.large,c5.large,r5.large"])
     def test_the_types_that_it_is_told_are_tried_in_their_order(self, given: str) -> None:
         told = Evaluated(fleet, {"InstanceType": given, "OnDemandPercentage": "50"})
         group = told.value(fleet["Resources"]["Fleet"]["Properties"])
         overrides = group["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]
-        types = [each.strip() for each in given.split(",")]
+        types = given.split(",")
         assert [each["InstanceType"] for each in overrides] == types
         assert told.value(launched)["InstanceType"] == types[0]
         distribution = group["MixedInstancesPolicy"]["InstancesDistribution"]

@@ -309,6 +309,20 @@ class TestTheRefresh:
         assert said["MinHealthyPercentage"] == 100
         assert not {"CheckpointPercentages", "AlarmSpecification"} & said.keys()
 
+    def test_a_group_of_several_types_keeps_them_and_what_else_its_policy_says(self) -> None:
+        overrides = [{"InstanceType": "m5.large"}, {"InstanceType": "c5.large"}]
+        shown = {"LaunchTemplateId": "lt-1", "LaunchTemplateName": "web", "Version": "3"}
+        distribution = {"OnDemandAllocationStrategy": "prioritized"}
+        mixed = {
+            "LaunchTemplate": {"LaunchTemplateSpecification": shown, "Overrides": overrides},
+            "InstancesDistribution": distribution,
+        }
+        wanted = {"LaunchTemplateId": "lt-1", "Version": "4"}  # by its id alone: AWS refuses both
+        assert rollout.desired("lt-1", "4", None) == {"LaunchTemplate": wanted}
+        policy = rollout.desired("lt-1", "4", mixed)["MixedInstancesPolicy"]
+        assert policy["LaunchTemplate"] == {"LaunchTemplateSpecification": wanted, "Overrides": overrides}
+        assert policy["InstancesDistribution"] == distribution
+
     def test_every_preference_is_one_of_aws_s(self) -> None:
         model = botocore.session.get_session().get_service_model("autoscaling")
         known = set(model.shape_for("RefreshPreferences").members)

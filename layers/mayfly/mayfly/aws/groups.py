@@ -51,6 +51,14 @@ def _read(group: Mapping[str, Any]) -> Group:
     )
 
 
+def launches_from(shown: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The launch template and its version that a group, or the refresh of one, names: by itself, or in the policy of
+    several instance types."""
+    mixed = shown.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
+    found: Mapping[str, Any] = mixed.get("LaunchTemplateSpecification") or shown.get("LaunchTemplate", {})
+    return found
+
+
 def capacities(workload: "Workload", environment: str) -> dict[str, tuple[int, int]]:
     """The desired capacity of each group of an environment, and how many of its instances are in service."""
     return {group.name: (group.desired, group.in_service) for group in of_environment(workload, environment)}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mayfly.domain.rollout import ACTIVE
+from mayfly.aws import groups
+from mayfly.domain.rollout import ACTIVE, desired
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
@@ -30,7 +31,8 @@ class Target:
     """What a group's instances are to be of: a version of its launch template, asked for since a timestamp.
 
     Attributes:
-        but: the refresh that was cancelled for a pause: it brings nothing any more.
+        but: the refresh that was cancelled for a pause: it brings nothing any more. mixed: the policy of a group of
+            several instance types.
     """
 
     group: str
@@ -38,6 +40,7 @@ class Target:
     version: str
     since: datetime
     but: str = ""
+    mixed: Mapping[str, Any] | None = None
 
     def is_brought_by(self, refresh: Refresh) -> bool:
         """Whether this refresh was asked for to that end."""
@@ -52,7 +55,7 @@ def latest(workload: "Workload", group: str) -> Refresh | None:
     if not found:
         return None
     one: Any = found[0]
-    wanted = one.get("DesiredConfiguration", {}).get("LaunchTemplate", {})
+    wanted = groups.launches_from(one.get("DesiredConfiguration", {}))
     reasons = (one.get("StatusReason"), one.get("RollbackDetails", {}).get("RollbackReason"))
     why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
     soak = timedelta(seconds=one.get("Preferences", {}).get("CheckpointDelay", 0))
@@ -61,14 +64,14 @@ def latest(workload: "Workload", group: str) -> Refresh | None:
 
 def start(workload: "Workload", target: Target, preferences: Mapping[str, Any]) -> str | None:
     """Has every instance of a group replaced; returns the refresh's id, or None where another one goes on. The group
-    gets the version of the launch template when the refresh succeeds."""
+    gets what is desired when the refresh succeeds."""
     given: Any = preferences
-    template: Any = {"LaunchTemplateId": target.template_id, "Version": target.version}
+    wanted: Any = desired(target.template_id, target.version, target.mixed)
     try:
         reply = workload.autoscaling.start_instance_refresh(
             AutoScalingGroupName=target.group,
             Strategy="Rolling",
-            DesiredConfiguration={"LaunchTemplate": template},
+            DesiredConfiguration=wanted,
             Preferences=given,
         )
     except workload.autoscaling.exceptions.InstanceRefreshInProgressFault:

@@ -217,6 +217,24 @@ def preferences_back(pace: Pace) -> dict[str, Any]:
     return _bounds(pace) | {"SkipMatching": True, "AutoRollback": False}
 
 
+def desired(template: str, version: str, mixed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """An instance refresh's desired configuration, as StartInstanceRefresh takes it. A group of several instance types
+    keeps them: a launch template alone would make it a group of one.
+
+    Args:
+        mixed: the group's policy, as DescribeAutoScalingGroups shows it.
+    """
+    wanted = {"LaunchTemplateId": template, "Version": version}
+    if not mixed:
+        return {"LaunchTemplate": wanted}
+    return {
+        "MixedInstancesPolicy": {
+            **mixed,
+            "LaunchTemplate": {**mixed["LaunchTemplate"], "LaunchTemplateSpecification": wanted},
+        }
+    }
+
+
 def _bounds(pace: Pace) -> dict[str, Any]:
     return {
         "MinHealthyPercentage": pace.least_healthy,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mayfly.aws import instances, stacks
+from mayfly.aws import groups, instances, stacks
 from mayfly.aws.instances import Instance
 from mayfly.aws.stacks import Stack
 from mayfly.domain import blueprint, tags
@@ -92,7 +92,7 @@ class Seen:
 
     Attributes:
         pinned: version of the launch template that the stack pins. latest: the newest that it has made.
-        group_template: version that the group launches.
+        group_template: version that the group launches. mixed: its policy, where it is one of several instance types.
         alarms: the names of its alarms. firing: those of them that fire now.
     """
 
@@ -102,6 +102,7 @@ class Seen:
     latest: str = ""
     pinned: str = FIRST
     group_template: str = ""
+    mixed: Mapping[str, Any] | None = None
     alarms: tuple[str, ...] = ()
     firing: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
@@ -125,7 +126,8 @@ def describe_service(workload: "Workload", service: str, controller: str) -> See
         stack.outputs["LaunchTemplateId"],
         stack.outputs["LatestLaunchTemplateVersion"],
         pinned,
-        one.get("LaunchTemplate", {}).get("Version", ""),
+        groups.launches_from(one).get("Version", ""),
+        one.get("MixedInstancesPolicy"),
         alarms,
         _firing(workload, alarms),
         tuple(_member(each, known) for each in one.get("Instances", []) if each["InstanceId"] in known),
