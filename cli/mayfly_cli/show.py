@@ -221,6 +221,7 @@ def facts(shown: Json, now: datetime) -> Listing:
         "owner": shown["owner"],
         "where": f"{shown['account']} {shown['region']}",
         "instances": instances.strip(),
+        "not launched": ", ".join(shown["not_launched"]),
         "image": f"{shown['image']} ({shown['channel']})" if shown["image"] else "",
         "ready after": spans(shown["spans"]),
         "slowest resources": told(shown["slowest"]),

@@ -350,6 +350,8 @@ class WholeEnvironment(Environment):
     """Where the time from its push until it was ready went, one after the other."""
     slowest: list[Span]
     """How long the types of its stack's resources took, the longest first."""
+    not_launched: list[str]
+    """Instance types in Availability Zones of which EC2 had no more when it was built."""
     kept: list[str]
     handed_over: str
     """Why its teardown was given up, and what a person has to see to; "" where it was not."""

@@ -237,7 +237,7 @@ def _totals(fake: Fake, every: list[Json]) -> Json:
 
 def _short(fake: Fake, one: Json) -> Json:
     whole = ("history", "outputs", "links", "instances", "kept", "report", "log", "tests", "handed_over")
-    whole += ("spans", "slowest")
+    whole += ("spans", "slowest", "not_launched")
     return {**{key: value for key, value in one.items() if key not in whole}, "usd": fake.world.usd(one)}
 
 

@@ -188,6 +188,7 @@ class World:
                 {"name": "puppet", "seconds": 61},
             ],
             "slowest": [{"name": "AWS::EC2::NatGateway", "seconds": 95}],
+            "not_launched": [],
             "kept": [],
             "handed_over": "",
             "report": None,

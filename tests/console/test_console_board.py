@@ -97,6 +97,13 @@ def test_says_where_an_environment_stands_in_the_queue_and_for_what_it_waits(con
     expect(said).to_have_text("number 3 in the queue, about 25 minutes")
 
 
+def test_says_which_instances_were_not_launched_for_want_of_capacity(console, fake):
+    one = first(fake, stage="creating")
+    one |= {"not_launched": ["m5.large in us-east-1a", "Spot c5.large in us-east-1b"]}
+    said = console(f"environments/{one['id']}").locator("#drawer .problem")
+    expect(said).to_have_text("Not launched: m5.large in us-east-1a, Spot c5.large in us-east-1b. EC2 had no capacity.")
+
+
 def test_says_what_is_running_low_while_somebody_waits_for_room(console, fake):
     reason = "the application webshop has US$ 8.20 of 10 for 2026-11-24"
     fake.low = [

@@ -438,6 +438,16 @@ class TestWatch:
         assert found.exit_code == 5
         assert "The kill switch is on, nothing ends or begins: ops: an incident" in found.stderr
 
+    def test_tells_what_could_not_be_launched_and_so_does_show(self, world: World, run: Run) -> None:
+        lacks = ["m5.large in us-east-1a", "c5.large in us-east-1b"]
+        begun(world, without_capacity=lacks)
+        why = "no capacity for m5.large in us-east-1a: We currently do not have sufficient m5.large capacity."
+        world.records().change(ENVIRONMENT, {}, Entry(world.record()["planned_at"], "judge", "not launched", why))
+        found = run("watch", ENVIRONMENT, "--timeout", "0")
+        assert f"{ENVIRONMENT}  not launched  {why}" in found.stderr
+        shown = run("show", ENVIRONMENT).stdout
+        assert re.search(r"not launched +m5.large in us-east-1a, c5.large in us-east-1b", shown)
+
     def test_that_somebody_leaves_by_ctrl_c_has_not_failed(
         self, world: World, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:

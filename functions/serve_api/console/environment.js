@@ -40,6 +40,13 @@ export const environment = {
         ),
       one.handed_over &&
         h("p", { class: "problem", key: "handed" }, "Its teardown was given up, and needs a person: ", one.handed_over),
+      one.not_launched?.length > 0 &&
+        h(
+          "p",
+          { class: one.ready || one.over ? "note" : "problem", key: "not-launched" },
+          h("strong", {}, "Not launched: "),
+          `${one.not_launched.join(", ")}. EC2 had no capacity.`,
+        ),
       actions(one),
       !one.over && sleepOf(one),
       one.ending &&

@@ -233,6 +233,7 @@ def whole_environment(record: Environment, fleet: Fleet | None, now: datetime, p
         "tests": plain(record.ending.tests) if record.ending and record.ending.tests else None,
         "spans": plain(record.spans),
         "slowest": plain(record.slowest),
+        "not_launched": [*record.without_capacity],
         "kept": [*record.kept],
         "handed_over": record.handed_over or "",
         "instances": [
