@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -86,6 +87,21 @@ def _check_parameters(template: Any, given: list[dict[str, str]]) -> None:
         raise ValidationError(message=f"Parameters: [{', '.join(unknown)}] do not exist in the template")
     if lacking := [name for name, one in declared.items() if "Default" not in one and name not in names]:
         raise ValidationError(message=f"Parameters: [{', '.join(lacking)}] must have values")
+    check_values(declared, {each["ParameterKey"]: each.get("ParameterValue", "") for each in given})
+
+
+def check_values(declared: dict[str, Any], values: dict[str, Any]) -> None:
+    """Refuses values that do not match their parameter's AllowedPattern, which stands for the whole value, and of a
+    list for each of its members."""
+    for name, value in values.items():
+        parameter = declared.get(name, {})
+        pattern = parameter.get("AllowedPattern")
+        members = str(value).split(",") if parameter.get("Type") == "CommaDelimitedList" else [str(value)]
+        if pattern is None or all(re.fullmatch(pattern, each.strip()) for each in members):
+            continue
+        if said := parameter.get("ConstraintDescription"):
+            raise ValidationError(message=f"Parameter {name} failed to satisfy constraint: {said}")
+        raise ValidationError(message=f"Parameter '{name}' must match pattern {pattern}")
 
 
 def read(template_url: str) -> str:

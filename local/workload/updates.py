@@ -23,7 +23,7 @@ from moto.core.responses import ActionResult
 from moto.elbv2.models import FakeTargetGroup
 
 from local.faults import Fault, sit_out
-from local.workload import versions
+from local.workload import templates, versions
 from local.workload.stacks import (
     SAME_MODE,
     Failed,
@@ -229,6 +229,7 @@ def _parameters(stack: Stack, template: str, given: list[dict[str, Any]]) -> dic
     missing = [name for name in declared if name not in values]
     if missing:
         raise ValidationError(message=f"Parameters: [{', '.join(missing)}] must have values")
+    templates.check_values(declared, values)
     return values
 
 

@@ -16,7 +16,8 @@ PARAMETER = "/mayfly/applications/shop"
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     monkeypatch.chdir(tmp_path)
-    world.upload("Parameters: {InstanceType: {Type: String}, ImageId: {Type: String}}\nResources: {}", "fleet.yaml")
+    kind = "{Type: String, AllowedPattern: '[^,]+(,[^,]+){0,3}'}"
+    world.upload(f"Parameters: {{InstanceType: {kind}, ImageId: {{Type: String}}}}\nResources: {{}}", "fleet.yaml")
 
 
 def kept(world: World) -> str | None:
@@ -71,6 +72,11 @@ def test_what_is_wrong_is_said_with_its_line_and_nothing_is_put_in_place(world: 
             "InstanceType: ",
             "Size: ",
             "shop.yaml:8: blueprint: parameters: expected those that the blueprint fleet.yaml",
+        ),
+        (
+            "InstanceType: t3.small",
+            "InstanceType: 'm7i.large,m6i.large,m5.large,c7i.large,c6i.large'",
+            "blueprint: parameters: expected what the blueprint fleet.yaml takes, but InstanceType is 'm7i.large,",
         ),
         ("image: {", "# image: {", "shop.yaml:8: blueprint: image: expected a family and a channel"),
         ("region: us-east-1", "region: eu-west-9", "shop.yaml:13: account: account, region: expected one of"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_toys import SERVICE, Toys, ToyService, eventually
+from local_toys import SERVICE, TEMPLATE, Toys, ToyService, eventually
 
 from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
 
@@ -117,6 +117,21 @@ def test_an_update_of_a_stack_that_is_being_updated_is_refused(cloud: LocalCloud
     assert message == f"Stack:{service.stack} is in UPDATE_IN_PROGRESS state and can not be updated."
     cloud.clear_faults()
     service.toys.stack_becomes(service.stack, "UPDATE_COMPLETE")
+
+
+def test_a_value_is_held_to_the_pattern_of_its_parameter(toys: Toys) -> None:
+    kind = {"Type": "String", "Default": "m5.large", "AllowedPattern": "[a-z0-9.]+(,[a-z0-9.]+)?"}
+    body = json.loads(TEMPLATE)
+    body["Parameters"] |= {"Kind": kind, "Said": kind | {"ConstraintDescription": "one or two types"}}
+    for name, why in (
+        ("Kind", "Parameter 'Kind' must match pattern [a-z0-9.]+(,[a-z0-9.]+)?"),
+        ("Said", "Parameter Said failed to satisfy constraint: one or two types"),
+    ):
+        given = [
+            {"ParameterKey": key, "ParameterValue": value} for key, value in (("EnvironmentId", "x"), (name, "a,b,c"))
+        ]
+        said = refusal(toys.stack, TemplateBody=json.dumps(body), Parameters=given)
+        assert said == ("ValidationError", why)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mayfly.workflows.examination import examine, takes
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def said(text: str, configured: tuple[str, ...] | None = None) -> list[tuple[str, int, str]]:
+def said(text: str, configured: dict[str, str] | None = None) -> list[tuple[str, int, str]]:
     """Level, line and name of each remark."""
     return [(one.level, one.line, one.where) for one in examine(text, configured)]
 
@@ -86,12 +86,29 @@ class TestAParameter:
         assert about(self.TEXT, "no Default") == ("warning", 2, "Size")
 
     def test_without_a_value_is_an_error_of_an_application_that_gives_none(self) -> None:
-        assert ("error", 2, "Size") in said(self.TEXT, ())
-        assert ("error", 2, "Size") not in said(self.TEXT, ("Size",))
+        assert ("error", 2, "Size") in said(self.TEXT, {})
+        assert ("error", 2, "Size") not in said(self.TEXT, {"Size": "3"})
 
     def test_that_is_configured_and_not_declared_is_an_error(self) -> None:
-        (found,) = [one for one in examine(self.TEXT, ("Size", "Shape")) if one.level == "error"]
+        (found,) = [one for one in examine(self.TEXT, {"Size": "3", "Shape": "round"}) if one.level == "error"]
         assert found.said == "Shape is configured, but no parameter of it"
+
+    @pytest.mark.parametrize("name", ["fleet.yaml", "service.yaml"])
+    def test_of_a_fifth_instance_type_is_an_error(self, name: str) -> None:
+        text, types = (ROOT / "blueprints" / name).read_text(), [f"m{number}i.large" for number in range(5)]
+        given = {"VpcId": "vpc-1", "SubnetIds": "a", "LoadBalancerSubnetIds": "a"} if name == "service.yaml" else {}
+        four, five = (given | {"InstanceType": ",".join(types[:count])} for count in (4, 5))
+        assert not [one for one in examine(text, four) if one.level == "error"]
+        (found,) = [one for one in examine(text, five) if one.level == "error"]
+        said = "one to four instance types, with commas and no blanks between"
+        assert found.said == f"InstanceType is '{','.join(types)}': {said}"
+
+    def test_is_held_to_its_pattern_as_far_as_that_is_known(self) -> None:
+        text = "Parameters: {A: {Type: String, Default: x, AllowedPattern: '%s'}}\nResources: {}\n"
+        (found,) = [one for one in examine(text % "[a-z]", {"A": "3"}) if one.level == "error"]
+        assert found.said == "A is '3': it has to match [a-z]"
+        assert not [one for one in examine(text % "[a-z]", {"A": "b"}) if one.level == "error"]
+        assert not [one for one in examine(text % "[a-z&&[^b]]++[", {"A": "3"}) if one.level == "error"]
 
 
 class TestAName:

@@ -1,6 +1,8 @@
 """The parameters that Mayfly gives to every blueprint."""
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 PARAMETERS = {
     "EnvironmentId": "environment",
@@ -31,3 +33,25 @@ def parameters(own: Mapping[str, str], declared: Collection[str] | None = None, 
     known = {name: str(facts[fact]) for name, fact in PARAMETERS.items() if facts[fact] is not None}
     given = {**own, **known}
     return {name: value for name, value in given.items() if declared is None or name in declared}
+
+
+def unfit(declared: Mapping[str, Any], own: Mapping[str, str]) -> Iterator[str]:
+    """What CloudFormation would refuse of an application's own parameters: values that do not match the pattern of
+    their parameter, in the words that its template has for that.
+
+    Args:
+        declared: the parameters of a template.
+    """
+    for name, value in own.items():
+        parameter = declared.get(name) or {}
+        pattern, kind = parameter.get("AllowedPattern"), parameter.get("Type")
+        if isinstance(pattern, str) and kind == "String" and not _matches(pattern, value):
+            yield f"{name} is '{value}': {parameter.get('ConstraintDescription') or f'it has to match {pattern}'}"
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """Whether a pattern is the whole value's; one that only Java's library knows is left to CloudFormation."""
+    try:
+        return re.fullmatch(pattern, value) is not None
+    except re.error:
+        return True

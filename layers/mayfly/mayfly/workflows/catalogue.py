@@ -14,7 +14,7 @@ from mayfly.contract.configuration import Admission, Application, Family, ImageC
 from mayfly.contract.orders import Blueprint, Pool
 from mayfly.contract.reader import Refused, explain
 from mayfly.contract.template import read
-from mayfly.domain.blueprint import COUNT, IMAGE
+from mayfly.domain.blueprint import COUNT, IMAGE, unfit
 from mayfly.domain.express import Deployment, choose, obstacles
 from mayfly.domain.needs import Needs, reckon
 from mayfly.settings import Settings
@@ -291,8 +291,8 @@ def building(
         own: the parameters that are configured. count: of instances, where the blueprint lets itself be told.
 
     Raises:
-        Refused: it cannot be read, does not declare one of `own`, which CloudFormation would refuse too, or is to be
-            built in Express mode, which is not safe for it.
+        Refused: it cannot be read, does not declare or take one of `own`, which CloudFormation would refuse too, or is
+            to be built in Express mode, which is not safe for it.
     """
     blueprint = pin(bucket, key)
     try:
@@ -305,6 +305,8 @@ def building(
             f"parameters: expected those that the blueprint {key} declares ({', '.join(declared) or 'none'}), "
             f"but it does not know {', '.join(strange)}"
         )
+    if wrong := "; ".join(unfit(found.get("Parameters") or {}, own)):
+        raise Refused(f"parameters: expected what the blueprint {key} takes, but {wrong}")
     chosen = choose(deployment, found)
     if chosen is None:
         why = "; ".join(said for _, said in obstacles(found)[:_SHOWN])

@@ -2,7 +2,7 @@
 environments, or outlive them, and on which line."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT, TEMPLATE_LIMIT
 from mayfly.contract.reader import Refused
 from mayfly.contract.template import lines, read
-from mayfly.domain.blueprint import COUNT, IMAGE, PARAMETERS, PINNED
+from mayfly.domain.blueprint import COUNT, IMAGE, PARAMETERS, PINNED, unfit
 from mayfly.domain.express import choose, obstacles
 from mayfly.domain.needs import QUOTAS, reckon
 from mayfly.resource_types import resource_types
@@ -45,11 +45,11 @@ class Remark:
         return asdict(self)
 
 
-def examine(text: str, configured: Iterable[str] | None = None) -> list[Remark]:
+def examine(text: str, configured: Mapping[str, str] | None = None) -> list[Remark]:
     """Everything that there is to say about a template, the worst first.
 
     Args:
-        configured: names of the parameters that an application configures; None where it is not known.
+        configured: the parameters that an application configures; None where it is not known.
     """
     size = len(text.encode())
     if size > TEMPLATE_LIMIT:
@@ -64,7 +64,7 @@ def examine(text: str, configured: Iterable[str] | None = None) -> list[Remark]:
     try:
         found = [
             *_size(size),
-            *_parameters(template, None if configured is None else set(configured)),
+            *_parameters(template, configured),
             *_resources(template),
             *_exports(template),
             *_deployment(template),
@@ -137,15 +137,16 @@ def _size(size: int) -> Iterator[Found]:
         )
 
 
-def _parameters(template: Resource, configured: set[str] | None) -> Iterator[Found]:
+def _parameters(template: Resource, configured: Mapping[str, str] | None) -> Iterator[Found]:
     declared: Mapping[str, Any] = template.get("Parameters") or {}
     given = {*PARAMETERS, PINNED, *(configured or ())}
     level: Level = "warning" if configured is None else "error"
     for name, one in declared.items():
         if name not in given and "Default" not in (one or {}):
             yield level, ("Parameters", name), "it has no Default: each application has to configure a value"
-    for name in sorted((configured or set()) - set(declared)):
+    for name in sorted(set(configured or ()) - set(declared)):
         yield "error", ("Parameters",), f"{name} is configured, but no parameter of it"
+    yield from (("error", ("Parameters",), said) for said in unfit(declared, configured or {}))
     has_machines = any(kind(one) in _MACHINES for one in _all(template).values())
     if has_machines and IMAGE not in declared:
         said = f"it has no parameter {IMAGE}: its instances boot another image than the channel points to"
