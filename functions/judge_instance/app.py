@@ -14,6 +14,7 @@ from mayfly.contract.reader import receive
 from mayfly.contract.vocabulary import AwsEvent, Wait
 from mayfly.domain import capacity, tags
 from mayfly.domain.boot import decide_replacement, has_failed
+from mayfly.domain.ending import by_failure
 from mayfly.domain.losses import cause_of
 from mayfly.domain.records import Entry, Environment
 from mayfly.domain.stack import TaskResult
@@ -25,6 +26,8 @@ from mayfly.workflows import environments
 
 TRIES = 20
 """How often a launch that failed is noted while others are."""
+GROUP_TAG = "aws:autoscaling:groupName"
+"""Which group has launched an instance, by Auto Scaling's own tag."""
 NAMED = 500
 """Lost instances whose ids a record has room for. The rest are counted when the environment ends."""
 
@@ -98,20 +101,44 @@ def under_test(settings: Settings, event: dict[str, Any], who: str) -> dict[str,
 
 
 def not_launched(settings: Settings, event: dict[str, Any], who: str) -> dict[str, Any]:
-    """Notes why an instance was not launched while its environment is built, where that is news, and ends the creation
-    where EC2 has capacity nowhere. Auto Scaling tries the others in any case."""
+    """Notes why an instance was not launched while its environment is built, where that is news. Where EC2 has no Spot
+    Instances, the group gets the others On-Demand; where it has capacity nowhere, the creation ends. Auto Scaling tries
+    the others in any case."""
     received, target = receive(LaunchFailed, event), (event["account"], event["region"])
     failed, records = received.message, Records(settings.table, Environment)
     group = group_of_ours(settings, target, failed.group)
     record = records.get(group.labels.get(tags.ENVIRONMENT, "")) if group else None
-    if group is None or record is None or record.waiting is None or not record.waits_for(Wait.CREATION):
+    here = record is not None and (record.account, record.region) == target
+    if group is None or record is None or not here or record.waiting is None or not record.waits_for(Wait.CREATION):
         return {"group": failed.group, "judged": False, "reason": "no environment waits for its instances"}
     logger.append_keys(environment=record.id)
-    wanted = capacity.Wanted(group.types, group.zones, group.missing)
-    decision = noted(records, record, failed, wanted, Entry(utc_text(received.at), who, "not launched", ""))
-    if decision.ends:
-        executions.complete_task(record.waiting.token, TaskResult("CreationFailed", decision.reason), {})
+    wanted = capacity.Wanted(group.types, group.zones, group.missing, mixed=bool(group.distribution))
+    entry = Entry(utc_text(received.at), who, "not launched", "")
+    decision = noted(records, record, failed, wanted, entry)
+    if decision.on_demand:
+        fall_back(settings, record, group, entry)
+    if decision.ends and not record.ending:
+        give_up(records, record, record.waiting.token, replace(entry, why=decision.reason))
     return {"group": failed.group, "judged": True, "ends": decision.ends, "reason": decision.reason}
+
+
+def give_up(records: Records[Environment], record: Environment, token: str, entry: Entry) -> None:
+    """Ends a creation. In Express mode nobody waits for it any more: who looks at its instances next, reads that it is
+    ended."""
+    failed = TaskResult("CreationFailed", entry.why)
+    if not executions.complete_task(token, failed, {}):
+        ending = replace(by_failure("CreationFailed", entry.why), at=entry.at)
+        environments.end(records, record.id, ending, replace(entry, what="ended"))
+
+
+def fall_back(settings: Settings, record: Environment, group: groups.Group, entry: Entry) -> None:
+    """Has Auto Scaling launch On-Demand what a group lacks, and writes that down once."""
+    workload = clients.workload(record.account, record.region, settings.workload_role, record.id)
+    members = instances.find(workload, {GROUP_TAG: group.name}, going=False)
+    spot = sum(member.spot for member in members)
+    if groups.fill_on_demand(workload, group, spot):
+        why = f"EC2 has no Spot Instances for it: {group.desired - spot} of {group.desired} are launched On-Demand"
+        Records(settings.table, Environment).change(record.id, replace(entry, what="On-Demand instead", why=why))
 
 
 def noted(

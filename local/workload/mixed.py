@@ -43,7 +43,7 @@ def install() -> None:
 
     def keep(group: FakeAutoScalingGroup, *arguments: Any, **options: Any) -> None:
         if not (options.get("launch_template") or options.get("launch_config_name")):
-            options["mixed_instances_policy"] = options.get("mixed_instances_policy") or _kept(group)
+            options["mixed_instances_policy"] = _changed(group, options.get("mixed_instances_policy") or {})
         update(group, *arguments, **options)
 
     def launch_template(group: FakeAutoScalingGroup) -> dict[str, Any] | None:
@@ -67,6 +67,15 @@ def _kept(group: FakeAutoScalingGroup) -> dict[str, Any] | None:
     template = group.mixed_instances_policy["LaunchTemplate"]
     again = {**template, "LaunchTemplateSpecification": named(template["LaunchTemplateSpecification"])}
     return {**group.mixed_instances_policy, "LaunchTemplate": again}
+
+
+def _changed(group: FakeAutoScalingGroup, given: Policy) -> Policy | None:
+    """A group's policy after an update: what it does not say of one that is there stays as it is."""
+    kept = _kept(group)
+    if not kept or not given:
+        return given or kept
+    shares = {**(kept.get("InstancesDistribution") or {}), **(given.get("InstancesDistribution") or {})}
+    return {**kept, **given, "InstancesDistribution": shares}
 
 
 def refusal(policy: Policy) -> str | None:

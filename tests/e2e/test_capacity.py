@@ -87,3 +87,23 @@ class TestSpot:
         mayfly.finish(environment)
         assert mayfly.end(environment)["status"] == "SUCCEEDED"
         assert mayfly.nothing_is_left(environment)
+
+    def test_that_ec2_does_not_have_are_launched_on_demand(self, mayfly: Driver) -> None:
+        mayfly.cloud.fault("workload", no_capacity="*", market="spot")
+        shares = {"InstanceType": BOTH, "OnDemandBase": "1", "OnDemandPercentage": "0"}
+        application = mayfly.application(instances=4, blueprint="fleet.yaml", parameters=shares)
+        environment = environment_id(mayfly.push(application), "smoke")
+        mayfly.life(environment, "creating")
+
+        def instead() -> list[str]:
+            return [why for what, why in mayfly.history(mayfly.record(environment)) if what == "On-Demand instead"]
+
+        told = mayfly.until(instead, "it falls back", lambda: mayfly.history(mayfly.record(environment)))
+        assert told == ["EC2 has no Spot Instances for it: 4 of 4 are launched On-Demand"]
+        mayfly.cloud.advance(31)  # Auto Scaling tries again
+        mayfly.life(environment, "awaiting tests")
+        assert launched(mayfly, environment) == {("m5.large", "on-demand"): 4}
+        assert mayfly.calls(environment)["UpdateAutoScalingGroup"] == 1
+        mayfly.finish(environment)
+        assert mayfly.end(environment)["status"] == "SUCCEEDED"
+        assert mayfly.nothing_is_left(environment)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from local.cloud import REGION
 from local.install import ROOT, upload_blueprint
 from mayfly.domain.identity import environment_id, stack_name
 from tests.e2e.driver import Driver
@@ -67,3 +68,16 @@ def test_makes_no_environment_ready_before_its_instances_are_nor_gone_before_the
     assert mayfly.end(environment)["status"] == "SUCCEEDED"
     assert not mayfly.instances_left(environment)
     assert mayfly.calls(environment)["DeleteStack"] == 1
+
+
+def test_ends_an_environment_for_which_ec2_has_no_capacity_at_the_next_look(mayfly: Driver) -> None:
+    upload_blueprint(mayfly.cloud, mayfly.outputs, ROOT / "blueprints" / "fleet.yaml")
+    mayfly.cloud.fault("workload", no_capacity="*")
+    application = mayfly.application(instances=2, blueprint="fleet.yaml", deployment="express")
+    release = mayfly.push(application)
+    environment = environment_id(release, "smoke")
+    assert mayfly.end(environment)["status"] == "FAILED"  # no time has passed but the local cloud's own
+    told = [why.partition(":")[0] for what, why in mayfly.history(mayfly.record(environment)) if what == "not launched"]
+    assert told[:1] in ([f"no capacity for t3.medium in {REGION}{zone}"] for zone in "ab")
+    assert "EC2 has no capacity for t3.medium in" in mayfly.verdict(release)["detail"]["reason"]
+    assert mayfly.nothing_is_left(environment)

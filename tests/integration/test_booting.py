@@ -1,10 +1,11 @@
 """Instances fail at their first boot: one is replaced, one too many ends the environment, and each says why."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from local.workload.mixed import NO_SPOT
 from mayfly.aws.records import Conflict
 from tests.integration.world import (
     LATER,
@@ -205,7 +206,7 @@ class TestNotLaunched:
         detail = self.SAMPLE["detail"] | {"StatusMessage": said, "Details": {"Availability Zone": zone}}
         return world.call("judge_instance", self.SAMPLE | {"account": account, "detail": detail})
 
-    def grouped(self, world: World, **tags: str) -> None:
+    def grouped(self, world: World, distribution: Json | None = None, **tags: str) -> None:
         labels = [{"Key": key, "Value": value} for key, value in (OURS | tags).items()]
         overrides = [{"InstanceType": "m5.large"}, {"InstanceType": "c5.large"}]
         described = {
@@ -214,7 +215,10 @@ class TestNotLaunched:
             "DesiredCapacity": 2,
             "Instances": [],
             "AvailabilityZones": ["us-east-1a", "us-east-1b"],
-            "MixedInstancesPolicy": {"LaunchTemplate": {"Overrides": overrides}},
+            "MixedInstancesPolicy": {
+                "LaunchTemplate": {"Overrides": overrides},
+                "InstancesDistribution": distribution or {},
+            },
         }
         world.wire.answer("DescribeAutoScalingGroups", AutoScalingGroups=[described])
 
@@ -236,6 +240,62 @@ class TestNotLaunched:
         [end] = world.settled
         assert (end["taskToken"], end["error"]) == (TOKEN, "CreationFailed")
         assert end["cause"].startswith("EC2 has no capacity for m5.large in us-east-1a, nor for m5.large in us-east-1b")
+
+    def test_ends_what_nobody_waits_for_any_more_by_its_record(self, world: World) -> None:
+        built(world)  # in Express mode: its stack is complete, and its instances are looked at
+        self.grouped(world)
+        world.wire.answer("SendTaskFailure", error="TaskTimedOut")
+        pools = [(kind, zone) for kind in ("m5.large", "c5.large") for zone in ("us-east-1a", "us-east-1b")]
+        assert [self.failed(world, *pool)["ends"] for pool in pools] == [False, False, False, True]
+        ending, lines = world.record()["ending"], len(world.record()["history"])
+        assert (ending["by"], ending["outcome"]) == ("failure", "broken")
+        assert ending["reason"].startswith("CreationFailed: EC2 has no capacity for m5.large in us-east-1a, nor for")
+        assert self.failed(world, *pools[-1])["ends"]
+        assert len(world.record()["history"]) == lines, "once"
+
+    SPOT: ClassVar[Json] = {"OnDemandBaseCapacity": 0, "OnDemandPercentageAboveBaseCapacity": 40, "SpotMaxPrice": ""}
+
+    def no_spot(self, world: World, zone: str, said: str = NO_SPOT) -> Json:
+        detail = self.SAMPLE["detail"] | {"StatusMessage": said, "Details": {"Availability Zone": zone}}
+        return world.call("judge_instance", self.SAMPLE | {"detail": detail})
+
+    def test_for_want_of_spot_instances_has_the_rest_launched_on_demand_once(self, world: World) -> None:
+        built(world)
+        self.grouped(world, self.SPOT)
+        (spot,) = (
+            one for each in world.there("ec2").describe_instances(InstanceIds=[an_instance(world)])["Reservations"]
+            for one in each["Instances"]
+        )  # fmt: skip
+        world.wire.answer("DescribeInstances", Reservations=[{"Instances": [spot | {"InstanceLifecycle": "spot"}]}])
+        world.wire.answer("UpdateAutoScalingGroup")
+        assert not self.no_spot(world, "us-east-1a")["ends"]
+        assert world.wire.heard("UpdateAutoScalingGroup") == [], "there may be some in the other zone"
+        assert not self.no_spot(world, "us-east-1b")["ends"]
+        (call,) = world.wire.heard("UpdateAutoScalingGroup")
+        shares = call["MixedInstancesPolicy"]["InstancesDistribution"]
+        wanted = {"OnDemandBaseCapacity": 1, "OnDemandPercentageAboveBaseCapacity": 0}
+        assert shares == self.SPOT | wanted, "the Spot Instance that there is stays"
+        (line,) = [line for line in world.record()["history"] if line["what"] == "On-Demand instead"]
+        assert line["why"] == "EC2 has no Spot Instances for it: 1 of 2 are launched On-Demand"
+        *_, role = world.wire.heard("AssumeRole")
+        assert role["Tags"] == [{"Key": "mayfly:environment", "Value": world.record()["id"]}]
+
+        self.grouped(world, shares)
+        assert not self.no_spot(world, "us-east-1b")["ends"]
+        assert len(world.wire.heard("UpdateAutoScalingGroup")) == 1
+        for kind in ("m5.large", "c5.large"):
+            ends = [self.failed(world, kind, zone)["ends"] for zone in ("us-east-1a", "us-east-1b")]
+        assert ends[-1], "neither is there any On-Demand"
+
+    def test_above_the_account_s_quota_of_spot_instances_is_on_demand_at_once(self, world: World) -> None:
+        built(world)
+        self.grouped(world, self.SPOT)
+        world.wire.answer("DescribeInstances", Reservations=[])
+        world.wire.answer("UpdateAutoScalingGroup")
+        self.no_spot(world, "us-east-1a", "Could not launch Spot Instances. MaxSpotInstanceCountExceeded - Max spot "
+                     "instance count exceeded. Launching EC2 instance failed.")  # fmt: skip
+        (call,) = world.wire.heard("UpdateAutoScalingGroup")
+        assert call["MixedInstancesPolicy"]["InstancesDistribution"]["OnDemandBaseCapacity"] == 2
 
     def test_of_others_is_left_alone(self, world: World) -> None:
         built(world)

@@ -1,5 +1,7 @@
 """A launch that failed: what of it is told, and when no instance can come any more."""
 
+from dataclasses import replace
+
 import pytest
 
 from local.workload.mixed import NO_SPOT, capacity_reason
@@ -53,6 +55,22 @@ def test_spot_instances_are_pools_of_their_own_and_named_by_their_zone():
     assert not first.ends
     assert decide(first.pools, NO_SPOT, "us-east-1b", TWO).ends
     assert decide((), NO_SPOT, "", TWO).pools == (), "a zone that nobody names is not guessed"
+
+
+def test_a_group_that_can_launch_on_demand_does_so_when_there_is_no_spot_pool_left():
+    mixed = replace(TWO, mixed=True)
+    first = decide((), NO_SPOT, "us-east-1a", mixed)
+    assert (first.on_demand, first.ends) == (False, False)
+    last = decide(first.pools, NO_SPOT, "us-east-1b", mixed)
+    assert (last.on_demand, last.ends) == (True, False)
+    assert not decide(first.pools, NO_SPOT, "us-east-1b", replace(mixed, missing=0)).on_demand
+    assert decide(POOLS[:-1], capacity_reason("c5.large", "us-east-1b", mixed=True), "us-east-1b", mixed).ends
+
+
+def test_the_quota_of_spot_instances_is_of_all_pools():
+    said = "Could not launch Spot Instances. MaxSpotInstanceCountExceeded - Max spot instance count exceeded."
+    assert decide((), said, "us-east-1a", replace(TWO, mixed=True)).on_demand
+    assert not decide((), said, "us-east-1a", TWO).on_demand
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group as DescribeAutoScalingGroups shows it: how many instances it has at least, wants, and has in service; the
-    instance types that it names itself, the zones of its subnets, and how many instances it has too few of."""
+    instance types that it names itself, the zones of its subnets, how many instances it has too few of, and which
+    shares of them are On-Demand where it has a policy for that."""
 
     name: str
     labels: Mapping[str, str]
@@ -26,6 +27,12 @@ class Group:
     types: tuple[str, ...]
     zones: tuple[str, ...]
     missing: int
+    distribution: Mapping[str, Any]
+
+    @property
+    def on_demand_base(self) -> int:
+        """How many of its instances are On-Demand before any is a Spot Instance."""
+        return int(self.distribution.get("OnDemandBaseCapacity", 0))
 
 
 def of_environment(workload: "Workload", environment: str) -> list[Group]:
@@ -37,7 +44,8 @@ def of_environment(workload: "Workload", environment: str) -> list[Group]:
 
 
 def _read(group: Mapping[str, Any]) -> Group:
-    overrides = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])
+    policy = group.get("MixedInstancesPolicy", {})
+    overrides = policy.get("LaunchTemplate", {}).get("Overrides", [])
     members = group.get("Instances", [])
     return Group(
         group["AutoScalingGroupName"],
@@ -48,6 +56,7 @@ def _read(group: Mapping[str, Any]) -> Group:
         tuple(one.get("InstanceType", "any type") for one in overrides),
         tuple(dict.fromkeys(group.get("AvailabilityZones", []))),
         max(0, group.get("DesiredCapacity", 0) - len(members)),
+        policy.get("InstancesDistribution", {}),
     )
 
 
@@ -67,6 +76,20 @@ def capacities(workload: "Workload", environment: str) -> dict[str, tuple[int, i
 def resize(workload: "Workload", group: str, least: int, desired: int) -> None:
     """Has Auto Scaling launch what a group lacks, or terminate what it has too many of."""
     workload.autoscaling.update_auto_scaling_group(AutoScalingGroupName=group, MinSize=least, DesiredCapacity=desired)
+
+
+def fill_on_demand(workload: "Workload", group: Group, spot: int) -> bool:
+    """Has Auto Scaling launch On-Demand what a group lacks beside the Spot Instances that it has; returns whether that
+    is new. The base is all that is On-Demand then: a share above it would have those replaced."""
+    base = group.desired - spot
+    if base <= group.on_demand_base:
+        return False
+    shares = {"OnDemandBaseCapacity": base, "OnDemandPercentageAboveBaseCapacity": 0}
+    distribution: Any = {**group.distribution, **shares}
+    workload.autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName=group.name, MixedInstancesPolicy={"InstancesDistribution": distribution}
+    )
+    return True
 
 
 def look(workload: "Workload", group: str) -> Group | None:

@@ -12,6 +12,8 @@ _POOL = re.compile(r"sufficient (\S+) capacity in the Availability Zone you requ
 _LACKS = ("InsufficientInstanceCapacity", "UnfulfillableCapacity", "no Spot capacity")
 """Words of a failure that names none: it is of every type in its zone."""
 _SPOT = "Spot"
+_NO_MORE_SPOT = "MaxSpotInstanceCountExceeded"
+"""EC2's word for the account's quota of Spot Instances, whatever the type or zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,13 @@ class Wanted:
 
     Attributes:
         types: instance types, where the group itself says them. zones: of its subnets. missing: how many instances it
-            has too few of.
+            has too few of. mixed: whether it can launch On-Demand what it gets no Spot Instances for.
     """
 
     types: tuple[str, ...]
     zones: tuple[str, ...]
     missing: int
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,13 @@ class Shortage:
 
     Attributes:
         pools: all that are known to be without capacity. ends: whether there is none that its instances can come from.
+        on_demand: whether what the group lacks is to be launched On-Demand, because EC2 has no Spot Instances for it.
     """
 
     pools: tuple[str, ...]
     ends: bool
     reason: str
+    on_demand: bool = False
 
 
 def decide(known: Sequence[str], said: str, zone: str, wanted: Wanted) -> Shortage:
@@ -55,7 +60,8 @@ def decide(known: Sequence[str], said: str, zone: str, wanted: Wanted) -> Shorta
     pools = tuple(dict.fromkeys([*known, *named]))
     types = wanted.types or tuple(kind for kind, _ in found)
     every = [f"{market}{kind} in {where}" for kind in types for where in wanted.zones]
-    ends = bool(named and every) and wanted.missing > 0 and set(every) <= set(pools)
-    if ends:
-        return Shortage(pools, ends, f"EC2 has no capacity for {', nor for '.join(every)}: {said}")
-    return Shortage(pools, ends, f"no capacity for {', '.join(named)}: {said}" if named else said)
+    nowhere = bool(named and every) and set(every) <= set(pools)
+    on_demand = bool(market) and wanted.mixed and wanted.missing > 0 and (nowhere or _NO_MORE_SPOT in said)
+    if nowhere and wanted.missing > 0 and not on_demand:
+        return Shortage(pools, True, f"EC2 has no capacity for {', nor for '.join(every)}: {said}")
+    return Shortage(pools, False, f"no capacity for {', '.join(named)}: {said}" if named else said, on_demand)
