@@ -13,6 +13,7 @@ from mayfly.contract.announcements import EnvironmentFailed, EnvironmentTerminat
 from mayfly.contract.orders import Subject
 from mayfly.contract.vocabulary import Begin, EndingCause, EnvironmentStage, Outcome
 from mayfly.domain.guard import may_destroy
+from mayfly.domain.losses import Losses
 from mayfly.domain.records import Ending, Entry, Environment, cut, placed, plain
 from mayfly.domain.stack import TaskResult
 from mayfly.observability import logger, metrics
@@ -93,7 +94,7 @@ def close(settings: Settings, subject: Subject, kept: list[str], event: dict[str
     seen = records.try_get(subject.environment) or Environment(id=subject.environment)
     says = "token" in event  # the machine of an earlier version says it by itself
     record = remember(settings, subject, seen, kept, event)
-    lost = instance_failures.kept(record)
+    lost = record.losses or Losses()
     ending = record.ending or environments.unknown_ending(now)
     result = {
         "environment": subject.environment,

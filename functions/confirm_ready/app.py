@@ -65,6 +65,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     Records(settings.table, Environment).change(
         order.environment,
         Entry(event["now"], context.function_name, "ready", said(len(running), order.instance_count, spent)),
+        drop=(Environment.waiting,),  # a token is long, and each write pays for the whole record
         spans=spent,
         slowest=slowest,
         outputs=shown(outputs),

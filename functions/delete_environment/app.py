@@ -88,15 +88,27 @@ def end(
     kill_switch.check(settings.parameters)
     # Of a life that was never ready, this is the last chance to see what it costs.
     costs = {} if record.instance_types else instances.counted(workload, subject.environment, settings.controller)
-    lost = instance_failures.count(workload, record, seen)
+    # Where a deletion has failed, they were counted before it: by now instances may be gone by it.
+    again = has_failed(stack)
+    # What has failed has failed once at least: the first deletion is not counted.
+    record = replace(record, deletions=max(record.deletions, 1)) if again else record
+    lost = None if again else instance_failures.count(workload, record, seen)
     try:
         done = delete(settings, subject, workload, stack, record)
     except (HandedOver, DeletionFailed) as blocked:
         remember(settings, subject, record, blocked, now)
         raise
-    entry = Entry(now, "teardown", *done) if done else None
-    change: dict[str, Any] = {"deletions": record.deletions + 1, "instance_failures": lost, **costs}
-    Records(settings.table, Environment).try_change(subject.environment, entry, **change)
+    # Of a life that went well there is nothing to say.
+    change: dict[str, Any] = {"instance_failures": lost, **costs}
+    change |= {"deletions": record.deletions + 1} if again else {}
+    if any(value is not None for value in change.values()):
+        entry = Entry(now, "teardown", *done) if done else None
+        Records(settings.table, Environment).try_change(subject.environment, entry, **change)
+
+
+def has_failed(stack: stacks.Stack) -> bool:
+    """Whether a deletion of a stack has failed before, or CloudFormation did not take it."""
+    return stack.status == "DELETE_FAILED" or bool(deletion_refused(stack.status, stack.status_reason))
 
 
 def remember(settings: Settings, subject: Subject, record: Environment, blocked: Exception, now: str) -> None:
@@ -159,11 +171,9 @@ def delete(
 ) -> tuple[str, str] | None:
     """Takes the next step of the teardown strategy; returns what the history is to say of it: what, and why."""
     role, deletions = f"arn:aws:iam::{subject.account}:role/{settings.stack_role}", record.deletions
-    refused = deletion_refused(stack.status, stack.status_reason)
-    failed = refused or stack.status == "DELETE_FAILED"
+    refused, failed = deletion_refused(stack.status, stack.status_reason), has_failed(stack)
     blockers = [refusal(stack.status_reason)] if refused else teardown.blockers(workload, stack.id) if failed else []
-    # What has failed has failed once at least, even where a lost record counted nothing.
-    step = next_step(max(deletions, 1) if failed else 0)
+    step = next_step(deletions if failed else 0)
     if step is Step.HAND_OVER:
         raise HandedOver(f"{stack.id} cannot be deleted after {deletions} tries. Blocked by {told(blockers)}")
     done = (

@@ -8,6 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mayfly.aws.events import NotTaken
+from mayfly.domain.losses import Losses
+from mayfly.domain.records import Environment, read
 from tests.integration.world import (
     AFTER,
     DEADLINE,
@@ -104,7 +106,6 @@ class TestALifeEnds:
             "GetResources",  # what is protected in it
             "GetParameter",  # the kill switch
             "DeleteStack",
-            "UpdateItem",  # how often it was tried
         ]
 
     def test_at_its_deadline_as_expired(self, world: World) -> None:
@@ -464,14 +465,15 @@ class TestInstancesThatFailed:
         world.ready()
         world.wire.forget()
         end(world)
-        assert world.record()["instance_failures"] == {"launched": 1, "failed": {}}
+        assert "instance_failures" not in world.record()
+        assert read(Environment, world.record()).losses == Losses(1)
         assert not world.wire.heard("DescribeScalingActivities")
 
     def test_keep_nothing_standing_where_they_cannot_be_counted(self, world: World) -> None:
         self.replaced(world)
         world.wire.answer("DescribeScalingActivities", error="AccessDenied")
         end(world)
-        assert "instance_failures" not in world.record()
+        assert read(Environment, world.record()).losses is None
         assert deleted(world)
 
     def test_are_those_that_never_signalled_where_it_never_was_ready(self, world: World) -> None:

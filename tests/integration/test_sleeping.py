@@ -131,7 +131,7 @@ class TestOfficeHours:
         manual.wire.answer("DescribeScalingActivities", Activities=[shrunk, shrunk | {"ActivityId": "b"}])
         manual.call("delete_environment", deletion())
         assert manual.stack() is None
-        assert manual.record()["instance_failures"] == {"launched": 2, "failed": {}}
+        assert "instance_failures" not in manual.record()
 
 
 class TestWhatMustNotGo:

@@ -92,7 +92,8 @@ SWEEP: Fields = (Sweep.key, Sweep.asked_by, Sweep.counts, Sweep.halted, Sweep.dr
 STANDING: Fields = (Service.application, Service.image, Service.channel, Service.instance_count)
 """What is read of a permanent environment to count its instances."""
 FAILURES: Fields = (
-    *(Environment.application, Environment.image, Environment.blueprint, Environment.instance_failures),
+    *(Environment.application, Environment.image, Environment.blueprint),
+    *(Environment.instance_failures, Environment.instances_built, Environment.ending),
 )
 """What is read of an environment to count the instances that failed."""
 

@@ -259,6 +259,7 @@ class Environment(Record):
     lost_instances: tuple[str, ...] = ()
     """The ids of those that Auto Scaling has said that it took out since, 500 at most."""
     instance_failures: Losses | None = None
+    """Those that failed, if any did, as counted before its stack was deleted; see `losses`."""
     instance_types: Mapping[str, int] = field(default_factory=dict)
     volume_gb: int = 0
     launched_at: str | None = None
@@ -269,6 +270,7 @@ class Environment(Record):
     """Digests of the messages that extended it: each is granted once."""
     warned: tuple[int, ...] = ()
     deletions: int = 0
+    """How often its stack's deletion was asked for; not written of the first time."""
     kept: tuple[str, ...] = ()
     handed_over: str | None = None
     terminated_at: str | None = None
@@ -292,6 +294,13 @@ class Environment(Record):
         """Whether its tests may have begun: what was still being built has not come so far."""
         built = self.stage not in (EnvironmentStage.PLANNED, EnvironmentStage.QUEUED, EnvironmentStage.CREATING)
         return built or self.instances_built is not None
+
+    @property
+    def losses(self) -> Losses | None:
+        """How many of its instances failed, once it has ended: of those that were built none, where its record says
+        nothing else. None where there were none, or nobody knows."""
+        found = self.instance_failures or (Losses(self.instances_built or 0) if self.ending else Losses())
+        return found if found.launched else None
 
     @property
     def places(self) -> Sequence[Mapping[str, Any]]:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def count(workload: "Workload", record: Environment, seen: Iterable[instances.Instance]) -> Losses | None:
-    """The instances of an environment that failed; None where that is counted already, or not known.
+    """What an environment's record is to say of its instances that failed; None where it says so already, or none did.
 
-    Auto Scaling is asked why only where an instance is gone.
+    Auto Scaling is asked why only where an instance is gone. Where that is not known, it counts as no environment at all.
 
     Args:
         seen: its instances as they are before its stack is deleted.
@@ -30,8 +30,8 @@ def count(workload: "Workload", record: Environment, seen: Iterable[instances.In
         found = with_failed_boots(_losses(workload, record, seen), failed, asked)
     except (ClientError, BotoCoreError):  # not to know it keeps nothing standing
         logger.exception("which instances failed is not known")
-        return None
-    return found if found.launched else None
+        return Losses()
+    return None if found == Losses(record.instances_built or 0) else found
 
 
 def _losses(workload: "Workload", record: Environment, seen: Iterable[instances.Instance]) -> Losses:
@@ -42,11 +42,6 @@ def _losses(workload: "Workload", record: Environment, seen: Iterable[instances.
     running = [one.launched_at for one in seen if one.state == "running"]
     whole = sum(launched <= ready_at for launched in running) == built
     return of_life(ready_at, built, running, [] if whole else groups.terminations(workload, record.id))
-
-
-def kept(record: Environment) -> Losses:
-    """The losses that a record says; none where it says nothing."""
-    return record.instance_failures or Losses()
 
 
 def publish(record: Environment, lost: Losses) -> None:

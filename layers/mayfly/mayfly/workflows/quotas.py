@@ -42,6 +42,7 @@ _LISTS: Mapping[str, Lists] = {
 
 LOOK_SECONDS = 120.0
 _REFUSED = "AccessDenied"
+_A_DAY = 86_400
 _BY_ZONE = "nat-gateways"
 
 
@@ -202,10 +203,12 @@ def learn(settings: Settings, order: Order, running: Sequence[Instance], now: st
     had = dict.fromkeys((key for key in takes if key == INSTANCES or "vcpus-" in key), 0)
     had |= of_instances(Counter(instance.kind for instance in running if not instance.spot), {}, spot)
     if takes and any(takes.get(key, 0) != count for key, count in had.items()):
-        name = _name(order.blueprint, order.parameters, order.instance_count)
-        Records(settings.table, Had).try_change(
-            name, id=name, takes=had, forget_after=forget_after(now, settings.record_days)
-        )
+        name, records = _name(order.blueprint, order.parameters, order.instance_count), Records(settings.table, Had)
+        until = forget_after(now, settings.record_days)
+        known = records.try_get(name)
+        # What is known already is written again once a day, or DynamoDB would drop it.
+        if known is None or known.takes != had or known.forget_after < until - _A_DAY:
+            records.try_change(name, id=name, takes=had, forget_after=until)
 
 
 def _name(blueprint: Blueprint, parameters: Mapping[str, str], count: int | None) -> str:

@@ -139,7 +139,7 @@ def verdict_of(settings: Settings, release: str, error: Mapping[str, Any] | None
     names = [name for part in suites for name in part.attempts]
     known = {each.id: each for each in Records(settings.table, Environment).many(names)}
     results = [result_of(part, {name: each.ending for name, each in known.items()}) for part in suites]
-    verdict = judge_release(results, together(it.instance_failures for it in known.values() if it.instance_failures))
+    verdict = judge_release(results, together(it.losses for it in known.values() if it.losses))
     by = record.superseded_by if record and not verdict.passed else None
     return replace(verdict, reason=superseding.reason(by)) if by else verdict
 
@@ -158,7 +158,7 @@ def remember_verdict(
     record = releases.get(release)
     built = [name for part in record.suites for name in part.attempts] if record else []
     found = Records(settings.table, Environment).many(built)
-    lost = together(one.instance_failures for one in found if one.instance_failures)
+    lost = together(one.losses for one in found if one.losses)
     releases.change(
         release,
         entry,

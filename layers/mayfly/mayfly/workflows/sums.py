@@ -99,8 +99,8 @@ class Sums:
         ended = [one.id for one in self.of_shelf(day)]
         for one in self._environments.many(ended, views.FAILURES):
             named = {"application": one.application, "image": one.image, "blueprint": one.blueprint}
-            for key in ((kind, name) for kind, name in named.items() if name and one.instance_failures):
-                lost.setdefault(key, []).append(one.instance_failures or Losses())
+            for key in ((kind, name) for kind, name in named.items() if name and one.losses):
+                lost.setdefault(key, []).append(one.losses or Losses())
         return (Lost(*key, together(each)) for key, each in lost.items())
 
     def of_shelf(self, where: str) -> Iterator[Environment]:
