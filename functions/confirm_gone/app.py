@@ -1,14 +1,13 @@
 """Confirms that nothing is left of an environment, and closes its record."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from mayfly.aws import clients, executions, kill_switch, stacks
-from mayfly.aws.events import announce
-from mayfly.aws.records import EXISTS, Conflict, Records, attr, forget_after
+from mayfly.aws.events import NotTaken, announce
+from mayfly.aws.records import Conflict, Records, attr, forget_after
 from mayfly.contract.announcements import EnvironmentFailed, EnvironmentTerminated
 from mayfly.contract.orders import Subject
 from mayfly.contract.vocabulary import Begin, EndingCause, EnvironmentStage, Outcome
@@ -86,39 +85,44 @@ def chase(settings: Settings, environment: str, workload: clients.Workload, left
 
 
 def close(settings: Settings, subject: Subject, kept: list[str], event: dict[str, Any]) -> dict[str, Any]:
-    """Records the end of an environment of which nothing is left but what Mayfly cannot delete (`kept`), says it, and
-    ends its execution. Its record stays open until that is said: a sweep that finds it open without an execution comes
-    here again.
+    """Says the end of an environment of which nothing is left but what Mayfly cannot delete (`kept`), records it and
+    closes the record in one write, and ends its execution. Who dies in between leaves the record open: a repetition, or
+    a sweep that finds it without an execution, comes here and says it again.
     """
     now, records = event["now"], Records(settings.table, Environment)
-    seen = records.try_get(subject.environment) or Environment(id=subject.environment)
-    says = "token" in event  # the machine of an earlier version says it by itself
-    record = remember(settings, subject, seen, kept, event)
-    lost = record.losses or Losses()
-    ending = record.ending or environments.unknown_ending(now)
+    found = records.try_get(subject.environment)
+    # The machine of an earlier version says it by itself, and a repetition that finds the record closed has said it.
+    unsaid = "token" in event and (found is None or found.lives or found.terminated_at is None)
+    # What cannot be read may be written yet, and is read by that.
+    change = of_end(settings, subject, kept, now)
+    seen = found or remember(settings, Environment(id=subject.environment), change)
+    lost = seen.losses or Losses()
+    ending = seen.ending or environments.unknown_ending(now)
     result = {
         "environment": subject.environment,
         "ending": plain(ending),
-        "instances_built": record.instances_built or 0,
+        "instances_built": seen.instances_built or 0,
         "instances_left": 0,
         "instances_failed": lost.count,
         "failures": dict(lost.failed),
         # People see it in the announcement: Mayfly finds no more of it by its tags.
         "kept": kept,
     }
-    if record.pool:
-        pools.give_back(settings, record.pool, subject.environment)
+    if seen.pool:
+        pools.give_back(settings, seen.pool, subject.environment)
     if subject.begin != Begin.CREATION.value:
         releases.judge_again(settings, subject.environment, now)
+    if unsaid:
+        try:
+            say(settings, subject, result, ending.by == EndingCause.FAILURE)
+        except NotTaken:  # for hours, perhaps: its room is free meanwhile
+            remember(settings, seen, change)
+            raise
+    remember(settings, seen, change | {"drop": (*change["drop"], Environment.live)})
     metrics.add_metric(name="EnvironmentsTerminated", unit="Count", value=1)
-    instance_failures.publish(record, lost)
+    instance_failures.publish(seen, lost)
     metrics.add_metric(name="ResourcesKept", unit="Count", value=len(kept))
-    if says:
-        failed = ending.by == EndingCause.FAILURE
-        if seen.lives or seen.terminated_at is None:  # a repetition that finds it closed has said it
-            say(settings, subject, result, failed)
-            with suppress(Conflict):
-                records.try_change(subject.environment, drop=(Environment.live,), only_if=EXISTS)
+    if "token" in event:
         executions.complete_task(event["token"], answer(subject, ending), result)
     return result
 
@@ -142,19 +146,14 @@ def say(settings: Settings, subject: Subject, result: dict[str, Any], failed: bo
         announce(settings.facts, EnvironmentFailed.model_validate(whose | result | {"reason": reason}))
 
 
-def remember(
-    settings: Settings, subject: Subject, seen: Environment, kept: list[str], event: dict[str, Any]
-) -> Environment:
-    """Records the end, in one write with the return of what was reserved. Where DynamoDB takes no write, a sweep makes
-    up for it."""
-    now = event["now"]
+def of_end(settings: Settings, subject: Subject, kept: list[str], now: str) -> dict[str, Any]:
+    """What a record says of the end, and has no more."""
     left = f"kept: {'; '.join(kept)}" if kept else GONE
-    closes = () if "token" in event else (Environment.live,)
-    changed: dict[str, Any] = {
+    return {
         "entry": Entry(now, "confirm_gone", EnvironmentStage.TERMINATED, left),
         # Only where the record was lost meanwhile.
         "once": {"ending": environments.unknown_ending(now), "id": subject.environment},
-        "drop": (Environment.waiting, Environment.born, Environment.reserved, *closes),
+        "drop": (Environment.waiting, Environment.born, Environment.reserved),
         **placed(Environment, subject.environment, subject.application, now, now[:10]),
         "stage": EnvironmentStage.TERMINATED,
         "terminated_at": now,
@@ -162,15 +161,20 @@ def remember(
         "instances_left": 0,
         "kept": [cut(each, 500) for each in kept[:100]] or None,
     }
+
+
+def remember(settings: Settings, seen: Environment, change: dict[str, Any]) -> Environment:
+    """Records the end, in one write with the return of what was reserved. Where DynamoDB takes no write, a sweep makes
+    up for it."""
     records = Records(settings.table, Environment)
     try:
         unreturned = attr(Environment.reserved).exists() if seen.reserved else None
-        record = records.try_change(subject.environment, only_if=unreturned, **changed)
+        record = records.try_change(seen.id, only_if=unreturned, **change)
     except Conflict:  # somebody else has given it back
-        return records.try_change(subject.environment, **changed) or seen
+        return records.try_change(seen.id, **change) or seen
     if seen.reserved and record and not record.reserved:
-        admission.give_back(settings, seen, datetime.fromisoformat(now), "confirm_gone")
-    return record or Environment(id=subject.environment)
+        admission.give_back(settings, seen, datetime.fromisoformat(change["entry"].at), "confirm_gone")
+    return record or Environment(id=seen.id)
 
 
 def told(remnant: leftovers.Remnant, refused: dict[str, str]) -> str:

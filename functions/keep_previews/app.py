@@ -51,5 +51,7 @@ def follow(heard: Heard, entry: Entry) -> str:
     preview = Records(settings.table, Environment).get(str(heard.environment))
     if preview is None:
         return "there is no such environment"
-    done = previews.gone if preview.terminated_at else previews.ready
+    # What is gone is said before its record says so, and that it was ready may be heard after both.
+    gone = preview.terminated_at or entry.what == Event.ENVIRONMENT_TERMINATED
+    done = previews.gone if gone else previews.ready
     return done(settings, preview, entry)

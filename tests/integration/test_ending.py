@@ -346,6 +346,16 @@ class TestAllIsGone:
         assert [what for what, _ in world.said] == (["Environment Terminated"] if more else [])
         assert record["forget_after"] == int(datetime.fromisoformat(LATER).timestamp()) + 90 * 86_400
 
+    def test_and_its_record_says_so_and_is_closed_in_one_write(self, world: World) -> None:
+        stack = world.ready()
+        end(world, "deadline")
+        world.wire.forget()
+        world.call("confirm_gone", {"order": an_order(), "stack": stack, "now": LATER, "token": NEXT_TOKEN})
+        assert [name for name in world.wire.names() if name in ("PutEvents", "UpdateItem")] == [
+            "PutEvents",  # who dies after it leaves the record open, and it is said again
+            "UpdateItem",
+        ]
+
     def test_and_its_record_stays_open_until_that_is_said(self, world: World) -> None:
         stack = world.ready()
         end(world, "deadline")

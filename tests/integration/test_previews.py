@@ -160,7 +160,6 @@ class TestItsAddress:
         assert "stays" in told(world, "Environment Terminated", first)
         assert addresses(world, zone), "it is the next one's"
         closed(world)
-        world.change(second, terminated_at=NOW)
         assert told(world, "Environment Terminated", second) == f"{NAME[:-1]} leads nowhere any more"
         assert addresses(world, zone) == {}
         assert world.record(PULL, "pull")["previews"] == []
