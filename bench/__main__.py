@@ -27,9 +27,9 @@ def main() -> None:
         figures["retirement"] = show(console, "Retirement", [retirement.measure(cloud)])[0]
         status.update("a sweep over 400 stacks and 4,000 instances: a few minutes")
         figures["sweep"] = show(console, "A sweep", [sweep.measure(cloud, installation)])[0]
-    with console.status("lists and figures of 10,000 environments that live and 100,000 that have ended"):
+    with console.status("lists and figures of 10,000 environments that live and 1,000,000 that have ended"):
         figures["pages"] = show(
-            console, "What is read of 10,000 that live and 100,000 that have ended", pages.measure()
+            console, "What is read of 10,000 that live and 1,000,000 that have ended", pages.measure()
         )
     with console.status("2,000 lives that end within a minute"):
         figures["large_sweep"] = show(console, "A sweep over 2,000 stacks", large_sweep.measure())

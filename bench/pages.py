@@ -1,5 +1,5 @@
-"""`python -m bench.pages`: what lists, figures and an open console read where 10,000 environments live and 100,000 have
-ended, in DynamoDB's read units and in bytes, against a table of one; and what a life writes.
+"""`python -m bench.pages`: what lists, figures and an open console read where 10,000 environments live and
+1,000,000 have ended, in DynamoDB's read units and in bytes, against a table of one; and what a life writes.
 
 The records are those of a life in the simulated world of `tests/model`, many times. Units are counted as DynamoDB bills
 them: half a unit for each 4 KB of a page of an index, or of an item, and a whole one where the read is consistent.
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -34,7 +34,9 @@ from tests.model import world as simulated
 
 type Json = dict[str, Any]
 
-LIVES, ENDED_A_DAY, DAYS, APPLICATIONS, SUITES = 10_000, 10_000, 10, 50, 3
+LIVES, ENDED_A_DAY, DAYS, APPLICATIONS, SUITES = 10_000, 10_000, 100, 50, 3
+SUMMED_DAYS = 10
+"""As many are looked at, and one more, at most."""
 LOOK_SECONDS, HEADS_SECONDS = 15, 60
 """How often an open console looks at the board, and at the heads of releases."""
 BLOCK, KILOBYTE = 4096, 1024
@@ -46,19 +48,27 @@ class Counted(dynamodb.DynamoDB):
     def __init__(self, timeline: Any) -> None:
         super().__init__(timeline)
         self.read, self.written = 0.0, 0
-        self._indexes: dict[tuple[str, str], list[tuple[str, Json]]] = {}
+        self._indexes: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        self._packed: dict[str, Callable[[], Json]] = {}
 
-    def fill(self, items: Iterable[Json]) -> None:
-        """Puts items there, with their places in the indexes."""
-        for item in items:
-            self.items[item["pk"]["S"]] = item
+    def fill(self, makers: Iterable[Callable[[], Json]]) -> None:
+        """Puts items there, with their places in the indexes. Each is made again when it is read: a million of them
+        would take more memory than a machine has."""
+        for make in makers:
+            item = make()
+            pk = item["pk"]["S"]
+            self._packed[pk] = make
             for index, place in (("live", "pk"), ("born", "pk"), ("shelf", "shelved")):
                 if index in item:
                     name = "shelves" if index == "shelf" else index
                     key = (name, item[index]["S"])
-                    self._indexes.setdefault(key, []).append((item[place]["S"], item))
+                    self._indexes.setdefault(key, []).append((item[place]["S"], pk))
         for each in self._indexes.values():
-            each.sort(key=lambda one: one[0])
+            each.sort()
+
+    def _item(self, pk: str) -> Json:
+        """An item, {} where there is none."""
+        return self.items.get(pk) or (self._packed[pk]() if pk in self._packed else {})
 
     def update_item(self, _session: str, **request: Any) -> Json:
         """Counts an update: the larger of the item before and after, and each index where it changes."""
@@ -75,28 +85,30 @@ class Counted(dynamodb.DynamoDB):
         return reply
 
     def get_item(self, _session: str, Key: Json, ConsistentRead: bool = False, **_: Any) -> Json:  # noqa: N803
-        reply = super().get_item(_session, Key)
-        self._reads(_bytes(reply.get("Item", {})), ConsistentRead)
-        return reply
+        found = self._item(Key["pk"]["S"])
+        self._reads(_bytes(found), ConsistentRead)
+        return {"Item": found} if found else {}
 
     def batch_get_item(self, _session: str, RequestItems: Json) -> Json:  # noqa: N803
         ((table, wanted),) = RequestItems.items()
-        reply = super().batch_get_item(_session, RequestItems)
-        for item in reply["Responses"][table]:
+        keys = [key["pk"]["S"] for key in wanted["Keys"]]
+        found = [item for item in map(self._item, keys) if item]
+        for item in found:
             self._reads(_bytes(item), wanted.get("ConsistentRead", False))
-        return reply
+        return {"Responses": {table: found}}
 
     def query(self, _session: str, IndexName: str, ExpressionAttributeValues: Json, **more: Any) -> Json:  # noqa: N803
         shelf = IndexName == "shelves"
         value = ExpressionAttributeValues[":shelf" if shelf else ":value"]["S"]
         whole = self._indexes.get((IndexName, value), [])
         if not shelf:
-            self._reads(sum(_bytes({"pk": item["pk"]}) for _, item in whole), False)
-            return {"Items": [{"pk": item["pk"]} for _, item in whole]}
+            keys = [{"pk": {"S": pk}} for _, pk in whole]
+            self._reads(sum(map(_bytes, keys)), False)
+            return {"Items": keys}
         before = ExpressionAttributeValues.get(":before", {}).get("S")
         end = bisect.bisect_left(whole, before, key=lambda one: one[0]) if before else len(whole)
         begin = max(0, end - more["Limit"])
-        page = [_shown(item, dynamodb.PROJECTED) for _, item in reversed(whole[begin:end])]
+        page = [_shown(self._item(pk), dynamodb.PROJECTED) for _, pk in reversed(whole[begin:end])]
         self._reads(sum(map(_bytes, page)), False)
         return {"Items": page} | ({"LastEvaluatedKey": page[-1]} if begin else {})
 
@@ -131,7 +143,7 @@ def measure() -> list[Json]:
             table.fill(many(table.items, now))
             settings = load_settings()
             with pytest.MonkeyPatch.context() as upgrade:  # whose sweeps sum the days before, some each
-                upgrade.setattr(sums, "DAYS_A_SWEEP", DAYS)
+                upgrade.setattr(sums, "DAYS_A_SWEEP", SUMMED_DAYS)
                 _sweep(settings, now)
             swept = look(table, lambda: _sweep(settings, now))
             rows = [{"look": name, **look(table, each)} for name, each in looks(settings, now).items()]
@@ -185,20 +197,20 @@ def looks(settings: Any, now: datetime) -> dict[str, Callable[[], Json]]:
     }
 
 
-def many(items: dict[str, Json], now: datetime) -> Iterable[Json]:
+def many(items: dict[str, Json], now: datetime) -> Iterable[Callable[[], Json]]:
     """The records of those that live and of those that have ended, of a life's records at its end."""
     ended = next(item for key, item in items.items() if key.startswith("environment#"))
     pushed = next(item for key, item in items.items() if key.startswith("release#"))
     for number in range(LIVES):
         at = now - timedelta(seconds=4 * 3600 * number / LIVES)
-        yield _environment(ended, number, "live", at, None)
+        yield partial(_environment, ended, number, "live", at, None)
     for number in range(ENDED_A_DAY * DAYS):
         at = now - timedelta(hours=5, seconds=86_400 * number / ENDED_A_DAY)
-        yield _environment(ended, number, "gone", at, at + timedelta(hours=4))
+        yield partial(_environment, ended, number, "gone", at, at + timedelta(hours=4))
         if number % SUITES == 0:
-            yield _release(pushed, number, "gone", at)
+            yield partial(_release, pushed, number, "gone", at)
     for number in range(0, LIVES, SUITES):
-        yield _release(pushed, number, "live", now - timedelta(seconds=4 * 3600 * number / LIVES))
+        yield partial(_release, pushed, number, "live", now - timedelta(seconds=4 * 3600 * number / LIVES))
 
 
 def _environment(like: Json, number: int, kind: str, at: datetime, until: datetime | None) -> Json:

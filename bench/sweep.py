@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 STACKS, DUE, INSTANCES = 400, 200, 10
 ROUNDS = 3
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 1_800
 SUITE = "bench"
 TEMPLATE = json.dumps(
     {
