@@ -121,6 +121,8 @@ class Machines:
         self._number = count(1)
         self.jitter: Callable[[], float] = lambda: 1.0
         """The part of a delay with full jitter that is waited."""
+        self.token_length = 0
+        """Of a task token, at least. On AWS they have some 650 characters, which matters to who pays by the kilobyte."""
         self.broken: list[str] = []
         """Expressions that failed: on AWS an execution would have failed with them."""
 
@@ -291,7 +293,7 @@ class Machines:
 
     def _attempt(self, state: Json, given: Any, scope: Scope, execution: Execution) -> Steps[Any]:
         resource, _, waits = state["Resource"].partition(".")
-        name = f"{execution.name}-{next(self._number)}"
+        name = f"{execution.name}-{next(self._number)}".ljust(self.token_length, "-")
         token = self._tokens[name] = Token(execution)
         scope.context["Task"] = {"Token": name}
         try:

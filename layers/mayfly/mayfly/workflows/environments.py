@@ -49,7 +49,10 @@ def end(records: Records[Environment], environment: str, ending: Ending, entry: 
         Refused: there is no such environment.
     """
     try:
-        record = records.change(environment, entry, ending=ending, only_if=NOT_ENDED)
+        # The stage goes with the ending: the index of lists, which shows both, is written once.
+        record = records.change(
+            environment, entry, ending=ending, stage=EnvironmentStage.TERMINATING, only_if=NOT_ENDED
+        )
         if record is None:
             raise RuntimeError("the table is lost: nobody can be told of this ending")  # a failure keeps the message
         recorded = True
