@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any
@@ -36,7 +37,7 @@ type Json = dict[str, Any]
 
 LIVES, ENDED_A_DAY, DAYS, APPLICATIONS, SUITES = 10_000, 10_000, 100, 50, 3
 SUMMED_DAYS = 10
-"""As many are looked at, and one more, at most."""
+"""The other days' sums stand, as far as a sweep of theirs is concerned: nobody looks at them here."""
 LOOK_SECONDS, HEADS_SECONDS = 15, 60
 """How often an open console looks at the board, and at the heads of releases."""
 BLOCK, KILOBYTE = 4096, 1024
@@ -162,7 +163,8 @@ def _an_hour(rows: Iterable[Json]) -> int:
 
 
 def _sweep(settings: Any, now: datetime) -> Json:
-    sums.keep(settings, list(Records(settings.table, Environment).live()), now)
+    in_days = replace(settings, record_days=SUMMED_DAYS)
+    sums.keep(in_days, list(Records(settings.table, Environment).live()), now)
     return {}
 
 
