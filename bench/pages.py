@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any
@@ -163,7 +162,7 @@ def _an_hour(rows: Iterable[Json]) -> int:
 
 
 def _sweep(settings: Any, now: datetime) -> Json:
-    in_days = replace(settings, record_days=SUMMED_DAYS)
+    in_days = settings.model_copy(update={"record_days": SUMMED_DAYS})
     sums.keep(in_days, list(Records(settings.table, Environment).live()), now)
     return {}
 

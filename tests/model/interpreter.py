@@ -122,7 +122,7 @@ class Machines:
         self.jitter: Callable[[], float] = lambda: 1.0
         """The part of a delay with full jitter that is waited."""
         self.token_length = 0
-        """Of a task token, at least. On AWS it has some 650 characters, and what a record has is paid by the kilobyte."""
+        """Of a task token, at least. On AWS it has some 650 characters, and records are paid by the kilobyte."""
         self.broken: list[str] = []
         """Expressions that failed: on AWS an execution would have failed with them."""
 
