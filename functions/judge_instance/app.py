@@ -8,7 +8,7 @@ from mayfly.aws import clients, executions, groups, instances
 from mayfly.aws.dead_letters import message_handler
 from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr
-from mayfly.contract.announcements import EnvironmentInstanceLost
+from mayfly.contract.announcements import EnvironmentInstanceLost, EnvironmentOnDemand
 from mayfly.contract.aws_events import InstanceState, InstanceTerminated, LaunchFailed
 from mayfly.contract.reader import receive
 from mayfly.contract.vocabulary import AwsEvent, Wait
@@ -132,13 +132,19 @@ def give_up(records: Records[Environment], record: Environment, token: str, entr
 
 
 def fall_back(settings: Settings, record: Environment, group: groups.Group, entry: Entry) -> None:
-    """Has Auto Scaling launch On-Demand what a group lacks, and writes that down once."""
+    """Has Auto Scaling launch On-Demand what a group lacks beside the Spot Instances that it has. That is written down
+    and said before: a repetition finds it, and asks again."""
     workload = clients.workload(record.account, record.region, settings.workload_role, record.id)
     members = instances.find(workload, {GROUP_TAG: group.name}, going=False)
-    spot = sum(member.spot for member in members)
-    if groups.fill_on_demand(workload, group, spot):
-        why = f"EC2 has no Spot Instances for it: {group.desired - spot} of {group.desired} are launched On-Demand"
+    base = group.desired - sum(member.spot for member in members)
+    if base <= group.on_demand_base:
+        return
+    why = f"EC2 has no Spot Instances for it: {base} of {group.desired} are launched On-Demand"
+    if why not in [known.why for known in record.history]:
         Records(settings.table, Environment).change(record.id, replace(entry, what="On-Demand instead", why=why))
+    said = {"on_demand": base, "instances": group.desired, "reason": why}
+    announce(settings.facts, EnvironmentOnDemand(**environments.facts(record), **said))
+    groups.fill_on_demand(workload, group, base)
 
 
 def noted(

@@ -104,6 +104,7 @@ class TestSpot:
         mayfly.life(environment, "awaiting tests")
         assert launched(mayfly, environment) == {("m5.large", "on-demand"): 4}
         assert mayfly.calls(environment)["UpdateAutoScalingGroup"] == 1
+        assert "Environment On-Demand" in mayfly.announced(environment)
         mayfly.finish(environment)
         assert mayfly.end(environment)["status"] == "SUCCEEDED"
         assert mayfly.nothing_is_left(environment)

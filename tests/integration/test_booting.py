@@ -4,6 +4,7 @@ import json
 from typing import Any, ClassVar
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local.workload.mixed import NO_SPOT
 from mayfly.aws.records import Conflict
@@ -277,6 +278,8 @@ class TestNotLaunched:
         assert shares == self.SPOT | wanted, "the Spot Instance that there is stays"
         (line,) = [line for line in world.record()["history"] if line["what"] == "On-Demand instead"]
         assert line["why"] == "EC2 has no Spot Instances for it: 1 of 2 are launched On-Demand"
+        (detail,) = [detail for what, detail in world.said if what == "Environment On-Demand"]
+        assert (detail["on_demand"], detail["instances"], detail["reason"]) == (1, 2, line["why"])
         *_, role = world.wire.heard("AssumeRole")
         assert role["Tags"] == [{"Key": "mayfly:environment", "Value": world.record()["id"]}]
 
@@ -286,6 +289,17 @@ class TestNotLaunched:
         for kind in ("m5.large", "c5.large"):
             ends = [self.failed(world, kind, zone)["ends"] for zone in ("us-east-1a", "us-east-1b")]
         assert ends[-1], "neither is there any On-Demand"
+
+    def test_that_auto_scaling_did_not_hear_of_it_is_asked_again_and_told_once(self, world: World) -> None:
+        built(world)
+        self.grouped(world, self.SPOT)
+        world.wire.answer("DescribeInstances", Reservations=[])
+        world.wire.answer("UpdateAutoScalingGroup", error="ScalingActivityInProgress")
+        self.no_spot(world, "us-east-1a")
+        for _ in range(2):
+            with pytest.raises(ClientError, match="ScalingActivityInProgress"):
+                self.no_spot(world, "us-east-1b")
+        assert [line["what"] for line in world.record()["history"]].count("On-Demand instead") == 1
 
     def test_above_the_account_s_quota_of_spot_instances_is_on_demand_at_once(self, world: World) -> None:
         built(world)

@@ -78,18 +78,14 @@ def resize(workload: "Workload", group: str, least: int, desired: int) -> None:
     workload.autoscaling.update_auto_scaling_group(AutoScalingGroupName=group, MinSize=least, DesiredCapacity=desired)
 
 
-def fill_on_demand(workload: "Workload", group: Group, spot: int) -> bool:
-    """Has Auto Scaling launch On-Demand what a group lacks beside the Spot Instances that it has; returns whether that
-    is new. The base is all that is On-Demand then: a share above it would have those replaced."""
-    base = group.desired - spot
-    if base <= group.on_demand_base:
-        return False
+def fill_on_demand(workload: "Workload", group: Group, base: int) -> None:
+    """Has Auto Scaling launch so many of a group's instances On-Demand, and all others as Spot Instances: of a share
+    above the base, it would replace some of those that run."""
     shares = {"OnDemandBaseCapacity": base, "OnDemandPercentageAboveBaseCapacity": 0}
     distribution: Any = {**group.distribution, **shares}
     workload.autoscaling.update_auto_scaling_group(
         AutoScalingGroupName=group.name, MixedInstancesPolicy={"InstancesDistribution": distribution}
     )
-    return True
 
 
 def look(workload: "Workload", group: str) -> Group | None:

@@ -183,6 +183,18 @@ class EnvironmentInstanceLost(_Environment, event=Event.ENVIRONMENT_INSTANCE_LOS
     """How many were lost since the environment got ready, this one included."""
 
 
+class EnvironmentOnDemand(_Environment, event=Event.ENVIRONMENT_ON_DEMAND):
+    """EC2 has no Spot Instances for an environment that is being built: the rest of it is launched On-Demand, and costs
+    that."""
+
+    on_demand: int
+    """How many instances of one of its groups are On-Demand, those among them that always were to be."""
+    instances: int
+    """How many the group has in all."""
+    reason: str
+    """The same, for people."""
+
+
 class EnvironmentExtended(_Environment, event=Event.ENVIRONMENT_EXTENDED):
     """An environment may live longer."""
 

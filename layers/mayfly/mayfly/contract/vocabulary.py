@@ -56,6 +56,7 @@ class Event(StrEnum):
     RELEASE_FAILED = "Release Failed"
     ENVIRONMENT_REQUESTED = "Environment Requested"
     ENVIRONMENT_QUEUED = "Environment Queued"
+    ENVIRONMENT_ON_DEMAND = "Environment On-Demand"
     ENVIRONMENT_READY = "Environment Ready"
     ENVIRONMENT_INSTANCE_LOST = "Environment Instance Lost"
     ENVIRONMENT_EXTENDED = "Environment Extended"
