@@ -9,7 +9,6 @@ from typing import Any
 
 from mayfly.aws import clients, reports
 from mayfly.aws.attempts import going_on
-from mayfly.aws.events import announce
 from mayfly.aws.instances import Instance, find
 from mayfly.aws.records import Records
 from mayfly.contract.announcements import ImageReplaced
@@ -20,7 +19,7 @@ from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.observability import measure as publish
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import booting, channels
+from mayfly.workflows import booting, channels, outbox
 
 LIVING = "living-instances.json"
 """Where the list lies in the bucket of the reports."""
@@ -80,7 +79,7 @@ def tell(settings: Settings, reach: Reach, now: str, who: str) -> None:
     # Recorded before it is announced: of two that see the same, one announces it.
     if reach.gone and channels.forget(settings.table, channel, reach.gone, Entry(now, who, "replaced", why)):
         for left in reach.gone:
-            announce(settings.facts, ImageReplaced(**dimensions, **asdict(left), gone_at=now))
+            outbox.say(settings, ImageReplaced(**dimensions, **asdict(left), gone_at=now), now)
 
 
 def shown(reach: Reach) -> dict[str, Any]:

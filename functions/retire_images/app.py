@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import Any
 
 from mayfly.aws import kill_switch
-from mayfly.aws.events import announce
 from mayfly.aws.reports import keep
 from mayfly.contract.announcements import ImageRestored, ImageRetired
 from mayfly.contract.configuration import Family
 from mayfly.domain import retirement
 from mayfly.domain.retirement import RetirementDecision, Step
+from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import inventory, retiring
+from mayfly.workflows import inventory, outbox, retiring
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -58,7 +58,7 @@ def act(
             failed.append(shown(each) | {"error": error})
             continue
         said = ImageRestored if each.step is Step.RESTORE else ImageRetired
-        announce(settings.facts, said.model_validate(shown(each) | {"stage": retiring.DONE[each.step]}))
+        outbox.say(settings, said.model_validate(shown(each) | {"stage": retiring.DONE[each.step]}), utc_text(now))
     return failed
 
 

@@ -68,6 +68,18 @@ def test_announces_once_that_the_last_instance_is_gone(world: World, images: tup
     assert replaced(world) == [old]
 
 
+def test_what_the_bus_does_not_take_is_announced_by_a_sweep(world: World, images: tuple[str, str]) -> None:
+    """It is off the record by then, and no measurement would announce it."""
+    world.wire.answer("PutEvents", "InternalFailure", "down")
+    measured(world)
+    world.wire.recover("PutEvents")
+    world.wire.forget()
+    for _ in range(3):
+        measured(world)
+        world.call("sweep_environments", {"now": HOUR_LATER})
+    assert replaced(world) == [images[0]]
+
+
 def test_of_two_measurements_at_once_one_announces(world: World, images: tuple[str, str]) -> None:
     world.wire.before("UpdateItem", lambda: measured(world))
     measured(world)

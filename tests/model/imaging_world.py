@@ -18,6 +18,7 @@ FAMILY, ACCOUNT, BASE = "base", ACCOUNTS[1], "ami-0ba5e000"
 HOME, AWAY = "us-east-1", "eu-west-1"
 BAKE_MACHINE, PROMOTION_MACHINE = SETTINGS["MAYFLY_BAKE_MACHINE_ARN"], SETTINGS["MAYFLY_PROMOTION_MACHINE_ARN"]
 BAKE_ENDS = ("Image Baked", "Image Rejected")
+NOT_MOVED = ("Image Promotion Refused", "Image Promotion Failed")
 MINUTE, DAY = 60, 24 * 3600
 _SWEEPS_EVERY, _MEASURED_EVERY, _RETIRES_EVERY = 60 * MINUTE, 30 * MINUTE, DAY
 _LOCKED = (5 + 15 + 180 + 60) * MINUTE
@@ -141,7 +142,7 @@ class Imaging(World):
         """What failed, the channel did not move by."""
         channel = self.channel(detail["channel"])
         for one in self.machines.running(PROMOTION_MACHINE):
-            if one.state == "Announce Failure" and one.name == channel.get("moved_by") and self.of_this_version(one):
+            if one.state == "Announce Outcome" and one.name == channel.get("moved_by") and self.of_this_version(one):
                 self.violations.append(f"{one.name} has moved {detail['channel']} and says that it failed")
 
     # ---- looking at it
@@ -236,7 +237,8 @@ class ImagingPromises:
             yield f"{family['wanted']} stood back, and no bake follows"
 
     def _unsaid(self) -> Iterator[str]:
-        """Each bake that began has one outcome in its record, and each move of a channel a version: they were said."""
+        """Each bake that began has one outcome in its record, and each move of a channel a version: they were said, and
+        so was each promotion that moved nothing."""
         world = self._world
         said = {detail["bake"] for what, detail in world.events.said if what in BAKE_ENDS}
         by_this = {one.name for one in world.executions(BAKE_MACHINE) if world.of_this_version(one)}
@@ -246,6 +248,10 @@ class ImagingPromises:
                 yield f"the record of {bake} is open, {record.get('stage')}"
             if bake not in said and record.get("stage") != "superseded" and bake in by_this:
                 yield f"that {bake} is {record.get('stage')}"
+        over = [one for one in world.executions(PROMOTION_MACHINE) if "Announce Outcome" in one.entered]
+        wanted = sum(one.status != "ABORTED" for one in over)
+        if (heard := sum(what in NOT_MOVED for what, _ in world.events.said)) < wanted:
+            yield f"that {wanted} promotions moved nothing: {heard} are"
         moves = ("Image Promoted", "Image Rolled Back")
         told = {(detail["channel"], detail["version"]) for what, detail in world.events.said if what in moves}
         for name, record in world.channels().items():

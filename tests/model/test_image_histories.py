@@ -16,6 +16,7 @@ from tests.model.imaging_world import (
     FAMILY,
     HOME,
     MINUTE,
+    NOT_MOVED,
     PROMOTION_MACHINE,
     Imaging,
     ImagingPromises,
@@ -198,6 +199,28 @@ class TestAnEndThatIsNotSaid:
             imaging.faults.down["events"] = imaging.timeline.now + DAY
         imaging.timeline.advance(DAY + 3 * 60 * MINUTE)
         assert said(imaging, "Image Promoted", "Image Promotion Failed") == ["Image Promoted"]
+        assert not ImagingPromises(imaging).open()
+
+    @pytest.mark.parametrize("outcome", NOT_MOVED)
+    def test_of_a_promotion_that_moved_nothing_is_said_by_a_sweep(self, imaging: Imaging, outcome: str) -> None:
+        ask(imaging)
+        until(imaging, PROMOTION_MACHINE, "Copy")
+        imaging.faults.down["events"] = imaging.timeline.now + DAY
+        if outcome == "Image Promotion Failed":
+            imaging.line.spoils.append("broken")
+        else:
+            detail = {
+                "family": FAMILY,
+                "channel": "stable",
+                "image": "ami-0000000a",
+                "why": "so",
+                "requested_by": "dev",
+            }
+            imaging.deliver("accept_promotion", imaging.on_the_bus("Image Promotion Requested", detail))
+        imaging.timeline.advance(DAY)
+        assert said(imaging, *NOT_MOVED) == []
+        imaging.timeline.advance(3 * 60 * MINUTE)
+        assert said(imaging, *NOT_MOVED) == [outcome]
         assert not ImagingPromises(imaging).open()
 
 

@@ -93,11 +93,11 @@ SCOPES = {
         ({}, {"plan": PLAN | {"action": action}, "regions": {"us-east-1": "ami-1"}, "moved": {"version": 7}})
         for action in ("promote", "roll back")
     ],
-    ("promote_image", "Announce Refusal"): [
-        ({"execution": MOVE}, {"failure": CAUGHT}),
-        ({"execution": {key: MOVE[key] for key in MOVE if key != "image"}}, {"failure": CAUGHT}),
+    ("promote_image", "Announce Outcome"): [
+        ({"execution": execution}, {"failure": failure, "outcome": f"Image Promotion {outcome}"})
+        for execution in (MOVE, {key: MOVE[key] for key in MOVE if key != "image"})
+        for failure, outcome in ((CAUGHT, "Refused"), ({"Error": "X", "Cause": "no JSON"}, "Failed"))
     ],
-    ("promote_image", "Announce Failure"): [({"execution": MOVE}, {"failure": {"Error": "X", "Cause": "no JSON"}})],
     ("roll_out", "Announce Start"): [
         ({"execution": ROLLOUT | {"before": SETUP, "after": SETUP}}, {}),
         ({"execution": ROLLOUT | {"before": None, "after": SETUP}}, {}),

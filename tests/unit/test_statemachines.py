@@ -295,6 +295,7 @@ FOR_HOURS = (2, 2, 150, 300, "FULL")
 """A fault that lasts: every five minutes at most, for twelve hours, or six where chance is as it is in the mean."""
 LASTING = {
     *("Delete Stack", "Confirm Gone", "Remove Builder", "Return Instances", "Return Stack", "Verify", "Judge", "Move"),
+    "Keep Outcome",
 }
 """What an execution is for, whatever is down meanwhile: to end what it began, to go back to what was there before, to
 do what follows from the move of a channel, and to say how it ended. So are all announcements, and the wait for tests,
@@ -476,19 +477,26 @@ class TestAPromotion:
 
     def test_fails_as_a_whole_where_one_region_fails(self):
         assert "Catch" not in self.STATES["Copy"]["ItemProcessor"]["States"]["Copy Image"]
-        assert self.STATES["Copy"]["Catch"][-1]["Next"] == "Announce Failure"
+        assert self.STATES["Copy"]["Catch"][-1]["Next"] == "Announce Outcome"
 
     @pytest.mark.parametrize("name", ["Plan", "Copy", "Share", "Move"])
     def test_every_failure_is_said(self, name):
         assert self.STATES[name]["Catch"][-1] == {
             "ErrorEquals": ["States.ALL"],
-            "Assign": {"failure": "{% $states.errorOutput %}"},
-            "Next": "Announce Failure",
+            "Assign": {"failure": "{% $states.errorOutput %}", "outcome": "Image Promotion Failed"},
+            "Next": "Announce Outcome",
         }
 
     def test_one_that_is_overtaken_is_no_failure(self):
-        assert self.STATES["Move"]["Catch"][0]["Next"] == "Announce Refusal"
-        assert self.STATES[self.STATES["Announce Refusal"]["Next"]]["Type"] == "Succeed"
+        assert self.STATES["Move"]["Catch"][0]["Assign"]["outcome"] == "Image Promotion Refused"
+        (refused,) = self.STATES["Refused?"]["Choices"]
+        assert self.STATES[refused["Next"]]["Type"] == "Succeed"
+
+    def test_what_was_not_said_is_kept_as_it_would_have_been(self):
+        (said,) = self.STATES["Announce Outcome"]["Arguments"]["Entries"]
+        kept = self.STATES["Keep Outcome"]["Arguments"]["ExpressionAttributeValues"]
+        assert kept[":event"] == {"S": said["DetailType"]}
+        assert kept[":detail"] == {"S": "{% $string(" + said["Detail"][3:-3] + ") %}"}
 
     def test_a_lost_event_is_survived(self):
         first = self.STATES["Copy"]["ItemProcessor"]["States"]["Copy Image"]["Retry"][0]

@@ -25,10 +25,24 @@ def announce(facts: str, message: Announcement) -> str:
     Raises:
         NotTaken: EventBridge did not take it; the invocation is repeated then.
     """
+    return announce_again(facts, message.event, written(message))
+
+
+def announce_again(facts: str, event: str, detail: str) -> str:
+    """Says what was not taken once, as it was written then; returns the event's id.
+
+    Raises:
+        NotTaken: EventBridge did not take it.
+    """
     try:
-        return _put(facts, message, Source.MAYFLY)
+        return _put(facts, event, detail, Source.MAYFLY)
     except (ClientError, BotoCoreError) as error:
-        raise NotTaken(f"{message.event} was not taken: {error}") from error
+        raise NotTaken(f"{event} was not taken: {error}") from error
+
+
+def written(message: EventDetail) -> str:
+    """A message as it stands on the bus: JSON."""
+    return message.model_dump_json(by_alias=True, exclude_none=True)
 
 
 def ask(requests: str, message: Request, source: str) -> str:
@@ -40,14 +54,13 @@ def ask(requests: str, message: Request, source: str) -> str:
     Raises:
         NotTaken: EventBridge did not take it.
     """
-    return _put(requests, message, source)
+    return _put(requests, message.event, written(message), source)
 
 
-def _put(bus: str, message: EventDetail, source: str) -> str:
+def _put(bus: str, event: str, detail: str, source: str) -> str:
     events: EventBridgeClient = controller("events")
-    detail = message.model_dump_json(by_alias=True, exclude_none=True)
-    entry = {"EventBusName": bus, "Source": source, "DetailType": message.event, "Detail": detail}
+    entry = {"EventBusName": bus, "Source": source, "DetailType": event, "Detail": detail}
     reply = events.put_events(Entries=[entry])  # type: ignore[list-item]
     if reply["FailedEntryCount"]:
-        raise NotTaken(f"{message.event} was not taken: {reply['Entries'][0].get('ErrorMessage')}")
+        raise NotTaken(f"{event} was not taken: {reply['Entries'][0].get('ErrorMessage')}")
     return reply["Entries"][0]["EventId"]

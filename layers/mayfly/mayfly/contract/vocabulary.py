@@ -137,6 +137,8 @@ class RecordKind(StrEnum):
     SUM = "sum"
     PACE = "pace"
     """When an account and Region takes the next call of CloudFormation."""
+    UNSAID = "unsaid"
+    """What is to be announced once the bus takes it."""
 
 
 class DeadLetterKind(StrEnum):

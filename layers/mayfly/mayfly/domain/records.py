@@ -712,6 +712,18 @@ class Pace(Record):
     """Milliseconds since 1970."""
 
 
+@record
+class Unsaid(Record):
+    """An announcement that the bus did not take. A sweep makes it, and closes this."""
+
+    kind = RecordKind.UNSAID
+
+    at: str = ""
+    event: str = ""
+    detail: str = ""
+    """As the bus takes it: JSON."""
+
+
 @part
 class Low:
     """A ceiling or a budget of which little is left, and the environment that took of it when that became so."""
@@ -862,7 +874,7 @@ KINDS: Mapping[RecordKind, type[Record]] = {
     for each in (
         *(Environment, Fleet, Release, Bake, Builder, Command, Group),
         *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, Ledger, Quotas, Had, DeadLetter),
-        *(PullRequest, Branch, Sum, Pace),
+        *(PullRequest, Branch, Sum, Pace, Unsaid),
     )
 }
 

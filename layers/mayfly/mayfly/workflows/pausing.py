@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from mayfly.aws import clients, executions, refreshes
-from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.announcements import RolloutPaused
 from mayfly.contract.reader import Refused
@@ -21,6 +20,7 @@ from mayfly.domain.rollout import no_pause, soaks
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
+from mayfly.workflows import outbox
 from mayfly.workflows.rollout_requests import ChangedMeanwhile
 
 _WHO = "resume"
@@ -77,7 +77,7 @@ def halted(settings: Settings, record: Rollout, now: str) -> bool:
     except Conflict:
         return False
     said = RolloutPaused(rollout=record.id, service=record.service, percent=record.percent, why=record.paused)
-    announce(settings.facts, said)
+    outbox.say(settings, said, now)
     return False
 
 

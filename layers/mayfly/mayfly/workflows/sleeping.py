@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mayfly.aws import clients, groups, instances, kill_switch, stacks
 from mayfly.aws.attempts import going_on
-from mayfly.aws.events import announce
 from mayfly.aws.groups import Group
 from mayfly.aws.records import EXISTS, Conflict, Records, attr
 from mayfly.contract.announcements import EnvironmentAsleep, EnvironmentAwake
@@ -23,7 +22,7 @@ from mayfly.domain.office_hours import SleepAction, SleepDecision, Window, chang
 from mayfly.domain.records import LIVE, Entry, Environment, Override, Service, Sleep, plain
 from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
-from mayfly.workflows import catalogue
+from mayfly.workflows import catalogue, outbox
 from mayfly.workflows.sums import Sums
 
 if TYPE_CHECKING:
@@ -212,9 +211,8 @@ def fall_asleep(settings: Settings, sleeper: Sleeper, decision: SleepDecision, n
     for group in awake:
         groups.resize(workload, group.name, 0, 0)
     if record.sleep is None:
-        announce(
-            settings.facts, EnvironmentAsleep(**_facts(record), why=decision.reason, wakes_at=_changes_at(sleeper, now))
-        )
+        said = EnvironmentAsleep(**_facts(record), why=decision.reason, wakes_at=_changes_at(sleeper, now))
+        outbox.say(settings, said, utc_text(now))
     return decision
 
 
@@ -270,9 +268,8 @@ def wake(settings: Settings, sleeper: Sleeper, decision: SleepDecision, now: dat
     with suppress(Conflict):  # somebody else has woken it, and says so
         entry = Entry(utc_text(now), _WHO, "awake", decision.reason)
         sleeper.records(settings).change(record.id, entry, only_if=same, **change)
-        announce(
-            settings.facts, EnvironmentAwake(**_facts(record), why=decision.reason, sleeps_at=_changes_at(sleeper, now))
-        )
+        said = EnvironmentAwake(**_facts(record), why=decision.reason, sleeps_at=_changes_at(sleeper, now))
+        outbox.say(settings, said, utc_text(now))
 
 
 def _changes_at(sleeper: Sleeper, now: datetime) -> str | None:

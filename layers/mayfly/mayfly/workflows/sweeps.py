@@ -24,7 +24,7 @@ from mayfly.domain.sweep import Found, Remembered, SweepDecision, SweepPolicy
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import metrics
 from mayfly.settings import Settings
-from mayfly.workflows import admission, bakes, discovery, environments, gauges, quotas, releases, sums
+from mayfly.workflows import admission, bakes, discovery, environments, gauges, outbox, quotas, releases, sums
 from mayfly.workflows.discovery import Seen, Target
 from mayfly.workflows.expiry import warn
 
@@ -109,6 +109,8 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
             judge_orphans(this)
         with going_on("the bakes"):
             end_bakes(this)
+        with going_on("what is unsaid"):
+            outbox.make_up(settings, now)
         tell(settings, report)
         gauges.publish(records, now)
         with going_on("sums"):
