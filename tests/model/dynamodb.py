@@ -2,7 +2,8 @@
 
 import operator
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer
 
@@ -36,7 +37,9 @@ class DynamoDB:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self.items: dict[str, Json] = {}
-        self._indexed: dict[str, Json] = {}
+        self._indexes = {"live": _Index("live"), "born": _Index("born")}
+        self._shelves = _Index("shelf")
+        self._read: dict[int, tuple[Json, dict[object, Any]]] = {}
         self.lost, self.lag = False, 0.0
 
     def update_item(self, _session: str, **request: Any) -> Json:
@@ -52,11 +55,13 @@ class DynamoDB:
         updated = {"pk": {"S": pk}, **expression.updated(request["UpdateExpression"])}
         if size({"M": updated}) > ITEM_BYTES:
             raise refusal("ValidationException", "Item size to update has exceeded the maximum allowed size")
+        self._read.pop(id(item), None)
         self.items[pk] = updated
+        self._shelves.put(pk, updated)
         if self.lag:
-            self._timeline.after(self.lag, lambda: self._indexed.update({pk: updated}))
+            self._timeline.after(self.lag, lambda: self._index(pk, updated))
         else:
-            self._indexed[pk] = updated
+            self._index(pk, updated)
         return {"Attributes": self.items[pk]}
 
     def get_item(self, _session: str, Key: Json, **_: Any) -> Json:  # noqa: N803
@@ -70,11 +75,26 @@ class DynamoDB:
         if IndexName == "shelves":
             return self._shelf(ExpressionAttributeValues, more["Limit"])
         (value,) = ExpressionAttributeValues.values()
-        return {"Items": [{"pk": item["pk"]} for item in self._indexed.values() if item.get(IndexName) == value]}
+        return {"Items": [{"pk": item["pk"]} for item in self._indexes[IndexName].of(value)]}
+
+    def _index(self, pk: str, item: Json) -> None:
+        for one in self._indexes.values():
+            one.put(pk, item)
 
     def restore(self, items: dict[str, Json]) -> None:
         """Makes the table anew, as it was at another time."""
-        self.items, self._indexed, self.lost = dict(items), dict(items), False
+        self.items, self.lost = dict(items), False
+        for one in (*self._indexes.values(), self._shelves):
+            one.clear()
+            for pk, item in items.items():
+                one.put(pk, item)
+
+    def read_once[R](self, make: Callable[..., R], kind: object, item: Json) -> R:
+        """What is made of an item, made once: an item that is changed is another one."""
+        made = self._read.setdefault(id(item), (item, {}))[1]
+        if kind not in made:
+            made[kind] = make(kind, item)
+        return cast(R, made[kind])
 
     def delete(self) -> None:
         """Deletes the table with everything in it."""
@@ -83,10 +103,9 @@ class DynamoDB:
 
     def _shelf(self, values: Json, limit: int) -> Json:
         before = values.get(":before", {}).get("S", "~")
-        found = [item for item in self.items.values() if item.get("shelf") == values[":shelf"]]
-        found = [item for item in found if item["shelved"]["S"] < before]
+        found = [item for item in self._shelves.of(values[":shelf"]) if item["shelved"]["S"] < before]
         found.sort(key=lambda item: str(item["shelved"]["S"]), reverse=True)
-        page = [{name: each for name, each in item.items() if name in PROJECTED} for item in found[:limit]]
+        page = [self.read_once(_projected, "shelves", item) for item in found[:limit]]
         return {"Items": page} | ({"LastEvaluatedKey": page[-1]} if len(found) > limit else {})
 
     def batch_get_item(self, _session: str, RequestItems: Json) -> Json:  # noqa: N803
@@ -98,6 +117,29 @@ class DynamoDB:
     def _exists(self) -> None:
         if self.lost:
             raise refusal("ResourceNotFoundException", "Requested resource not found")
+
+
+class _Index:
+    """The items of a table by one attribute, in the order in which they came."""
+
+    def __init__(self, attribute: str) -> None:
+        self._attribute = attribute
+        self._place: dict[str, str] = {}
+        self._items: dict[str, dict[str, Json]] = {}
+
+    def put(self, pk: str, item: Json) -> None:
+        self._items.get(self._place.pop(pk, ""), {}).pop(pk, None)
+        if value := item.get(self._attribute):
+            self._place[pk] = value["S"]
+            self._items.setdefault(value["S"], {})[pk] = item
+
+    def of(self, value: Json) -> list[Json]:
+        """The items whose attribute has this value."""
+        return [*self._items.get(value["S"], {}).values()]
+
+    def clear(self) -> None:
+        self._place.clear()
+        self._items.clear()
 
 
 class _Expression:
@@ -196,6 +238,10 @@ class _Expression:
 
     def _name(self, name: str) -> str:
         return self._names.get(name, name) if name.startswith("#") else name
+
+
+def _projected(_: object, item: Json) -> Json:
+    return {name: each for name, each in item.items() if name in PROJECTED}
 
 
 def size(value: Json) -> int:

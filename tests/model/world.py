@@ -22,7 +22,7 @@ from typing import IO, Any, Literal, cast
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from mayfly.aws import attempts, clients
+from mayfly.aws import attempts, clients, records
 from mayfly.aws.kill_switch import Turn
 from mayfly.domain import tags
 from mayfly.observability import logger
@@ -72,7 +72,7 @@ SETTINGS = {
     "MAYFLY_ACCOUNTS": ",".join(ACCOUNTS),
     "MAYFLY_WORKLOAD_ROLE": "mayfly-workload",
     "MAYFLY_STACK_ROLE": "mayfly-cloudformation",
-    "MAYFLY_RECORD_DAYS": "90",
+    "MAYFLY_RECORD_DAYS": "30",
     "MAYFLY_SWEEP_MOST": "20",
     "MAYFLY_SWEEP_PERCENT": "30",
     "MAYFLY_RETIRE_MOST": "100",
@@ -279,6 +279,7 @@ class World:
         """Puts this world in AWS's place."""
         monkeypatch.setattr(clients, "boto3", Boto3(self.call))
         monkeypatch.setattr(attempts, "threads", Inline)
+        monkeypatch.setattr(records, "of_item", partial(self.dynamodb.read_once, records.of_item))
         noticing = Noticing(self.violations)
         logging.getLogger(logger.name).addHandler(noticing)
         clients.controller.cache_clear()
@@ -527,7 +528,8 @@ class World:
         """A record as it is, without a call that could fail."""
         if self.dynamodb.lost:
             return {}
-        return plain(self.dynamodb.items.get(f"{kind}#{environment}", {}))
+        item = self.dynamodb.items.get(f"{kind}#{environment}")
+        return self.dynamodb.read_once(lambda _, it: plain(it), "plain", item) if item else {}
 
     def environments(self) -> list[str]:
         """The environments that were ever begun, in their order."""
