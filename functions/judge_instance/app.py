@@ -157,9 +157,7 @@ def noted(
         Conflict: they have written all the time; the event is tried again.
     """
     counted = attr(Environment.without_capacity)
-    tried = 0
-    while True:
-        tried += 1
+    for _ in range(TRIES):
         before = record.without_capacity
         decision = capacity.decide(before, clean(failed.why), failed.zone, wanted)
         line = replace(entry, why=decision.reason).shortened()
@@ -169,11 +167,12 @@ def noted(
         try:
             records.change(record.id, line, only_if=only_if, without_capacity=decision.pools or None)
         except Conflict as conflict:
-            if conflict.found is None or tried == TRIES:
+            if conflict.found is None:
                 raise
             record = conflict.found
         else:
             return decision
+    raise Conflict(record)
 
 
 def group_of_ours(settings: Settings, target: tuple[str, str], name: str) -> groups.Group | None:

@@ -20,7 +20,7 @@ BAKE_MACHINE, PROMOTION_MACHINE = SETTINGS["MAYFLY_BAKE_MACHINE_ARN"], SETTINGS[
 BAKE_ENDS = ("Image Baked", "Image Rejected")
 NOT_MOVED = ("Image Promotion Refused", "Image Promotion Failed")
 MINUTE, DAY = 60, 24 * 3600
-_SWEEPS_EVERY, _MEASURED_EVERY, _RETIRES_EVERY = 60 * MINUTE, 30 * MINUTE, DAY
+_MEASURED_EVERY, _RETIRES_EVERY = 30 * MINUTE, DAY
 _LOCKED = (5 + 15 + 180 + 60) * MINUTE
 """Seconds that a family's lock holds at most: the builder's, the image's and the proof's."""
 DOCUMENT = {
@@ -47,6 +47,8 @@ _BLUEPRINT = b"{Parameters: {InstanceCount: {Type: Number}, ImageId: {Type: Stri
 
 class Imaging(World):
     """An installation that bakes the images of a family, which both applications boot."""
+
+    SWEEPS_EVERY = 60 * MINUTE
 
     def __init__(self) -> None:
         self.line = Line(self._aws_says, self._retires)
@@ -102,11 +104,6 @@ class Imaging(World):
         return next(version for at, version in reversed(self.deployed) if at <= one.started) == "this"
 
     # ---- what happens by itself
-
-    def _scheduled_sweep(self) -> None:
-        """EventBridge Scheduler starts few sweeps here: the histories of lives have the many."""
-        self.deliver("sweep_environments", {"now": self.timeline.text})
-        self.timeline.after(_SWEEPS_EVERY, self._scheduled_sweep)
 
     def _every(self, seconds: float, function: str) -> None:
         self.deliver(function, {"now": self.timeline.text})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,17 +17,28 @@ APPLICATION, SERVICE, ACCOUNT = "billing", "billing-production", ACCOUNTS[1]
 INSTANCES = 3
 ROLLOUT_MACHINE = SETTINGS["MAYFLY_ROLLOUT_MACHINE_ARN"]
 LOOKS_EVERY = 600
-_SWEEPS_EVERY = 4 * 3600
 STABLE = "/mayfly/images/base/stable"
 _LOOKED_AT_AFTER = ("Release Passed", "Rollout Completed", "Rollout Rolled Back", "Rollout Failed")
 ENDS = ("Rollout Completed", "Rollout Rolled Back", "Rollout Failed", "Rollout Superseded")
 
 
+@dataclass(frozen=True)
+class Restored:
+    """What there was when the table was restored."""
+
+    rollouts: int
+    delivered: int
+    version: str
+
+
 class Production(World):
     """An installation whose application `billing` has a permanent environment."""
 
+    SWEEPS_EVERY = 4 * 3600
+
     def __init__(self, policy: Json | None = None) -> None:
         self.policy = policy or {}
+        self.restored: Restored | None = None
         self.fleets = Fleets(self._aws_says)
         super().__init__()
         found = next(one for one in self.account.accounts if one.name == ACCOUNT)
@@ -53,6 +65,11 @@ class Production(World):
         super().deploy(version)
         self.machines.definitions = {**self.machines.definitions, ROLLOUT_MACHINE: definition("roll_out", version)}
 
+    def restore_table(self, items: Json) -> None:
+        super().restore_table(items)
+        stood = self.fleet.parameters["CodeVersion"] if self.fleet else ""
+        self.restored = Restored(len(self.rollouts), len(self.delivered), stood)
+
     @property
     def fleet(self) -> Fleet | None:
         return self.fleets.of.get(f"mayfly-{SERVICE}")
@@ -65,11 +82,6 @@ class Production(World):
     def _fact(self, what: str, detail: Json) -> None:
         if what in _LOOKED_AT_AFTER:
             self.timeline.after(1, partial(self.deliver, "plan_rollouts", self.on_the_bus(what, detail, "mayfly")))
-
-    def _scheduled_sweep(self) -> None:
-        """EventBridge Scheduler starts few sweeps here: the histories of lives have the many."""
-        self.deliver("sweep_environments", {"now": self.timeline.text})
-        self.timeline.after(_SWEEPS_EVERY, self._scheduled_sweep)
 
     def _scheduled_look(self) -> None:
         self.deliver("plan_rollouts", {"now": self.timeline.text})
@@ -97,11 +109,39 @@ class ProductionPromises:
         assert not world.machines.broken, world.machines.broken
         running = [one.name for one in world.rollouts if one.running]
         assert len(running) <= 1, f"two rollouts at once: {running}"
+        self._not_taken_back()
+        self._one_number_each()
         by_hand = [one.name for one in world.rollouts if one.input["cause"] in ("request", "step back")]
-        assert len(by_hand) <= len(self.asked), f"{by_hand} for {len(self.asked)} requests"
+        # What was asked for, and brought again, nobody knows any more where the table was restored.
+        assert world.restored or len(by_hand) <= len(self.asked), f"{by_hand} for {len(self.asked)} requests"
         if fleet := world.fleet:
             assert not fleet.versions or len(fleet.members) >= INSTANCES, "production has too few instances"
             assert {image for image, _ in fleet.versions} <= self.offered, "an image that nobody wanted"
+
+    def _not_taken_back(self) -> None:
+        """A restored table takes production to no older version, unless a person has said something since."""
+        world, restored = self._world, self._world.restored
+        if restored is None or restored.version not in (order := self._pushed()):
+            return
+        since = (event["detail-type"] for _, event in world.delivered[restored.delivered :] if "detail-type" in event)
+        if not any(what.startswith("Rollout ") and what.split()[-1] in ("Approved", "Requested") for what in since):
+            for one in world.rollouts[restored.rollouts :]:
+                to = one.input["after"]["version"]
+                assert order.index(to) >= order.index(restored.version), f"{one.name} takes production back to {to}"
+
+    def _pushed(self) -> list[str]:
+        """The versions in the order in which they were pushed."""
+        details = (event["detail"] for name, event in self._world.delivered if name == "accept_code_version")
+        return list(dict.fromkeys(one["version"] for one in details if one["application"] == APPLICATION))
+
+    def _one_number_each(self) -> None:
+        """A rollout's number says one thing, whatever became of the table since."""
+        to: dict[str, Any] = {}
+        for what, detail in self._world.events.said:
+            if what in ("Rollout Started", *ENDS) and "to" in detail:
+                seen = to.setdefault(detail["rollout"], detail["to"])
+                same = all(seen[key] == detail["to"][key] for key in ("image", "version"))
+                assert same, f"{detail['rollout']} is to {seen} and to {detail['to']}"
 
     def open(self) -> list[str]:
         """Lists what Mayfly still has to finish before a history is over."""
@@ -116,14 +156,15 @@ class ProductionPromises:
             yield f"the instance refresh is {fleet.latest.status}"
 
     def _unsaid(self) -> Iterator[str]:
-        """Each rollout that began has one outcome in its record, and that was said."""
+        """Each rollout that began has one outcome in its record, and that was said; where the table was restored, it
+        may be unknown, or said once more."""
         world = self._world
         for one in world.rollouts:
             record = world.record(one.name, "rollout")
-            if "live" in record or "ended_at" not in record:
+            if "live" in record or ("ended_at" not in record and (record or not world.restored)):
                 yield f"the record of {one.name} is open"
             said = [what for what in ENDS if world.events.about(what, one.name)]
-            if len(said) != 1:
+            if not said or (len(said) > 1 and not world.restored):
                 yield f"of {one.name}, {record.get('stage')}, was said {said}"
 
     def _not_as_recorded(self) -> Iterator[str]:
@@ -134,6 +175,8 @@ class ProductionPromises:
         if "rollout" in service:
             yield f"{service['rollout']} has the turn"
         if fleet is None or "setup" not in service or "held" in service:
+            return
+        if world.restored and "pending" in service:
             return
         setup = service["setup"]
         made = {(one.image, fleet.versions[int(one.template) - 1][1]) for one in fleet.members}

@@ -40,6 +40,7 @@ class Rollouts(Disturbed[Production, ProductionPromises]):
 
     def __init__(self) -> None:
         super().__init__(Production())
+        self.backup: dict[str, Any] | None = None
 
     def promised(self) -> ProductionPromises:
         return ProductionPromises(self.world)
@@ -100,6 +101,16 @@ class Rollouts(Disturbed[Production, ProductionPromises]):
         """Of the stack, by CloudFormation."""
         if self.world.fleet:
             self.world.fleet.update_fails = True
+
+    @rule()
+    def back_the_table_up(self) -> None:
+        self.backup = dict(self.world.dynamodb.items)
+
+    @precondition(lambda self: self.backup is not None and not self.world.restored)
+    @rule()
+    def restore_the_table(self) -> None:
+        """The table is as it was when it was backed up, a moment ago or yesterday."""
+        self.world.restore_table(self.backup or {})
 
     def _no_more_goes_wrong(self) -> None:
         if self.world.fleet:
@@ -169,6 +180,46 @@ def test_a_table_that_is_restored_takes_production_nowhere_unless_a_person_says_
         (f"{SERVICE}-3", "Rollout Superseded"),
         (f"{SERVICE}-4", "Rollout Completed"),
     ]
+
+
+@pytest.mark.parametrize("meanwhile", ["the kill switch is on", "another rollout runs"])
+def test_what_a_person_asked_for_before_a_restored_table_was_saved_waits_for_a_person(
+    production: Production, meanwhile: str
+) -> None:
+    """It was done long ago."""
+    promises = ProductionPromises(production)
+    for version in ("1.0.0", "1.1.0"):
+        release(production, APPLICATION, version)
+        production.timeline.advance(120 * MINUTE)
+    if meanwhile == "another rollout runs":
+        promises.offered.add("ami-2")
+        production.ssm.parameters[STABLE] = "ami-2"
+        while production.rollouts[-1].state != "Replace Instances":
+            production.timeline.advance(30)
+    else:
+        switch(production, True)
+    asked = {"service": SERVICE, "to": "previous", "why": "so", "requested_by": "dev"}
+    production.deliver("plan_rollouts", production.on_the_bus("Rollout Requested", asked))
+    production.timeline.advance(MINUTE)
+    backup = dict(production.dynamodb.items)
+    switch(production, False)
+    production.timeline.advance(120 * MINUTE)
+    release(production, APPLICATION, "1.2.0")
+    production.timeline.advance(120 * MINUTE)
+    assert production.fleet
+    assert production.fleet.parameters["CodeVersion"] == "1.2.0"
+    production.restore_table(backup)
+    for _ in range(60):
+        production.timeline.advance(10 * MINUTE)
+        promises.asked.add("before")
+        promises.kept()
+    assert production.fleet.parameters["CodeVersion"] == "1.2.0"
+    assert not promises.open()
+
+
+def switch(world: Production, on: bool) -> None:
+    detail = {"on": on, "why": "an incident", "set_by": "ops"}
+    world.deliver("set_kill_switch", world.on_the_bus("Kill Switch Set", detail))
 
 
 def ends(world: Production) -> list[tuple[str, str]]:

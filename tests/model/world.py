@@ -52,7 +52,6 @@ RELEASE_MACHINE = "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-run
 ACCOUNTS = ("222222222222", "333333333333")
 LIFETIME, CEILING = 30, 90
 """Minutes that an environment lives at first, and at most."""
-SWEEP_EVERY = 300
 SETTINGS = {
     "MAYFLY_TABLE": TABLE,
     "MAYFLY_CONTROLLER": CONTROLLER,
@@ -200,6 +199,9 @@ class Noticing(logging.Handler):
 class World:
     """Everything there is. Use it inside `with world.installed():`."""
 
+    SWEEPS_EVERY = 300
+    """Seconds. Few where something else happens: the histories of lives have the many."""
+
     def __init__(self) -> None:
         self.timeline = Timeline(START)
         self.faults = Faults()
@@ -258,7 +260,7 @@ class World:
         self.ssm.parameters["/mayfly/images/base/stable"] = "ami-12c6146b"
         self.s3.objects["fleet.yaml"] = BLUEPRINT.encode()
         self.records_were_lost = False
-        self.timeline.after(SWEEP_EVERY, self._scheduled_sweep)
+        self.timeline.after(self.SWEEPS_EVERY, self._scheduled_sweep)
 
     def deploy(self, version: Version) -> None:
         """Deploys the machines of a version. An execution ends on the definition that it began with."""
@@ -444,7 +446,7 @@ class World:
         report = self.deliver("sweep_environments", {"now": self.timeline.text})
         if report:
             self.reports.append(report)
-        self.timeline.after(SWEEP_EVERY, self._scheduled_sweep)
+        self.timeline.after(self.SWEEPS_EVERY, self._scheduled_sweep)
 
     # ---- CloudFormation's events
 

@@ -4,9 +4,9 @@ A turn is one conditional write to the service's record, with the whole plan in 
 rollout's own record, its execution) is done by name, and done again by the next look where somebody died in between.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -49,7 +49,7 @@ class Turn:
     @property
     def known(self) -> bool:
         """Whether the rollout that is decided on waits already."""
-        return _waits(self.record, self.decision)
+        return _waits(self.record, self.decision) and self.number == self.record.serial
 
     @property
     def rollout(self) -> str:
@@ -84,14 +84,17 @@ def attend(settings: Settings, service: Service, now: datetime) -> RolloutDecisi
     seen, record = standing.remember(settings, service, now)
     if record.rollout:
         resume(settings, record.plan, now)
-    stands = standing.standing(settings, service, seen, record)
-    decision = decide_rollout(now, stands, standing.rules(settings, service.own.rollout))
-    turn = Turn(settings, service, seen, record, decision, now, _number(settings, service, record, decision))
+    stands, rules = standing.standing(settings, service, seen, record), standing.rules(settings, service.own.rollout)
+    decision = decide_rollout(now, stands, rules)
+    number, restored = _number(settings, service, record, decision)
+    if restored:  # what a person wants in it may have been done long ago: it waits for a person's word of today
+        decision = decide_rollout(now, replace(stands, asked=None, approved=False, held=stands.held or restored), rules)
+    turn = Turn(settings, service, seen, record, decision, now, number)
     with suppress(Conflict):  # who was faster has decided the same, or something newer
         if decision.action is RolloutAction.START:
             _start(turn)
         elif decision.action.waits:
-            _wait(turn)
+            _wait(turn, _HEEDED[1:] if restored else ())
         elif not stands.running and (record.pending or record.asked):
             _drop(turn)
     return decision
@@ -101,17 +104,19 @@ def _waits(record: ServiceRecord, decision: RolloutDecision) -> bool:
     return record.pending is not None and record.pending.to == decision.to
 
 
-def _number(settings: Settings, service: Service, record: ServiceRecord, decision: RolloutDecision) -> int:
-    """The number of the rollout that is decided on: what waits has one. The next one may have been used already, where
-    the table was restored since: Step Functions remembers."""
+def _number(settings: Settings, service: Service, record: ServiceRecord, decision: RolloutDecision) -> tuple[int, str]:
+    """The number of the rollout that is decided on: what waits has one. Where it has been used already, the table was
+    restored since, which is said: Step Functions remembers."""
     number = record.serial or 0
     begins = decision.action is RolloutAction.START or decision.action.waits
-    if _waits(record, decision) or not begins:
-        return number
-    number += 1
+    if not begins:
+        return number, ""
+    free = number if _waits(record, decision) else number + 1
+    number = free
     while executions.exists(settings.rollout_machine, rollout_id(service.id, number)):
         number += 1
-    return number
+    newer = rollout_id(service.id, number - 1)
+    return number, f"{newer} began after its record was saved: the table was restored" if number > free else ""
 
 
 def _start(turn: Turn) -> None:
@@ -130,7 +135,7 @@ def _start(turn: Turn) -> None:
     resume(turn.settings, plan, turn.now)
 
 
-def _wait(turn: Turn) -> None:
+def _wait(turn: Turn, drop: Collection[Any]) -> None:
     """Has a rollout wait: for a person, its window or the kill switch. It gets its number now, to be approved by."""
     action, pending = turn.decision.action, turn.record.pending
     told = turn.known and pending is not None and pending.stage == action.value
@@ -140,6 +145,7 @@ def _wait(turn: Turn) -> None:
         turn.entry(action.value, f"{turn.rollout}: {turn.decision.reason}"),
         pending=Pending(turn.rollout, turn.decision.to or {}, action.value),
         serial=turn.number,
+        drop=drop,
     )
     turn.supersede(turn.rollout)
     plan = rollouts.plan(turn.service, None, turn.record, turn.decision, turn.rollout)
