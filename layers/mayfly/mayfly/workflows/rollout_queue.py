@@ -87,14 +87,15 @@ def attend(settings: Settings, service: Service, now: datetime) -> RolloutDecisi
     stands, rules = standing.standing(settings, service, seen, record), standing.rules(settings, service.own.rollout)
     decision = decide_rollout(now, stands, rules)
     number, restored = _number(settings, service, record, decision)
-    if restored:  # what a person wants in it may have been done long ago: it waits for a person's word of today
+    stale = bool(restored and (stands.asked or stands.approved))
+    if stale:  # what a person wants by it may have been done long ago: it waits for a person's word of today
         decision = decide_rollout(now, replace(stands, asked=None, approved=False, held=stands.held or restored), rules)
     turn = Turn(settings, service, seen, record, decision, now, number)
     with suppress(Conflict):  # who was faster has decided the same, or something newer
         if decision.action is RolloutAction.START:
             _start(turn)
         elif decision.action.waits:
-            _wait(turn, _HEEDED[1:] if restored else ())
+            _wait(turn, _HEEDED[1:] if stale else ())
         elif not stands.running and (record.pending or record.asked):
             _drop(turn)
     return decision
