@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import datetime
+from typing import Any
 
 from mayfly.aws.attempts import going_on
 from mayfly.aws.events import NotTaken, announce, announce_again, written
@@ -20,7 +21,7 @@ def say(settings: Settings, message: Announcement, now: str) -> None:
         logger.exception("this is announced by a sweep")
         detail = written(message)
         identity = hashlib.sha256(f"{message.event} {detail}".encode()).hexdigest()[:32]
-        facts = {"live": Unsaid.kind.value, "at": now, "event": message.event, "detail": detail}
+        facts: dict[str, Any] = {"live": Unsaid.kind.value, "at": now, "event": message.event, "detail": detail}
         Records(settings.table, Unsaid).change(identity, **facts)
 
 
