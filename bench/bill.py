@@ -105,7 +105,7 @@ def a_life(instances: int = INSTANCES) -> Caused:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "add_metric", lambda **_: None)
         patch.setattr(observability, "single_metric", lambda **_: MagicMock())
-        patch.setattr(simulated, "SWEEP_EVERY", 10**6)
+        patch.setattr(simulated.World, "SWEEPS_EVERY", 10**6)
         patch.setattr(simulated, "DynamoDB", Counted)
         patch.setattr(simulated, "APPLICATION", simulated.APPLICATION | {"instance_count": instances})
         with Noted().installed(patch) as world:

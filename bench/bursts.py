@@ -66,7 +66,7 @@ def built(
     suites = [{"name": f"s{number}"} for number in range(SUITES)]
     patch.setattr(metrics, "add_metric", lambda **_: None)
     patch.setattr(observability, "single_metric", lambda **_: MagicMock())
-    patch.setattr(simulated, "SWEEP_EVERY", 10**6)
+    patch.setattr(simulated.World, "SWEEPS_EVERY", 10**6)
     patch.setattr(simulated, "SUITES", dict.fromkeys(applications, suites))
     patch.setattr(simulated, "ACCOUNTS", simulated.ACCOUNTS[: len(applications)])
     patch.setattr(simulated, "APPLICATION", simulated.APPLICATION | {"instance_count": instances})

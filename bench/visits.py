@@ -81,7 +81,7 @@ def measure() -> list[dict[str, Any]]:
     logger.setLevel("CRITICAL")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "add_metric", lambda **_: None)
-        patch.setattr(simulated, "SWEEP_EVERY", 10**6)  # which is another way
+        patch.setattr(simulated.World, "SWEEPS_EVERY", 10**6)  # which is another way
         with simulated.World().installed(patch) as world:
             found = Visits().of(lambda: release(world))
     files = len(found.files) + len(MACHINES)

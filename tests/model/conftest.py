@@ -26,6 +26,9 @@ PARTS = range(max(1, STEPS // 20_000))
 FIRST_SEED = int(os.environ.get("MAYFLY_MODEL_SEED", "1"))
 IN_A_HISTORY = 30
 
+FEW_DAYS = "30"
+"""That records are kept: each sweep looks at the sum of each of them."""
+
 EXAMPLES = STEPS // len(PARTS) // IN_A_HISTORY
 
 settings.register_profile(
@@ -47,7 +50,7 @@ def installation() -> Iterator[None]:
     """The settings of the functions; no sockets, and no logs or metrics, which nobody reads here."""
     disable_socket(allow_unix_socket=True)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in SETTINGS.items():
+        for name, value in (SETTINGS | {"MAYFLY_RECORD_DAYS": FEW_DAYS}).items():
             patch.setenv(name, value)
         settings_of_functions.cache_clear()
         patch.setattr(metrics, "add_metric", lambda **_: None)

@@ -144,9 +144,9 @@ class StepFunctions:
 
     def describe_execution(self, _session: str, executionArn: str) -> Json:  # noqa: N803
         machine, _, name = executionArn.replace(":execution:", ":stateMachine:").rpartition(":")
-        if (machine, name) not in self._machines().executions:
+        if (found := self._machines().executions.get((machine, name))) is None:
             raise refusal("ExecutionDoesNotExist", executionArn)
-        return {"name": name}
+        return {"name": name, "status": found.status, "input": json.dumps(found.input)}
 
     def list_executions(self, _session: str, stateMachineArn: str, **_: Any) -> Json:  # noqa: N803
         return {"executions": [{"name": one.name} for one in self._machines().listed(stateMachineArn, self.lag)]}

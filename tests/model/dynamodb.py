@@ -37,7 +37,7 @@ class DynamoDB:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self.items: dict[str, Json] = {}
-        self._indexes = {"live": _Index("live"), "born": _Index("born")}
+        self._of_index = {"live": _Index("live"), "born": _Index("born")}
         self._shelves = _Index("shelf")
         self._read: dict[int, tuple[Json, dict[object, Any]]] = {}
         self.lost, self.lag = False, 0.0
@@ -75,16 +75,16 @@ class DynamoDB:
         if IndexName == "shelves":
             return self._shelf(ExpressionAttributeValues, more["Limit"])
         (value,) = ExpressionAttributeValues.values()
-        return {"Items": [{"pk": item["pk"]} for item in self._indexes[IndexName].of(value)]}
+        return {"Items": [{"pk": item["pk"]} for item in self._of_index[IndexName].of(value)]}
 
     def _index(self, pk: str, item: Json) -> None:
-        for one in self._indexes.values():
+        for one in self._of_index.values():
             one.put(pk, item)
 
     def restore(self, items: dict[str, Json]) -> None:
         """Makes the table anew, as it was at another time."""
         self.items, self.lost = dict(items), False
-        for one in (*self._indexes.values(), self._shelves):
+        for one in (*self._of_index.values(), self._shelves):
             one.clear()
             for pk, item in items.items():
                 one.put(pk, item)

@@ -217,6 +217,34 @@ def test_what_a_person_asked_for_before_a_restored_table_was_saved_waits_for_a_p
     assert not promises.open()
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_rollout_that_a_restored_table_does_not_know_gets_its_turn_back(
+    production: Production, stopped: bool
+) -> None:
+    """Step Functions knows it, and its plan. What is wanted meanwhile follows; where it was stopped, a person looks."""
+    promises = ProductionPromises(production)
+    promises.offered |= {"ami-2", "ami-3"}
+    release(production, APPLICATION, "1.0.0")
+    production.timeline.advance(60 * MINUTE)
+    backup = dict(production.dynamodb.items)
+    production.ssm.parameters[STABLE] = "ami-2"
+    while production.rollouts[-1].state != "Replace Instances":
+        production.timeline.advance(30)
+    if stopped:
+        production.machines.stop(production.rollouts[-1])
+    production.restore_table(backup)
+    production.ssm.parameters[STABLE] = "ami-3"
+    for _ in range(240):
+        production.timeline.advance(MINUTE)
+        promises.kept()
+    assert not promises.open()
+    if stopped:
+        assert "held" in production.record(SERVICE, "service")
+        assert ends(production) == [(f"{SERVICE}-1", "Rollout Completed"), (f"{SERVICE}-2", "Rollout Failed")]
+    else:
+        assert ends(production) == [(f"{SERVICE}-{number}", "Rollout Completed") for number in (1, 2, 3)]
+
+
 def switch(world: Production, on: bool) -> None:
     detail = {"on": on, "why": "an incident", "set_by": "ops"}
     world.deliver("set_kill_switch", world.on_the_bus("Kill Switch Set", detail))

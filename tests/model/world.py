@@ -71,7 +71,7 @@ SETTINGS = {
     "MAYFLY_ACCOUNTS": ",".join(ACCOUNTS),
     "MAYFLY_WORKLOAD_ROLE": "mayfly-workload",
     "MAYFLY_STACK_ROLE": "mayfly-cloudformation",
-    "MAYFLY_RECORD_DAYS": "30",
+    "MAYFLY_RECORD_DAYS": "90",
     "MAYFLY_SWEEP_MOST": "20",
     "MAYFLY_SWEEP_PERCENT": "30",
     "MAYFLY_RETIRE_MOST": "100",

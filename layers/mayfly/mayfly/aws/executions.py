@@ -1,6 +1,8 @@
 """Starts executions of the state machines under a name, and completes the tasks that they wait for."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -28,14 +30,22 @@ def start(machine: str, name: str, message: dict[str, Any]) -> bool:
     return True
 
 
-def exists(machine: str, name: str) -> bool:
-    """Whether there is, or was, an execution of this name, as far as Step Functions remembers it."""
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """An execution that there is or was."""
+
+    succeeded: bool
+    message: Mapping[str, Any]
+
+
+def describe(machine: str, name: str) -> Execution | None:
+    """The execution of this name, as far as Step Functions remembers it."""
     states: SFNClient = controller("stepfunctions")
     try:
-        states.describe_execution(executionArn=_arn(machine, name))
+        found = states.describe_execution(executionArn=_arn(machine, name))
     except states.exceptions.ExecutionDoesNotExist:
-        return False
-    return True
+        return None
+    return Execution(found["status"] == "SUCCEEDED", json.loads(found["input"]))
 
 
 def running(machine: str) -> set[str]:

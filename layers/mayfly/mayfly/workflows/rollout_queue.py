@@ -86,8 +86,11 @@ def attend(settings: Settings, service: Service, now: datetime) -> RolloutDecisi
         resume(settings, record.plan, now)
     stands, rules = standing.standing(settings, service, seen, record), standing.rules(settings, service.own.rollout)
     decision = decide_rollout(now, stands, rules)
-    number, restored = _number(settings, service, record, decision)
-    stale = bool(restored and (stands.asked or stands.approved))
+    number, newer = _number(settings, service, record, decision)
+    restored = f"{rollout_id(service.id, number - 1)} began after its record was saved: the table was restored"
+    if newer and not newer.succeeded:
+        return _take_up(Turn(settings, service, seen, record, decision, now, number), newer.message, restored)
+    stale = bool(newer and (stands.asked or stands.approved))
     if stale:  # what a person wants by it may have been done long ago: it waits for a person's word of today
         decision = decide_rollout(now, replace(stands, asked=None, approved=False, held=stands.held or restored), rules)
     turn = Turn(settings, service, seen, record, decision, now, number)
@@ -105,19 +108,35 @@ def _waits(record: ServiceRecord, decision: RolloutDecision) -> bool:
     return record.pending is not None and record.pending.to == decision.to
 
 
-def _number(settings: Settings, service: Service, record: ServiceRecord, decision: RolloutDecision) -> tuple[int, str]:
+def _number(
+    settings: Settings, service: Service, record: ServiceRecord, decision: RolloutDecision
+) -> tuple[int, executions.Execution | None]:
     """The number of the rollout that is decided on: what waits has one. Where it has been used already, the table was
-    restored since, which is said: Step Functions remembers."""
-    number = record.serial or 0
-    begins = decision.action is RolloutAction.START or decision.action.waits
-    if not begins:
-        return number, ""
-    free = number if _waits(record, decision) else number + 1
-    number = free
-    while executions.exists(settings.rollout_machine, rollout_id(service.id, number)):
-        number += 1
-    newer = rollout_id(service.id, number - 1)
-    return number, f"{newer} began after its record was saved: the table was restored" if number > free else ""
+    restored since, and the last one that began comes with it: Step Functions remembers."""
+    number, newer = record.serial or 0, None
+    if decision.action is not RolloutAction.START and not decision.action.waits:
+        return number, None
+    number += not _waits(record, decision)
+    while found := executions.describe(settings.rollout_machine, rollout_id(service.id, number)):
+        number, newer = number + 1, found
+    return number, newer
+
+
+def _take_up(turn: Turn, plan: Mapping[str, Any], why: str) -> RolloutDecision:
+    """Gives a rollout its turn back that a restored record does not know: it goes on, or a person has to look."""
+    with suppress(Conflict):
+        turn.change(
+            turn.entry("rollout taken up", why),
+            rollout=plan["rollout"],
+            plan=plan,
+            serial=turn.number - 1,
+            stage=ServiceStage.ROLLING_OUT,
+            drop=_HEEDED,
+        )
+        if turn.record.pending and turn.record.pending.id != plan["rollout"]:
+            rollouts.supersede(turn.settings, turn.record.pending.id, plan["rollout"], turn.now)
+        resume(turn.settings, plan, turn.now)
+    return RolloutDecision(RolloutAction.NOTHING, why)
 
 
 def _start(turn: Turn) -> None:
