@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from moto.stepfunctions.models import stepfunctions_backends
 
 from mayfly.aws.records import Records
 from mayfly.domain.records import Rollout
@@ -13,9 +14,11 @@ from mayfly.domain.rollout import request
 from tests.contract import example
 from tests.integration.world import (
     CONTROLLER,
+    CONTROLLER_ACCOUNT,
     LATER,
     NEXT_TOKEN,
     NOW,
+    REGION,
     ROOT,
     TOKEN,
     WORKLOAD_ACCOUNT,
@@ -286,6 +289,9 @@ class TestTheNextOne:
         assert "its stack is gone" in said["reason"]
 
     def test_without_its_record_it_is_known_by_its_stack(self, standing: World) -> None:
+        machines = stepfunctions_backends[CONTROLLER_ACCOUNT][REGION].state_machines
+        (first,) = [one for machine in machines for one in machine.executions]
+        first.status = "SUCCEEDED"  # moto ends none
         standing.own("dynamodb").delete_item(TableName=standing.table, Key={"pk": {"S": f"service#{SERVICE}"}})
         standing.call("plan_rollouts", passed(standing, "2.0.0"))
         (plan,) = plans(standing)

@@ -102,14 +102,15 @@ class Rollouts(Disturbed[Production, ProductionPromises]):
         if self.world.fleet:
             self.world.fleet.update_fails = True
 
+    @precondition(lambda self: not self._rolls_out())
     @rule()
     def back_the_table_up(self) -> None:
         self.backup = dict(self.world.dynamodb.items)
 
-    @precondition(lambda self: self.backup is not None and not self.world.restored)
+    @precondition(lambda self: self.backup is not None and not self.world.restored and not self._rolls_out())
     @rule()
     def restore_the_table(self) -> None:
-        """The table is as it was when it was backed up, a moment ago or yesterday."""
+        """The table is as it was when it was backed up, a moment ago or yesterday; no rollout goes on in either."""
         self.world.restore_table(self.backup or {})
 
     def _no_more_goes_wrong(self) -> None:
@@ -117,6 +118,9 @@ class Rollouts(Disturbed[Production, ProductionPromises]):
             self.world.fleet.update_fails = False
 
     # ---- helpers of the rules
+
+    def _rolls_out(self) -> bool:
+        return any(one.running for one in self.world.rollouts)
 
     def _approve_all(self) -> None:
         self.world.timeline.advance(10 * MINUTE)
