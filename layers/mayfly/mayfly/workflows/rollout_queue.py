@@ -89,7 +89,7 @@ def attend(settings: Settings, service: Service, now: datetime) -> RolloutDecisi
     number, newer = _number(settings, service, record, decision)
     restored = f"{rollout_id(service.id, number - 1)} began after its record was saved: the table was restored"
     if newer and not newer.succeeded:
-        return _take_up(Turn(settings, service, seen, record, decision, now, number), newer.message, restored)
+        return _adopt(Turn(settings, service, seen, record, decision, now, number), newer.message, restored)
     stale = bool(newer and (stands.asked or stands.approved))
     if stale:  # what a person wants by it may have been done long ago: it waits for a person's word of today
         decision = decide_rollout(now, replace(stands, asked=None, approved=False, held=stands.held or restored), rules)
@@ -122,11 +122,11 @@ def _number(
     return number, newer
 
 
-def _take_up(turn: Turn, plan: Mapping[str, Any], why: str) -> RolloutDecision:
+def _adopt(turn: Turn, plan: Mapping[str, Any], why: str) -> RolloutDecision:
     """Gives a rollout its turn back that a restored record does not know: it goes on, or a person has to look."""
     with suppress(Conflict):
         turn.change(
-            turn.entry("rollout taken up", why),
+            turn.entry("rollout adopted", why),
             rollout=plan["rollout"],
             plan=plan,
             serial=turn.number - 1,
