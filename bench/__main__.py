@@ -1,6 +1,7 @@
 """`make bench`: measures, prints tables, writes build/bench.json."""
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ from local.install import ROOT, install
 
 def main() -> None:
     """Runs every measurement."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 200)  # what is kept in a file is kept whole
     with console.status("starting") as status, LocalCloud(ROOT / ".local" / "bench", forks=False) as cloud:
         installation = install(cloud, status.update)
         status.update("lives")

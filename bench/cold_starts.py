@@ -18,7 +18,7 @@ from typing import Any
 from tests.unit.calls import called_by
 
 BUILD = Path(__file__).resolve().parent.parent / ".aws-sam" / "build"
-ROUNDS = 5
+ROUNDS = 3
 BARE = "import boto3\ndef handler(event, context): return {}\n"
 TIMED = """import time; began = time.process_time(); import app; print(time.process_time() - began)
 import boto3
