@@ -1,5 +1,6 @@
 """What tests of several kinds need."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ pytest_plugins = ["tests.whole"]
 KINDS = (("unit",), ("images", "e2e", "local", "console"), ("integration", "model", "attacks", "conformance"))
 """pytest runs quick modules first. Then modules that wait for other processes take turns with modules that compute, so
 that both cores have work."""
+STORY = 20
+"""A module of one or two tests that waits for others tells a story as long as so many tests."""
 
 # How long an example takes says how busy the machine is, and how large the first ones are is chance.
 CHANCE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much)
@@ -23,13 +26,16 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sorts the test modules by their kinds, for pytest to run in that order."""
+    """Sorts the test modules by their kinds, for pytest to run in that order; of a kind the longest first, so that in the
+    end no worker is left alone with one."""
     folder = Path(__file__).parent
-    kind_of = {path: path.relative_to(folder).parts[0] for path in dict.fromkeys(item.path for item in items)}
+    tests = Counter(item.path for item in items)
+    kind_of = {path: path.relative_to(folder).parts[0] for path in tests}
     place: dict[Path, tuple[bool, float]] = {}
     for kinds in KINDS:
         modules = sorted(
-            (path for path, kind in kind_of.items() if kind in kinds), key=lambda path: kinds.index(kind_of[path])
+            (path for path, kind in kind_of.items() if kind in kinds),
+            key=lambda path: (kinds.index(kind_of[path]), -(STORY if tests[path] <= 2 else tests[path])),
         )
         for number, module in enumerate(modules):
             place[module] = (kinds != KINDS[0], (number + 0.5) / len(modules))
