@@ -26,12 +26,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import boto3
 from botocore.config import Config
+
+from local.forks import Copy, Origin
 
 Account = Literal["controller", "workload"]
 
@@ -66,8 +69,8 @@ class LocalCloud:
         retry_scale: real seconds that a retry of a state machine waits per second of its interval.
         schedules: whether EventBridge Scheduler looks at the passing "time", or at "jumps" of it only: then none comes
             into the middle of a test by itself. What is due after a jump begins at once either way.
-        forks: sandboxes of functions begin with the libraries imported (see `local/controller/sandboxes.py`); not where
-            cold starts are measured.
+        forks: sandboxes of functions, and the workload account's server, begin with the libraries imported (see
+            `local/forks.py`); not where cold starts are measured.
     """
 
     workload_account = WORKLOAD_ACCOUNT
@@ -97,7 +100,7 @@ class LocalCloud:
             "image_seconds": image_seconds,
         }
         self._retry_scale, self._schedules, self._forks, self._strict = retry_scale, schedules, forks, strict
-        self._processes: dict[Account, subprocess.Popen[bytes]] = {}
+        self._processes: dict[Account, subprocess.Popen[bytes] | Copy] = {}
         self._urls: dict[Account, str] = {}
         self._clients: dict[tuple[Account, str, str], Any] = {}  # making one takes longer than most calls
         self.console_url = ""
@@ -383,16 +386,17 @@ class LocalCloud:
             if _alive(server):
                 os.kill(server["pid"], 9)
 
-    def _spawn(self, account: Account, settings: dict[str, str]) -> subprocess.Popen[bytes]:
-        # Whatever points the developer's shell at a real account must not reach the local one.
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHONPATH"))}
-        environ = {**inherited, **_plain_aws_environ(), **settings, "MAYFLY_LOCAL_PARENT": str(os.getpid())}
-        with (self.state_dir / f"{account}.log").open("wb") as log:
+    def _spawn(self, account: Account, settings: dict[str, str]) -> subprocess.Popen[bytes] | Copy:
+        environ = {**_inherited_environ(), **settings, "MAYFLY_LOCAL_PARENT": str(os.getpid())}
+        with (self.state_dir / f"{account}.log").open("wb") as log, Path(os.devnull).open("rb") as nothing:
+            if account == "workload" and self._forks and sys.platform == "linux":
+                files = nothing.fileno(), log.fileno(), log.fileno()
+                return Copy(_origin().copy({"cwd": str(ROOT), "env": environ}, *files))
             return subprocess.Popen(
                 [sys.executable, "-m", f"local.{account}.server"],
                 cwd=ROOT,
                 env=environ,
-                stdin=subprocess.DEVNULL,
+                stdin=nothing,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends them in order
@@ -466,6 +470,18 @@ class LocalCloud:
 
     def _log_end(self, account: Account) -> str:
         return "\n".join((self.state_dir / f"{account}.log").read_text().splitlines()[-20:])
+
+
+@cache
+def _origin() -> Origin:
+    """Of all workload accounts that this process starts: their server imports moto for longer than most tests take."""
+    return Origin("local.workload.origin", env={**_inherited_environ(), "MOTO_ACCOUNT_ID": WORKLOAD_ACCOUNT})
+
+
+def _inherited_environ() -> dict[str, str]:
+    """Whatever points the developer's shell at a real account must not reach the local one."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHONPATH"))}
+    return {**inherited, **_plain_aws_environ()}
 
 
 def _plain_aws_environ() -> dict[str, str]:

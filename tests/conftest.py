@@ -26,8 +26,8 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sorts the test modules by their kinds, for pytest to run in that order; of a kind the longest first, so that in the
-    end no worker is left alone with one."""
+    """Sorts the test modules by their kinds, for pytest to run in that order; of a kind the longest first, so that no
+    worker is left alone with one in the end."""
     folder = Path(__file__).parent
     tests = Counter(item.path for item in items)
     kind_of = {path: path.relative_to(folder).parts[0] for path in tests}

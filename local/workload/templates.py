@@ -39,7 +39,7 @@ def install() -> None:
         vars(module)["yaml_tag_constructor"] = _construct
     vars(responses)["get_stack_from_s3_url"] = lambda url, **_: read(url)
     vars(parsing)["clean_json"] = _without_no_value(parsing.clean_json)
-    Stack.parse_template = staticmethod(_once(Stack.parse_template))  # type: ignore[method-assign]
+    vars(models)["Stack"].parse_template = staticmethod(_once(Stack.parse_template))
 
 
 def _once(parse: Callable[[str], Any]) -> Callable[[str], Any]:

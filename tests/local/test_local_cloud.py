@@ -126,6 +126,12 @@ def test_a_cloud_can_begin_as_another_one_was_saved(cloud: LocalCloud, toys: Toy
         assert not toys.messages(url)
 
 
+def test_accounts_that_begin_as_copies_make_ids_of_their_own(tmp_path: Path) -> None:
+    with LocalCloud(tmp_path / "one") as one, LocalCloud(tmp_path / "other") as other:
+        made = [each.workload_client("ec2").create_vpc(CidrBlock="10.0.0.0/16") for each in (one, other)]
+    assert made[0]["Vpc"]["VpcId"] != made[1]["Vpc"]["VpcId"]
+
+
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalCloud, "_workload_environ", lambda _self, _port: {})
     with pytest.raises(CloudError, match=r"(?s)workload account did not start.*KeyError"):
