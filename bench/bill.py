@@ -41,8 +41,6 @@ BILLED_SECONDS, OF_A_LOOK, MEMORY_GB, LOG_BYTES = 0.25, 0.1, 0.5, 1_500
 API_REQUEST, TRACE, METRIC, ALARM = 1e-6, 5e-6, 0.30, 0.10
 """US dollars at list prices (us-east-1): a request of an HTTP API, a trace, a custom metric and an alarm a month."""
 TRACES_OF_A_LIFE, METRICS = 5, 45
-TOKEN = 650
-"""Characters of a task token, about, as samples from AWS have them."""
 SCHEDULED = {"sweep": 5, "reach": 5, "rollouts": 10}
 """Minutes between two runs of what runs by the clock."""
 INSTANCES, LARGER, HOURS = 45, 200, 4
@@ -109,7 +107,7 @@ def a_life(instances: int = INSTANCES) -> Caused:
         patch.setattr(simulated, "DynamoDB", Counted)
         patch.setattr(simulated, "APPLICATION", simulated.APPLICATION | {"instance_count": instances})
         with Noted().installed(patch) as world:
-            world.machines.token_length = TOKEN
+            world.machines.token_length = pages.TOKEN
             a_release(world)
             table: Any = world.dynamodb
             entered = sum(len(one.entered) + 1 for one in world.machines.executions.values())

@@ -39,6 +39,8 @@ SUMMED_DAYS = 10
 """The other days' sums stand, as far as a sweep of theirs is concerned: nobody looks at them here."""
 LOOK_SECONDS, HEADS_SECONDS = 15, 60
 """How often an open console looks at the board, and at the heads of releases."""
+TOKEN = 650
+"""Characters of a task token, about, as samples from AWS have them."""
 BLOCK, KILOBYTE = 4096, 1024
 
 
@@ -139,6 +141,7 @@ def measure() -> list[Json]:
         patch.setattr(simulated.World, "SWEEPS_EVERY", 10**6)
         patch.setattr(simulated, "DynamoDB", Counted)
         with simulated.World().installed(patch) as world:
+            world.machines.token_length = TOKEN
             a_release(world)
             table: Any = world.dynamodb
             lives = [key for key in table.items if key.startswith("environment#")]
