@@ -11,6 +11,7 @@ from mayfly.aws.records import Conflict, Records, attr, forget_after
 from mayfly.contract.announcements import EnvironmentFailed, EnvironmentTerminated
 from mayfly.contract.orders import Subject
 from mayfly.contract.vocabulary import Begin, EndingCause, EnvironmentStage, Outcome
+from mayfly.domain import capacity
 from mayfly.domain.guard import may_destroy
 from mayfly.domain.losses import Losses
 from mayfly.domain.records import Ending, Entry, Environment, cut, placed, plain
@@ -31,6 +32,12 @@ class HandedOver(Exception):
 LAST_LOOKS = 10
 """Of fifteen. Before them, what AWS lists by tag may be gone: its list is minutes behind."""
 SHOWN = 10
+OF_ONE_PLACE = (
+    *(Environment.waiting, Environment.reserved, Environment.launch_from, Environment.stack, Environment.deletions),
+    *(Environment.without_capacity, Environment.failed_instances, Environment.instance_failures),
+    *(Environment.instance_types, Environment.volume_gb, Environment.launched_at),
+)
+"""What a record says of a place that its life leaves."""
 GONE = "no stack is left, nothing that carries its tags, and nothing that was in the stack"
 
 
@@ -57,7 +64,38 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if others and event.get("looks_left", 1) > LAST_LOOKS:
         raise StillThere(f"AWS still lists {', '.join(others[:SHOWN])}")
     kept = [*teardown.kept(resources), *others, *made_by_aws(settings, subject, workload, resources)]
-    return close(settings, subject, kept, event)
+    return move_on(settings, subject, kept, event) or close(settings, subject, kept, event)
+
+
+def move_on(settings: Settings, subject: Subject, kept: list[str], event: dict[str, Any]) -> dict[str, Any] | None:
+    """Has a life go on at another target where EC2 had no capacity for it at this one: gives its room here back, and
+    tells its execution to ask for room there. None where it is its life that has ended."""
+    now, records = event["now"], Records(settings.table, Environment)
+    seen = records.get(subject.environment) if event.get("ended") and subject.targets else None
+    targets = capacity.elsewhere(seen, subject.target, subject.targets, event.get("ended") or {})
+    if seen is None or not targets:
+        return None
+    left = f"kept: {'; '.join(kept)}" if kept else GONE
+    entry = Entry(now, "confirm_gone", "moving on", f"{left}; it asks for room in {' or '.join(targets)}")
+    held = attr(Environment.reserved)
+    if seen.waiting:  # a repetition finds that this was written
+        try:
+            records.change(
+                subject.environment,
+                entry,
+                kept=[cut(each, 500) for each in kept[:100]] or None,
+                drop=OF_ONE_PLACE,
+                only_if=environments.NOT_ENDED & (held.exists() if seen.reserved else held.not_exists()),
+            )
+        except Conflict as conflict:
+            if conflict.found and conflict.found.ending:
+                return None
+            raise
+        if seen.reserved:
+            admission.give_back(settings, seen, datetime.fromisoformat(now), "confirm_gone")
+    reason = f"{seen.no_capacity[subject.target]} in {subject.target}"
+    executions.complete_task(event["token"], TaskResult("MovesOn", reason), {})
+    return {"environment": subject.environment, "next": targets}
 
 
 def made_by_aws(
@@ -91,6 +129,7 @@ def close(settings: Settings, subject: Subject, kept: list[str], event: dict[str
     """
     now, records = event["now"], Records(settings.table, Environment)
     found = records.try_get(subject.environment)
+    kept = list(dict.fromkeys([*(found.kept if found else ()), *kept]))  # at targets before this one, too
     # The machine of an earlier version says it by itself, and a repetition that finds the record closed has said it.
     unsaid = "token" in event and (found is None or found.lives or found.terminated_at is None)
     # What cannot be read may be written yet, and is read by that.

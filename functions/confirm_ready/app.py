@@ -41,6 +41,10 @@ class StillBooting(Exception):
     """The same of a stack that was built in Express mode: nobody has waited for its instances yet."""
 
 
+class CreationFailed(Exception):
+    """EC2 has no capacity for its instances: none of them comes any more."""
+
+
 class EndedBefore(Exception):
     """The life was ended before it was ready."""
 
@@ -126,14 +130,16 @@ def unsettled(
 
 
 def not_ended(settings: Settings, order: Order) -> None:
-    """Goes on waiting only for what nobody has ended meanwhile.
+    """Goes on waiting only for what can still come, and nobody has ended meanwhile.
 
     Raises:
-        EndedBefore: somebody has.
+        EndedBefore: somebody has. CreationFailed: EC2 has no capacity for it.
     """
     record = Records(settings.table, Environment).get(order.environment)
     if record and record.ending:
         raise EndedBefore(f"its record says {record.ending.reason}")
+    if record and (lacks := record.no_capacity.get(f"{order.account}/{order.region}")):
+        raise CreationFailed(lacks)
 
 
 def address(order: Order, outputs: Mapping[str, str], domain: str) -> dict[str, str]:

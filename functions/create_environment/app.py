@@ -43,7 +43,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return {"environment": order.environment, "stack": None}
     record = remember(records, order, token, entry)
     if event.get("announces") and not record.stack:  # a repetition that finds what was asked for has said it
-        announce(settings.facts, EnvironmentRequested(**environments.told_of(order), deadline=str(record.deadline)))
+        said = {"deadline": str(record.deadline), "no_capacity": dict(record.no_capacity)}
+        announce(settings.facts, EnvironmentRequested(**environments.told_of(order), **said))
     workload = clients.workload(order.account, order.region, settings.workload_role, order.environment)
     template = catalogue.template(settings.blueprints, order.blueprint)
     wanted = stacks.Wanted(
@@ -73,7 +74,7 @@ def remember(records: Records[Environment], order: Order, token: str, entry: Ent
             entry,
             stage=EnvironmentStage.CREATING,
             waiting=Waiting(Wait.CREATION, token),
-            replace_failed=replaceable(order.parameters.get("ReplaceFailed", "")),
+            replace_failed=replaceable(order.told.get("ReplaceFailed", "")),
             pool=order.pool.name if order.pool else None,
             only_if=environments.NOT_ENDED,
         )
@@ -87,7 +88,7 @@ def remember(records: Records[Environment], order: Order, token: str, entry: Ent
 
 def own(settings: Settings, order: Order, template: stacks.Template) -> dict[str, str]:
     """The parameters that no two environments share: the secret for a Puppet server, and the range of an own VPC."""
-    secret = puppet_access.of_environment(settings, template.text, order.parameters, order.account, order.environment)
+    secret = puppet_access.of_environment(settings, template.text, order.told, order.account, order.environment)
     return secret | (ranges.layout(pools.take(settings, order.pool, order.environment)) if order.pool else {})
 
 
@@ -104,7 +105,7 @@ def timestamp(written: str | None) -> datetime:
 def parameters(order: Order, controller: str, own: dict[str, str]) -> dict[str, str]:
     """What every blueprint is told, what this application adds, and what is the environment's own."""
     facts = order.model_dump(include=set(blueprint.PARAMETERS.values()))
-    return blueprint.parameters(order.parameters | own, order.declared, **facts, controller=controller)
+    return blueprint.parameters(order.told | own, order.declared, **facts, controller=controller)
 
 
 def look_again(settings: Settings, order: Order, workload: clients.Workload, token: str) -> str:

@@ -8,7 +8,7 @@ from mayfly.aws import clients, executions, instances, kill_switch, stacks
 from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.orders import Subject
 from mayfly.contract.vocabulary import UNKNOWN, EndingCause, EnvironmentStage, Outcome, Wait
-from mayfly.domain import tags
+from mayfly.domain import capacity, tags
 from mayfly.domain.ending import by_deadline, by_failure
 from mayfly.domain.guard import TERMINATION_PROTECTED, may_destroy
 from mayfly.domain.identity import stack_name
@@ -52,7 +52,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     settings, subject = load_settings(), Subject.model_validate(event["order"])
     logger.append_keys(environment=subject.environment)
     records = Records(settings.table, Environment)
-    record = begin_ending(records, subject, event, context.function_name, settings.record_days)
+    record = begin_move(records, subject, event, context.function_name) or begin_ending(
+        records, subject, event, context.function_name, settings.record_days
+    )
     if record.runner in BESIDE and not record.deletions:
         executions.stop(settings.tests_machine, subject.environment, "its environment ends")
     if pacing.waits(settings.table, f"{subject.account}/{subject.region}", Lane.END, event, subject.environment):
@@ -135,16 +137,42 @@ def look(workload: clients.Workload, subject: Subject, record: Environment, now:
     return stack
 
 
+def begin_move(records: Records[Environment], subject: Subject, event: dict[str, Any], who: str) -> Environment | None:
+    """Records that only this stack ends, and its life goes on at another target, where EC2 has capacity for it at none
+    of this one's; None where it is its life that ends."""
+    failed = event["ended"]["by"] == EndingCause.FAILURE and event.get("moves")
+    seen = records.try_get(subject.environment) if failed and subject.targets else None
+    targets = capacity.elsewhere(seen, subject.target, subject.targets, event["ended"])
+    if seen is None or not targets:
+        return None
+    why = (
+        f"{seen.no_capacity[subject.target]}: its stack in {subject.target} is deleted; next is {' or '.join(targets)}"
+    )
+    entry = Entry(event["now"], who, "no capacity", why).shortened()
+    said = (entry.what, entry.why) in [(line.what, line.why) for line in seen.history]
+    try:
+        return records.try_change(
+            subject.environment,
+            None if said else entry,
+            waiting=Waiting(Wait.DELETION, event["token"]),
+            only_if=environments.NOT_ENDED,
+        )
+    except Conflict:
+        return None
+
+
 def begin_ending(
     records: Records[Environment], subject: Subject, event: dict[str, Any], who: str, days: int
 ) -> Environment:
     """Records the ending and the token, unless the deadline that is said to have passed was moved. Where DynamoDB takes
     no write, the ending goes on all the same: without a token, the state looks again by itself."""
     now, by = event["now"], event["ended"]["by"]
+    seen = records.try_get(subject.environment)
     ending = replace(ending_of(event), at=now)
+    if seen and by == EndingCause.FAILURE:
+        ending = replace(ending, reason=capacity.with_earlier(ending.reason, subject.target, seen.no_capacity))
     why = "it waits for no tests any more" if by == EndingCause.TESTS else ending.reason
     entry = Entry(now, who, EnvironmentStage.TERMINATING, why).shortened()
-    seen = records.try_get(subject.environment)
     # Said once: by an earlier turn, or by an attempt that the kill switch or whatever else held up.
     said = event.get("turn") or (seen and (entry.what, entry.why) in [(line.what, line.why) for line in seen.history])
     deadline = attr(Environment.deadline)

@@ -14,7 +14,6 @@ from mayfly.contract.reader import receive
 from mayfly.contract.vocabulary import AwsEvent, Wait
 from mayfly.domain import capacity, tags
 from mayfly.domain.boot import decide_replacement, has_failed
-from mayfly.domain.ending import by_failure
 from mayfly.domain.losses import cause_of
 from mayfly.domain.records import Entry, Environment
 from mayfly.domain.stack import TaskResult
@@ -49,7 +48,8 @@ def in_its_boot(settings: Settings, event: dict[str, Any], who: str) -> dict[str
     environment = found.labels.get(tags.ENVIRONMENT, "") if found else ""
     records = Records(settings.table, Environment)
     record = records.get(environment) if environment else None
-    if found is None or record is None or record.waiting is None or not record.waits_for(Wait.CREATION):
+    waits = record is not None and record.waits_for(Wait.CREATION) and (record.account, record.region) == target
+    if found is None or record is None or record.waiting is None or not waits:
         return {"instance": received.message.instance, "judged": False, "reason": "no environment waits for its boot"}
     logger.append_keys(environment=environment)
     before, counted = record.failed_instances, attr(Environment.failed_instances)
@@ -118,17 +118,9 @@ def not_launched(settings: Settings, event: dict[str, Any], who: str) -> dict[st
     if decision.on_demand:
         fall_back(settings, record, group, entry)
     if decision.ends and not record.ending:
-        give_up(records, record, record.waiting.token, replace(entry, why=decision.reason))
+        # In Express mode nobody waits for it any more: who looks at its instances next, reads it in the record.
+        executions.complete_task(record.waiting.token, TaskResult("CreationFailed", decision.reason), {})
     return {"group": failed.group, "judged": True, "ends": decision.ends, "reason": decision.reason}
-
-
-def give_up(records: Records[Environment], record: Environment, token: str, entry: Entry) -> None:
-    """Ends a creation. In Express mode nobody waits for it any more: who looks at its instances next, reads that it is
-    ended."""
-    failed = TaskResult("CreationFailed", entry.why)
-    if not executions.complete_task(token, failed, {}):
-        ending = replace(by_failure("CreationFailed", entry.why), at=entry.at)
-        environments.end(records, record.id, ending, replace(entry, what="ended"))
 
 
 def fall_back(settings: Settings, record: Environment, group: groups.Group, entry: Entry) -> None:
@@ -165,7 +157,11 @@ def noted(
             return decision
         only_if = counted.eq(list(before)) if before else counted.not_exists()
         try:
-            records.change(record.id, line, only_if=only_if, without_capacity=decision.pools or None)
+            lacks: dict[str, Any] = {"without_capacity": decision.pools or None}
+            if decision.ends:
+                there = f"{record.account}/{record.region}"
+                lacks["no_capacity"] = {**record.no_capacity, there: capacity.summary(decision)}
+            records.change(record.id, line, only_if=only_if, **lacks)
         except Conflict as conflict:
             if conflict.found is None:
                 raise

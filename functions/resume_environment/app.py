@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from mayfly.aws import clients, executions
+from mayfly.aws import clients, executions, stacks
 from mayfly.aws.dead_letters import message_handler
 from mayfly.aws.records import Records
 from mayfly.contract.aws_events import StackStatus
 from mayfly.contract.reader import receive
+from mayfly.contract.vocabulary import UNKNOWN
 from mayfly.domain.identity import environment_of
 from mayfly.domain.records import Environment
 from mayfly.domain.stack import PHASES, TaskResult, answer
@@ -34,6 +35,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             "resumed": False,
             "reason": f"it is about an older stack than {record.stack}",
         }
+    if record.stack is None and not is_where(record, status.stack_id):
+        return {"environment": environment, "resumed": False, "reason": "it is about a stack at another target"}
     if status.details.status not in PHASES:
         # It counts as going on. An alarm tells people that CloudFormation has learnt something new.
         metrics.add_metric(name="UnknownStackStatuses", unit="Count", value=1)
@@ -46,6 +49,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         reply = explained(settings, str(environment), status.stack_id, reply) or reply
     resumed = executions.complete_task(record.waiting.token, reply, {"stack": status.stack_id})
     return {"environment": environment, "resumed": resumed, "reason": reply.reason}
+
+
+def is_where(record: Environment, stack_id: str) -> bool:
+    """Whether a stack is where its environment is built now. Where that is not known, it may be."""
+    return record.account == UNKNOWN or stacks.is_at(stack_id, record.account, record.region)
 
 
 def explained(settings: Settings, environment: str, stack_id: str, reply: TaskResult) -> TaskResult | None:

@@ -60,6 +60,7 @@ class Push(Message):
     commit: Commit | None = None
     pull_request: Annotated[PullRequest | None, BeforeValidator(_number)] = None
     branch: Branch | None = None
+    hotfix: StrictBool = False
     attempt: Annotated[Attempt, Number] = 1
 
 

@@ -38,7 +38,7 @@ def install() -> None:
     for module in (models, responses):
         vars(module)["yaml_tag_constructor"] = _construct
     vars(responses)["get_stack_from_s3_url"] = lambda url, **_: read(url)
-    vars(parsing)["clean_json"] = _without_no_value(parsing.clean_json)
+    vars(parsing)["clean_json"] = _as_aws(parsing.clean_json)
     vars(models)["Stack"].parse_template = staticmethod(_once(Stack.parse_template))
 
 
@@ -53,10 +53,13 @@ def _once(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return parse_template
 
 
-def _without_no_value(clean: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """`AWS::NoValue` takes an element out of its list; moto leaves None there."""
+def _as_aws(clean: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`AWS::NoValue` takes an element out of its list, where moto leaves None; `Fn::GetAZs` of no Region is of the
+    stack's, where moto takes us-east-1."""
 
     def clean_json(given: Any, resources: Any) -> Any:
+        if isinstance(given, dict) and given.get("Fn::GetAZs") == "":
+            given = {"Fn::GetAZs": resources["AWS::Region"]}
         cleaned = clean(given, resources)
         return [one for one in cleaned if one is not None] if isinstance(given, list) else cleaned
 

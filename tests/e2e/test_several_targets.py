@@ -15,6 +15,8 @@ from tests.e2e.test_reaping import decided, sweep
 pytestmark = pytest.mark.usefixtures("no_images")
 
 OTHER = "eu-west-1"
+KINDS = {REGION: "t3.medium", OTHER: "c5.large"}
+"""Of instances: what the blueprint says, and what the second target's parameters say."""
 GROUPS = "auto-scaling-groups"
 NAME = "the quota Auto Scaling groups per region (autoscaling, L-CDE20ADC)"
 
@@ -49,6 +51,81 @@ def knows(mayfly: Driver, region: str, groups: int) -> None:
 def stands(mayfly: Driver, environment: str) -> list[str]:
     """In which Regions it had a stack."""
     return [region for region in (REGION, OTHER) if mayfly.stacks(environment, region)]
+
+
+def fleets(mayfly: Driver, gallery: Gallery) -> str:
+    """An application of two instances an environment, with both targets: of another type in the second."""
+    gallery.promoted(gallery.image())
+    return mayfly.application(
+        blueprint="fleet.yaml",
+        instances=2,
+        image={"family": gallery.family, "channel": "candidate"},
+        account=None,
+        targets=[place(mayfly, REGION), place(mayfly, OTHER) | {"parameters": {"InstanceType": KINDS[OTHER]}}],
+    )
+
+
+def lacks(region: str) -> str:
+    """That EC2 has no capacity in either zone there."""
+    return f"EC2 has no capacity for {KINDS[region]} in {region}a, nor for {KINDS[region]} in {region}b"
+
+
+def test_what_ec2_has_no_capacity_for_in_the_first_lives_in_the_second(mayfly: Driver, gallery: Gallery) -> None:
+    application = fleets(mayfly, gallery)
+    mayfly.cloud.fault("workload", no_capacity=f"{REGION}*")
+    environment = mayfly.begin(application)  # no time has passed but the local cloud's own
+    record = mayfly.record(environment)
+    assert (record["region"], record["no_capacity"]) == (OTHER, {target(mayfly, REGION): lacks(REGION)})
+    assert (mayfly.stacks(environment), mayfly.stacks(environment, OTHER)) == (["DELETE_COMPLETE"], ["CREATE_COMPLETE"])
+    assert (mayfly.instances_left(environment), mayfly.instances_left(environment, OTHER)) == (0, 2)
+    assert record["instance_types"] == {KINDS[OTHER]: 2}
+    told = dict(mayfly.history(record))
+    here, there = target(mayfly, REGION), target(mayfly, OTHER)
+    assert told["no capacity"] == f"{lacks(REGION)}: its stack in {here} is deleted; next is {there}"
+    assert told["moving on"].endswith(f"; it asks for room in {there}")
+    assert told["admitted"] == f"in {there}"
+    asked = [each["detail"] for each in mayfly.announcements() if each["detail-type"] == "Environment Requested"]
+    assert [(each["region"], each["no_capacity"]) for each in asked] == [(REGION, {}), (OTHER, {here: lacks(REGION)})]
+    reserved = [counter for counter in record["reserved"] if counter.startswith(here.partition("/")[0] + "/")]
+    assert reserved
+    assert all(counter.startswith(there) for counter in reserved)
+    assert decided(sweep(mayfly), environment)[0] == "keep"
+    mayfly.finish(environment)
+    assert mayfly.end(environment)["status"] == "SUCCEEDED"
+    assert mayfly.announced(environment).count("Environment Terminated") == 1
+    assert mayfly.stacks(environment, OTHER) == ["DELETE_COMPLETE"]
+
+
+def test_what_ec2_has_no_capacity_for_anywhere_fails_by_both_names(mayfly: Driver, gallery: Gallery) -> None:
+    application = fleets(mayfly, gallery)
+    mayfly.cloud.fault("workload", no_capacity="*")
+    release = mayfly.push(application)
+    environment = environment_id(release, "smoke")
+    ended = mayfly.end(environment)
+    assert (ended["status"], ended["error"]) == ("FAILED", "EnvironmentFailed")
+    for said in (ended["cause"], mayfly.verdict(release)["detail"]["reason"]):
+        assert f"{lacks(REGION)} ({target(mayfly, REGION)}); CreationFailed: {lacks(OTHER)}" in said
+    for region in (REGION, OTHER):
+        assert mayfly.stacks(environment, region) == ["DELETE_COMPLETE"]
+        assert not mayfly.instances_left(environment, region)
+    assert not mayfly.record(environment).get("reserved")
+
+
+def test_who_is_cancelled_on_the_way_to_the_second_lives_nowhere(mayfly: Driver, gallery: Gallery) -> None:
+    application = fleets(mayfly, gallery)
+    mayfly.cloud.fault("workload", no_capacity=f"{REGION}*")
+    mayfly.say("Kill Switch Set", [{"on": True, "why": "to hold it", "set_by": "test"}])
+    release = mayfly.push(application)
+    environment = environment_id(release, "smoke")
+    mayfly.until(lambda: "no capacity" in str(mayfly.record(environment).get("history")), "its stack is to be deleted")
+    asked = {"environment": environment, "why": "not needed", "requested_by": "test"}
+    mayfly.say("Environment Termination Requested", [asked])
+    mayfly.until(lambda: mayfly.record(environment).get("ending"), "it is ended")
+    mayfly.say("Kill Switch Set", [{"on": False, "why": "go on", "set_by": "test"}])
+    mayfly.end(environment)
+    assert mayfly.record(environment)["ending"]["outcome"] == "cancelled"
+    assert (mayfly.stacks(environment), mayfly.stacks(environment, OTHER)) == (["DELETE_COMPLETE"], [])
+    assert not mayfly.record(environment).get("reserved")
 
 
 def test_what_has_no_room_in_the_first_lives_in_the_second(mayfly: Driver, gallery: Gallery) -> None:

@@ -430,6 +430,18 @@ class TestSeveralTargets:
         asked = {"order": order("webshop-2", **self.BOTH), "now": NOW, "token": "token"}
         assert self.OTHER not in world.call("admit_environment", asked)["lacks"]
 
+    def test_tell_who_was_admitted_and_not_told_to_await_ec2_s_tokens(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A sweep tells it when its launches begin, as whoever died would have."""
+        launch = "2026-11-24T07:17:35.000Z"
+        self.plan(world, "webshop-1")
+        waiting = {"for": "room", "token": "token"}
+        world.change("webshop-1", waiting=waiting, launch_from=launch, stage="queued")
+        sweep(world)
+        [told] = [each for each in world.settled if each["taskToken"] == "token"]
+        assert (told["error"], json.loads(told["cause"])["launch"]) == ("NotYet", launch)
+
 
 class TestLaunches:
     """NOW is 06:47:34.120, and of EC2's tokens 500 are lacking, in a bucket of 500 that two a second fill."""

@@ -242,15 +242,14 @@ class TestNotLaunched:
         assert (end["taskToken"], end["error"]) == (TOKEN, "CreationFailed")
         assert end["cause"].startswith("EC2 has no capacity for m5.large in us-east-1a, nor for m5.large in us-east-1b")
 
-    def test_ends_what_nobody_waits_for_any_more_by_its_record(self, world: World) -> None:
+    def test_tells_by_its_record_what_nobody_waits_for_any_more(self, world: World) -> None:
         built(world)  # in Express mode: its stack is complete, and its instances are looked at
         self.grouped(world)
         world.wire.answer("SendTaskFailure", error="TaskTimedOut")
         pools = [(kind, zone) for kind in ("m5.large", "c5.large") for zone in ("us-east-1a", "us-east-1b")]
         assert [self.failed(world, *pool)["ends"] for pool in pools] == [False, False, False, True]
-        ending, lines = world.record()["ending"], len(world.record()["history"])
-        assert (ending["by"], ending["outcome"]) == ("failure", "broken")
-        assert ending["reason"].startswith("CreationFailed: EC2 has no capacity for m5.large in us-east-1a, nor for")
+        lacks, lines = world.record()["no_capacity"], len(world.record()["history"])
+        assert lacks["222222222222/us-east-1"].startswith("EC2 has no capacity for m5.large in us-east-1a, nor for")
         assert self.failed(world, *pools[-1])["ends"]
         assert len(world.record()["history"]) == lines, "once"
 

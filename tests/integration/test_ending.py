@@ -31,6 +31,7 @@ from tests.integration.world import (
     on_the_bus,
 )
 
+BOTH = [{"account": WORKLOAD_ACCOUNT, "region": region} for region in ("us-east-1", "eu-central-1")]
 FAILED = {
     "by": "failure",
     "error": {"Error": "NotReady", "Cause": '{"errorMessage": "0 of 1 instances run", "errorType": "NotReady"}'},
@@ -391,6 +392,52 @@ class TestAllIsGone:
         (told,) = [said for said in world.settled if said["taskToken"] == NEXT_TOKEN]
         assert told.get("error") == error
         assert ("Environment Failed" in [what for what, _ in world.said]) == (error == "EnvironmentFailed")
+
+    def test_and_it_goes_on_elsewhere_where_ec2_had_no_capacity_for_it(self, world: World) -> None:
+        here, there = f"{WORKLOAD_ACCOUNT}/us-east-1", f"{WORKLOAD_ACCOUNT}/eu-central-1"
+        order = an_order(demand={"places": BOTH})
+        ended = {"by": "failure", "error": {"Error": "CreationFailed", "Cause": "EC2 has no capacity for a"}}
+        world.planned()
+        held = {f"{here}|vpcs": 1}
+        world.records("ledger").change("room", {"version": 1, "counts": held})
+        world.change(stage="creating", reserved=held, no_capacity={here: "EC2 has no capacity for a"}, deletions=1)
+        world.call("delete_environment", deletion("failure", order=order, ended=ended, moves=True))
+        assert "ending" not in world.record()
+        gone = {"order": order, "stack": None, "ended": ended, "now": LATER, "token": NEXT_TOKEN}
+        for _ in range(2):  # a repetition gives nothing back again
+            world.call("confirm_gone", gone)
+        record = world.record()
+        assert not record.keys() & {"ending", "waiting", "reserved", "deletions", "terminated_at"}
+        assert [line["what"] for line in record["history"][-2:]] == ["no capacity", "moving on"]
+        assert world.record("room", "ledger")["counts"] == {f"{here}|vpcs": 0}
+        told = [said for said in world.settled if said["taskToken"] == NEXT_TOKEN]
+        assert [each["error"] for each in told] == ["MovesOn", "MovesOn"]
+        assert not world.said
+        world.call("admit_environment", {"order": order, "token": TOKEN, "now": LATER, "moves": True})
+        assert (world.record()["region"], world.record()["stage"]) == ("eu-central-1", "creating")
+        assert world.record()["history"][-1]["why"] == f"in {there}"
+
+    @pytest.mark.parametrize(
+        ("error", "change", "more"),
+        [
+            ("CreationFailed", {}, {}),  # a machine of an earlier version does not listen
+            ("NotReady", {}, {"moves": True}),
+            ("CreationFailed", {"no_capacity": {}}, {"moves": True}),
+            ("CreationFailed", {"ending": {"by": "request", "outcome": "cancelled", "reason": "no"}}, {"moves": True}),
+        ],
+    )
+    def test_and_it_does_not_go_on_elsewhere_for_anything_else(
+        self, world: World, error: str, change: Json, more: Json
+    ) -> None:
+        here = f"{WORKLOAD_ACCOUNT}/us-east-1"
+        order = an_order(demand={"places": BOTH})
+        ended = {"by": "failure", "error": {"Error": error, "Cause": "it is so"}}
+        world.planned()
+        world.change(**{"stage": "creating", "no_capacity": {here: "none"}} | change)
+        world.call("delete_environment", deletion("failure", order=order, ended=ended, **more))
+        said = {"ended": ended} if more else {}
+        world.call("confirm_gone", {"order": order, "stack": None, "now": LATER, "token": NEXT_TOKEN} | said)
+        assert (world.record()["stage"], "ending" in world.record()) == ("terminated", True)
 
     def test_and_what_the_teardown_had_to_keep_is_named_to_people(
         self, world: World, capsys: pytest.CaptureFixture[str]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from mayfly.contract.orders import Order
 from mayfly.contract.reader import Refused
 from mayfly.contract.template import read
 from mayfly.domain.cost import Prices
@@ -81,6 +82,19 @@ class TestAReleaseIsPlanned:
             places = [(each["region"], each["image"]) for each in order["demand"]["places"]]
             assert places == [("eu-central-1", "ami-2"), ("us-east-1", "ami-1")]
 
+    def test_with_the_parameters_of_each_of_its_targets(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MAYFLY_REGIONS", "us-east-1,eu-central-1")
+        world.upload("Parameters: {SubnetId: {Type: String, Default: ''}}\n" + A_MACHINE)
+        more = {"account": None, "image": None, "parameters": {"SubnetId": "subnet-0"}}
+        world.configure(**more, targets=[HERE, THERE | {"parameters": {"SubnetId": "subnet-there"}}])
+        order = Order.model_validate(plan(world)[0])
+        assert [each.parameters for each in order.demand.places] == [{}, {"SubnetId": "subnet-there"}]
+        assert order.told == {"SubnetId": "subnet-0"}
+        there = order.model_copy(update={"region": "eu-central-1"})
+        assert there.told == {"SubnetId": "subnet-there"}
+        world.configure(**more, targets=[HERE | {"parameters": {"SubnetId": "subnet-here"}}])
+        assert Order.model_validate(plan(world)[0]).told == {"SubnetId": "subnet-here"}
+
     def test_with_the_cheapest_first_where_its_application_prefers_that(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -106,6 +120,10 @@ class TestAReleaseIsPlanned:
         [
             ({"account": None}, "targets.1: expected one of 111111111111/us-east-1, .*, but it is 222222222222/eu-c"),
             ({}, "expected targets, or account and region, but there are both"),
+            (
+                {"account": None, "targets": [HERE | {"parameters": {"Subnet": "subnet-1"}}]},
+                "targets.0.parameters: expected those that the blueprint single.yaml declares .*does not know Subnet",
+            ),
             ({"account": None, "targets": 2 * [HERE]}, "expected targets that differ, but 222222222222/us-east-1 is"),
             ({"targets": [], "prefer": "cheapest"}, "expected targets to prefer the cheapest of, but there are none"),
         ],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_moving_channels import configure, image
-from tests.integration.world import WORKLOAD_ACCOUNT, World
+from tests.integration.world import RELEASE, WORKLOAD_ACCOUNT, World
 
 type Json = dict[str, Any]
 
@@ -94,6 +94,14 @@ def test_an_image_that_one_who_waits_may_boot_at_another_target_is_kept(world: W
     world.change(wanted={"demand": {"places": [place]}})
     assert retire(world)["steps"] == []
     world.change(wanted={})
+    assert retire(world)["steps"]
+
+
+def test_an_image_that_a_release_may_boot_at_another_target_is_kept(world: World, old: str) -> None:
+    release = {"id": RELEASE, "live": "release", "image": "ami-elsewhere", "images": ["ami-elsewhere", old]}
+    world.records("release").change(RELEASE, release)
+    assert retire(world)["steps"] == []
+    world.records("release").change(RELEASE, {"images": ["ami-elsewhere"]})
     assert retire(world)["steps"]
 
 

@@ -135,10 +135,12 @@ class _Environment(Announcement):
 
 
 class EnvironmentRequested(_Environment, event=Event.ENVIRONMENT_REQUESTED):
-    """An environment is planned, and its stack is asked for next."""
+    """An environment is planned, and its stack is asked for next: once more where it goes on at another target."""
 
     deadline: str
     """When it is terminated, whatever its tests say."""
+    no_capacity: dict[str, str] = Field(default_factory=dict)
+    """Targets (account/Region) where EC2 had no capacity for it before, each with which."""
 
 
 class EnvironmentQueued(_Environment, event=Event.ENVIRONMENT_QUEUED):

@@ -228,6 +228,13 @@ class Place(Message):
     region: Region
 
 
+class Target(Place):
+    """Where environments of an application may live, and what its blueprint is told there."""
+
+    parameters: dict[str, str] = Field(default_factory=dict)
+    """The blueprint's own that differ there, such as the ids of a network: each goes before the application's."""
+
+
 class Application(Message):
     """An application's configuration: the parameter ``<MAYFLY_PARAMETERS>/applications/<name>``."""
 
@@ -255,7 +262,7 @@ class Application(Message):
     account: Account | None = None
     """The workload account; the controller's own where it is left out."""
     region: Region | None = None
-    targets: tuple[Place, ...] = Field(default=(), max_length=20)
+    targets: tuple[Target, ...] = Field(default=(), max_length=20)
     """Where its environments may live, the best first, instead of `account` and `region`: each is built at the first of
     them that has room for it."""
     prefer: Literal["first", "cheapest"] = "first"
@@ -304,6 +311,21 @@ class Application(Message):
                 f"but it is {self.lifetime_minutes}"
             )
         return self
+
+    def told(self, account: str, region: str) -> dict[str, str]:
+        """The blueprint's own parameters at an account and Region."""
+        return {**self.parameters, **self.differing(account, region)}
+
+    def differing(self, account: str, region: str) -> dict[str, str]:
+        """Those of them that differ there."""
+        there = (each.parameters for each in self.targets if (each.account, each.region) == (account, region))
+        return next(there, {})
+
+    @property
+    def told_everywhere(self) -> dict[str, str]:
+        """The blueprint's own parameters that have a value at each target, by that of the first."""
+        first, *others = [{**self.parameters, **each.parameters} for each in self.targets] or [self.parameters]
+        return {name: value for name, value in first.items() if all(name in each for each in others)}
 
     def _lives_at_one_place_or_at_targets(self) -> None:
         if self.targets and (self.account or self.region):

@@ -67,6 +67,19 @@ class Blueprint(Input):
     version_id: str | None
 
 
+class Anywhere(Tolerant):
+    """An account and Region, of an execution that may go on there."""
+
+    account: str
+    region: str
+
+
+class Choice(Tolerant):
+    """Where an environment may be built, of all that its order asks of admission."""
+
+    places: tuple[Anywhere, ...] = ()
+
+
 class Subject(Tolerant):
     """Whose life an execution is. What it ends by a sweep is known by no more than this, from tags alone."""
 
@@ -89,6 +102,18 @@ class Subject(Tolerant):
     aborted: bool = False
     """Whether an adopted life was broken off before its tests could begin."""
     why: str = ""
+    demand: Choice = Choice()
+    """Of a new life: where it may go on when EC2 has no capacity for it here."""
+
+    @property
+    def target(self) -> str:
+        """Where it is, as admission names it."""
+        return f"{self.account}/{self.region}"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where it may be built, the best first, if there are several such places."""
+        return tuple(f"{each.account}/{each.region}" for each in self.demand.places)
 
 
 class Pool(Ranges):
@@ -102,12 +127,14 @@ class Place(Input):
 
     Attributes:
         image: that of the channel in this Region.
+        parameters: the blueprint's own that differ there.
         burst, launches_a_second: of EC2's bucket of tokens there.
     """
 
     account: str
     region: str
     image: str | None = None
+    parameters: dict[str, str] = Field(default_factory=dict)
     burst: int = 1000
     launches_a_second: int = 2
 
@@ -191,6 +218,12 @@ class Order(Input):
     demand: Demand = Field(default_factory=Demand)
     """What it asks of admission; of an order that an earlier version planned, nothing: it is built at once."""
     begin: Begin = Begin.CREATION
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The blueprint's own parameters where it is built."""
+        places = (each for each in self.demand.places if (each.account, each.region) == (self.account, self.region))
+        return {**self.parameters, **next((each.parameters for each in places), {})}
 
     def staying(self) -> "Order":
         """The same, to be built where it says and nowhere else: its execution was begun by a version of Mayfly that

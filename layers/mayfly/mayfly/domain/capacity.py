@@ -4,8 +4,12 @@ A pool is an instance type in an Availability Zone, On-Demand or Spot: EC2 has c
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from mayfly.contract.vocabulary import EndingCause
+from mayfly.domain.records import Environment
 
 _POOL = re.compile(r"sufficient (\S+) capacity in the Availability Zone you requested \(([a-z0-9-]+)\)")
 """As EC2 names an On-Demand pool without capacity."""
@@ -65,3 +69,27 @@ def decide(known: Sequence[str], said: str, zone: str, wanted: Wanted) -> Shorta
     if nowhere and wanted.missing > 0 and not on_demand:
         return Shortage(pools, True, f"EC2 has no capacity for {', nor for '.join(every)}: {said}")
     return Shortage(pools, False, f"no capacity for {', '.join(named)}: {said}" if named else said, on_demand)
+
+
+def summary(shortage: Shortage) -> str:
+    """Which capacity EC2 lacks, without what Auto Scaling says of it."""
+    return shortage.reason.partition(": ")[0]
+
+
+def elsewhere(record: Environment | None, target: str, targets: Iterable[str], ended: Mapping[str, Any]) -> list[str]:
+    """Where an environment may be built instead, the best first, if its creation failed because EC2 has no capacity for
+    it at this target; nowhere if it failed for anything else, or somebody has ended its life.
+
+    Args:
+        ended: why its creation is over, as its execution says it.
+    """
+    failed = ended.get("by") == EndingCause.FAILURE and ended["error"].get("Error") == "CreationFailed"
+    if not failed or record is None or record.ending or target not in record.no_capacity:
+        return []
+    return [each for each in targets if each not in record.no_capacity]
+
+
+def with_earlier(reason: str, target: str, no_capacity: Mapping[str, str]) -> str:
+    """Why a life has failed at a target, after what EC2 had no capacity for at those before."""
+    earlier = [f"{why} ({each})" for each, why in no_capacity.items() if each != target or why not in reason]
+    return "; ".join([*earlier, reason])

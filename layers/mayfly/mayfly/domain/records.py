@@ -248,6 +248,8 @@ class Environment(Record):
     failed_instances: tuple[str, ...] = ()
     without_capacity: tuple[str, ...] = ()
     """Instance types in Availability Zones of which EC2 had no more when it was built."""
+    no_capacity: Mapping[str, str] = field(default_factory=dict)
+    """Targets (account/Region) where EC2 had no capacity for it at all, each with which."""
     pool: str | None = None
     instances_built: int | None = None
     spans: tuple[Span, ...] = ()
@@ -385,6 +387,8 @@ class Release(Record):
     attempt: int = 1
     stage: ReleaseStage | None = None
     image: str | None = None
+    images: tuple[str, ...] = ()
+    """Those that its environments may boot, where their application has several targets."""
     blueprint: str | None = None
     """Its key, and the version of it that the release was planned with."""
     parameters: Mapping[str, str] | None = None

@@ -66,6 +66,7 @@ class TaskResult:
             "EnvironmentFailed",
             "TestsFailed",
             "NotYet",
+            "MovesOn",
         ]
         | None
     )

@@ -211,7 +211,7 @@ def demand(
         else 1,
         burst=ranked[0].burst,
         launches_a_second=ranked[0].launches_a_second,
-        places=tuple(ranked) if len(ranked) > 1 else (),
+        places=tuple(ranked) if len(ranked) > 1 or ranked[0].parameters else (),
     )
     return asked, ranked[0]
 
@@ -249,6 +249,7 @@ def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -
     if record.reserved:  # a repetition
         _tell(token, record, now)
         return {"admitted": True, "lacks": ""}
+    order = _without(order, record.no_capacity)
     asking = _asking(order, record, token, now)
     wanted = asking.wanted(now)
     most = asking.bounds(now) | room.limits(wanted, _places(settings.table, [asking]))
@@ -257,6 +258,12 @@ def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -
     decision = _settle(settings, now, who, asking)
     mine = next((each for each in decision.waiting if each.wanted.environment == asking.id), None)
     return {"admitted": mine is None, "lacks": mine.lacks if mine else ""}
+
+
+def _without(order: Order, targets: Collection[str]) -> Order:
+    """An order without the places at which EC2 had no capacity for it."""
+    places = tuple(each for each in order.demand.places if each.target not in targets)
+    return order.model_copy(update={"demand": order.demand.model_copy(update={"places": places})})
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,13 +300,7 @@ def building(
         declared = tuple(found.get("Parameters") or ())
     except ValueError as error:
         raise Refused(f"the blueprint {key} cannot be read: {error}") from None
-    if strange := sorted(set(own) - set(declared)):
-        raise Refused(
-            f"parameters: expected those that the blueprint {key} declares ({', '.join(declared) or 'none'}), "
-            f"but it does not know {', '.join(strange)}"
-        )
-    if wrong := "; ".join(unfit(found.get("Parameters") or {}, own)):
-        raise Refused(f"parameters: expected what the blueprint {key} takes, but {wrong}")
+    _fitting("parameters", key, own, found.get("Parameters") or {})
     chosen = choose(deployment, found)
     if chosen is None:
         why = "; ".join(said for _, said in obstacles(found)[:_SHOWN])
@@ -322,6 +316,21 @@ def building(
     }
 
 
+def _fitting(field: str, blueprint: str, own: Mapping[str, str], declared: Mapping[str, Any]) -> None:
+    """Lets pass parameters that a blueprint declares and takes.
+
+    Raises:
+        Refused: it does not declare one of them, or not take its value.
+    """
+    if strange := sorted(set(own) - set(declared)):
+        raise Refused(
+            f"{field}: expected those that the blueprint {blueprint} declares ({', '.join(declared) or 'none'}), "
+            f"but it does not know {', '.join(strange)}"
+        )
+    if wrong := "; ".join(unfit(declared, own)):
+        raise Refused(f"{field}: expected what the blueprint {blueprint} takes, but {wrong}")
+
+
 def environment(settings: Settings, of: Application, region: str) -> dict[str, Any]:
     """Finds what CloudFormation builds an application's environments from: the blueprint, and the image (AMI) that the
     channel points to now, if the blueprint declares ImageId.
@@ -330,6 +339,11 @@ def environment(settings: Settings, of: Application, region: str) -> dict[str, A
         Refused: the platform team configured something wrongly.
     """
     built = building(settings.blueprints, of.blueprint, of.parameters, of.instance_count, of.deployment)
+    if any(each.parameters for each in of.targets):
+        text = template(settings.blueprints, Blueprint.model_validate(built["blueprint"])).text
+        for number, each in enumerate(of.targets):
+            declared = read(text).get("Parameters") or {}
+            _fitting(f"targets.{number}.parameters", of.blueprint, each.parameters, declared)
     if IMAGE not in built["declared"]:
         return built | {"image": None, "channel": None}
     if of.image is None:

@@ -91,9 +91,9 @@ def examined(settings: Settings, template: str | None, application: str | None) 
     if of and template is None:
         named = of.blueprint
         text = catalogue.template(settings.blueprints, catalogue.pin(settings.blueprints, named)).text
-    told = {**of.parameters, COUNT: str(of.instance_count)} if of else {}
+    told = {**of.told_everywhere, COUNT: str(of.instance_count)} if of else {}
     quotas, unknown = takes(text, told)
-    remarks = examine(text, of.parameters if of else None)
+    remarks = examine(text, of.told_everywhere if of else None)
     return {
         "blueprint": named,
         "remarks": [one.as_json() for one in remarks],

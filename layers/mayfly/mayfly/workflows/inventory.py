@@ -220,20 +220,21 @@ def _place(settings: Settings, account: str, region: str) -> Place:
     return Place(account, region, workload, image_usage.find_usage(workload))
 
 
-def _booting(live: Iterable[Environment]) -> Iterator[tuple[str, str]]:
-    """Environments with the images that they boot, or may boot once they have room."""
-    for environment in live:
+def _booting(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Environments and releases with the images that they boot, or may boot where they have room."""
+    for environment in Records(settings.table, Environment).live():
         for image in {environment.image, *(place["image"] for place in environment.places)}:
-            yield environment.id, str(image)
+            yield f"environment {environment.id}", str(image)
+    for release in Records(settings.table, Release).live():
+        for image in {release.image, *release.images}:
+            yield f"release {release.id}", str(image)
 
 
 def _named(settings: Settings) -> dict[str, list[str]]:
     """What Mayfly's own records and parameters name: an environment that is planned, a channel that people keep."""
     named: dict[str, list[str]] = defaultdict(list)
-    for environment, image in _booting(Records(settings.table, Environment).live()):
-        named[image].append(f"environment {environment}")
-    for release in Records(settings.table, Release).live():
-        named[str(release.image)].append(f"release {release.id}")
+    for whose, image in _booting(settings):
+        named[image].append(whose)
     for service in Records(settings.table, Service).live():
         for what, setup in (("setup", service.setup), ("previous", service.previous)):
             named[str((setup or {}).get("image"))].append(f"service {service.id} ({what})")

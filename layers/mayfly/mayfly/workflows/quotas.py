@@ -203,7 +203,7 @@ def learn(settings: Settings, order: Order, running: Sequence[Instance], now: st
     had = dict.fromkeys((key for key in takes if key == INSTANCES or "vcpus-" in key), 0)
     had |= of_instances(Counter(instance.kind for instance in running if not instance.spot), {}, spot)
     if takes and any(takes.get(key, 0) != count for key, count in had.items()):
-        name, records = _name(order.blueprint, order.parameters, order.instance_count), Records(settings.table, Had)
+        name, records = _name(order.blueprint, order.told, order.instance_count), Records(settings.table, Had)
         until = forget_after(now, settings.record_days)
         known = records.try_get(name)
         # What is known already is written again once a day, or DynamoDB would drop it.

@@ -67,7 +67,12 @@ def _orders(
     images = catalogue.images(settings, application, [region for _, region in targets]) if building["image"] else {}
     places = [
         (
-            Place(account=account, region=region, image=images.get(region)),
+            Place(
+                account=account,
+                region=region,
+                image=images.get(region),
+                parameters=application.differing(account, region),
+            ),
             _needs(settings, building, application, (account, region)),
         )
         for account, region in targets
@@ -103,9 +108,10 @@ def _orders(
 
 def _needs(settings: Settings, building: dict[str, Any], application: Application, target: tuple[str, str]) -> Needs:
     """What one environment takes at a target: as its template says, corrected by what the last one had."""
-    told = building | {"parameters": application.parameters}
+    parameters = application.told(*target)
+    told = building | {"parameters": parameters}
     needs = catalogue.needs(settings.blueprints, told, target)
-    return quotas.correct(settings.table, needs, building, application.parameters)
+    return quotas.correct(settings.table, needs, building, parameters)
 
 
 def remember_plan(settings: Settings, release: str, orders: list[Order], entry: Entry) -> Release | None:
@@ -118,8 +124,9 @@ def remember_plan(settings: Settings, release: str, orders: list[Order], entry: 
         entry,
         stage=ReleaseStage.RUNNING,
         image=any_of.image,
+        images=tuple(dict.fromkeys(each.image for each in any_of.demand.places if each.image)) or None,
         blueprint=f"{template.key} {template.version_id}" if template.version_id else template.key,
-        parameters=any_of.parameters,
+        parameters=any_of.told,
         instance_count=any_of.instance_count,
         suites=suites,
     )

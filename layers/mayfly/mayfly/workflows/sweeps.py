@@ -31,7 +31,7 @@ from mayfly.workflows.expiry import warn
 DECIDED_BY = (
     *views.ENVIRONMENT,
     *(Environment.waiting, Environment.handed_over, Environment.warned, Environment.warn_minutes_before),
-    *(Environment.stack, Environment.reserved, Environment.wanted),
+    *(Environment.stack, Environment.reserved, Environment.wanted, Environment.launch_from),
 )
 """What a sweep reads of an environment: all that is decided, reserved, summed and announced, without histories."""
 
