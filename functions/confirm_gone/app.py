@@ -83,7 +83,7 @@ def move_on(settings: Settings, subject: Subject, kept: list[str], event: dict[s
             records.change(
                 subject.environment,
                 entry,
-                kept=[cut(each, 500) for each in kept[:100]] or None,
+                kept=[*seen.kept, *(cut(each, 500) for each in kept)][:100] or None,
                 drop=OF_ONE_PLACE,
                 only_if=environments.NOT_ENDED & (held.exists() if seen.reserved else held.not_exists()),
             )

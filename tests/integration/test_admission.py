@@ -768,8 +768,8 @@ class TestAThousandThatWait:
         world.records("ledger").change("room", {"queue": self.NAMES})
         world.wire.forget()
 
-    def cancel(self, world: World) -> None:
-        for name in self.NAMES:
+    def cancel(self, world: World, every: int = 1) -> None:
+        for name in self.NAMES[::every]:
             detail = {"environment": name, "why": "not needed", "requested_by": "ada"}
             world.call("accept_termination", on_the_bus("Environment Termination Requested", detail))
 
@@ -787,6 +787,25 @@ class TestAThousandThatWait:
         assert world.settled == []
         assert (ledger(world)["queue"], ledger(world)["counts"]) == ([], {MINE: 0})
         assert not any("reserved" in world.record(name) for name in self.NAMES)
+
+    def test_come_to_their_end_while_the_kill_switch_is_on(self, world: World) -> None:
+        """It keeps what there is from being destroyed, and of them there is nothing."""
+        world.put("/mayfly/kill-switch", json.dumps({"on": True, "why": "an incident", "set_by": "ops", "at": NOW}))
+        for name in self.NAMES:
+            if name not in self.NAMES[::100]:
+                world.change(name, ending={"by": "request", "outcome": "cancelled", "reason": "ada: not needed"})
+        self.cancel(world, every=100)
+        assert len(told(world)) == len(self.NAMES[::100])
+        ended = {"by": "failure", "error": {"Error": "EndedBefore", "Cause": "ada: not needed"}}
+        for name in self.NAMES[::100]:
+            gone = {"order": order(name), "deadline": A_DAY_LATER, "now": LATER, "ended": ended}
+            world.call("delete_environment", gone | {"token": f"deletion-of-{name}", "moves": True})
+            world.call("confirm_gone", gone | {"stack": None, "token": f"end-of-{name}"})
+            assert world.record(name)["ending"]["outcome"] == "cancelled"
+            assert world.record(name)["stage"] == "terminated"
+        assert not world.wire.heard("DeleteStack")
+        sweep(world)  # turns on nobody, and takes all of them out of the queue
+        assert (ledger(world)["queue"], ledger(world)["counts"]) == ([], {MINE: 1})
 
     def test_are_none_of_them_built_where_room_comes_while_they_are_cancelled(self, world: World) -> None:
         for name in self.NAMES[:500]:
