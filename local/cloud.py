@@ -69,6 +69,8 @@ class LocalCloud:
         retry_scale: real seconds that a retry of a state machine waits per second of its interval.
         schedules: whether EventBridge Scheduler looks at the passing "time", or at "jumps" of it only: then none comes
             into the middle of a test by itself. What is due after a jump begins at once either way.
+        durable: whether the controller account's server may be ended by SIGKILL at any moment: what it knows is on disk
+            all the time then, which costs a little.
         forks: sandboxes of functions, and the workload account's server, begin with the libraries imported (see
             `local/forks.py`); not where cold starts are measured.
     """
@@ -90,6 +92,7 @@ class LocalCloud:
         schedules: Literal["time", "jumps"] = "time",
         forks: bool = True,
         strict: bool = False,
+        durable: bool = False,
     ) -> None:
         self.state_dir = Path(state_dir).resolve()
         self._port, self._saved = port, saved
@@ -100,6 +103,7 @@ class LocalCloud:
             "image_seconds": image_seconds,
         }
         self._retry_scale, self._schedules, self._forks, self._strict = retry_scale, schedules, forks, strict
+        self._durable = durable
         self._processes: dict[Account, subprocess.Popen[bytes] | Copy] = {}
         self._urls: dict[Account, str] = {}
         self._clients: dict[tuple[Account, str, str], Any] = {}  # making one takes longer than most calls
@@ -172,10 +176,13 @@ class LocalCloud:
         return self._kept
 
     def kill_controller(self) -> None:
-        """Ends the server of the controller account as by SIGKILL, as soon as no function runs: all that it holds in
-        memory is gone."""
+        """Ends the server of the controller account by SIGKILL: all that it holds in memory is gone. One that is not
+        durable writes all down before, as soon as no function runs."""
         process = self._processes["controller"]
-        self._when_idle("it was not ended", self._kill_controller)
+        if self._durable:
+            process.kill()
+        else:
+            self._when_idle("it was not ended", self._kill_controller)
         process.wait()
 
     def _kill_controller(self) -> bool:
@@ -427,6 +434,7 @@ class LocalCloud:
             "MAYFLY_LOCAL_CONSOLE_PORT": str(console),
             "TMPDIR": str(scratch),
             "PERSIST_STATE": "1",
+            "MAYFLY_LOCAL_DURABLE": "1" if self._durable else "",
             "STATE_DIR": str(self._kept),
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(self._kept / "s3"),

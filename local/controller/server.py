@@ -35,6 +35,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -45,6 +46,7 @@ from hypercorn.config import Config
 from local.clock import VirtualClock
 from local.cloud import ask
 from local.controller import builds, gateway, lag, names, schedules, stepfunctions
+from local.controller.kept import Kept
 from local.controller.sandboxes import Forks
 from local.controller.web import Web
 from local.desk import PREFIX, Desk
@@ -79,9 +81,8 @@ class Controller:
 
     def __init__(self, retry_scale: float, console: int) -> None:
         self._desk, self._console = (desk := Desk()), console
-        self._clock_kept = Path(os.environ["STATE_DIR"]) / "clock.json"
-        if self._clock_kept.exists():
-            desk.clock.advance(json.loads(self._clock_kept.read_text()))
+        self._kept = Kept(Path(os.environ["STATE_DIR"]), always=bool(os.environ["MAYFLY_LOCAL_DURABLE"]))
+        desk.clock.advance(self._kept.offset)
         desk.offer("POST", "service-event", _put_service_event)
         desk.offer("POST", "token", _sign_token)
         desk.offer("POST", "save", lambda _: self._save())
@@ -101,7 +102,8 @@ class Controller:
         names.install()
         (web := Web()).install()
         desk.offer("POST", "hosts", web.stand_in)
-        _install_events(desk.clock, desk.faults)
+        self._invoke_later = partial(_invoke_later, desk.clock, self._kept)
+        _install_events(desk.faults, self._invoke_later)
         _install_parameter_events(desk.clock)
         _install_queues()
         _install_gateway(desk.clock)
@@ -114,6 +116,8 @@ class Controller:
             scope, send = gateway.as_on_aws(scope, send)
         elif scope["type"] == "http":
             send = self._noting_crashes(scope, send)
+            if self._kept.holds_back(scope["path"], dict(scope["headers"])):
+                send = self._once_kept(send)
         elif scope["type"] == "lifespan":
             send = self._resuming(send)
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
@@ -135,6 +139,16 @@ class Controller:
 
         return send_on
 
+    def _once_kept(self, send: Send) -> Send:
+        """AWS has what it says that it has taken."""
+
+        async def send_on(message: Json) -> None:
+            if message["type"] == "http.response.start":
+                await asyncio.to_thread(self._kept.wait)
+            await send(message)
+
+        return send_on
+
     def _resuming(self, send: Send) -> Send:
         """As soon as MiniStack has taken back what was saved, executions go on, and schedules count anew: it would fire
         each at once."""
@@ -142,29 +156,30 @@ class Controller:
         async def send_on(message: Json) -> None:
             if message["type"] == "lifespan.startup.complete":
                 self._resume()
+                self._kept.go_on(self._invoke_again)
                 scheduler, now = _ministack("services.scheduler"), self._desk.clock.time()
                 scheduler._schedule_last_fired |= dict.fromkeys(scheduler._schedules._data, now)
             await send(message)
 
         return send_on
 
+    def _invoke_again(self, function: str, event: Json) -> None:
+        """Brings a function what an earlier server had on its way to it."""
+        with _ministack("core.responses").request_scope(os.environ["MINISTACK_ACCOUNT_ID"], "us-east-1"):
+            self._invoke_later(function, event)
+
     def _move(self, body: Json, workload: str) -> bool:
         """Moves the clocks of both accounts, unless a function runs; what is due by schedule begins right away."""
         moved = self._desk.clock.jump(body["advance"], lambda: bool(ask("POST", workload, body)))
         if moved:
+            self._kept.offset = self._desk.clock.offset
             _ministack("services.scheduler")._tick_schedules()
         return moved
 
     def _save(self) -> None:
-        """Write all that is known to the state directory, which a server that starts with it takes back.
-
-        Executions come first: what they do meanwhile they do again, and nothing that they have done is missing.
-        """
-        persistence = _ministack("core.persistence")
-        states = self._ministack._build_persistence_save_dict()
-        for service in sorted(states, key=lambda service: service != "stepfunctions"):
-            persistence.save_state(service, _copied(states[service]))
-        self._clock_kept.write_text(json.dumps(self._desk.clock.offset))
+        """Write all that is known to the state directory, which a server that starts with it takes back."""
+        self._kept.save()
+        self._kept.offset = self._desk.clock.offset
 
     def _kill(self) -> bool:
         """Save, and end as by SIGKILL; not while a function runs or an event is on its way to one."""
@@ -173,16 +188,6 @@ class Controller:
         self._save()
         os.kill(os.getpid(), signal.SIGKILL)
         return True
-
-
-def _copied(get_state: Callable[[], Json]) -> Json:
-    """A service's state, which threads go on to change while it is copied."""
-    while True:
-        try:
-            return get_state()
-        except RuntimeError as error:
-            if "changed size during iteration" not in str(error):
-                raise
 
 
 def _ministack(module: str) -> Any:
@@ -328,34 +333,14 @@ def _install_time(clock: VirtualClock) -> None:
 # ---- events --------------------------------------------------------------------------------------------
 
 
-def _install_events(clock: VirtualClock, faults: Faults) -> None:
-    eventbridge, sns, lambdas = (
-        _ministack("services.eventbridge"),
-        _ministack("services.sns"),
-        _ministack("services.lambda_svc"),
-    )
+def _install_events(faults: Faults, invoke_later: Callable[[str, Json], None]) -> None:
+    eventbridge, sns = _ministack("services.eventbridge"), _ministack("services.sns")
     dispatch = eventbridge._dispatch_event
 
     def dispatch_event(event: Json, view: Any = None) -> None:
         fault = faults.take("event", event=_event_facts(event))
         for _ in range({"lose": 0, "duplicate": 2}.get(fault["effect"], 1) if fault else 1):
             dispatch(event, view)
-
-    def invoke_later(function_arn: str, event: Json) -> None:
-        """MiniStack invokes functions once for rules and subscriptions. On AWS these are asynchronous
-        invocations: two retries, then the function's OnFailure destination."""
-        function, config, name = lambdas._get_func_record_for_ref(function_arn)
-        if not function or not config:
-            print(f"no function {name} to deliver an event to", flush=True)  # noqa: T201 - the server's log
-            return
-        record = lambdas._execution_record_for_config(function, config)
-        # MiniStack looks for the $LATEST configuration only, and stores an unqualified one elsewhere.
-        record["event_invoke_config"] = lambdas._event_invoke_config(function, "$LATEST") or (
-            lambdas._event_invoke_config(function, None)
-        )
-        begun, context = threading.Event(), contextvars.copy_context()
-        threading.Thread(target=context.run, args=(_deliver, clock, begun, record, event), daemon=True).start()
-        begun.wait()
 
     def deliver_message(endpoint: str, envelope: str, _topic: str, subscription: str, *_: Any) -> None:
         record = {
@@ -379,6 +364,29 @@ def _install_events(clock: VirtualClock, faults: Faults) -> None:
     eventbridge._dispatch_event = dispatch_event
     eventbridge._dispatch_to_lambda = lambda arn, payload: invoke_later(arn, json.loads(payload))
     sns._deliver_to_lambda = deliver_message
+
+
+def _invoke_later(clock: VirtualClock, kept: Kept, function_arn: str, event: Json) -> None:
+    """MiniStack invokes functions once for rules and subscriptions. On AWS these are asynchronous invocations: two
+    retries, then the function's OnFailure destination."""
+    lambdas = _ministack("services.lambda_svc")
+    function, config, name = lambdas._get_func_record_for_ref(function_arn)
+    if not function or not config:
+        print(f"no function {name} to deliver an event to", flush=True)  # noqa: T201 - the server's log
+        return
+    record = lambdas._execution_record_for_config(function, config)
+    # MiniStack looks for the $LATEST configuration only, and stores an unqualified one elsewhere.
+    record["event_invoke_config"] = lambdas._event_invoke_config(function, "$LATEST") or (
+        lambdas._event_invoke_config(function, None)
+    )
+    begun, context = threading.Event(), contextvars.copy_context()
+
+    def deliver() -> None:
+        with kept.on_its_way(function_arn, event):
+            _deliver(clock, begun, record, event)
+
+    threading.Thread(target=context.run, args=(deliver,), daemon=True).start()
+    begun.wait()
 
 
 def _deliver(clock: VirtualClock, begun: threading.Event, function: Json, event: Json) -> None:

@@ -41,11 +41,13 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cloud(
     request: pytest.FixtureRequest, deployed: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalCloud]:
-    """The two accounts, with instances that boot in a third of a second. A module may have its own RETRY_SCALE."""
+    """The two accounts, with instances that boot in a third of a second. A module may have its own RETRY_SCALE, and may
+    be DURABLE."""
     state = tmp_path_factory.mktemp("cloud")
     scale = getattr(request.module, "RETRY_SCALE", RETRY_SCALE)
     fast = {"boot_seconds": 0.3, "delete_seconds": 0.2, "retry_scale": scale}
-    with LocalCloud(state, saved=deployed, schedules="jumps", strict=True, **fast) as running:
+    durable = getattr(request.module, "DURABLE", False)
+    with LocalCloud(state, saved=deployed, schedules="jumps", strict=True, durable=durable, **fast) as running:
         yield running
 
 
