@@ -81,14 +81,17 @@ def of_push(settings: Settings, received: Received[PuppetCodePushed]) -> Iterato
 
 def of_configuration(settings: Settings, received: Received[ParameterChange]) -> Iterator[Wish]:
     """The family whose configuration was changed, where images were made of another recipe. One that was never baked
-    waits for whoever asks for its first bake."""
+    waits for whoever asks for its first bake. Two changes in a row may both be heard of after the second: what asks for
+    the bake is the recipe, where it is baked, and after which bake, so that both ask for the same."""
     if received.message.operation == "Update":
         name = received.message.name.rpartition("/")[2]
-        wanted = recipe(catalogue.family(settings.parameters, name).model_dump(mode="json"))
-        if (known := bakes.recipe_of(settings, name)) and known != wanted:
-            yield Wish(
-                name, f"its configuration was changed from recipe {known} to {wanted}", "configuration", received.via
-            )
+        family = catalogue.family(settings.parameters, name)
+        wanted = recipe(family.model_dump(mode="json"))
+        record = bakes.family_named(settings, name)
+        if record and record.recipe not in ("", wanted):
+            why = f"its configuration was changed from recipe {record.recipe} to {wanted}"
+            event = f"recipe {wanted} in {family.account}, {family.region}, after {record.recipe_of}"
+            yield Wish(name, why, "configuration", event)
 
 
 def readable(settings: Settings) -> Iterator[tuple[str, Family]]:

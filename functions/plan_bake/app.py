@@ -14,6 +14,7 @@ from mayfly.domain.bake import AFTER_BUILDER, PROOF, SCRIPT_MARGIN, Candidate, l
 from mayfly.domain.identity import PROOF_APPLICATION
 from mayfly.domain.records import Bake as BakeRecord
 from mayfly.domain.records import Entry
+from mayfly.domain.records import Family as FamilyRecord
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 from mayfly.settings import Settings, load_settings
@@ -40,7 +41,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         records.change(bake, entry, stage=BakeStage.SUPERSEDED, drop=(BakeRecord.live,))
         raise Superseded(reason)
     made_of = recipe(family.model_dump(mode="json"))
-    bakes.remember_recipe(settings, name, made_of, Entry(utc_text(now), context.function_name, "recipe", made_of))
+    entry = Entry(utc_text(now), context.function_name, "recipe", made_of)
+    Records(settings.table, FamilyRecord).change(name, entry, recipe=made_of, recipe_of=bake)
     workload = clients.workload(*target, settings.workload_role, bake, tags.BAKE)
     base = bakes.find_base(workload, family.base, family.instance_type)
     builder = builder_of(bake, family, base, puppet_of(settings, name, family), utc_text(builder_until))

@@ -332,6 +332,20 @@ class TestAConfigurationThatIsChanged:
         [started] = line.started().values()
         assert started["requested_by"] == "configuration"
 
+    def test_twice_and_heard_of_only_then_is_one_bake(self, line: Line) -> None:
+        line.begun()
+        both = {"checks": CHECKS[:1], "owner": "another@example.com"}
+        assert self.changed(line, checks=CHECKS[:1]) == self.changed(line, **both) == [FAMILY]
+        assert len(line.started()) == 1
+
+    def test_back_and_again_is_baked_each_time(self, line: Line) -> None:
+        line.begun()
+        for day, checks in enumerate((CHECKS[:1], CHECKS, CHECKS[:1]), 25):
+            before = set(line.started())
+            assert self.changed(line, checks=checks) == [FAMILY]
+            [bake] = set(line.started()) - before
+            line.plan(bake, f"2026-12-{day}T12:00:00Z")
+
     @pytest.mark.parametrize("change", [{}, {"keep_newest": 9}, {"owner": "another@example.com"}])
     def test_bakes_nothing_where_they_would_stay_the_same(self, line: Line, change: Json) -> None:
         line.begun()

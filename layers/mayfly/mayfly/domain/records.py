@@ -558,6 +558,8 @@ class Family(Record):
     puppet_at: str | None = None
     recipe: str = ""
     """What its latest bake was made from and proven by."""
+    recipe_of: str = ""
+    """The bake that was planned with this recipe."""
 
 
 @part

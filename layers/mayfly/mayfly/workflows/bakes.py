@@ -270,19 +270,13 @@ def remember_code(settings: Settings, family: str, code: Mapping[str, str], at: 
         )
 
 
-def remember_recipe(settings: Settings, family: str, recipe: str, entry: Entry) -> None:
-    """Writes down what a family's latest bake is made from, whatever comes of it."""
-    Records(settings.table, Family).change(family, entry, recipe=recipe)
-
-
-def recipe_of(settings: Settings, family: str) -> str:
-    """Reads what a family's latest bake was made from; "" where it was never baked."""
-    record = Records(settings.table, Family).get(family)
-    return record.recipe if record else ""
+def family_named(settings: Settings, family: str) -> Family | None:
+    """Reads a family's record; None where it was never baked, and no Puppet code was pushed for it."""
+    return Records(settings.table, Family).get(family)
 
 
 def code_of(settings: Settings, family: str) -> dict[str, str]:
     """The Puppet code that was pushed last for a family; {} where none was."""
-    record = Records(settings.table, Family).get(family)
+    record = family_named(settings, family)
     pushed = record.puppet if record else {}
     return {key: pushed[key] for key in ("artifact", "sha256") if key in pushed}
