@@ -1,5 +1,6 @@
 """Decides how a rollout ended, and releases the service's lock for the next one."""
 
+from datetime import datetime
 from typing import Any
 
 from mayfly.aws.records import Conflict, Records
@@ -11,8 +12,8 @@ from mayfly.domain.records import Rollout as RolloutRecord
 from mayfly.domain.rollout import judge_rollout, reached
 from mayfly.observability import logger, metrics
 from mayfly.settings import load_settings
+from mayfly.workflows import rollouts
 from mayfly.workflows.rollout_queue import give_turn
-from mayfly.workflows.rollouts import shown
 
 METRICS = {
     RolloutStage.COMPLETED: "RolloutsCompleted",
@@ -29,7 +30,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     settings, plan, now = load_settings(), Rollout.model_validate(event["plan"]), event["now"]
     logger.append_keys(rollout=plan.rollout)
     records = Records(settings.table, RolloutRecord)
-    record = records.get(plan.rollout)
+    record = rollouts.recall(settings, plan.model_dump(mode="json"), datetime.fromisoformat(now))
     outcome, reason = judge_rollout(said(plan, event["failure"]), plan.before is None, said(plan, event["unverified"]))
     entry = Entry(now, context.function_name, outcome, reason)
     facts: dict[str, Any] = {"stage": outcome, "reason": reason, "ended_at": now}
@@ -44,7 +45,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except Conflict:
         logger.info("its turn was given back already")
     metrics.add_metric(name=METRICS[outcome], unit="Count", value=1)
-    return shown(plan.model_dump(mode="json")) | {"outcome": outcome, "reason": reason}
+    return rollouts.shown(plan.model_dump(mode="json")) | {"outcome": outcome, "reason": reason}
 
 
 def said(plan: Rollout, failure: Any) -> str:

@@ -17,7 +17,7 @@ from mayfly.domain.rollout import Pace, heed_abort, newest, odd, preferences, pr
 from mayfly.domain.stack import TaskResult
 from mayfly.observability import logger
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import pausing, services
+from mayfly.workflows import pausing, rollouts, services
 from mayfly.workflows.services import Seen
 
 STAGES = {Wait.REPLACE: RolloutStage.REPLACING, Wait.RETURN_INSTANCES: RolloutStage.ROLLING_BACK}
@@ -38,7 +38,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )
     logger.append_keys(rollout=plan.rollout)
     records = Records(settings.table, RolloutRecord)
-    record = records.get(plan.rollout)
+    record = rollouts.recall(settings, plan.model_dump(mode="json"), datetime.fromisoformat(event["now"]))
     before = record.waiting if record and record.waiting and record.waiting.for_ == step else None
     again = before is not None
     # The same token names the same wait for all the events of a refresh; only its latest one is told.

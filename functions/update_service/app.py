@@ -1,5 +1,6 @@
 """Creates a permanent environment's stack, or updates it to what a step of its rollout needs."""
 
+from datetime import datetime
 from typing import Any
 
 from mayfly.aws import clients, executions, stacks
@@ -12,7 +13,7 @@ from mayfly.domain.records import Rollout as RolloutRecord
 from mayfly.domain.rollout import heed_abort, request
 from mayfly.observability import logger
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import catalogue, puppet_access, services
+from mayfly.workflows import catalogue, puppet_access, rollouts, services
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -30,7 +31,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )
     logger.append_keys(rollout=plan.rollout)
     records = Records(settings.table, RolloutRecord)
-    before = records.get(plan.rollout)
+    before = rollouts.recall(settings, plan.model_dump(mode="json"), datetime.fromisoformat(event["now"]))
     again = before is not None and before.waiting is not None and before.waiting.for_ == step
     entry = None if again else Entry(event["now"], context.function_name, step, "")
     record = records.change(plan.rollout, entry, waiting=Waiting(step, token))

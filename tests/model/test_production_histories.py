@@ -9,7 +9,16 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from tests.model.conftest import PARTS
 from tests.model.disturbed import Disturbed, any_one, try_histories
-from tests.model.production_world import APPLICATION, ENDS, INSTANCES, SERVICE, STABLE, Production, ProductionPromises
+from tests.model.production_world import (
+    ACCOUNT,
+    APPLICATION,
+    ENDS,
+    INSTANCES,
+    SERVICE,
+    STABLE,
+    Production,
+    ProductionPromises,
+)
 from tests.model.world import World
 
 MINUTE = 60
@@ -102,15 +111,14 @@ class Rollouts(Disturbed[Production, ProductionPromises]):
         if self.world.fleet:
             self.world.fleet.update_fails = True
 
-    @precondition(lambda self: not self._rolls_out())
     @rule()
     def back_the_table_up(self) -> None:
         self.backup = dict(self.world.dynamodb.items)
 
-    @precondition(lambda self: self.backup is not None and not self.world.restored and not self._rolls_out())
+    @precondition(lambda self: self.backup is not None and not self.world.restored)
     @rule()
     def restore_the_table(self) -> None:
-        """The table is as it was when it was backed up, a moment ago or yesterday; no rollout goes on in either."""
+        """The table is as it was when it was backed up, a moment ago or yesterday, whatever went on then or does."""
         self.world.restore_table(self.backup or {})
 
     def _no_more_goes_wrong(self) -> None:
@@ -118,9 +126,6 @@ class Rollouts(Disturbed[Production, ProductionPromises]):
             self.world.fleet.update_fails = False
 
     # ---- helpers of the rules
-
-    def _rolls_out(self) -> bool:
-        return any(one.running for one in self.world.rollouts)
 
     def _approve_all(self) -> None:
         self.world.timeline.advance(10 * MINUTE)
@@ -247,6 +252,31 @@ def test_a_rollout_that_a_restored_table_does_not_know_gets_its_turn_back(
         assert ends(production) == [(f"{SERVICE}-1", "Rollout Completed"), (f"{SERVICE}-2", "Rollout Failed")]
     else:
         assert ends(production) == [(f"{SERVICE}-{number}", "Rollout Completed") for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("restored_in", ["Prepare Stack", "Settle Stack"])
+def test_a_rollout_that_a_restored_table_does_not_know_is_said_though_it_is_stopped_at_its_end(
+    production: Production, restored_in: str
+) -> None:
+    """Before its execution writes anything of it, its record is begun anew, whole."""
+    release(production, APPLICATION, "1.0.0")
+    production.timeline.advance(60 * MINUTE)
+    backup = dict(production.dynamodb.items)
+    production.ssm.parameters[STABLE] = "ami-2"
+    while production.rollouts[-1].state != restored_in:
+        production.timeline.advance(30)
+    production.restore_table(backup)
+    production.faults.down["events"] = production.timeline.now + 24 * 60 * MINUTE
+    while production.rollouts[-1].state != "Announce End":
+        production.timeline.advance(10)
+    record = production.record(f"{SERVICE}-2", "rollout")
+    assert (record["account"], record["to"]["image"]) == (ACCOUNT, "ami-2")
+    production.machines.stop(production.rollouts[-1])
+    production.faults.clear()
+    production.timeline.advance(60 * MINUTE)
+    outcome = f"Rollout {record['stage'].title()}"  # Failed, where what its launch template was is lost
+    assert [what for rollout, what in ends(production) if rollout == f"{SERVICE}-2"] == [outcome]
+    assert "live" not in production.record(f"{SERVICE}-2", "rollout")
 
 
 def switch(world: Production, on: bool) -> None:

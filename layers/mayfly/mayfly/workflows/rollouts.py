@@ -94,6 +94,16 @@ def begin(settings: Settings, plan: Plan, stage: str, now: datetime) -> None:
         )
 
 
+def recall(settings: Settings, plan: Plan, now: datetime) -> Rollout | None:
+    """The record of a rollout whose execution runs. One that a restored table does not know is begun anew, before
+    anything else is written of it: it stays open until its end is said."""
+    records = Records(settings.table, Rollout)
+    if (record := records.get(plan["rollout"])) is None:
+        begin(settings, plan, RolloutStage.RUNNING, now)
+        record = records.get(plan["rollout"])
+    return record
+
+
 def supersede(settings: Settings, rollout: str, by: str, now: datetime) -> None:
     """Ends a rollout that waited, for a newer one, or because nobody wants it any more."""
     record = Records(settings.table, Rollout).change(
