@@ -154,3 +154,22 @@ def test_releases_come_in_pages(world: World) -> None:
     assert (found, "next" in rest) == ([f"web-{n:02}" for n in range(29, -1, -1)], False)
     assert [one["id"] for one in reading.releases(0)["releases"]] == []
     assert len(reading.releases(7, "app-1")["releases"]) == 15
+
+
+def test_of_days_that_are_settled_like_all_before_them_are_not_read_again(world: World) -> None:
+    """A sweep reads what lives and the days that are not settled: not one record for each day that is kept."""
+    settings = load_settings().model_copy(update={"record_days": 5})
+    for _ in range(4):
+        sums.keep(settings, [], BEGUN)
+
+    def read(at: datetime) -> set[str]:
+        world.wire.forget()
+        sums.keep(settings, [], at)
+        keys = (key for call in world.wire.heard("BatchGetItem") for key in call["RequestItems"][world.table]["Keys"])
+        return {key["pk"]["S"].removeprefix("sum#") for key in keys}
+
+    today, tomorrow = NOW[:10], utc_text(BEGUN + timedelta(days=1))[:10]
+    assert read(BEGUN) == {LIVE, today}
+    assert read(BEGUN + timedelta(days=1)) == {LIVE, today, tomorrow}
+    assert read(BEGUN + timedelta(days=1)) == {LIVE, today, tomorrow}
+    assert read(BEGUN + timedelta(days=1)) == {LIVE, tomorrow}

@@ -788,6 +788,20 @@ class TestTheReport:
         sweep(world)
         assert world.wire.names().index("PutObject") < world.wire.names().index("StartExecution")
 
+    def test_that_the_bus_does_not_take_is_announced_by_the_next_sweep_and_keeps_nothing_from_being_done(
+        self, world: World
+    ) -> None:
+        world.wire.answer("PutEvents", FailedEntryCount=1, Entries=[{"ErrorCode": "x", "ErrorMessage": "not now"}])
+        report = sweep(world)
+        assert world.record(report["key"], "sweep")["counts"] == report["counts"]
+        assert world.record("live", "sum")["at"] == AFTER
+        world.wire.recover("PutEvents")
+        world.wire.forget()
+        for _ in range(2):
+            sweep(world, LATER)
+        assert [said["key"] for _, said in world.said].count(report["key"]) == 1
+        assert len(world.said) == 3
+
     def test_is_announced(self, world: World) -> None:
         standing(world, "due")
         report = sweep(world)

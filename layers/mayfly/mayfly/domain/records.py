@@ -851,6 +851,8 @@ class Sum(Record):
     """Environments past their deadline."""
     taken_up: bool = False
     """Everything that lives is on the shelves, also what an earlier version began."""
+    settled_to: str = ""
+    """Of what lives: the last day of those that are settled like all before it."""
     deadlines: tuple[int, ...] = ()
     """How many deadlines are in each of the next hours."""
     followed: tuple[Followed, ...] = ()

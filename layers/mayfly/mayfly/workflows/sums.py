@@ -53,6 +53,11 @@ class Sums:
         return next(Records(self.table, Sum).many([LIVE], OF_WHAT_LIVES), None)
 
     @property
+    def settled_to(self) -> str:
+        """The last day of those that are settled like all before it; "" where there is none yet."""
+        return self._kept.settled_to if self._kept else ""
+
+    @property
     def all_shelved(self) -> bool:
         """Whether everything that lives is on the shelves."""
         return self._kept is not None and self._kept.taken_up
@@ -114,21 +119,24 @@ def _is_summed_anew(known: Sum, few: int) -> bool:
 
 OF_WHAT_LIVES = (
     *(Sum.at, Sum.environments, Sum.spent, Sum.instances, Sum.stages, Sum.verdicts, Sum.late, Sum.deadlines),
-    *(Sum.followed, Sum.taken_up),
+    *(Sum.followed, Sum.taken_up, Sum.settled_to),
 )
 OF_A_DAY = (Sum.at, Sum.settled, Sum.environments, Sum.spent, Sum.failures, Sum.failures_at)
 
 
 def keep(settings: Settings, living: Sequence[Environment], now: datetime) -> None:
-    """Keeps the sums of what lives, of what has ended today, and of each day that is over."""
+    """Keeps the sums of what lives, of what has ended today, and of each day that is over. Days that are settled like
+    all before them are not read again."""
     records, sums = Records(settings.table, Sum), Sums(settings.table, now)
     until = int((now + timedelta(days=settings.record_days)).timestamp())
-    with going_on("the sum of what lives"):
-        taken_up = take_up(settings, living)
-        _write(records, replace(of_living(living, now), taken_up=taken_up), until, _OF_WHAT_LIVES)
-    days = _days(now, settings.record_days)
+    days = [day for day in _days(now, settings.record_days) if day > sums.settled_to]
     kept = {one.id: one for one in records.many(days, OF_A_DAY)}
     unsettled = [day for day in days if day not in kept or not kept[day].settled]
+    with going_on("the sum of what lives"):
+        before = (day for day in days if day < min(unsettled, default=""))
+        settled_to = max(before, default=sums.settled_to)
+        summed = replace(of_living(living, now), taken_up=take_up(settings, living), settled_to=settled_to)
+        _write(records, summed, until, _OF_WHAT_LIVES)
     for day in unsettled[:DAYS_A_SWEEP]:
         with going_on(f"the sum of {day}"):
             over = now >= datetime.fromisoformat(f"{day}T00:00:00Z") + timedelta(days=1) + SETTLED_AFTER
@@ -154,7 +162,7 @@ def _days(now: datetime, days: int) -> list[str]:
     return [utc_text(now - timedelta(days=day))[:10] for day in range(days + 1)]
 
 
-_OF_WHAT_LIVES = ("instances", "stages", "verdicts", "late", "deadlines", "followed", "taken_up")
+_OF_WHAT_LIVES = ("instances", "stages", "verdicts", "late", "deadlines", "followed", "taken_up", "settled_to")
 
 
 def _write(records: Records[Sum], summed: Sum, until: int, more: Sequence[str]) -> None:

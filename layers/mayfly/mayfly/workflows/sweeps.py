@@ -9,7 +9,6 @@ from typing import Any
 from mayfly import views
 from mayfly.aws import executions, kill_switch
 from mayfly.aws.attempts import going_on
-from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records
 from mayfly.aws.reports import keep
 from mayfly.contract.announcements import SweepCompleted, SweepHalted
@@ -111,7 +110,8 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
             end_bakes(this)
         with going_on("what is unsaid"):
             outbox.make_up(settings, now)
-        tell(settings, report)
+        with going_on("what it says"):
+            tell(settings, report)
         gauges.publish(records, now)
         with going_on("sums"):
             sums.keep(settings, records, now)
@@ -281,4 +281,4 @@ def tell(settings: Settings, report: dict[str, Any]) -> None:
     said = SweepHalted if report["halted"] and counts["end"] + counts["wake"] else SweepCompleted
     detail = {key: report[key] for key in ("at", "asked_by", "counts", "halted", "unseen", "key")}
     refused = [each for each in report["decisions"] if each["action"] is SweepAction.REFUSE][:20]
-    announce(settings.facts, said.model_validate(detail | {"refused": refused}))
+    outbox.say(settings, said.model_validate(detail | {"refused": refused}), report["at"])
