@@ -14,6 +14,7 @@ from mayfly.contract.reader import receive
 from mayfly.contract.vocabulary import AwsEvent, Wait
 from mayfly.domain import capacity, tags
 from mayfly.domain.boot import decide_replacement, has_failed
+from mayfly.domain.guard import may_destroy
 from mayfly.domain.losses import cause_of
 from mayfly.domain.records import Entry, Environment
 from mayfly.domain.stack import TaskResult
@@ -125,7 +126,12 @@ def not_launched(settings: Settings, event: dict[str, Any], who: str) -> dict[st
 
 def fall_back(settings: Settings, record: Environment, group: groups.Group, entry: Entry) -> None:
     """Has Auto Scaling launch On-Demand what a group lacks beside the Spot Instances that it has. That is written down
-    and said before: a repetition finds it, and asks again."""
+    and said before: a repetition finds it, and asks again. Whoever may change a group's shares could have it end
+    instances, so the guard is asked."""
+    permission = may_destroy(record.id, settings.controller, group.labels)
+    if not permission.granted:
+        logger.warning("the group keeps its share of Spot Instances", extra={"why": permission.reason})
+        return
     workload = clients.workload(record.account, record.region, settings.workload_role, record.id)
     members = instances.find(workload, {GROUP_TAG: group.name}, going=False)
     base = group.desired - sum(member.spot for member in members)

@@ -57,6 +57,7 @@ def test_a_link_of_a_message_asks_for_one_thing_after_signing_in(console, fake):
     assert not fake.asked, "a person confirms it"
     page.keyboard.press("Escape")
     expect(page.locator("#ask")).to_be_hidden()
+    page.wait_for_function("!history.state?.asked")  # it goes one step back, which would end a reload
     page.reload()
     expect(page.locator("#drawer")).to_be_visible()
     expect(page.locator("#ask")).to_be_hidden()

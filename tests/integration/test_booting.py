@@ -289,6 +289,13 @@ class TestNotLaunched:
             ends = [self.failed(world, kind, zone)["ends"] for zone in ("us-east-1a", "us-east-1b")]
         assert ends[-1], "neither is there any On-Demand"
 
+    def test_a_protected_group_keeps_its_share_of_spot_instances(self, world: World) -> None:
+        built(world)
+        self.grouped(world, self.SPOT, **{"mayfly:protected": "true"})
+        for zone in ("us-east-1a", "us-east-1b"):
+            assert not self.no_spot(world, zone)["ends"]
+        assert world.wire.heard("UpdateAutoScalingGroup") == []
+
     def test_that_auto_scaling_did_not_hear_of_it_is_asked_again_and_told_once(self, world: World) -> None:
         built(world)
         self.grouped(world, self.SPOT)

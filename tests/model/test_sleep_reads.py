@@ -38,7 +38,8 @@ def read_units(table: Counted, automated: int, manual: int, lines: int) -> float
     """What one look reads of so many environments, each with so many lines of history."""
     taken_up = {"pk": {"S": f"{Sum.kind}#{LIVE}"}, "id": {"S": LIVE}, "taken_up": {"BOOL": True}}
     kinds = ["automated"] * automated + ["manual"] * manual
-    table.fill([taken_up, *(environment(number, kind, lines) for number, kind in enumerate(kinds))])
+    items = [taken_up, *(environment(number, kind, lines) for number, kind in enumerate(kinds))]
+    table.fill([lambda item=item: item for item in items])
     table.read = 0.0
     looked_at = sleeping.look(load_settings(), sleeping.see(load_settings(), None, NOW), NOW)
     assert len(looked_at) == manual
