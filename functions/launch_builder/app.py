@@ -1,5 +1,6 @@
 """Launches a bake's builder; completes the task at once where the builder has stopped already."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,23 @@ from mayfly.domain import tags
 from mayfly.domain.bake import builder_answer, made_of, of_builder, pointer_until, user_data
 from mayfly.domain.records import Bake as BakeRecord
 from mayfly.domain.records import Builder, Entry, Waiting
-from mayfly.observability import logger
+from mayfly.domain.room import Bucket
+from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import puppet_access
+from mayfly.workflows import admission, puppet_access
 
 SCRIPTS = Path(__file__).parent
 
 
 @logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The builder stops itself when it is done, and EC2's event ends the wait. One look right after the launch covers a
     repetition, and an event that was faster than the record."""
     settings, plan, token = load_settings(), Bake.model_validate(event["plan"]), event["token"]
     logger.append_keys(bake=plan.bake)
     records = Records(settings.table, BakeRecord)
-    records.change(
+    begun = records.change(
         plan.bake,
         Entry(event["now"], context.function_name, BakeStage.BUILDING, f"from {plan.builder.base_image}"),
         stage=BakeStage.BUILDING,
@@ -39,6 +42,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         keys.grant_auto_scaling(family, key, plan.account)
     workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.bake, tags.BAKE)
     labels = tags.of_builder(plan.bake, plan.family, settings.controller, plan.builder.expires_at)
+    if not (begun and begun.builder):  # before it is launched: who dies in between has counted too much
+        target, bucket = f"{plan.account}/{plan.region}", Bucket(plan.burst, plan.launches_a_second)
+        admission.count_launches(settings, target, 1, bucket, datetime.fromisoformat(event["now"]))
     script, cleanup = ((SCRIPTS / name).read_text() for name in ("bake.sh", "cleanup.sh"))
     data = user_data(script, values(plan, cleanup) | access(settings, plan))
     instance = builders.launch(workload, plan.bake, plan.builder, data, labels)

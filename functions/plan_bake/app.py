@@ -46,13 +46,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     workload = clients.workload(*target, settings.workload_role, bake, tags.BAKE)
     base = bakes.find_base(workload, family.base, family.instance_type)
     builder = builder_of(bake, family, base, puppet_of(settings, name, family), utc_text(builder_until))
+    rate = catalogue.launches(settings.parameters, target)
     planned = Bake(
         bake=bake,
         family=name,
         account=family.account,
         region=family.region,
         builder=builder,
-        proof=proof(settings, bake, family),
+        proof=proof(settings, bake, family, rate),
+        **rate,
     ).model_dump(mode="json")
     code = builder.puppet.artifact or f"the server {builder.puppet.server}"
     records.change(
@@ -90,7 +92,7 @@ def builder_of(bake: str, family: Family, base: Candidate, puppet: Puppet, until
     )
 
 
-def proof(settings: Settings, bake: str, family: Family) -> dict[str, Any]:
+def proof(settings: Settings, bake: str, family: Family, rate: dict[str, int]) -> dict[str, Any]:
     """The order of the environment that proves the image, all but the image. The checks are its tests."""
     building = catalogue.building(settings.blueprints, family.blueprint, family.parameters, 1)
     needs = catalogue.needs(
@@ -108,7 +110,7 @@ def proof(settings: Settings, bake: str, family: Family) -> dict[str, Any]:
         "ceiling_minutes": family.prove_minutes,
         "warn_minutes_before": [],
         # A proof counts for what is reserved, and waits for quotas; ceilings are of applications.
-        "demand": {"takes": dict(needs.takes)},
+        "demand": {"takes": dict(needs.takes), **rate},
         **building,
         **family.model_dump(include={"owner", "account", "region", "parameters"}),
     }

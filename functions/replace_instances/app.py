@@ -14,10 +14,11 @@ from mayfly.domain import tags
 from mayfly.domain.records import Entry, Group, Waiting
 from mayfly.domain.records import Rollout as RolloutRecord
 from mayfly.domain.rollout import Pace, heed_abort, newest, odd, preferences, preferences_back, refresh_answer
+from mayfly.domain.room import Bucket
 from mayfly.domain.stack import TaskResult
-from mayfly.observability import logger
+from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import pausing, rollouts, services
+from mayfly.workflows import admission, pausing, rollouts, services
 from mayfly.workflows.services import Seen
 
 STAGES = {Wait.REPLACE: RolloutStage.REPLACING, Wait.RETURN_INSTANCES: RolloutStage.ROLLING_BACK}
@@ -28,6 +29,7 @@ class NothingToReplace(Exception):
 
 
 @logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Auto Scaling's event ends the wait. Without one this runs again and looks: it asks for one refresh at most."""
     settings, plan, step, token = (
@@ -58,6 +60,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         refresh = forward(workload, plan, seen, bringing(seen, target, since), record)
     else:
         target, left_out, refresh = None, [], back(workload, plan, seen, since)
+    if refresh and refresh.id != waiting.refresh:  # it has begun since the last look
+        target_of, bucket = f"{plan.account}/{plan.region}", Bucket(plan.burst, plan.launches_a_second)
+        admission.count_launches(settings, target_of, len(seen.members), bucket, datetime.fromisoformat(event["now"]))
     waiting = replace(waiting, refresh=refresh.id if refresh else "")
     record = records.change(plan.rollout, waiting=waiting, template=target, group=seen.group) or record
     if left_out and not again:

@@ -11,12 +11,14 @@ from mayfly.domain import tags
 from mayfly.domain.records import Entry, Waiting
 from mayfly.domain.records import Rollout as RolloutRecord
 from mayfly.domain.rollout import heed_abort, request
-from mayfly.observability import logger
+from mayfly.domain.room import Bucket
+from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import catalogue, puppet_access, rollouts, services
+from mayfly.workflows import admission, catalogue, puppet_access, rollouts, services
 
 
 @logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """CloudFormation's event ends the wait. Without one this runs again, and looks.
 
@@ -37,6 +39,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     record = records.change(plan.rollout, entry, waiting=Waiting(step, token))
     if record and step is Wait.SETTLE:
         heed_abort(record)
+    if plan.before is None and step is Wait.PREPARE and not again:  # its stack launches them all
+        target, bucket = f"{plan.account}/{plan.region}", Bucket(plan.burst, plan.launches_a_second)
+        now = datetime.fromisoformat(event["now"])
+        admission.count_launches(settings, target, plan.after.instance_count, bucket, now)
     workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.service, tags.SERVICE)
     reply = services.bring(workload, wish(settings, plan, step, before), again)
     if reply:

@@ -512,6 +512,29 @@ class TestLaunching:
         (asked,) = line.world.wire.heard("RunInstances")
         assert asked["BlockDeviceMappings"][0]["Ebs"]["KmsKeyId"] == key
 
+    def test_takes_one_of_ec2_s_tokens_from_those_of_environments_however_often_it_is_repeated(
+        self, line: Line
+    ) -> None:
+        plan = line.begun()
+        line.launch(plan)
+        line.launch(plan)
+        ledger = line.record("room", "ledger")
+        assert ledger["launches"] == {f"{WORKLOAD_ACCOUNT}/{REGION}": NOW.replace(".120Z", ".620Z")}
+
+    def test_takes_it_at_the_rate_that_aws_has_raised_as_its_proof_does(self, line: Line) -> None:
+        raised = {"burst": 4000, "a_second": 8}
+        line.world.put("/mayfly/admission", json.dumps({"launches": {f"{WORKLOAD_ACCOUNT}/{REGION}": raised}}))
+        plan = line.begun()
+        for planned in (plan, plan["proof"]["demand"]):
+            assert (planned["burst"], planned["launches_a_second"]) == (4000, 8)
+        line.launch(plan)
+        ledger = line.record("room", "ledger")
+        assert ledger["launches"] == {f"{WORKLOAD_ACCOUNT}/{REGION}": NOW.replace(".120Z", ".245Z")}
+
+    def test_goes_on_where_the_rate_is_configured_wrongly(self, line: Line) -> None:
+        line.world.put("/mayfly/admission", "{")
+        assert line.launch(line.begun())
+
     def test_what_ec2_does_not_show_yet_is_pending_and_not_lost(self, line: Line) -> None:
         plan = line.begun()
         line.world.wire.answer("DescribeInstances", "InvalidInstanceID.NotFound")

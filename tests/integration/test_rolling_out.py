@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -584,6 +584,17 @@ class TestTheInstances:
         standing.call("replace_instances", step(plan | {"cause": cause}, "replace"))
         (call,) = standing.wire.heard("StartInstanceRefresh")
         assert call["Preferences"]["AlarmSpecification"]["Alarms"] == watched
+
+    def test_take_ec2_s_tokens_from_those_of_environments_once(self, standing: World, plan: Json) -> None:
+        full = lambda: standing.record("room", "ledger")["launches"][f"{WORKLOAD_ACCOUNT}/{REGION}"]  # noqa: E731
+        before = datetime.fromisoformat(full())
+        assert before == datetime.fromisoformat(NOW) + timedelta(seconds=1.5)  # three, with which its stack began
+        self.there(standing, a_refresh())
+        standing.call("replace_instances", step(plan | {"launches_a_second": 6}, "replace"))
+        assert datetime.fromisoformat(full()) == before + timedelta(seconds=0.5)
+        standing.call("replace_instances", step(plan, "replace", NEXT_TOKEN))
+        standing.call("update_service", step(plan, "settle"))
+        assert datetime.fromisoformat(full()) == before + timedelta(seconds=0.5)
 
     def test_one_refresh_is_asked_for_however_often_it_is_run(self, standing: World, plan: Json) -> None:
         standing.call("replace_instances", step(plan, "replace"))

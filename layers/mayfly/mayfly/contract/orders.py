@@ -258,6 +258,9 @@ class Bake(Input):
     builder: Builder
     proof: dict[str, Any]
     """The order of the environment that proves the image, as far as it is known before there is one."""
+    burst: int = 1000
+    launches_a_second: int = 2
+    """EC2's bucket of tokens where the builder is launched. A bake that an earlier version planned has AWS's own."""
 
 
 class Setup(Input):
@@ -293,3 +296,6 @@ class Rollout(Input):
     least_healthy_percent: int
     most_healthy_percent: int
     limit_minutes: int
+    burst: int = 1000
+    launches_a_second: int = 2
+    """EC2's bucket of tokens there. A rollout that an earlier version planned has AWS's own."""

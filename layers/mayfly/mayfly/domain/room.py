@@ -331,13 +331,23 @@ def _scope(counter: str) -> str:
 
 def launches_after(room: Room, admitted: Iterable[Admitted], now: datetime) -> dict[str, str]:
     """When EC2's buckets are full again, by target, once these have taken their tokens; none that is full."""
-    full = {target: datetime.fromisoformat(at) for target, at in room.launches.items()}
+    full = dict(room.launches)
     for each in admitted:
         for counter, count in _launches(each.wanted, each.target, room).items():
             target = counter.rpartition("|")[0]
-            took = timedelta(milliseconds=-(-1000 * count // room.buckets[target].a_second))
-            full[target] = max(now + timedelta(seconds=each.after), full.get(target, now)) + took
-    return {target: utc_text(at) for target, at in full.items() if at > now}
+            at = now + timedelta(seconds=each.after)
+            full[target] = full_again(full.get(target, ""), count, room.buckets[target], at)
+    return {target: at for target, at in full.items() if at > utc_text(now)}
+
+
+def full_again(full_at: str, count: int, bucket: Bucket, at: datetime) -> str:
+    """When EC2's bucket is full again, once so many tokens more are taken at a moment.
+
+    Args:
+        full_at: when it was to be full before; "" where it is.
+    """
+    before = datetime.fromisoformat(full_at) if full_at else at
+    return utc_text(max(at, before) + timedelta(milliseconds=-(-1000 * count // bucket.a_second)))
 
 
 def reconciled(counts: Counts, held: Iterable[Counts]) -> dict[str, int]:

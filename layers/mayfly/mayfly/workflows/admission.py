@@ -316,6 +316,19 @@ def let_go(settings: Settings, holds: Mapping[str, int]) -> None:
             break
 
 
+def count_launches(settings: Settings, target: str, count: int, bucket: Bucket, now: datetime) -> None:
+    """Takes EC2's tokens for what is launched besides environments, whether they are there or not: environments wait
+    for theirs. Of more than a full bucket only that: a refresh launches the rest no faster than tokens come. What
+    cannot be written holds no launch up."""
+    with going_on(f"EC2's tokens in {target}"):
+        for _ in range(_TRIES):
+            seen = ledger(settings.table)
+            full = room.full_again(seen.launches.get(target, ""), min(count, bucket.burst), bucket, now)
+            if _write(settings, seen, replace(seen, launches={**seen.launches, target: full})):
+                return
+        raise LedgerBusy("many others ask for room at the same time")
+
+
 def _asking(order: Order, record: Environment, token: str, now: datetime) -> _Asking:
     return _Asking(
         order.environment,

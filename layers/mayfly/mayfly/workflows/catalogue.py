@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from mayfly.aws import parameters as parameters_of
 from mayfly.aws.clients import controller, unsigned
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT, TEMPLATE_LIMIT, Template
-from mayfly.contract.configuration import Admission, Application, Family, ImageChoice, Ranges
+from mayfly.contract.configuration import Admission, Application, Family, ImageChoice, Launches, Ranges
 from mayfly.contract.orders import Blueprint, Pool
 from mayfly.contract.reader import Refused, explain
 from mayfly.contract.template import read
@@ -60,6 +61,16 @@ def admission(parameters: str) -> Admission:
         return Admission.model_validate_json(value)
     except ValidationError as error:
         raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
+
+
+def launches(parameters: str, at: tuple[str, str]) -> dict[str, int]:
+    """EC2's launch rate at an account and Region, as the plans of bakes and rollouts say it. AWS's own where the
+    document is wrong: that stops neither."""
+    named = dict[str, Launches]()
+    with suppress(Refused):
+        named = admission(parameters).launches
+    found = named.get("/".join(at)) or Launches()
+    return {"burst": found.burst, "launches_a_second": found.a_second}
 
 
 def pool(parameters: str, name: str | None) -> Pool | None:

@@ -23,7 +23,7 @@ from mayfly.domain.records import Service as ServiceRecord
 from mayfly.domain.rollout import RolloutAction, RolloutDecision, decide_rollout
 from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
-from mayfly.workflows import rollouts, standing
+from mayfly.workflows import catalogue, rollouts, standing
 from mayfly.workflows.services import Seen
 from mayfly.workflows.standing import Service
 
@@ -142,6 +142,7 @@ def _adopt(turn: Turn, plan: Mapping[str, Any], why: str) -> RolloutDecision:
 def _start(turn: Turn) -> None:
     """Takes the service's turn, and starts the rollout."""
     plan = rollouts.plan(turn.service, turn.seen, turn.record, turn.decision, turn.rollout)
+    plan |= catalogue.launches(turn.settings.parameters, turn.service.target)
     turn.change(
         turn.entry("rollout started", f"{turn.rollout}: {turn.decision.reason}"),
         rollout=turn.rollout,
