@@ -683,6 +683,17 @@ class TestARemnant:
 
 
 class TestRemnants:
+    def test_that_stay_of_a_life_that_was_about_to_move_on_end_it_for_what_it_lacked(self, world: World) -> None:
+        world.planned()
+        world.change(stage="creating", no_capacity={f"{WORKLOAD_ACCOUNT}/us-east-1": "EC2 has no capacity for a"})
+        left = KINDS["volume"][0](world, PROTECTED)
+        listed(world, "volume", left, PROTECTED)
+        last_look = {"order": an_order(), "stack": None, "now": AFTER, "looks_left": 0}
+        with pytest.raises(function("confirm_gone").HandedOver):
+            world.call("confirm_gone", last_look)
+        ending = world.record()["ending"]
+        assert (ending["by"], ending["reason"]) == ("failure", "CreationFailed: EC2 has no capacity for a")
+
     def test_go_instances_first(self, world: World) -> None:
         stack = ended(world)
         for make, _ in (KINDS[kind] for kind in ("security-group", "volume", "network-interface", "instance")):

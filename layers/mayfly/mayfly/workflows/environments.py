@@ -10,6 +10,7 @@ from mayfly.aws.records import EXISTS, Conflict, Records, attr, forget_after
 from mayfly.contract.orders import Order, Subject
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import Begin, EndingCause, EnvironmentStage, Wait
+from mayfly.domain.capacity import with_earlier
 from mayfly.domain.ending import by_failure
 from mayfly.domain.records import LIVE, Ending, Entry, Environment, cut, placed
 from mayfly.domain.stack import TaskResult
@@ -116,12 +117,25 @@ def end_again(settings: Settings, environment: str, entry: Entry, at: datetime) 
 def hand_over(settings: Settings, subject: Subject, why: str, now: str) -> None:
     """Leaves the rest to a person, so that no sweep begins it all again, also where the record was lost: either they
     remove what is left, and the next sweep closes the record, or what is in the way, and ask for the ending again."""
-    Records(settings.table, Environment).try_change(
+    records = Records(settings.table, Environment)
+    seen = records.try_get(subject.environment)
+    records.try_change(
         subject.environment,
         Entry(now, "teardown", Step.HAND_OVER.value, why),
         handed_over=cut(why, 4_000),
         once=recreated(subject, now, now, settings.record_days)
-        | {"stage": EnvironmentStage.TERMINATING, "ending": unknown_ending(now)},
+        | {"stage": EnvironmentStage.TERMINATING, "ending": _of_move(seen, subject, now) or unknown_ending(now)},
+    )
+
+
+def _of_move(seen: Environment | None, subject: Subject, now: str) -> Ending | None:
+    """The ending of a life that was about to go on at another target, and cannot leave this one."""
+    missing = seen.no_capacity.get(subject.target) if seen else None
+    if seen is None or missing is None:
+        return None
+    return replace(
+        by_failure("CreationFailed", with_earlier(missing, subject.target, seen.no_capacity)),
+        at=now,
     )
 
 
