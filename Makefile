@@ -17,8 +17,8 @@ demo: $(INSTALLED) ## The main job, live, on the local cloud; KEEP=1 keeps it an
 local: $(INSTALLED) ## The local cloud with Mayfly installed, kept up for playing
 	@python -m local
 
-# In the order of tests/conftest.py; by itself xdist begins with the modules of the most tests. A worker whose tests wait
-# for other processes computes less than half of the time: five keep two cores busy.
+# In the order of tests/conftest.py; by itself xdist begins with the modules of the most tests. Workers wait for other
+# processes now and then: with five, two cores were never idle.
 test: lint ## All checks and tests but the container ones
 	pytest tests --ignore tests/sam_local --numprocesses 5 --dist loadfile --no-loadscope-reorder
 

@@ -487,7 +487,7 @@ def _origin() -> Origin:
 
 
 def _inherited_environ() -> dict[str, str]:
-    """Whatever points the developer's shell at a real account must not reach the local one."""
+    """Returns the shell's environment for a local server, without variables that point boto3 at a real AWS account."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHONPATH"))}
     return {**inherited, **_plain_aws_environ()}
 

@@ -17,7 +17,7 @@ KINDS = (("unit",), ("images", "e2e", "local", "console"), ("integration", "mode
 """pytest runs quick modules first. Then modules that wait for other processes take turns with modules that compute, so
 that both cores have work."""
 STORY = 20
-"""A module of one or two tests that waits for others tells a story as long as so many tests."""
+"""As how many tests pytest counts a module of one or two: it tells a long story."""
 
 # How long an example takes says how busy the machine is, and how large the first ones are is chance.
 CHANCE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much)

@@ -69,7 +69,7 @@ def test_announces_once_that_the_last_instance_is_gone(world: World, images: tup
 
 
 def test_what_the_bus_does_not_take_is_announced_by_a_sweep(world: World, images: tuple[str, str]) -> None:
-    """It is off the record by then, and no measurement would announce it."""
+    """A sweep announces the image: its DynamoDB record has closed by then, and no measurement would announce it."""
     world.wire.answer("PutEvents", "InternalFailure", "down")
     measured(world)
     world.wire.recover("PutEvents")

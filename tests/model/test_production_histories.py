@@ -118,7 +118,7 @@ class Rollouts(Disturbed[Production, ProductionPromises]):
     @precondition(lambda self: self.backup is not None and not self.world.restored)
     @rule()
     def restore_the_table(self) -> None:
-        """The table is as it was when it was backed up, a moment ago or yesterday, whatever went on then or does."""
+        """Somebody restores the DynamoDB table as it was backed up, a moment ago or yesterday, whatever goes on."""
         self.world.restore_table(self.backup or {})
 
     def _no_more_goes_wrong(self) -> None:
@@ -258,7 +258,7 @@ def test_a_rollout_that_a_restored_table_does_not_know_gets_its_turn_back(
 def test_a_rollout_that_a_restored_table_does_not_know_is_said_though_it_is_stopped_at_its_end(
     production: Production, restored_in: str
 ) -> None:
-    """Before its execution writes anything of it, its record is begun anew, whole."""
+    """The rollout's execution begins the DynamoDB record anew, whole, before it writes anything else of it."""
     release(production, APPLICATION, "1.0.0")
     production.timeline.advance(60 * MINUTE)
     backup = dict(production.dynamodb.items)

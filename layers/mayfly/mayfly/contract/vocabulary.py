@@ -138,7 +138,7 @@ class RecordKind(StrEnum):
     PACE = "pace"
     """When an account and Region takes the next call of CloudFormation."""
     UNSAID = "unsaid"
-    """What is to be announced once the bus takes it."""
+    """Keeps announcements that EventBridge did not take in DynamoDB, until a sweep makes them."""
 
 
 class DeadLetterKind(StrEnum):
