@@ -75,8 +75,7 @@ def move_on(settings: Settings, subject: Subject, kept: list[str], event: dict[s
     targets = capacity.elsewhere(seen, subject.target, subject.targets, event.get("ended") or {})
     if seen is None or not targets:
         return None
-    left = f"kept: {'; '.join(kept)}" if kept else GONE
-    entry = Entry(now, "confirm_gone", "moving on", f"{left}; it asks for room in {' or '.join(targets)}")
+    entry = Entry(now, "confirm_gone", "moving on", f"{left_of(kept)}; it asks for room in {' or '.join(targets)}")
     held = attr(Environment.reserved)
     if seen.waiting:  # a repetition finds that this was written
         try:
@@ -96,6 +95,11 @@ def move_on(settings: Settings, subject: Subject, kept: list[str], event: dict[s
     reason = f"{seen.no_capacity[subject.target]} in {subject.target}"
     executions.complete_task(event["token"], TaskResult("MovesOn", reason), {})
     return {"environment": subject.environment, "next": targets}
+
+
+def left_of(kept: Sequence[str]) -> str:
+    """Says what a CloudFormation stack has left, for the environment's history."""
+    return f"kept: {'; '.join(kept)}" if kept else GONE
 
 
 def made_by_aws(
@@ -187,9 +191,8 @@ def say(settings: Settings, subject: Subject, result: dict[str, Any], failed: bo
 
 def of_end(settings: Settings, subject: Subject, kept: list[str], now: str) -> dict[str, Any]:
     """What a record says of the end, and has no more."""
-    left = f"kept: {'; '.join(kept)}" if kept else GONE
     return {
-        "entry": Entry(now, "confirm_gone", EnvironmentStage.TERMINATED, left),
+        "entry": Entry(now, "confirm_gone", EnvironmentStage.TERMINATED, left_of(kept)),
         # Only where the record was lost meanwhile.
         "once": {"ending": environments.unknown_ending(now), "id": subject.environment},
         "drop": (Environment.waiting, Environment.born, Environment.reserved),
