@@ -3,6 +3,7 @@
     with LocalCloud(state_dir=Path(".local")) as cloud:
         cloud.client("stepfunctions")            # the controller account
         cloud.workload_client("cloudformation")  # the workload account
+        cloud.beside("444444444444").workload_client("cloudformation")  # another one
         cloud.advance(24 * 3600)                 # a day later
 
 Logs, urls and process ids are in `state_dir` (`cloud.json` for programs). A second process reaches a running
@@ -11,6 +12,7 @@ cloud through `LocalCloud.attach(state_dir)`.
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import os
@@ -242,6 +244,13 @@ class LocalCloud:
         """A boto3 client of the workload account, as administrator (its calls belong to no environment)."""
         return self._client("workload", service, options)
 
+    def beside(self, account: str) -> Self:
+        """This cloud as the administrator of another workload account sees it: any 12 digits are one, empty at first.
+        Time, faults, measurements and the settings of quotas are those of all workload accounts."""
+        view = copy.copy(self)
+        view.workload_account, view._clients = account, {}
+        return view
+
     def _client(self, account: Account, service: str, options: dict[str, Any]) -> Any:
         if options.keys() - {"region_name"}:
             return self._make_client(account, service, options)
@@ -251,7 +260,8 @@ class LocalCloud:
         return self._clients[named]
 
     def _make_client(self, account: Account, service: str, options: dict[str, Any]) -> Any:
-        session = boto3.session.Session(ADMIN_KEYS[account], SECRET, region_name=options.pop("region_name", REGION))
+        key = ADMIN_KEYS["controller"] if account == "controller" else workload_admin_key(self.workload_account)
+        session = boto3.session.Session(key, SECRET, region_name=options.pop("region_name", REGION))
         options.setdefault("config", Config(retries={"mode": "standard"}, max_pool_connections=50))
         make: Any = session.client  # its overloads name every service, and ours is a variable
         return make(service, endpoint_url=self._urls[account], **options)
@@ -442,7 +452,6 @@ class LocalCloud:
 
     def _workload_environ(self, port: int) -> dict[str, str]:
         return {
-            "MOTO_ACCOUNT_ID": WORKLOAD_ACCOUNT,
             "MAYFLY_LOCAL_PORT": str(port),
             "MAYFLY_LOCAL_CONTROLLER_URL": self.controller_url,
             "MAYFLY_LOCAL_TIMING": json.dumps(self._timing),
@@ -483,12 +492,17 @@ class LocalCloud:
 @cache
 def _origin() -> Origin:
     """Of all workload accounts that this process starts: their server imports moto for longer than most tests take."""
-    return Origin("local.workload.origin", env={**_inherited_environ(), "MOTO_ACCOUNT_ID": WORKLOAD_ACCOUNT})
+    return Origin("local.workload.origin", env=_inherited_environ())
+
+
+def workload_admin_key(account: str) -> str:
+    """The access key of a workload account's administrator."""
+    return ADMIN_KEYS["workload"] if account == WORKLOAD_ACCOUNT else f"{ADMIN_KEYS['workload']}-{account}"
 
 
 def _inherited_environ() -> dict[str, str]:
     """Returns the shell's environment for a local server, without variables that point boto3 at a real AWS account."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHONPATH"))}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MOTO_", "PYTHONPATH"))}
     return {**inherited, **_plain_aws_environ()}
 
 

@@ -124,10 +124,10 @@ def deploy_with(cloud: LocalCloud, **parameters: str) -> dict[str, str]:
     Raises:
         RuntimeError: it failed; its output is in the message.
     """
-    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    # What the command line says takes the place of all.
+    overrides = [f"{name}={value}" for name, value in ({"WorkloadAccounts": WORKLOAD_ACCOUNT} | parameters).items()]
     with alone():
-        accounts = f"WorkloadAccounts={WORKLOAD_ACCOUNT}"  # what the command line says takes the place of all
-        sam(cloud, ROOT, "deploy", *_LOCALLY, "--parameter-overrides", accounts, *overrides)
+        sam(cloud, ROOT, "deploy", *_LOCALLY, "--parameter-overrides", *overrides)
     return outputs_of(cloud)
 
 

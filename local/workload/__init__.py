@@ -1,1 +1,1 @@
-"""The workload account: moto, with the parts replaced in which Mayfly would notice that it is not AWS."""
+"""The workload accounts: moto, with the parts replaced in which Mayfly would notice that it is not AWS."""

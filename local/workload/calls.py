@@ -27,6 +27,11 @@ class Session:
     name: str
     tags: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def arn(self) -> str:
+        """As STS names it."""
+        return f"arn:aws:sts::{self.account}:assumed-role/{self.role}/{self.name}"
+
 
 @dataclass
 class Call:

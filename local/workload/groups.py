@@ -14,7 +14,7 @@ Faults:
         slow        answers take `seconds` (30)
     {"outage": zone glob}       nothing reaches the zone's instances, and none can be launched there
     {"no_capacity": zone glob}  EC2 has no capacity in the zone: launches fail, and go on in the next one; with `type`
-        (glob) only of these instance types, with `market` only `on-demand` or `spot`
+        (glob) only of these instance types, with `market` only `on-demand` or `spot`, with `account` only there
 
 They hold as long as they are set.
 """
@@ -27,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from moto.autoscaling.models import (
@@ -475,7 +476,7 @@ class Groups:
         types = mixed.kinds(policy, group.instance_type)
         for market in mixed.markets(group, policy, count):
             order = sorted(((one.availability_zone, one.id) for one in subnets), key=lambda place: members[place[0]])
-            place, none_left = mixed.places(types, market, order, self._without)
+            place, none_left = mixed.places(types, market, order, partial(self._without, group.account_id))
             failed |= mixed.failures(types, market, none_left, bool(policy))
             if place:
                 alike[market, *place] += 1
@@ -488,9 +489,9 @@ class Groups:
             self._run_alike(group, (market, kind, zone, subnet), number, tags)
         return True
 
-    def _without(self, market: str, kind: str, zone: str) -> bool:
+    def _without(self, account: str, market: str, kind: str, zone: str) -> bool:
         """Whether EC2 has no capacity."""
-        lacks = self._faults.find("no_capacity", no_capacity=zone, type=kind, market=market)
+        lacks = self._faults.find("no_capacity", no_capacity=zone, account=account, type=kind, market=market)
         return lacks is not None or self._faults.find("outage", outage=zone) is not None
 
     def _run_alike(self, group: Any, place: tuple[str, str, str, str], count: int, tags: dict[str, str]) -> None:
@@ -532,7 +533,7 @@ class Groups:
         subnets = sorted(subnets, key=lambda one: (members[one.availability_zone], young[one.availability_zone]))
         types, zones = wanted.kinds(group), [(one.availability_zone, one.id) for one in subnets]
         (market,) = mixed.markets(group, wanted.policy, 1)
-        place, none_left = mixed.places(types, market, zones, self._without)
+        place, none_left = mixed.places(types, market, zones, partial(self._without, group.account_id))
         for why, zone in sorted(mixed.failures(types, market, none_left, bool(wanted.policy))):
             self._stacks.note(group, LAUNCHING, WANTED, why, zone)
         if place:

@@ -79,27 +79,21 @@ def refusal(session: Session, request: Request) -> str | None:
     for asked in asks(request):
         if not _permits(session, request.region, asked):
             return (
-                f"User: arn:aws:sts::{session.account}:assumed-role/{session.role}/{session.name} is not authorized to "
-                f"perform: {asked.action} on resource: {asked.resource} with {json.dumps(asked.keys, sort_keys=True)}"
+                f"User: {session.arn} is not authorized to perform: "
+                f"{asked.action} on resource: {asked.resource} with {json.dumps(asked.keys, sort_keys=True)}"
             )
     return None
 
 
-def may_be_assumed(account: str, role: str, tags: dict[str, str], by_administrator: bool) -> bool:
-    """Whether a role is there, and takes these session tags.
-
-    Args:
-        by_administrator: whether the controller account's asks. Which of its functions asks, only that account knows,
-            which asks its policies; so whoever else does counts as one of them.
-    """
+def may_be_assumed(account: str, role: str, tags: dict[str, str], caller: str) -> bool:
+    """Whether a role is there, and trusts who calls (an ARN) and these session tags."""
     found = next((each for each in iam_backends[account]["aws"].get_roles() if each.name == role), None)
     if found is None:
         return False
     context = EvalContext(
-        principal_arn=f"arn:aws:iam::{CONTROLLER_ACCOUNT}:"
-        + ("root" if by_administrator else f"role/{role.rpartition('-')[0]}-any"),
+        principal_arn=caller,
         principal_type="AssumedRole",
-        principal_account="111111111111",
+        principal_account=caller.split(":")[4],
         action="sts:AssumeRole",
         resource_arn="*",
         region="us-east-1",
@@ -117,7 +111,7 @@ def may_be_assumed(account: str, role: str, tags: dict[str, str], by_administrat
 
 def _permits(session: Session, region: str, asked: Asked) -> bool:
     context = EvalContext(
-        principal_arn=f"arn:aws:sts::{session.account}:assumed-role/{session.role}/{session.name}",
+        principal_arn=session.arn,
         principal_type="AssumedRole",
         principal_account=session.account,
         action=asked.action,

@@ -1,10 +1,11 @@
-"""The workload account: moto's server with boot times, status events, time, measurements and faults.
+"""The workload accounts: moto's server with boot times, status events, time, measurements and faults. As on AWS, all
+accounts have one endpoint, and who calls says which of them is meant.
 
 Run by `LocalCloud` as `python -m local.workload.server`; all settings come from the environment. Besides AWS's API it
 answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/crashes`, `/_local/faults`, `/_local/settings`,
 `/_local/fleet`, `/_local/quotas`, `/_local/balancers` and `/_local/fewest-healthy`.
 
-Faults (`cloud.fault("workload", ...)`, all with `environment`: glob and `times`):
+Faults (`cloud.fault("workload", ...)`, all with `environment`: glob and `times`, those of calls with `account`):
 
     {"action": glob, "error": code, "status": 400, "message": text, "when": "before" | "after", "rate": 0.2}
         an API call fails, but none of the administrator's; "after" it has had its effect. The glob fits
@@ -46,13 +47,15 @@ from werkzeug.serving import make_server
 from werkzeug.test import run_wsgi_app
 
 from local.clock import VirtualClock
-from local.cloud import ADMIN_KEYS
+from local.cloud import ADMIN_KEYS, CONTROLLER_ACCOUNT, WORKLOAD_ACCOUNT
 from local.desk import PREFIX, Desk
 from local.faults import end_with_parent
 from local.workload.calls import DENIED, Answer, Call, Environ, Session, fault_answer, no_recipes, read_call
 from local.workload.delivery import Delivery
 
 StartResponse = Callable[..., Any]
+ADMINISTRATOR = re.compile(rf"{ADMIN_KEYS['workload']}(?:-(\d{{12}}))?")
+"""Access keys of the administrators, with the account, or without for the first."""
 
 
 def main() -> None:
@@ -147,8 +150,12 @@ class Workload:
         session = self._sessions.get(call.access_key)
         environment = session.name if session else None
         names = (call.action, f"{call.service}:{call.action}")
-        administrator = call.access_key == ADMIN_KEYS["workload"]  # who looks at what a fault does is not struck by it
-        fault = None if administrator else self._desk.faults.take("action", action=names, environment=environment)
+        administrator = ADMINISTRATOR.fullmatch(call.access_key)
+        account = session.account if session else (administrator and administrator[1]) or WORKLOAD_ACCOUNT
+        environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
+        facts = {"action": names, "environment": environment, "account": account}
+        # Who looks at what a fault does is not struck by it.
+        fault = None if administrator else self._desk.faults.take("action", **facts)
         started, at = time.monotonic(), self._desk.clock.iso()
         if fault and fault.get("when", "before") == "before":
             answer = fault_answer(call, fault)
@@ -208,9 +215,14 @@ class Workload:
         if call.action == "AssumeRole":
             account, _, role = call.said("RoleArn").removeprefix("arn:aws:iam::").partition(":role/")
             tags = call.tags("Tags.member")
-            administrator = call.access_key == ADMIN_KEYS["controller"]
+            if session:
+                caller = session.arn
+            elif call.access_key == ADMIN_KEYS["controller"]:
+                caller = f"arn:aws:iam::{CONTROLLER_ACCOUNT}:root"
+            else:  # which of the controller's functions asks, only that account knows, which asks its policies
+                caller = f"arn:aws:iam::{CONTROLLER_ACCOUNT}:role/{role.rpartition('-')[0]}-any"
             with self._lock:
-                if permissions.may_be_assumed(account, role, tags, administrator):
+                if permissions.may_be_assumed(account, role, tags, caller):
                     return None
             why = f"not authorized to perform: sts:AssumeRole on resource: {call.said('RoleArn')} with {sorted(tags)}"
             return fault_answer(call, {"error": "AccessDenied", "status": 403, "message": why})

@@ -28,7 +28,7 @@ class Session:
 
     def __init__(self, cloud: LocalCloud, role: str = "mayfly-workload", **tags: str) -> None:
         given = cloud.workload_client("sts").assume_role(
-            RoleArn=f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/{role}",
+            RoleArn=f"arn:aws:iam::{cloud.workload_account}:role/{role}",
             RoleSessionName="session",
             Tags=[{"Key": f"mayfly:{key}", "Value": value} for key, value in tags.items()],
         )["Credentials"]
@@ -82,6 +82,39 @@ def test_a_session_deletes_its_own_stack_and_no_other(account: LocalCloud) -> No
     for session in (Session(account, environment="shop-2"), Session(account)):
         assert refused(session.client("cloudformation").delete_stack, StackName=stack) == "AccessDenied"
     Session(account, environment="shop-1").client("cloudformation").delete_stack(StackName=stack)
+
+
+def test_a_session_of_one_account_reaches_nothing_in_another(account: LocalCloud) -> None:
+    other = account.beside("444444444444")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        Session(other, environment="shop-3")
+    let_in(other, CONTROLLER)
+    labels = {"mayfly:controller": CONTROLLER, "mayfly:environment": "shop-3"}
+    stack = other.workload_client("cloudformation").create_stack(
+        StackName="mayfly-shop-3",
+        TemplateBody='{"Resources": {"Note": {"Type": "AWS::SNS::Topic"}}}',
+        Tags=[{"Key": key, "Value": value} for key, value in labels.items()],
+    )["StackId"]
+    assert stack.split(":")[4] == "444444444444"
+    here = Session(account, environment="shop-3")
+    assert refused(here.client("cloudformation").delete_stack, StackName=stack) == "AccessDenied"
+    stacks = here.client("cloudformation").describe_stacks()["Stacks"]
+    assert {each["StackId"].split(":")[4] for each in stacks} == {WORKLOAD_ACCOUNT}
+    role = "arn:aws:iam::444444444444:role/mayfly-workload"
+    assert refused(here.client("sts").assume_role, RoleArn=role, RoleSessionName="on") == "AccessDenied"
+    there = Session(other, environment="shop-3").client("cloudformation")
+    assert there.describe_stacks(StackName=stack)["Stacks"]
+    there.delete_stack(StackName=stack)
+
+
+def test_a_fault_may_be_of_one_account_only(account: LocalCloud) -> None:
+    other = account.beside("444444444444")
+    let_in(other, CONTROLLER)
+    here, there = Session(account).client("ec2"), Session(other).client("ec2")
+    account.fault("workload", action="DescribeVpcs", error="Gone", account=other.workload_account)
+    assert here.describe_vpcs()["Vpcs"]
+    assert refused(there.describe_vpcs) == "Gone"
+    account.clear_faults()
 
 
 def test_a_session_launches_only_what_carries_its_tag(account: LocalCloud) -> None:
