@@ -15,6 +15,7 @@ from local.cloud import REGION
 from local.facts import Facts
 from local.install import application_topic, configure
 from local.records import read_record
+from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, SuiteKind
 from mayfly.domain.identity import environment_id, release_id, stack_name
 
 type Json = dict[str, Any]
@@ -38,7 +39,7 @@ class Driver:
         suites: Sequence[str | Json] = ("smoke",),
         instances: int = 1,
         blueprint: str = "single.yaml",
-        kind: str = "automated",
+        kind: str = SuiteKind.AUTOMATED,
         **more: Any,
     ) -> str:
         """Configures an application under a name of its own and returns the name."""
@@ -57,21 +58,21 @@ class Driver:
     def push(self, application: str, version: str = "1.0.0", by: Way = "bus", times: int = 1, **more: Any) -> str:
         """Announces a code version, perhaps several times at once, and returns the name of its release."""
         detail = {"application": application, "version": version, "artifact": f"s3://artifacts/{version}", **more}
-        self.say("Code Version Pushed", [detail] * times, by)
+        self.say(Event.CODE_VERSION_PUSHED, [detail] * times, by)
         return release_id(application, version, more.get("attempt", 1))
 
-    def finish(self, environment: str, outcome: str = "passed", by: Way = "bus", **more: Any) -> None:
+    def finish(self, environment: str, outcome: str = Outcome.PASSED, by: Way = "bus", **more: Any) -> None:
         """Reports the end of an environment's tests."""
-        self.say("Test Finished", [{"environment": environment, "outcome": outcome, **more}], by)
+        self.say(Event.TEST_FINISHED, [{"environment": environment, "outcome": outcome, **more}], by)
 
     def say(self, detail_type: str, details: Sequence[Json], by: Way = "bus") -> None:
         """Puts all details in one call on the bus, or publishes each on the topic for it. Who says that tests passed
         has heard before that they may begin."""
-        details = [self._with_token(detail) if detail_type == "Test Finished" else detail for detail in details]
+        details = [self._with_token(detail) if detail_type == Event.TEST_FINISHED else detail for detail in details]
         if by == "bus":
             self.put([{"DetailType": detail_type, "Detail": json.dumps(detail)} for detail in details])
             return
-        topic = {"Code Version Pushed": "CodeVersionsTopic", "Test Finished": "TestResultsTopic"}[detail_type]
+        topic = {Event.CODE_VERSION_PUSHED: "CodeVersionsTopic", Event.TEST_FINISHED: "TestResultsTopic"}[detail_type]
         for detail in details:
             application = detail.get("application") or self._application(detail.get("environment", ""))
             self.cloud.client("sns").publish(
@@ -79,7 +80,7 @@ class Driver:
             )
 
     def _with_token(self, detail: Json) -> Json:
-        if detail.get("outcome") != "passed" or "token" in detail:
+        if detail.get("outcome") != Outcome.PASSED or "token" in detail:
             return detail
         named = environment_id(str(detail.get("release")), str(detail.get("suite")))
         environment = str(detail.get("environment") or named)
@@ -106,7 +107,7 @@ class Driver:
     def begin(self, application: str, suite: str = "smoke", **more: Any) -> str:
         """Pushes a version and waits until the tests of a suite may begin; returns the environment."""
         environment = environment_id(self.push(application, **more), suite)
-        self.life(environment, "awaiting tests")
+        self.life(environment, EnvironmentStage.AWAITING_TESTS)
         return environment
 
     def life(self, environment: str, stage: str) -> Json:
@@ -143,7 +144,8 @@ class Driver:
 
         def look() -> Json | None:
             said = [one for one in self.announcements() if one["detail"].get("release") == release]
-            return next((one for one in said if one["detail-type"] in ("Release Passed", "Release Failed")), None)
+            ends = (Event.RELEASE_PASSED, Event.RELEASE_FAILED)
+            return next((one for one in said if one["detail-type"] in ends), None)
 
         return self.until(look, f"the verdict on {release}", lambda: self.release(release))
 

@@ -18,6 +18,7 @@ from accept.installing import FAMILY, NAME, PERSON, Installed, publish
 from accept.places import FASTER, Place
 from local.facts import Facts
 from local.install import configure
+from mayfly.contract.vocabulary import BakeStage, EnvironmentStage, Event
 from mayfly.domain.identity import environment_id
 from mayfly.domain.timestamp import utc_text
 
@@ -27,7 +28,7 @@ VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
 BROKEN = "0.0.666"
 """The version whose artifact does not exist."""
 LIFETIME_MINUTES = 20
-ROLLOUT_ENDS = ("Rollout Completed", "Rollout Rolled Back", "Rollout Failed")
+ROLLOUT_ENDS = (Event.ROLLOUT_COMPLETED, Event.ROLLOUT_ROLLED_BACK, Event.ROLLOUT_FAILED)
 _IDS = re.compile(r"\b(i|ami|lt|sg|subnet|vpc|vol|snap)-[0-9a-f]{8,}\b|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|arn:[^\s,\"]+")
 _MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|\+00:00)?")
 
@@ -90,7 +91,7 @@ class Acceptance(Driver):
         before the deadline: whether a scheduled sweep comes in time to say it depends on the minute."""
         said = sorted(self.announcements(), key=lambda one: str(one["time"]))
         mine = [one["detail-type"] for one in said if one["detail"].get(about) == identity]
-        return [each for each in mine if each != "Environment Expiring"]
+        return [each for each in mine if each != Event.ENVIRONMENT_EXPIRING]
 
     def invoke(self, function: str, event: Json) -> Json:
         """Invokes a function by hand; returns its answer."""
@@ -124,8 +125,9 @@ class Acceptance(Driver):
 
     def _ended(self, environment: str) -> Json | None:
         record = self.record(environment)
-        announced = {"Environment Terminated", "Environment Failed"} & set(self.told("environment", environment))
-        return record if record.get("stage") in ("terminated", "failed") and announced else None
+        ends = {Event.ENVIRONMENT_TERMINATED, Event.ENVIRONMENT_FAILED}
+        announced = ends & set(self.told("environment", environment))
+        return record if record.get("stage") == EnvironmentStage.TERMINATED and announced else None
 
 
 # ---- the scenarios ---------------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ class Acceptance(Driver):
 
 def bake(run: Acceptance) -> Happened:
     """An image is baked with Puppet, and proven in an environment."""
-    run.say("Image Bake Requested", [{"family": FAMILY, "why": "acceptance", "requested_by": PERSON}])
+    run.say(Event.IMAGE_BAKE_REQUESTED, [{"family": FAMILY, "why": "acceptance", "requested_by": PERSON}])
     name = run.until(lambda: run.record(FAMILY, "family").get("bake"), "the bake has begun")
     run.sessions["bake"] = [name, f"{name}-proof"]
 
@@ -149,7 +151,7 @@ def bake(run: Acceptance) -> Happened:
         "history": [line["what"] for line in record["history"]],
     }
     happened = Happened(run.told("bake", name), statuses, durations(record))
-    if record["stage"] != "proven":
+    if record["stage"] != BakeStage.PROVEN:
         raise Otherwise(happened)
     return happened
 
@@ -160,14 +162,14 @@ def promotion(run: Acceptance) -> Happened:
     run.until(lambda: run.record(f"{FAMILY}/candidate", "channel").get("image") == image, "candidate points to it")
     asked = {"family": FAMILY, "channel": "stable", "image": image, "why": "acceptance", "requested_by": PERSON}
     began = run.place.now()
-    run.say("Image Promotion Requested", [asked])
+    run.say(Event.IMAGE_PROMOTION_REQUESTED, [asked])
 
     def moved() -> list[str]:
         mine = (one for one in run.announcements() if one["detail"].get("family") == FAMILY)
         of_stable = [one["detail-type"] for one in mine if one["detail"].get("channel") == "stable"]
         return (
             of_stable
-            if {"Image Promoted", "Image Promotion Failed", "Image Promotion Refused"} & set(of_stable)
+            if {Event.IMAGE_PROMOTED, Event.IMAGE_PROMOTION_FAILED, Event.IMAGE_PROMOTION_REFUSED} & set(of_stable)
             else []
         )
 
@@ -179,7 +181,7 @@ def promotion(run: Acceptance) -> Happened:
         states["first Region" if region == run.place.region else "second Region"] = described["State"]
     statuses = {"points to the proven image": channel.get("image") == image, "copies": states}
     happened = Happened(events, statuses, {"moved": _seconds(began, run.place.now())})
-    if "Image Promoted" not in events or channel.get("image") != image:
+    if Event.IMAGE_PROMOTED not in events or channel.get("image") != image:
         raise Otherwise(happened)
     return happened
 
@@ -187,7 +189,7 @@ def promotion(run: Acceptance) -> Happened:
 def life_by_result(run: Acceptance) -> Happened:
     """Two instances; the tests report that they passed."""
     environment = _noted(run, "life by result", run.release_of(run.shop()))
-    run.life(environment, "awaiting tests")
+    run.life(environment, EnvironmentStage.AWAITING_TESTS)
     run.finish(environment)
     return run.lived(environment)
 
@@ -196,7 +198,7 @@ def life_by_deadline(run: Acceptance) -> Happened:
     """Two instances; nobody reports."""
     shop = run.shop(lifetime_minutes=LIFETIME_MINUTES)
     environment = _noted(run, "life by deadline", run.release_of(shop))
-    deadline = datetime.fromisoformat(run.life(environment, "awaiting tests")["deadline"])
+    deadline = datetime.fromisoformat(run.life(environment, EnvironmentStage.AWAITING_TESTS)["deadline"])
     run.place.advance(max(0.0, _seconds(run.place.now(), deadline)) + 1)
     return run.lived(environment)
 
@@ -212,7 +214,7 @@ def second_region(run: Acceptance) -> Happened:
     """One instance of the copied image, in the second Region; its events cross Regions."""
     shop = run.shop(instances=1, region=run.place.second_region)
     environment = _noted(run, "second Region", run.release_of(shop))
-    run.life(environment, "awaiting tests")
+    run.life(environment, EnvironmentStage.AWAITING_TESTS)
     run.finish(environment)
     return run.lived(environment)
 
@@ -221,10 +223,10 @@ def sweep(run: Acceptance) -> Happened:
     """An execution is stopped; past the deadline, a sweep ends what nobody ends any more."""
     shop = run.shop(instances=1, lifetime_minutes=LIFETIME_MINUTES)
     environment = _noted(run, "sweep", run.release_of(shop))
-    deadline = datetime.fromisoformat(run.life(environment, "awaiting tests")["deadline"])
+    deadline = datetime.fromisoformat(run.life(environment, EnvironmentStage.AWAITING_TESTS)["deadline"])
     run.place.client("stepfunctions").stop_execution(executionArn=run.execution(environment)["executionArn"])
     run.place.advance(max(0.0, _seconds(run.place.now(), deadline)) + 60)
-    run.say("Sweep Requested", [{"why": "acceptance", "requested_by": PERSON}])
+    run.say(Event.SWEEP_REQUESTED, [{"why": "acceptance", "requested_by": PERSON}])
     record = run.until(lambda: run._ended(environment), f"{environment} is ended", lambda: run.record(environment))
     ending = record.get("ending", {})
     statuses = {
@@ -241,7 +243,7 @@ def rollout(run: Acceptance) -> Happened:
     """A version passes its tests and production of three instances is made; the next one replaces them."""
     run.kept["shop"] = run.shop(instances=1, permanent=[_production(run, soak_minutes=1)])
     made = _rolled(run, VERSIONS[0], 1)
-    if "Rollout Completed" not in made.events:
+    if Event.ROLLOUT_COMPLETED not in made.events:
         raise Otherwise(made)
     done = _rolled(run, VERSIONS[1], 2)
     statuses = {f"making it: {key}": value for key, value in made.statuses.items()} | done.statuses
@@ -257,13 +259,13 @@ def rollback(run: Acceptance) -> Happened:
 
         with run.place.hurry(FASTER):
             run.until(replacing, "instances are replaced", lambda: run.record(rollout_id, "rollout"))
-        run.say("Rollout Abort Requested", [{"rollout": rollout_id, "why": "acceptance", "requested_by": PERSON}])
+        run.say(Event.ROLLOUT_ABORT_REQUESTED, [{"rollout": rollout_id, "why": "acceptance", "requested_by": PERSON}])
         run.until(lambda: run.record(rollout_id, "rollout").get("aborted"), "the request is heard")
 
     # So that it still stands at its first checkpoint when somebody stops it.
     run.configure(run.kept["shop"], permanent=[_production(run, soak_minutes=60)])
     done = _rolled(run, VERSIONS[2], 3, stop)
-    if "Rollout Rolled Back" not in done.events:
+    if Event.ROLLOUT_ROLLED_BACK not in done.events:
         raise Otherwise(done)
     return done
 
@@ -347,7 +349,7 @@ def _rolled(run: Acceptance, version: str, number: int, meanwhile: Callable[[str
     service = f"{run.kept['shop']}-production"
     rollout_id = f"{service}-{number}"
     environment = run.release_of(run.kept["shop"], version)
-    run.life(environment, "awaiting tests")
+    run.life(environment, EnvironmentStage.AWAITING_TESTS)
     run.finish(environment)
 
     def over() -> list[str]:

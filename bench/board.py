@@ -14,6 +14,7 @@ from local import users
 from local.cloud import LocalCloud
 from local.install import Installation
 from mayfly.aws.records import Records
+from mayfly.contract.vocabulary import EnvironmentStage, SuiteKind
 from mayfly.domain.records import LIVE, Environment, placed
 from mayfly.workflows.reading import PAGE
 
@@ -55,7 +56,7 @@ def _fill(cloud: LocalCloud, table: str) -> list[Any]:
     line = {
         "at": "2026-11-24T06:47:34.120Z",
         "who": "mayfly-run-environment",
-        "what": "awaiting tests",
+        "what": EnvironmentStage.AWAITING_TESTS,
         "why": "x" * 60,
     }
     chance = random.Random(500)
@@ -68,11 +69,11 @@ def _fill(cloud: LocalCloud, table: str) -> list[Any]:
             "release": f"bench-1-0-{number // 24}-{chance.randbytes(4).hex()}",
             **dict.fromkeys(("application", "suite", "owner"), f"bench-{number % 24}"),
             "version": f"1.0.{number // 24}",
-            "kind": "automated",
+            "kind": SuiteKind.AUTOMATED,
             "account": "222222222222",
             "region": "us-east-1",
             **{name: f"2026-11-24T{_moment(chance)}Z" for name in ("planned_at", "deadline", "ceiling", "launched_at")},
-            "stage": "awaiting tests",
+            "stage": EnvironmentStage.AWAITING_TESTS,
             "image": f"ami-{chance.randbytes(8).hex()}0",
             "channel": "base/stable",
             "instance_count": 45,

@@ -18,6 +18,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from mayfly import observability
+from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome
 from mayfly.observability import logger, metrics
 from tests.model import world as simulated
 from tests.model.clients import refusal
@@ -75,10 +76,10 @@ def built(
         for number in range(lives // SUITES):
             application = applications[number % len(applications)]
             detail = {"application": application, "version": f"1.{number}", "artifact": "s3://artifacts/1"}
-            world.deliver("accept_code_version", world.on_the_bus("Code Version Pushed", detail))
+            world.deliver("accept_code_version", world.on_the_bus(Event.CODE_VERSION_PUSHED, detail))
         world.timeline.advance(3600)
         names = world.environments()
-        assert {world.record(name)["stage"] for name in names} == {"awaiting tests"}
+        assert {world.record(name)["stage"] for name in names} == {EnvironmentStage.AWAITING_TESTS}
         yield names
 
 
@@ -93,8 +94,8 @@ def burst(lives: int = LIVES) -> Json:
 def _ended(world: Busy, names: list[str]) -> Json:
     world.throttles, began = True, world.timeline.now
     for number, name in enumerate(names):
-        detail = {"environment": name, "outcome": "passed", "token": world.events.token(name)}
-        event = world.on_the_bus("Test Finished", detail)
+        detail = {"environment": name, "outcome": Outcome.PASSED, "token": world.events.token(name)}
+        event = world.on_the_bus(Event.TEST_FINISHED, detail)
         world.timeline.after(number * WITHIN / len(names), partial(world.deliver, "accept_test_result", event))
     world.timeline.advance(8 * 3600)
     machine = simulated.ENVIRONMENT_MACHINE

@@ -11,6 +11,7 @@ from typing import Any
 from local.accounts import Accounts
 from local.cloud import REGION, LocalCloud
 from local.records import read_record
+from mayfly.contract.vocabulary import EnvironmentStage
 from mayfly.prices import list_prices
 
 type Json = dict[str, Any]
@@ -85,7 +86,7 @@ def stages(record: Json) -> list[Json]:
     """The stages an environment has gone through, from its record's history, each once, with when it began."""
     seen: dict[str, str] = {}
     for line in record.get("history", []):
-        if line["what"] in ("planned", "creating", "ready", "awaiting tests", "terminating", "terminated"):
+        if line["what"] in (*EnvironmentStage, "ready"):
             seen.setdefault(line["what"], line["at"])
     return [{"name": name, "at": at} for name, at in seen.items()]
 

@@ -10,6 +10,7 @@ from local.cloud import LocalCloud
 from local.facts import Facts
 from local.install import Installation, configure
 from local.records import read_record
+from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome
 from mayfly.domain.identity import environment_id, release_id
 
 Json = dict[str, Any]
@@ -41,15 +42,15 @@ def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
             "suites": [{"name": "only"}],
         }
         configure(cloud, application, configuration)
-        _say(cloud, "Code Version Pushed", {"application": application, "version": "1", "artifact": "none"})
+        _say(cloud, Event.CODE_VERSION_PUSHED, {"application": application, "version": "1", "artifact": "none"})
         environment = environment_id(release_id(application, "1", 1), "only")
-        _reach(cloud, installation, environment, "awaiting tests")
+        _reach(cloud, installation, environment, EnvironmentStage.AWAITING_TESTS)
         if ended_by == "tests":
-            result = {"environment": environment, "outcome": "passed", "token": facts.token(environment)}
-            _say(cloud, "Test Finished", result)
+            result = {"environment": environment, "outcome": Outcome.PASSED, "token": facts.token(environment)}
+            _say(cloud, Event.TEST_FINISHED, result)
         else:
             cloud.advance(lifetime)
-        _reach(cloud, installation, environment, "terminated")
+        _reach(cloud, installation, environment, EnvironmentStage.TERMINATED)
         _ended(cloud, installation, environment)
         life = costs.life(
             cloud, installation.outputs["EnvironmentMachine"], installation.outputs["TableName"], environment

@@ -23,6 +23,7 @@ import pytest
 from bench.visits import release as a_release
 from mayfly import observability
 from mayfly.aws.records import Records, of_item
+from mayfly.contract.vocabulary import EnvironmentStage
 from mayfly.domain.records import LIVE, Environment, Release, placed
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
@@ -194,7 +195,7 @@ def looks(settings: Any, now: datetime) -> dict[str, Callable[[], Json]]:
         "first page": lambda: fresh().environments(),
         "a later page": lambda: reading.environments(Wanted(), f"{at}#m"),
         "of an application": lambda: fresh().environments(Wanted(application="app-7")),
-        "of a stage that few have": lambda: fresh().environments(Wanted(stage="creating")),
+        "of a stage that few have": lambda: fresh().environments(Wanted(stage=EnvironmentStage.CREATING)),
         "past their deadline": lambda: fresh().environments(Wanted(only="late")),
         "words that nothing has": lambda: fresh().environments(Wanted(text="nothing like this")),
         "ended, 1 day": lambda: fresh().environments(Wanted(live=False, days=1)),
@@ -231,7 +232,7 @@ def _environment(like: Json, number: int, kind: str, at: datetime, until: dateti
         "planned_at": {"S": utc_text(at)},
         "launched_at": {"S": utc_text(at)},
         "deadline": {"S": utc_text(at + timedelta(hours=24))},
-        "stage": {"S": "terminated" if until else "awaiting tests"},
+        "stage": {"S": EnvironmentStage.TERMINATED if until else EnvironmentStage.AWAITING_TESTS},
     }
     place = placed(Environment, name, application, utc_text(until or at), utc_text(until)[:10] if until else LIVE)
     item |= {key: {"S": each} for key, each in place.items()}

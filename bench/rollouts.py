@@ -14,6 +14,7 @@ from local.client import Client
 from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
 from local.install import Installation, configure, network
 from local.records import all_records, read_record, remember_release
+from mayfly.contract.vocabulary import Event
 from mayfly.domain.identity import service_id
 
 Json = dict[str, Any]
@@ -83,7 +84,7 @@ class Service:
             "suites": [],
         }
         remember_release(self.cloud, self.installation.outputs["TableName"], detail)
-        self.cloud.announce(self.installation.outputs["FactsBusName"], "Release Passed", detail)
+        self.cloud.announce(self.installation.outputs["FactsBusName"], Event.RELEASE_PASSED, detail)
 
     def record(self) -> Json:
         """What Mayfly knows of it."""

@@ -14,6 +14,7 @@ from typing import Any
 from local.cloud import LocalCloud
 from local.install import Installation
 from local.records import all_records
+from mayfly.contract.vocabulary import EnvironmentStage, Event
 from mayfly.domain.timestamp import utc_text
 
 Json = dict[str, Any]
@@ -58,7 +59,7 @@ def measure(cloud: LocalCloud, installation: Installation) -> Json:
     _until(lambda: sum(counts.get("running", 0) for counts in cloud.fleet().values()) == STACKS * INSTANCES, "boot")
     _sweep(cloud)
     machine = installation.outputs["EnvironmentMachine"]
-    _until(lambda: _stages(cloud, installation, names).count("awaiting tests") == STACKS, "adoption")
+    _until(lambda: _stages(cloud, installation, names).count(EnvironmentStage.AWAITING_TESTS) == STACKS, "adoption")
     states = cloud.client("stepfunctions")
     for execution in _running(states, machine):
         if execution["name"].partition("__")[0] in names[:DUE]:
@@ -68,14 +69,14 @@ def measure(cloud: LocalCloud, installation: Installation) -> Json:
     cloud.reset_ledger()
     real, bare = _sweep(cloud, at_most=DUE), _bare(cloud, installation, DUE)
     listed = [row for row in cloud.ledger()["calls"] if row["environment"] == "mayfly-sweep"]
-    _until(lambda: _stages(cloud, installation, names[:DUE]).count("terminated") == DUE, "termination")
+    _until(lambda: _stages(cloud, installation, names[:DUE]).count(EnvironmentStage.TERMINATED) == DUE, "termination")
     stages = _stages(cloud, installation, names)
     return {
         "stacks": STACKS,
         "instances": STACKS * INSTANCES,
         "due": DUE,
-        "ended": stages.count("terminated"),
-        "left": stages.count("awaiting tests"),
+        "ended": stages.count(EnvironmentStage.TERMINATED),
+        "left": stages.count(EnvironmentStage.AWAITING_TESTS),
         "ratio_to_bare_listing": round(statistics.median(own / other for own, other in listing), 2),
         "ratio_to_bare_with_starts": round(real["ms"] / bare, 2),
         "sweep_ms": real["ms"],
@@ -143,7 +144,7 @@ def _sweep(cloud: LocalCloud, dry_run: bool = False, at_most: int = 0) -> Json:
     event: Json = {"now": utc_text(cloud.now()), "dry_run": dry_run}
     if at_most:
         event = {
-            "version": "0", "id": "1", "detail-type": "Sweep Requested", "source": "mayfly.operator",
+            "version": "0", "id": "1", "detail-type": Event.SWEEP_REQUESTED, "source": "mayfly.operator",
             "account": "111111111111", "time": utc_text(cloud.now()), "sent": utc_text(cloud.now()),
             "region": "us-east-1", "resources": [],
             "detail": {"at_most": at_most, "why": "bench", "requested_by": "bench"},

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome
 from mayfly.observability import logger, metrics
 from tests.model import world as simulated
 
@@ -66,13 +67,13 @@ def _place(frame: FrameType) -> Place:
 def release(world: simulated.World) -> None:
     """From `Code Version Pushed` to `Environment Terminated` and `Release Passed`."""
     detail = {"application": "webshop", "version": "1.0.0", "artifact": "s3://artifacts/1"}
-    world.deliver("accept_code_version", world.on_the_bus("Code Version Pushed", detail))
+    world.deliver("accept_code_version", world.on_the_bus(Event.CODE_VERSION_PUSHED, detail))
     world.timeline.advance(600)
     for environment in world.environments():
-        detail = {"environment": environment, "outcome": "passed"}
-        world.deliver("accept_test_result", world.on_the_bus("Test Finished", detail))
+        detail = {"environment": environment, "outcome": Outcome.PASSED}
+        world.deliver("accept_test_result", world.on_the_bus(Event.TEST_FINISHED, detail))
     world.timeline.advance(1800)
-    assert {world.record(each)["stage"] for each in world.environments()} == {"terminated"}
+    assert {world.record(each)["stage"] for each in world.environments()} == {EnvironmentStage.TERMINATED}
 
 
 def measure() -> list[dict[str, Any]]:
@@ -85,7 +86,7 @@ def measure() -> list[dict[str, Any]]:
         with simulated.World().installed(patch) as world:
             found = Visits().of(lambda: release(world))
     files = len(found.files) + len(MACHINES)
-    return [{"event": "Code Version Pushed", "files": files, "hops": len(found.hops)}]
+    return [{"event": Event.CODE_VERSION_PUSHED, "files": files, "hops": len(found.hops)}]
 
 
 if __name__ == "__main__":

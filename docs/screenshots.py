@@ -15,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from mayfly.contract.vocabulary import EnvironmentStage
 from tests.console.browser import ARGUMENTS, chromium
 from tests.console.fake_api import Fake, serving
 from tests.console.made_up import World
@@ -81,7 +82,7 @@ def shown(browser: Browser, picture: Picture) -> Iterator[Page]:
     world = World(BEGIN, environments=40)
     if picture.kill_switch:
         world.kill_switch = {"on": True, "why": "olga@example.com at 2026-11-25T13:40:00Z: the sweep ends too much"}
-    tested = (one["id"] for one in world.environments.values() if one["stage"] == "awaiting tests")
+    tested = (one["id"] for one in world.environments.values() if one["stage"] == EnvironmentStage.AWAITING_TESTS)
     manual = next(name for name in tested if name.endswith("explore"))
     route = picture.route.replace("ENVIRONMENT", manual).replace("SWEEP", world.sweeps[7]["key"][7:-5])
     with serving(Fake(world, picture.role)) as fake:

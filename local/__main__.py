@@ -13,6 +13,7 @@ from local.demo.rollouts import SERVICE, declare
 from local.facts import Facts
 from local.install import ROOT, SIMULATED, Installation, install
 from local.records import all_records
+from mayfly.contract.vocabulary import Event
 from mayfly.domain.text import whole_seconds
 
 
@@ -80,7 +81,7 @@ def watch(console: Console, cloud: LocalCloud, table: str, facts: Facts) -> None
     tokens.mkdir(exist_ok=True)
     while True:
         for fact in facts.heard():
-            if fact["detail-type"] == "Environment Ready":
+            if fact["detail-type"] == Event.ENVIRONMENT_READY:
                 token = tokens / fact["detail"]["environment"]
                 (half := token.with_suffix(".part")).write_text(fact["detail"]["token"])
                 half.rename(token)  # who waits for the file finds all of it

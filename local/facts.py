@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from local.accounts import Accounts
+from mayfly.contract.vocabulary import Event
 
 type Json = dict[str, Any]
 
@@ -43,7 +44,7 @@ class Facts:
         until = time.monotonic() + patience
         while True:
             for fact in self.heard():
-                if fact["detail-type"] == "Environment Ready" and fact["detail"]["environment"] == environment:
+                if fact["detail-type"] == Event.ENVIRONMENT_READY and fact["detail"]["environment"] == environment:
                     return str(fact["detail"]["token"])
             if time.monotonic() > until:
                 raise TimeoutError(f"nobody has said within {patience:.0f} s that {environment} is ready")

@@ -6,6 +6,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from local.accounts import Accounts
+from mayfly.contract.vocabulary import ReleaseStage
 from mayfly.domain.timestamp import utc_text
 
 type Json = dict[str, Any]
@@ -32,6 +33,11 @@ def remember_release(cloud: Accounts, table: str, passed: Json) -> None:
     """Writes the record of a release that passed: what a story begins with that tells what follows it."""
     at = utc_text(cloud.now())
     entry = {"at": at, "who": "story", "what": "passed", "why": "as a story begins"}
-    record = {"pk": f"release#{passed['release']}", "id": passed["release"], "stage": "passed", "history": [entry]}
+    record = {
+        "pk": f"release#{passed['release']}",
+        "id": passed["release"],
+        "stage": ReleaseStage.PASSED,
+        "history": [entry],
+    }
     written = {name: TypeSerializer().serialize(value) for name, value in (record | passed).items()}
     cloud.client("dynamodb").put_item(TableName=table, Item=written)

@@ -51,6 +51,7 @@ from local.controller.sandboxes import Forks
 from local.controller.web import Web
 from local.desk import PREFIX, Desk
 from local.faults import Fault, Faults, end_with_parent, sit_out
+from mayfly.contract.vocabulary import AwsEvent
 
 Json = dict[str, Any]
 Scope = MutableMapping[str, Any]
@@ -433,7 +434,7 @@ def _install_parameter_events(clock: VirtualClock) -> None:
                 {
                     "id": str(uuid.uuid4()),
                     "source": "aws.ssm",
-                    "detail-type": "Parameter Store Change",
+                    "detail-type": AwsEvent.PARAMETER_CHANGED,
                     "detail": {"name": name, "operation": operation, "type": kept["Type"]},
                     "time": clock.iso(),
                     "resources": [kept["ARN"]],

@@ -30,13 +30,26 @@ from local.demo import forge, images, rollouts
 from local.demo.screen import wait
 from local.install import ROOT, SIMULATED, Installation, configure, install
 from local.records import read_record
+from mayfly.contract.vocabulary import EnvironmentStage as Stage
+from mayfly.contract.vocabulary import RolloutStage
 from mayfly.domain.identity import environment_id, release_id
 from mayfly.prices import list_prices
 
 Json = dict[str, Any]
 
-STAGES = ("planned", "creating", "ready", "awaiting tests", "terminating", "terminated")
-SHOWN = {"creating": "building", "awaiting tests": "testing", "terminated": "gone"}
+STAGES = (
+    Stage.PLANNED,
+    Stage.CREATING,
+    "ready",
+    Stage.AWAITING_TESTS,
+    Stage.TERMINATING,
+    Stage.TERMINATED,
+)
+SHOWN = {
+    Stage.CREATING: "building",
+    Stage.AWAITING_TESTS: "testing",
+    Stage.TERMINATED: "gone",
+}
 NEXT_VERSION = "1.5.0"
 
 
@@ -84,11 +97,11 @@ class Story:
         record = self.records[suite]
         built = record.get("instances_built", 0)
         text = {
-            "planned": f"until {record.get('deadline', '')[11:16]} UTC tomorrow at the latest",
-            "creating": "CloudFormation builds the stack",
-            "awaiting tests": f"all {built} instances signalled and run; the tests may begin",
-            "terminating": record.get("ending", {}).get("reason", ""),
-            "terminated": "no stack and no instance is left, says EC2",
+            Stage.PLANNED: f"until {record.get('deadline', '')[11:16]} UTC tomorrow at the latest",
+            Stage.CREATING: "CloudFormation builds the stack",
+            Stage.AWAITING_TESTS: f"all {built} instances signalled and run; the tests may begin",
+            Stage.TERMINATING: record.get("ending", {}).get("reason", ""),
+            Stage.TERMINATED: "no stack and no instance is left, says EC2",
         }.get(stage)
         if text:
             self.say(f"[bold]{suite}[/] {text}")
@@ -117,7 +130,7 @@ class Story:
 
 def _bar(stage: str) -> Text:
     reached = STAGES.index(stage) + 1 if stage in STAGES else 0
-    style = "green" if stage == "terminated" else "yellow"
+    style = "green" if stage == Stage.TERMINATED else "yellow"
     return Text.assemble(
         ("■" * reached, style), ("■" * (len(STAGES) - reached), "bright_black"), f" {SHOWN.get(stage, stage)}"
     )
@@ -127,7 +140,7 @@ def _instances(counts: dict[str, int], record: Json) -> str:
     running, wanted = counts.get("running", 0), record.get("instance_count", 0)
     return (
         f"{running} of {wanted}"
-        if wanted and record.get("stage") != "terminated"
+        if wanted and record.get("stage") != Stage.TERMINATED
         else f"{running} left"
         if wanted
         else ""
@@ -158,10 +171,15 @@ def tell(console: Console, cloud: LocalCloud, installation: Installation) -> Sto
             )
         story.say(f"Release {'Passed' if story.verdict['passed'] else 'Failed'}: {story.verdict['reason']}")
         wait(live, story, lambda: story.shown[-1:] != ["pending"], "the status of the commit")
-        wait(live, story, lambda: story.stage(forge.PREVIEW) == "awaiting tests", "the preview")
+        wait(live, story, lambda: story.stage(forge.PREVIEW) == Stage.AWAITING_TESTS, "the preview")
         story.say("nobody closes the pull request; [bold]the local cloud's clock moves on by 24 hours[/]")
         cloud.advance(24 * 3600)
-        wait(live, story, lambda: all(story.stage(each) == "terminated" for each in story.environments), "termination")
+        wait(
+            live,
+            story,
+            lambda: all(story.stage(each) == Stage.TERMINATED for each in story.environments),
+            "termination",
+        )
         wait(live, story, lambda: f"| {forge.PREVIEW} " not in hub.said(forge.PULL_REQUEST), "the last comment")
         live.update(story.screen(), refresh=True)
     return story
@@ -246,7 +264,7 @@ def main() -> int:
         plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
         console.save_svg(str(arguments.picture), title="make demo", code_format=plain)
     nothing_left = not any(life["instances_left"] for life in summary["environments"])
-    served = rollout["stage"] == "completed" and not rollout["failed_after_retries"]
+    served = rollout["stage"] == RolloutStage.COMPLETED and not rollout["failed_after_retries"]
     return 0 if nothing_left and served and set(baked.booted) == {baked.image} else 1
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from local import github
 from local.cloud import LocalCloud
+from mayfly.contract.vocabulary import Event, Outcome, SuiteKind
 
 Json = dict[str, Any]
 
@@ -42,7 +43,7 @@ def configured(configuration: Json, connection: str) -> Json:
         "minutes": _MINUTES,
     }
     suites = [{"name": SMOKE, "runner": by_script}, {"name": CHECKOUT, "runner": by_workflow}]
-    suites += [{"name": PREVIEW, "kind": "preview"}]
+    suites += [{"name": PREVIEW, "kind": SuiteKind.PREVIEW}]
     forge = {"type": "github", "repository": REPOSITORY, "connection": connection}
     return configuration | {"suites": suites, "forge": forge}
 
@@ -73,10 +74,10 @@ def workflow(cloud: LocalCloud, payload: Json) -> None:
         passed = subprocess.run(["/bin/sh", "-c", script], cwd=folder, check=False).returncode == 0
         report = (Path(folder) / "junit.xml").read_bytes()
     urllib.request.urlopen(urllib.request.Request(payload["report_url"], report, method="PUT")).close()
-    result = {"environment": payload["environment"], "outcome": "passed" if passed else "failed"}
+    result = {"environment": payload["environment"], "outcome": Outcome.PASSED if passed else Outcome.FAILED}
     entry = {
         "Source": f"mayfly.app.{payload['application']}",
-        "DetailType": "Test Finished",
+        "DetailType": Event.TEST_FINISHED,
         "EventBusName": "mayfly",
         "Detail": json.dumps(result | {"token": payload["token"]}),
     }

@@ -18,13 +18,14 @@ from local.demo.screen import wait
 from local.facts import Facts
 from local.install import ROOT
 from local.records import read_record
+from mayfly.contract.vocabulary import BakeStage, EnvironmentStage, Event, Outcome
 from mayfly.domain.identity import environment_id, release_id
 
 Json = dict[str, Any]
 
 FAMILY = "base"
-STAGES = ("planned", "building", "imaging", "proven")
-PROOF = ("creating", "awaiting tests", "terminated")
+STAGES = (BakeStage.PLANNED, BakeStage.BUILDING, BakeStage.IMAGING, BakeStage.PROVEN)
+PROOF = (EnvironmentStage.CREATING, EnvironmentStage.AWAITING_TESTS, EnvironmentStage.TERMINATED)
 
 
 class Images:
@@ -62,7 +63,7 @@ class Images:
         self.bake = self.read(f"bake#{name}") if name else {}
         self.proof = self.read(f"environment#{name}-proof") if name else {}
         self.channels = {each: self.read(f"channel#{FAMILY}/{each}") for each in self.channels}
-        if self.bake.get("stage") in ("rejected", "superseded"):
+        if self.bake.get("stage") in (BakeStage.REJECTED, BakeStage.SUPERSEDED):
             raise RuntimeError(f"the bake was {self.bake['stage']}: {self.bake.get('reason')}")
 
     def say(self, text: str) -> None:
@@ -111,7 +112,7 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str], version: 
         story.say(f"builder {story.bake['builder']} runs; its log goes to {story.bake['log']}")
         wait(live, story, lambda: bool(story.proof), "the image")
         story.say(f"[bold]{story.image}[/] is available, its builder is gone; an environment boots it to prove it")
-        wait(live, story, lambda: story.bake.get("stage") == "proven", "the proof")
+        wait(live, story, lambda: story.bake.get("stage") == BakeStage.PROVEN, "the proof")
         story.say(f"proven: {story.bake['reason']}")
         wait(live, story, lambda: story.channels["candidate"].get("image") == story.image, "the candidate")
         story.say("[bold]candidate[/] points to it by itself")
@@ -133,13 +134,13 @@ def promote(story: Images) -> None:
     """A person wants everybody on the new image."""
     detail = {"family": FAMILY, "channel": "stable", "image": story.image}
     detail |= {"why": "it passed in development", "requested_by": "ada@example.com"}
-    _say(story, "Image Promotion Requested", detail)
+    _say(story, Event.IMAGE_PROMOTION_REQUESTED, detail)
     story.say("a person promotes it: first it is copied to every Region, and the copies are checked")
 
 
 def release(live: Live, story: Images) -> None:
     """The next version's environments boot the new image, and are ended by their tests."""
-    _say(story, "Code Version Pushed", story.pushed)
+    _say(story, Event.CODE_VERSION_PUSHED, story.pushed)
     application = json.loads((ROOT / "applications" / f"{story.pushed['application']}.json").read_text())
     environments = [environment_id(story.release, suite["name"]) for suite in application["suites"]]
     story.say(f"{story.pushed['application']} {story.pushed['version']} is pushed: the next environments")
@@ -147,13 +148,13 @@ def release(live: Live, story: Images) -> None:
     def all_are(stage: str) -> Callable[[], bool]:
         return lambda: all(story.read(f"environment#{each}").get("stage") == stage for each in environments)
 
-    wait(live, story, all_are("awaiting tests"), "readiness")
+    wait(live, story, all_are(EnvironmentStage.AWAITING_TESTS), "readiness")
     story.booted = booted(story.cloud, environments)
     story.say(f"what EC2 says of them: {', '.join(f'{n} run {image}' for image, n in story.booted.items())}")
     for environment in environments:
-        result = {"environment": environment, "outcome": "passed", "token": story.facts.token(environment)}
-        _say(story, "Test Finished", result)
-    wait(live, story, all_are("terminated"), "termination")
+        result = {"environment": environment, "outcome": Outcome.PASSED, "token": story.facts.token(environment)}
+        _say(story, Event.TEST_FINISHED, result)
+    wait(live, story, all_are(EnvironmentStage.TERMINATED), "termination")
     story.say("their tests passed, and they are gone")
 
 

@@ -13,6 +13,7 @@ from local.demo import rollout_story
 from local.facts import Facts
 from local.install import ROOT, configure, network
 from local.records import read_record
+from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, ServiceStage
 from mayfly.domain.identity import environment_id, release_id, service_id
 
 Json = dict[str, Any]
@@ -51,10 +52,11 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
         entry = {"Source": "mayfly.operator", "DetailType": what, "EventBusName": outputs["BusName"]}
         cloud.client("events").put_events(Entries=[entry | {"Detail": json.dumps(detail)}])
 
+    stack = f"mayfly-{SERVICE}"
     with console.status(f"{SERVICE} is made: {INSTANCES} instances over three zones"), cloud.hurry(MAKING):
         # Its alarms fire while it is new and not all of it is healthy yet: nothing is rolled out before they are over.
         _until(
-            lambda: read(f"service#{SERVICE}").get("stage") == "steady" and cloud.is_calm(f"mayfly-{SERVICE}"),
+            lambda: read(f"service#{SERVICE}").get("stage") == ServiceStage.STEADY and cloud.is_calm(stack),
             f"{SERVICE} is steady",
         )
     number = read(f"service#{SERVICE}")["serial"] + 1
@@ -63,16 +65,16 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
 
     def start(story: rollout_story.Story) -> None:
         artifact = f"s3://artifacts/{VERSION}.tgz"
-        said("Code Version Pushed", {"application": APPLICATION, "version": VERSION, "artifact": artifact})
+        said(Event.CODE_VERSION_PUSHED, {"application": APPLICATION, "version": VERSION, "artifact": artifact})
         story.say(
             f"[bold]{APPLICATION} {VERSION}[/] is pushed; when its suites have passed, production follows by itself"
         )
 
     def over() -> bool:
         for environment in list(tested):
-            if read(f"environment#{environment}").get("stage") == "awaiting tests":
-                result = {"environment": environment, "outcome": "passed", "token": facts.token(environment)}
-                said("Test Finished", result)
+            if read(f"environment#{environment}").get("stage") == EnvironmentStage.AWAITING_TESTS:
+                result = {"environment": environment, "outcome": Outcome.PASSED, "token": facts.token(environment)}
+                said(Event.TEST_FINISHED, result)
                 tested.discard(environment)
         return "ended_at" in read(f"rollout#{SERVICE}-{number}")
 

@@ -23,6 +23,7 @@ from local.clock import VirtualClock
 from local.faults import Fault, Faults, lasts
 from local.workload.delivery import Say, ServiceEvent
 from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, STOPPED, arn_of, set_state, tags_of, user_data_of
+from mayfly.contract.vocabulary import AwsEvent
 
 STEPS = {
     "set the host name": "",
@@ -127,7 +128,7 @@ class Boots:
             self._say(
                 ServiceEvent(
                     source="aws.ec2",
-                    detail_type="EC2 Instance State-change Notification",
+                    detail_type=AwsEvent.INSTANCE_STATE,
                     account=boot.instance.owner_id,
                     region=boot.instance.region_name,
                     resource=arn_of(boot.instance),

@@ -42,6 +42,7 @@ from local.faults import Faults
 from local.workload.delivery import Say, ServiceEvent
 from local.workload.stacks import replace
 from local.workload.states import ENVIRONMENT_TAG, arn_of, tags_of
+from mayfly.contract.vocabulary import AwsEvent
 
 COMMAND_SECONDS = 0.3  # real seconds until an agent has taken a command
 LOOK_SECONDS = 0.1  # real seconds between two looks at whether its machine is still there
@@ -190,7 +191,7 @@ class Commands:
             instance = _instance(command, command.invocations[0])
             self._announce(
                 command,
-                "EC2 Command Status-change Notification",
+                AwsEvent.COMMAND_STATUS,
                 instance,
                 command.status,
                 {

@@ -22,6 +22,7 @@ from typing import Any
 from local.clock import VirtualClock
 from local.cloud import PATIENCE_SECONDS
 from local.faults import Fault, Faults
+from mayfly.contract.vocabulary import AwsEvent
 
 REGION = "us-east-1"
 DELIVERY_ATTEMPTS = 40
@@ -66,7 +67,7 @@ class Delivery:
         self.say(
             ServiceEvent(
                 source="aws.cloudformation",
-                detail_type="CloudFormation Stack Status Change",
+                detail_type=AwsEvent.STACK_STATUS,
                 account=stack.account_id,
                 region=stack.region_name,
                 resource=stack.stack_id,

@@ -33,6 +33,7 @@ from local.workload.delivery import Say, ServiceEvent
 from local.workload.machines import BAKE_TAG, once, refuse_unavailable
 from local.workload.stacks import Timing, replace
 from local.workload.states import tags_of
+from mayfly.contract.vocabulary import AwsEvent
 
 COOLDOWN = timedelta(hours=24)
 REPORTS_LIVE = timedelta(days=30)
@@ -164,7 +165,7 @@ class Images:
         self._say(
             ServiceEvent(
                 source="aws.ec2",
-                detail_type="EC2 AMI State Change",
+                detail_type=AwsEvent.IMAGE_STATE,
                 account=image.ec2_backend.account_id,
                 region=region,
                 resource=f"arn:aws:ec2:{region}::image/{image.id}",

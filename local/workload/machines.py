@@ -37,6 +37,7 @@ from local.workload.stacks import (
     replace,
 )
 from local.workload.states import PENDING, RUNNING, SHUTTING_DOWN, STOPPING, arn_of, set_state, tags_of
+from mayfly.contract.vocabulary import AwsEvent
 
 BAKE_TAG = "mayfly:bake"
 RESULT_TAG = "mayfly:bake-result"
@@ -175,7 +176,7 @@ class Machines:
         self._say(
             ServiceEvent(
                 source="aws.ec2",
-                detail_type="EC2 Instance State-change Notification",
+                detail_type=AwsEvent.INSTANCE_STATE,
                 account=instance.owner_id,
                 region=instance.region_name,
                 resource=arn_of(instance),

@@ -42,6 +42,7 @@ from local.workload.delivery import Delivery, ServiceEvent
 from local.workload.mixed import capacity_reason
 from local.workload.quotas import TOO_MANY_STACKS, Quotas
 from local.workload.states import ENVIRONMENT_TAG, PENDING, RUNNING, SHUTTING_DOWN, set_state
+from mayfly.contract.vocabulary import AwsEvent
 
 STACK_PREFIX = "mayfly-"
 SHOWN_AFTER_TERMINATION = timedelta(hours=1)
@@ -51,8 +52,8 @@ RETRY_SECONDS = 30  # between two attempts of a group to launch what could not b
 TERMINATED = ("terminated", 48)
 LAUNCHING = "Launching a new EC2 instance"
 TERMINATING_ONE = "Terminating EC2 instance: "
-TERMINATE_EVENT = "EC2 Instance Terminate Successful"
-LAUNCH_FAILED_EVENT = "EC2 Instance Launch Unsuccessful"
+TERMINATE_EVENT = AwsEvent.INSTANCE_TERMINATED
+LAUNCH_FAILED_EVENT = AwsEvent.LAUNCH_FAILED
 # Causes, as Auto Scaling words them.
 TAKEN_OUT = "an instance was taken out of service in response to"
 WANTED = "an instance was started in response to a difference between desired and actual capacity,"
