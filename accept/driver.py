@@ -15,7 +15,7 @@ from local.cloud import REGION
 from local.facts import Facts
 from local.install import application_topic, configure
 from local.records import read_record
-from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, SuiteKind
+from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, Source, SuiteKind
 from mayfly.domain.identity import environment_id, release_id, stack_name
 
 type Json = dict[str, Any]
@@ -72,7 +72,11 @@ class Driver:
         if by == "bus":
             self.put([{"DetailType": detail_type, "Detail": json.dumps(detail)} for detail in details])
             return
-        topic = {Event.CODE_VERSION_PUSHED: "CodeVersionsTopic", Event.TEST_FINISHED: "TestResultsTopic"}[detail_type]
+        topics: dict[str, str] = {
+            Event.CODE_VERSION_PUSHED: "CodeVersionsTopic",
+            Event.TEST_FINISHED: "TestResultsTopic",
+        }
+        topic = topics[detail_type]
         for detail in details:
             application = detail.get("application") or self._application(detail.get("environment", ""))
             self.cloud.client("sns").publish(
@@ -94,7 +98,7 @@ class Driver:
 
     def put(self, entries: Sequence[Json]) -> None:
         """Puts entries on the bus, ten a call as EventBridge takes them."""
-        ours = [{"Source": "mayfly.operator", "EventBusName": self.outputs["BusName"], **entry} for entry in entries]
+        ours = [{"Source": Source.OPERATOR, "EventBusName": self.outputs["BusName"], **entry} for entry in entries]
         for start in range(0, len(ours), 10):
             answer = self.cloud.client("events").put_events(Entries=ours[start : start + 10])
             assert not answer["FailedEntryCount"], answer

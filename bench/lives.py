@@ -10,7 +10,7 @@ from local.cloud import LocalCloud
 from local.facts import Facts
 from local.install import Installation, configure
 from local.records import read_record
-from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome
+from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, Source
 from mayfly.domain.identity import environment_id, release_id
 
 Json = dict[str, Any]
@@ -61,7 +61,7 @@ def measure(cloud: LocalCloud, installation: Installation) -> Iterator[Json]:
 
 
 def _say(cloud: LocalCloud, what: str, detail: Json) -> None:
-    entry = {"Source": "mayfly.operator", "DetailType": what, "EventBusName": "mayfly", "Detail": json.dumps(detail)}
+    entry = {"Source": Source.OPERATOR, "DetailType": what, "EventBusName": "mayfly", "Detail": json.dumps(detail)}
     cloud.client("events").put_events(Entries=[entry])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from local.cloud import LocalCloud
 from local.install import Installation
 from local.records import all_records
-from mayfly.contract.vocabulary import EnvironmentStage, Event
+from mayfly.contract.vocabulary import EnvironmentStage, Event, Source
 from mayfly.domain.timestamp import utc_text
 
 Json = dict[str, Any]
@@ -144,7 +144,7 @@ def _sweep(cloud: LocalCloud, dry_run: bool = False, at_most: int = 0) -> Json:
     event: Json = {"now": utc_text(cloud.now()), "dry_run": dry_run}
     if at_most:
         event = {
-            "version": "0", "id": "1", "detail-type": Event.SWEEP_REQUESTED, "source": "mayfly.operator",
+            "version": "0", "id": "1", "detail-type": Event.SWEEP_REQUESTED, "source": Source.OPERATOR,
             "account": "111111111111", "time": utc_text(cloud.now()), "sent": utc_text(cloud.now()),
             "region": "us-east-1", "resources": [],
             "detail": {"at_most": at_most, "why": "bench", "requested_by": "bench"},

@@ -202,6 +202,13 @@ class Ending(TypedDict):
     reason: str
 
 
+class Reportable(TypedDict):
+    """What can be reported of tests."""
+
+    outcome: str
+    tone: Tone
+
+
 class InQueue(TypedDict):
     """Where an environment stands in the queue."""
 
@@ -240,6 +247,10 @@ class Environment(TypedDict):
     ready: bool
     over: bool
     can_sleep: bool
+    manual: bool
+    """Whether a person reports what its tests come to."""
+    results: list[Reportable]
+    """What a person may report now."""
     queue: NotRequired[InQueue]
     """Of one that waits for room."""
     planned_at: str
@@ -419,6 +430,8 @@ class Suite(TypedDict):
 
     name: str
     kind: str
+    manual: bool
+    """Whether a person reports what its tests come to."""
 
 
 class ImageOf(TypedDict):

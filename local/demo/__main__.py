@@ -45,7 +45,7 @@ STAGES = (
     Stage.TERMINATING,
     Stage.TERMINATED,
 )
-SHOWN = {
+SHOWN: dict[str, str] = {
     Stage.CREATING: "building",
     Stage.AWAITING_TESTS: "testing",
     Stage.TERMINATED: "gone",
@@ -96,14 +96,14 @@ class Story:
     def _tell(self, suite: str, stage: str) -> None:
         record = self.records[suite]
         built = record.get("instances_built", 0)
-        text = {
+        texts: dict[str, str] = {
             Stage.PLANNED: f"until {record.get('deadline', '')[11:16]} UTC tomorrow at the latest",
             Stage.CREATING: "CloudFormation builds the stack",
             Stage.AWAITING_TESTS: f"all {built} instances signalled and run; the tests may begin",
             Stage.TERMINATING: record.get("ending", {}).get("reason", ""),
             Stage.TERMINATED: "no stack and no instance is left, says EC2",
-        }.get(stage)
-        if text:
+        }
+        if text := texts.get(stage):
             self.say(f"[bold]{suite}[/] {text}")
 
     def screen(self) -> Group:

@@ -12,7 +12,7 @@ from typing import Any
 
 from local import github
 from local.cloud import LocalCloud
-from mayfly.contract.vocabulary import Event, Outcome, SuiteKind
+from mayfly.contract.vocabulary import APPLICATION_SOURCE, Event, Outcome, SuiteKind
 
 Json = dict[str, Any]
 
@@ -76,7 +76,7 @@ def workflow(cloud: LocalCloud, payload: Json) -> None:
     urllib.request.urlopen(urllib.request.Request(payload["report_url"], report, method="PUT")).close()
     result = {"environment": payload["environment"], "outcome": Outcome.PASSED if passed else Outcome.FAILED}
     entry = {
-        "Source": f"mayfly.app.{payload['application']}",
+        "Source": f"{APPLICATION_SOURCE}{payload['application']}",
         "DetailType": Event.TEST_FINISHED,
         "EventBusName": "mayfly",
         "Detail": json.dumps(result | {"token": payload["token"]}),

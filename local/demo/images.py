@@ -18,7 +18,7 @@ from local.demo.screen import wait
 from local.facts import Facts
 from local.install import ROOT
 from local.records import read_record
-from mayfly.contract.vocabulary import BakeStage, EnvironmentStage, Event, Outcome
+from mayfly.contract.vocabulary import BakeStage, EnvironmentStage, Event, Outcome, Source
 from mayfly.domain.identity import environment_id, release_id
 
 Json = dict[str, Any]
@@ -174,7 +174,7 @@ def booted(cloud: LocalCloud, environments: list[str]) -> Counter[str]:
 
 def _say(story: Images, what: str, detail: Json) -> None:
     entry = {
-        "Source": "mayfly.operator",
+        "Source": Source.OPERATOR,
         "DetailType": what,
         "EventBusName": story.outputs["BusName"],
         "Detail": json.dumps(detail),

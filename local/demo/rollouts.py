@@ -13,7 +13,7 @@ from local.demo import rollout_story
 from local.facts import Facts
 from local.install import ROOT, configure, network
 from local.records import read_record
-from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, ServiceStage
+from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, ServiceStage, Source
 from mayfly.domain.identity import environment_id, release_id, service_id
 
 Json = dict[str, Any]
@@ -49,7 +49,7 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
         return read_record(cloud, outputs["TableName"], key)
 
     def said(what: str, detail: Json) -> None:
-        entry = {"Source": "mayfly.operator", "DetailType": what, "EventBusName": outputs["BusName"]}
+        entry = {"Source": Source.OPERATOR, "DetailType": what, "EventBusName": outputs["BusName"]}
         cloud.client("events").put_events(Entries=[entry | {"Detail": json.dumps(detail)}])
 
     stack = f"mayfly-{SERVICE}"

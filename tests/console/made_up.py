@@ -74,7 +74,10 @@ class World:
         return {
             "name": name,
             "owner": owner,
-            "suites": [{"name": each, "kind": "manual" if each == MANUAL else "automated"} for each in suites],
+            "suites": [
+                {"name": each, "kind": "manual" if each == MANUAL else "automated", "manual": each == MANUAL}
+                for each in suites
+            ],
             "instance_count": instances,
             "image": {"family": "base", "channel": "stable"},
             "lifetime_minutes": 1440,

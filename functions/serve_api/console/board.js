@@ -137,7 +137,7 @@ function isAtStage(one) {
   }
 }
 
-const awaitsPerson = (one) => one.kind === "manual" && one.ready;
+const awaitsPerson = (one) => one.results.length > 0;
 const sum = (all, of) => all.reduce((total, one) => total + (of(one) ?? 0), 0);
 
 /** What can be filtered by: the stages that there are, and what is asked for most. */
@@ -385,7 +385,7 @@ function lifeOf(one) {
       "a",
       { class: "name", href: address("environments", one.id), title: one.id },
       h("span", { class: "suite" }, one.suite),
-      one.kind === "manual" && h("span", { class: "aside" }, " manual"),
+      one.manual && h("span", { class: "aside" }, " manual"),
       h("small", {}, wanted.order === "release" ? one.region : `${one.application} ${one.version}`),
     ),
     h(

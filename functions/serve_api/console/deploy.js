@@ -148,7 +148,7 @@ function plan(one, hourly) {
   const hours = one.lifetime_minutes / 60;
   return facts([
     ["Builds", type ? `${each}, ${type}` : each],
-    ["Suites", one.suites.map((suite) => suite.name + (suite.kind === "manual" ? " by hand" : "")).join(", ")],
+    ["Suites", one.suites.map((suite) => suite.name + (suite.manual ? " by hand" : "")).join(", ")],
     ["Image", one.image && `${one.image.family} · ${one.image.channel}`],
     [
       "Lives for",

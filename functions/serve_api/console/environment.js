@@ -187,12 +187,15 @@ function actions(one) {
       : isLate(one, now())
         ? "Its deadline has passed."
         : "";
-  const tests = one.kind === "manual" && one.ready;
   return h(
     "div",
     { class: "actions", key: "actions" },
-    tests && button("Tests passed", () => judge(one, "passed"), { kind: "primary", forbidden: over }),
-    tests && button("Tests failed", () => judge(one, "failed"), { forbidden: over }),
+    one.results.map((result) =>
+      button(`Tests ${result.outcome}`, () => report(one, result), {
+        kind: result.tone === "good" ? "primary" : "",
+        forbidden: over,
+      }),
+    ),
     button("Extend…", () => extend(one), { forbidden: over || full }),
     sleepAction(one, path(one)),
     one.handed_over
@@ -310,7 +313,8 @@ function endAgain(one) {
 const until = (one) =>
   isLate(one, now()) ? "no longer: its deadline has passed" : `${duration(moment(one.deadline) - now())} longer`;
 
-function judge(one, outcome) {
+function report(one, { outcome, tone }) {
+  const bad = tone === "bad";
   ask({
     title: `${one.suite} ${outcome}?`,
     lead: () =>
@@ -318,8 +322,8 @@ function judge(one, outcome) {
     fields: [
       field({
         name: "reason",
-        label: outcome === "failed" ? "What failed" : "Remark",
-        required: outcome === "failed",
+        label: bad ? "What failed" : "Remark",
+        required: bad,
         maxlength: "1024",
       }),
       field({
@@ -331,7 +335,7 @@ function judge(one, outcome) {
       }),
     ],
     action: `Report ${outcome}`,
-    danger: outcome === "failed",
+    danger: bad,
     submit: async ({ reason, report }) => {
       await call("POST", path(one, "/result"), { outcome, ...(reason && { reason }), ...(report && { report }) });
       const seen = (found) =>

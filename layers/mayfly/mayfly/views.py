@@ -24,6 +24,8 @@ from mayfly.contract.vocabulary import (
     Retirement,
     RolloutStage,
     ServiceStage,
+    SuiteKind,
+    TestResult,
     label_of,
     tone_of,
 )
@@ -104,11 +106,15 @@ def staged(stage: str | None) -> Shown:
 
 
 def environment_stage(record: Environment) -> Shown:
-    """Where an environment stands: whether it waits for its tests' result, and whether nothing can be asked of it."""
+    """Where an environment stands: whether it waits for its tests' result, whether nothing can be asked of it, and what
+    a person may report of it."""
     over = record.ending is not None or record.stage in (EnvironmentStage.TERMINATING, EnvironmentStage.TERMINATED)
     ready = record.stage == EnvironmentStage.AWAITING_TESTS
     can_sleep = ready and not over and record.suite_kind in USED_BY_PEOPLE
-    return staged(record.stage) | {"ready": ready, "over": over, "can_sleep": can_sleep}
+    manual = record.suite_kind == SuiteKind.MANUAL
+    results = [{"outcome": each, "tone": tone_of(each)} for each in TestResult] if manual and ready else []
+    known = {"ready": ready, "over": over, "can_sleep": can_sleep, "manual": manual, "results": results}
+    return staged(record.stage) | known
 
 
 def bake_stage(record: Bake) -> Shown:
@@ -367,7 +373,9 @@ def application(name: str, found: Configured | Refused) -> Shown:
     return image | {
         "name": name,
         "owner": found.owner,
-        "suites": [{"name": suite.name, "kind": suite.kind} for suite in found.suites],
+        "suites": [
+            {"name": suite.name, "kind": suite.kind, "manual": suite.kind == SuiteKind.MANUAL} for suite in found.suites
+        ],
         "instance_count": found.instance_count,
         "parameters": found.parameters,
         "lifetime_minutes": found.lifetime_minutes,
