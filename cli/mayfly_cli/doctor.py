@@ -47,7 +47,7 @@ class Finding:
         return asdict(self)
 
 
-class Place:
+class Target:
     """An account and Region where environments live, as far as this command may look at it."""
 
     def __init__(self, installation: Installation, account: str, region: str, role: str | None) -> None:
@@ -72,7 +72,7 @@ class Place:
         names = {"AWS_ACCESS_KEY_ID": "AccessKeyId", "AWS_SECRET_ACCESS_KEY": "SecretAccessKey"}
         return {name: found[key] for name, key in (names | {"AWS_SESSION_TOKEN": "SessionToken"}).items()}
 
-    @cache  # noqa: B019  # a place lives as long as the command
+    @cache  # noqa: B019  # a target lives as long as the command
     def _entered(self) -> clients.Workload:
         return clients.workload(self.account, self.region, self._role, None)
 
@@ -85,7 +85,7 @@ def examine(installation: Installation, now: datetime, role: str | None) -> list
             only.
     """
     resources = _resources(installation)
-    targets = [Place(installation, account, region, role) for account, region in installation.settings.targets]
+    targets = [Target(installation, account, region, role) for account, region in installation.settings.targets]
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("stack", lambda: _stack(installation)),
         ("bus", lambda: _bus(installation)),
@@ -93,8 +93,8 @@ def examine(installation: Installation, now: datetime, role: str | None) -> list
         ("schedules", lambda: _schedules(resources)),
         ("applications", lambda: _applications(installation)),
         ("families", lambda: _families(installation)),
-        ("places", lambda: _places(installation, now)),
-        *((f"{each.name}", lambda each=each: _place(installation, each)) for each in targets),
+        ("targets", lambda: _targets(installation, now)),
+        *((f"{each.name}", lambda each=each: _target(installation, each)) for each in targets),
         *((f"{each.name} quotas", lambda each=each: _quotas(installation, each)) for each in targets),
         ("dead letters", lambda: _dead_letters(installation)),
         ("kill switch", lambda: _kill_switch(installation)),
@@ -281,7 +281,7 @@ def _families(installation: Installation) -> Iterator[Finding]:
 # ---- workload accounts ------------------------------------------------------------------------------------------
 
 
-def _places(installation: Installation, now: datetime) -> Iterator[Finding]:
+def _targets(installation: Installation, now: datetime) -> Iterator[Finding]:
     """Whether Mayfly's functions get in everywhere: the last sweep has tried, with the role that they have."""
     report = reports.latest(installation.settings.reports, now)
     if report is None:
@@ -301,7 +301,7 @@ def _places(installation: Installation, now: datetime) -> Iterator[Finding]:
             yield Finding(f"workload role in {target}", "ok", f"the sweep of {report['at']} entered it")
 
 
-def _place(installation: Installation, target: Place) -> Iterator[Finding]:
+def _target(installation: Installation, target: Target) -> Iterator[Finding]:
     """The rule that forwards CloudFormation's events, and the roles that build environments and images."""
     try:
         events, iam = target.client("events"), target.client("iam")
@@ -345,7 +345,7 @@ def _sources(rule: Json) -> list[str]:
     return list(json.loads(rule.get("EventPattern", "{}")).get("source", []))
 
 
-def _quotas(installation: Installation, target: Place) -> Iterator[Finding]:
+def _quotas(installation: Installation, target: Target) -> Iterator[Finding]:
     """What one release of every application at once takes there, its permanent environments besides, against what AWS
     allows."""
     read = installation.records(Quotas).get(target.name) or Quotas(id=target.name)
@@ -371,21 +371,21 @@ def _quotas(installation: Installation, target: Place) -> Iterator[Finding]:
             yield Finding(check, "ok", said)
 
 
-def _takes(installation: Installation, target: Place) -> Counter[str]:
+def _takes(installation: Installation, target: Target) -> Counter[str]:
     """What is taken of each quota, as admission reckons it, by one release of each application that lives there, and by
     each permanent environment. What is refused is said of the application itself."""
-    settings, found, place = installation.settings, Counter[str](), (target.account, target.region)
+    settings, found, at = installation.settings, Counter[str](), (target.account, target.region)
     for _, of in catalogue.applications(settings.parameters):
         if isinstance(of, Refused):
             continue
         lives: list[tuple[Application | Permanent, int]] = [(of, len(of.suites)), *((own, 1) for own in of.permanent)]
         for wanted, times in lives:
             with suppress(Refused):
-                if place not in _lives_at(installation, of, wanted):
+                if at not in _lives_at(installation, of, wanted):
                     continue
                 own, count = wanted.parameters, wanted.instance_count
                 order = catalogue.building(settings.blueprints, wanted.blueprint, own, count) | {"parameters": own}
-                needs = catalogue.needs(settings.blueprints, order, place)
+                needs = catalogue.needs(settings.blueprints, order, at)
                 found.update({key: taken * times for key, taken in needs.takes.items()})
     return found
 

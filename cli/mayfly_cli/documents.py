@@ -20,7 +20,7 @@ from mayfly.contract.configuration import Application, Family
 from mayfly.contract.reader import short
 
 type Json = dict[str, Any]
-type Place = tuple[int | str, ...]
+type KeyPath = tuple[int | str, ...]
 
 _MODULES = (configuration, runners, forges)
 _TYPED = "body"
@@ -88,12 +88,12 @@ class Document:
 
     file: str
     content: Any
-    lines: dict[Place, int]
+    lines: dict[KeyPath, int]
 
-    def line(self, place: Place) -> int:
+    def line(self, at: KeyPath) -> int:
         """The line of a part, or of the nearest part around it that there is."""
-        known: Place = ()
-        for part in place:
+        known: KeyPath = ()
+        for part in at:
             known = (*known, part) if (*known, part) in self.lines else known
         return self.lines[known]
 
@@ -111,7 +111,7 @@ def read(file: str, text: str) -> Document:
         raise Wrong([f"{file}:{mark.line + 1 if mark else 1}: {error.problem}"]) from None
     if root is None:
         raise Wrong([f"{file}:1: expected a document, but it is empty"])
-    lines: dict[Place, int] = {}
+    lines: dict[KeyPath, int] = {}
     faults: list[str] = []
     content = _value(root, (), lines, faults)
     if faults:
@@ -119,13 +119,13 @@ def read(file: str, text: str) -> Document:
     return Document(file, content, lines)
 
 
-def _value(node: Any, place: Place, lines: dict[Place, int], faults: list[str]) -> Any:
+def _value(node: Any, at: KeyPath, lines: dict[KeyPath, int], faults: list[str]) -> Any:
     """What a node says. Texts stay texts, so that an account of digits or a version 1.10 is what is written."""
-    lines.setdefault(place, node.start_mark.line + 1)
+    lines.setdefault(at, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         content: Json = {}
         for key, value in node.value:
-            inner = (*place, str(key.value))
+            inner = (*at, str(key.value))
             if inner in lines:
                 faults.append(f"{key.start_mark.line + 1}: {key.value}: it is there already, on line {lines[inner]}")
                 continue
@@ -133,9 +133,9 @@ def _value(node: Any, place: Place, lines: dict[Place, int], faults: list[str]) 
             content[str(key.value)] = _value(value, inner, lines, faults)
         return content
     if isinstance(node, yaml.SequenceNode):
-        return [_value(inner, (*place, number), lines, faults) for number, inner in enumerate(node.value)]
+        return [_value(inner, (*at, number), lines, faults) for number, inner in enumerate(node.value)]
     plain = not node.style
-    if plain and (_TYPED in place or node.tag == "tag:yaml.org,2002:null"):
+    if plain and (_TYPED in at or node.tag == "tag:yaml.org,2002:null"):
         return yaml.SafeLoader("").construct_object(node)
     return node.value
 
@@ -151,10 +151,10 @@ def check(kind: Kind, document: Document) -> BaseModel:
     except ValidationError as error:
         said = []
         for fault in error.errors():
-            place = tuple(fault["loc"])
-            where = ".".join(str(part) for part in place) or "document"
+            at = tuple(fault["loc"])
+            where = ".".join(str(part) for part in at) or "document"
             value = "" if fault["type"] == "missing" else f", but it is {short(repr(fault['input']))}"
-            said.append((document.line(place), f"{where}: {fault['msg']}{value}"))
+            said.append((document.line(at), f"{where}: {fault['msg']}{value}"))
         raise Wrong([f"{document.file}:{line}: {what}" for line, what in sorted(said)]) from None
 
 

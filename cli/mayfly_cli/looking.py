@@ -13,7 +13,7 @@ from mayfly.domain import tags
 from mayfly.domain.records import Bake, Environment
 from mayfly.domain.text import clean_lines
 from mayfly.workflows.reading import Reading, Wanted
-from mayfly_cli.doctor import Place
+from mayfly_cli.doctor import Target
 from mayfly_cli.errors import Failed, NotFound
 from mayfly_cli.installation import Installation
 
@@ -21,7 +21,7 @@ type Json = dict[str, Any]
 
 
 _ENDED = "ended:"
-"""What begins the place of a page of those that have ended: their pages follow those of what lives."""
+"""What begins the cursor of a page of those that have ended: their pages follow those of what lives."""
 
 
 def page_of(reading: Reading, wanted: Wanted, days: int | None, after: str) -> Json:
@@ -42,10 +42,10 @@ def page_of(reading: Reading, wanted: Wanted, days: int | None, after: str) -> J
     return ended | {"environments": found["environments"] + ended["environments"]} | more
 
 
-def instances(place: Place, environment: str) -> list[str]:
+def instances(target: Target, environment: str) -> list[str]:
     """The running instances of an environment."""
     pages = (
-        place.client("ec2")
+        target.client("ec2")
         .get_paginator("describe_instances")
         .paginate(
             Filters=[
@@ -67,8 +67,8 @@ def session(instance: str, region: str, ports: tuple[int, int] | None) -> list[s
     return line
 
 
-def become(line: Sequence[str], place: Place) -> None:
-    """Lets the AWS CLI take over, with the credentials that were found for this place.
+def become(line: Sequence[str], target: Target) -> None:
+    """Lets the AWS CLI take over, with the credentials that were found for this target.
 
     Raises:
         Failed: it is not there, or its plugin for sessions.
@@ -76,7 +76,7 @@ def become(line: Sequence[str], place: Place) -> None:
     for needed in (line[0], "session-manager-plugin"):
         if shutil.which(needed) is None:
             raise Failed(f"{needed} is not installed. It opens sessions: docs.aws.amazon.com/systems-manager, plugin.")
-    os.execvpe(line[0], list(line), os.environ | place.environ())
+    os.execvpe(line[0], list(line), os.environ | target.environ())
 
 
 def console_of(installation: Installation, environment: str, instance: str, role: str | None) -> str:
@@ -86,12 +86,12 @@ def console_of(installation: Installation, environment: str, instance: str, role
         NotFound: it is none of the environment's running instances, or EC2 has nothing yet.
     """
     record = installation.find(Environment, environment)
-    place = Place(installation, record.account, record.region, role)
-    if instance not in (running := instances(place, environment)):
+    target = Target(installation, record.account, record.region, role)
+    if instance not in (running := instances(target, environment)):
         raise NotFound(
             f"{environment} has no running instance {instance}. Those that run: {', '.join(running) or 'none'}."
         )
-    text = console(place.client("ec2"), instance)
+    text = console(target.client("ec2"), instance)
     if not text:
         raise NotFound(f"EC2 has no output of the console of {instance} yet: it comes minutes after the boot.")
     return clean_lines(text if text.endswith("\n") else f"{text}\n")
@@ -107,22 +107,22 @@ def log_of(installation: Installation, name: str, role: str | None) -> str:
         ending = record.ending
         if ending is None or not ending.log:
             raise NotFound(f"{name} has no log of its tests: they go on, or were not run by Mayfly.")
-        place = None
+        target = None
         location = ending.log
     else:
         bake = installation.find(Bake, name)
         location = bake.log
-        place = Place(installation, bake.plan.get("account", ""), bake.plan.get("region", ""), role)
-    return _read(installation, location, place)
+        target = Target(installation, bake.plan.get("account", ""), bake.plan.get("region", ""), role)
+    return _read(installation, location, target)
 
 
-def _read(installation: Installation, location: str, place: Place | None) -> str:
+def _read(installation: Installation, location: str, target: Target | None) -> str:
     from mayfly.aws.clients import controller
 
     if not location.startswith("s3://"):
-        raise Failed(f"It is at {location or 'no place yet'}.")
+        raise Failed(f"It is at {location or 'no address yet'}.")
     bucket, _, key = location.removeprefix("s3://").partition("/")
-    s3 = place.client("s3") if place else controller("s3")
+    s3 = target.client("s3") if target else controller("s3")
     try:
         return clean_lines(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode(errors="replace"))
     except ClientError as error:

@@ -629,18 +629,18 @@ def open_(
     """
     from mayfly.domain.records import Environment
     from mayfly_cli import looking, show
-    from mayfly_cli.doctor import Place
+    from mayfly_cli.doctor import Target
 
     record = installation.find(Environment, environment)
-    place = Place(installation, record.account, record.region, role)
-    running = looking.instances(place, environment)
+    target = Target(installation, record.account, record.region, role)
+    running = looking.instances(target, environment)
     if not running or (instance and instance not in running):
         raise NotFound(f"{environment} has no such running instance. Those that run: {', '.join(running) or 'none'}.")
     line = looking.session(instance or running[0], record.region, ports(port))
     if as_json:
         show.answer(True, {"instances": running, "command": line})
         return
-    looking.become(line, place)
+    looking.become(line, target)
 
 
 def ports(said: str | None) -> tuple[int, int] | None:

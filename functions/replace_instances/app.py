@@ -116,9 +116,9 @@ def aim(settings: Settings, workload: Workload, plan: Rollout, seen: Seen) -> tu
     return newest(plan.template_version, makers, (settings.permanent_role, settings.stack_role))
 
 
-def bringing(seen: Seen, version: str, since: datetime) -> refreshes.Target:
+def bringing(seen: Seen, version: str, since: datetime) -> refreshes.Goal:
     """A version of the launch template as what the group's instances are to be of."""
-    return refreshes.Target(seen.group, seen.template_id, version, since, mixed=seen.mixed)
+    return refreshes.Goal(seen.group, seen.template_id, version, since, mixed=seen.mixed)
 
 
 def pace(plan: Rollout, percent: int = 0) -> Pace:
@@ -128,7 +128,7 @@ def pace(plan: Rollout, percent: int = 0) -> Pace:
 
 
 def forward(
-    workload: Workload, plan: Rollout, seen: Seen, target: refreshes.Target, record: RolloutRecord
+    workload: Workload, plan: Rollout, seen: Seen, goal: refreshes.Goal, record: RolloutRecord
 ) -> Refresh | None:
     """The refresh that brings what is new; after a pause, to the instances that are left."""
     # Who asks for it in the middle of an incident is not to be stopped by the alarms that tell of it.
@@ -136,7 +136,7 @@ def forward(
     alarms = [name for name in seen.alarms if not (asked and name in seen.firing)]
     resumed = record.halted if record.halted and not record.paused else ""
     wanted = preferences(plan.cause, pace(plan, record.percent if resumed else 0), changes(plan), alarms)
-    return refreshes.forward(workload, replace(target, but=resumed), wanted)
+    return refreshes.forward(workload, replace(goal, but=resumed), wanted)
 
 
 def back(workload: Workload, plan: Rollout, seen: Seen, since: datetime) -> Refresh | None:

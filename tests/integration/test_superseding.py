@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mayfly.aws.records import ChangedMeanwhile
 from mayfly.workflows import superseding
 from tests.integration.world import NOW, PUSHED, Json, World, an_order, on_the_bus
 
@@ -212,7 +213,7 @@ class TestARepetition:
         # Its first write is that of its plan, the second one the branch's.
         between = lambda: planned(world, newer, newest)  # noqa: E731
         world.wire.before("UpdateItem", lambda: world.wire.before("UpdateItem", between))
-        with pytest.raises(superseding.ChangedMeanwhile):
+        with pytest.raises(ChangedMeanwhile):
             planned(world, older, detail)
         planned(world, older, detail)
         assert superseded_by(world, older) == newer

@@ -18,7 +18,7 @@ export const bakePage = {
         ["Image", code(one.image)],
         ["Made from", code(one.base_image)],
         ["Builder", code(one.builder)],
-        ["Place", `${one.account} · ${one.region}`],
+        ["Target", `${one.account} · ${one.region}`],
         ["Asked by", one.requested_by],
         ["Asked", exactly(one.at)],
         ["Checks", one.checks.map((check) => check.name).join(", ")],

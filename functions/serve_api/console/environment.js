@@ -58,7 +58,7 @@ export const environment = {
         ],
         ["Suite", `${one.suite}, ${one.kind}`],
         ["Owner", one.owner],
-        ["Place", `${one.account} · ${one.region}`],
+        ["Target", `${one.account} · ${one.region}`],
         ["Instances", `${one.instances_built ?? 0} of ${one.instance_count} built · ${one.instance_type ?? ""}`],
         ["Image", one.image && [code(one.image), " ", one.channel]],
         ["Cost", `${usd(one.usd)} so far · ${usd(one.usd_per_hour)} an hour`],

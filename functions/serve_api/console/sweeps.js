@@ -96,8 +96,8 @@ export const sweep = {
     };
     return [
       one.halted && h("p", { key: "halted", class: "problem" }, `Halted: ${one.halted}`),
-      Object.entries(one.unseen).map(([place, reason]) =>
-        h("p", { key: place, class: "problem" }, `Could not look at ${place}: ${reason}`),
+      Object.entries(one.unseen).map(([target, reason]) =>
+        h("p", { key: target, class: "problem" }, `Could not look at ${target}: ${reason}`),
       ),
       h(
         "p",

@@ -71,6 +71,11 @@ class Conflict(Exception):
         self.found = found
 
 
+class ChangedMeanwhile(Exception):
+    """Somebody else changed the record that is named at the same time. Lambda repeats what raises this, and reads it
+    anew."""
+
+
 class LeftOut(Exception):
     """DynamoDB has left records out of its replies, however often it was asked."""
 

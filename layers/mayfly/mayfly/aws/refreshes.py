@@ -27,7 +27,7 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Goal:
     """What a group's instances are to be of: a version of its launch template, asked for since a timestamp.
 
     Attributes:
@@ -62,14 +62,14 @@ def latest(workload: "Workload", group: str) -> Refresh | None:
     return Refresh(one["InstanceRefreshId"], one["Status"], why, wanted.get("Version", ""), one.get("StartTime"), soak)
 
 
-def start(workload: "Workload", target: Target, preferences: Mapping[str, Any]) -> str | None:
+def start(workload: "Workload", goal: Goal, preferences: Mapping[str, Any]) -> str | None:
     """Has every instance of a group replaced; returns the refresh's id, or None where another one goes on. The group
     gets what is desired when the refresh succeeds."""
     given: Any = preferences
-    wanted: Any = desired(target.template_id, target.version, target.mixed)
+    wanted: Any = desired(goal.template_id, goal.version, goal.mixed)
     try:
         reply = workload.autoscaling.start_instance_refresh(
-            AutoScalingGroupName=target.group,
+            AutoScalingGroupName=goal.group,
             Strategy="Rolling",
             DesiredConfiguration=wanted,
             Preferences=given,
@@ -111,16 +111,16 @@ _SKEW = timedelta(seconds=10)
 """By how much clocks may differ, and times be cut."""
 
 
-def forward(workload: "Workload", target: Target, preferences: Mapping[str, Any]) -> Refresh | None:
+def forward(workload: "Workload", goal: Goal, preferences: Mapping[str, Any]) -> Refresh | None:
     """The refresh that brings a version of the launch template, asked for once; None where somebody else's has to end
     first."""
-    found = latest(workload, target.group)
-    if found and target.is_brought_by(found):
+    found = latest(workload, goal.group)
+    if found and goal.is_brought_by(found):
         return found
-    return latest(workload, target.group) if start(workload, target, preferences) else None
+    return latest(workload, goal.group) if start(workload, goal, preferences) else None
 
 
-def back(workload: "Workload", target: Target, preferences: Mapping[str, Any], needed: bool) -> Refresh | None:
+def back(workload: "Workload", goal: Goal, preferences: Mapping[str, Any], needed: bool) -> Refresh | None:
     """The refresh that brings a group back to the version that it had; None where nothing is left to be done.
 
     What goes on is undone first. What is left then, or was left by a refresh that was cancelled, is replaced.
@@ -128,12 +128,12 @@ def back(workload: "Workload", target: Target, preferences: Mapping[str, Any], n
     Args:
         needed: whether the group is not as it was.
     """
-    found = latest(workload, target.group)
+    found = latest(workload, goal.group)
     if found and found.status in ACTIVE:
-        if found.status in ("Pending", "InProgress", "Baking") and not target.is_brought_by(found):
-            go_back(workload, target.group)
+        if found.status in ("Pending", "InProgress", "Baking") and not goal.is_brought_by(found):
+            go_back(workload, goal.group)
     elif needed:
-        start(workload, target, preferences)
+        start(workload, goal, preferences)
     else:
         return None
-    return latest(workload, target.group)
+    return latest(workload, goal.group)

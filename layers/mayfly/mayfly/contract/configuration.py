@@ -221,16 +221,11 @@ _POOL_BITS = 10
 """Of the number of ranges: who has which has to fit into one item of DynamoDB."""
 
 
-class Place(Message):
-    """An account and Region of the installation."""
+class Target(Message):
+    """Where environments of an application may live, and what its blueprint is told there."""
 
     account: Account
     region: Region
-
-
-class Target(Place):
-    """Where environments of an application may live, and what its blueprint is told there."""
-
     parameters: dict[str, str] = Field(default_factory=dict)
     """The blueprint's own that differ there, such as the ids of a network: each goes before the application's."""
 
@@ -470,7 +465,7 @@ class Family(Message):
     owner: Line
     account: Account
     region: Region
-    """Where its builders and proofs live, and its images are made: a configured place."""
+    """Where its builders and proofs live, and its images are made: a configured target."""
     base: BaseImage
     subnet: Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$")]
     """Of the builders: private, with a way to packages and Puppet only."""

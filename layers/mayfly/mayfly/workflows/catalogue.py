@@ -126,7 +126,7 @@ def target(settings: Settings, account: str | None, region: str | None) -> tuple
     """Where something configured lives: where it says, or in the controller's own account or Region.
 
     Raises:
-        Refused: it is no configured place. What is built elsewhere, no sweep would find.
+        Refused: it is no configured target. What is built elsewhere, no sweep would find.
     """
     own_account, own_region, _ = settings.controller.split("/", 2)
     chosen = (account or own_account, region or own_region)
@@ -140,7 +140,7 @@ def targets(settings: Settings, of: Application) -> list[tuple[str, str]]:
     """Where an application's environments may live, as it names them.
 
     Raises:
-        Refused: one of them is no configured place.
+        Refused: one of them is no configured target.
     """
     if not of.targets:
         return [target(settings, of.account, of.region)]

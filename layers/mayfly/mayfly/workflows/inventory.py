@@ -33,7 +33,7 @@ _NOT_LOOKED_AT = Usage(unknown=("it has to wait for a later run to be looked at 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SeenTarget:
     """One Region of an account, entered to look, with what was seen there; no workload where it cannot be entered."""
 
     account: str
@@ -50,7 +50,7 @@ class Inventory:
         images: by family. policies: of the families.
         needed: ids that channels need, each with the reason.
         named: ids that Mayfly itself names elsewhere, each with where.
-        places: where images of these families may be used.
+        targets: where images of these families may be used.
         unseen: families that are left alone, and why: some of their images cannot be listed, or nothing says what to
             do with them.
     """
@@ -59,7 +59,7 @@ class Inventory:
     policies: Mapping[str, RetirementPolicy]
     needed: Mapping[str, str]
     named: Mapping[str, Sequence[str]]
-    targets: Sequence[Place]
+    targets: Sequence[SeenTarget]
     unseen: Sequence[str] = ()
 
     def decide(self, now: datetime, most: int) -> tuple[list[RetirementDecision], list[RetirementDecision]]:
@@ -92,17 +92,17 @@ class Inventory:
         ]
 
     def _direct(self, ami: Ami) -> Usage:
-        seen = [use for target in self._places(ami.region) for use in target.look.uses.get(ami.id, ())]
+        seen = [use for target in self._targets_in(ami.region) for use in target.look.uses.get(ami.id, ())]
         return Usage((*self.named.get(ami.id, ()), *seen))
 
-    def _places(self, region: str) -> list[Place]:
+    def _targets_in(self, region: str) -> list[SeenTarget]:
         return [target for target in self.targets if target.region == region]
 
     def _elsewhere(self, due: Iterable[RetirementDecision], now: datetime) -> dict[str, Usage]:
         """What accounts use that cannot be entered."""
         found: dict[str, Usage] = {}
-        for (account, region), amis in _by_place(due).items():
-            for target in self._places(region):
+        for (account, region), amis in _by_target(due).items():
+            for target in self._targets_in(region):
                 if target.account == account:
                     closed = Usage(unknown=("other accounts: their use cannot be asked for",))
                     entered = target.workload
@@ -112,8 +112,8 @@ class Inventory:
     def _closer(self, due: Iterable[RetirementDecision]) -> dict[str, Usage]:
         """What refers to images by EC2's own knowledge, account by account; and what is unknown of the direct look."""
         found: dict[str, list[Usage]] = defaultdict(list)
-        for (_, region), amis in _by_place(due).items():
-            for target in self._places(region):
+        for (_, region), amis in _by_target(due).items():
+            for target in self._targets_in(region):
                 if target.workload:
                     known = image_usage.references(target.workload, amis, target.look)
                 else:
@@ -124,7 +124,7 @@ class Inventory:
         return {ami: image_usage.merged(many) for ami, many in found.items()}
 
 
-def _by_place(due: Iterable[RetirementDecision]) -> dict[tuple[str, str], list[str]]:
+def _by_target(due: Iterable[RetirementDecision]) -> dict[tuple[str, str], list[str]]:
     targets: dict[tuple[str, str], list[str]] = {}
     for each in due:
         targets.setdefault((each.ami.account, each.ami.region), []).append(each.ami.id)
@@ -152,7 +152,7 @@ def take(settings: Settings, configured: Mapping[str, Family], now: datetime) ->
     images = {name: parts for name, parts in groups.items() if name in whole}
     used_in = {ami.region for parts in images.values() for image in parts for ami in image.amis}
     accounts |= {account for account, _ in settings.targets}
-    targets = [_place(settings, account, region) for account in sorted(accounts) for region in sorted(used_in)]
+    targets = [_seen(settings, account, region) for account in sorted(accounts) for region in sorted(used_in)]
     named = _named(settings)
     return Inventory(
         images,
@@ -212,12 +212,12 @@ def _enter(settings: Settings, account: str, region: str) -> "Workload":
     return clients.workload(account, region, settings.workload_role, None)
 
 
-def _place(settings: Settings, account: str, region: str) -> Place:
+def _seen(settings: Settings, account: str, region: str) -> SeenTarget:
     try:
         workload = _enter(settings, account, region)
     except (ClientError, BotoCoreError) as error:
-        return Place(account, region, None, image_usage.Look(unknown={"everything": str(error)}))
-    return Place(account, region, workload, image_usage.find_usage(workload))
+        return SeenTarget(account, region, None, image_usage.Look(unknown={"everything": str(error)}))
+    return SeenTarget(account, region, workload, image_usage.find_usage(workload))
 
 
 def _booting(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from mayfly.aws import clients, executions, refreshes
-from mayfly.aws.records import Conflict, Records, attr
+from mayfly.aws.records import ChangedMeanwhile, Conflict, Records, attr
 from mayfly.contract.announcements import RolloutPaused
 from mayfly.contract.reader import Refused
 from mayfly.contract.requests import RolloutPauseRequested, RolloutResumeRequested
@@ -21,7 +21,6 @@ from mayfly.domain.stack import TaskResult
 from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
 from mayfly.workflows import outbox
-from mayfly.workflows.rollout_requests import ChangedMeanwhile
 
 _WHO = "resume"
 NEXT_CHECKPOINT = "it pauses at its next checkpoint"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mayfly.aws import executions, names
-from mayfly.aws.records import Conflict, Records, attr, forget_after
+from mayfly.aws.records import ChangedMeanwhile, Conflict, Records, attr, forget_after
 from mayfly.contract.vocabulary import EndingCause, Outcome, SuiteKind
 from mayfly.domain.preview import name_of, record_of
 from mayfly.domain.records import Ending, Entry, Environment, PullRequest, Release
@@ -14,10 +14,6 @@ _CLOSED = "its pull request was closed"
 _REMEMBERED = 50
 """Previews of a pull request: so many, that its record never fills, whatever is pushed. One that is not among them any
 more was ended, or is as soon as it is ready."""
-
-
-class ChangedMeanwhile(Exception):
-    """Somebody else wrote to the pull request. Repeating it sees that."""
 
 
 def pull_request_of(application: str, number: int) -> str:
@@ -112,7 +108,7 @@ def _change(settings: Settings, seen: PullRequest, entry: Entry, **facts: Any) -
     try:
         Records(settings.table, PullRequest).change(seen.id, entry, forget_after=kept, only_if=as_seen, **facts)
     except Conflict:
-        raise ChangedMeanwhile(f"{seen.id} was changed at the same time") from None
+        raise ChangedMeanwhile(seen.id) from None
 
 
 def _end(settings: Settings, environment: str, why: str, entry: Entry) -> None:

@@ -68,8 +68,8 @@ def listed(workload: "Workload", account: str, controller: str, now: datetime) -
             yield _found(image, (account, workload.region), now, kept)
 
 
-def _found(image: Any, place: tuple[str, str], now: datetime, kept: Mapping[str, str]) -> Found:
-    (account, region), labels = place, plain(image["Tags"])
+def _found(image: Any, target: tuple[str, str], now: datetime, kept: Mapping[str, str]) -> Found:
+    (account, region), labels = target, plain(image["Tags"])
     stage, since = _stage(image, labels, now)
     ami = Ami(image["ImageId"], account, region, stage, since, _protection(image, labels, kept), _snapshots(image))
     original = labels.get(tags.SOURCE_IMAGE, image["ImageId"])

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from mayfly.aws import executions
-from mayfly.aws.records import EXISTS, Conflict, Records, attr
+from mayfly.aws.records import EXISTS, ChangedMeanwhile, Conflict, Records, attr
 from mayfly.contract.announcements import ReleasePassed
 from mayfly.contract.reader import Received, Refused
 from mayfly.contract.requests import RolloutAbortRequested, RolloutApproved, RolloutRequested
@@ -136,10 +136,6 @@ def _check_second_person(settings: Settings, service: str, source: str, entry: E
     if refusal:
         records.note(service, replace(entry, why=f"refused: {refusal}"))
         raise Refused(refusal)
-
-
-class ChangedMeanwhile(Exception):
-    """Says that a rollout's record changed while a request was followed. Lambda repeats the request on the new one."""
 
 
 def abort(settings: Settings, asked: RolloutAbortRequested, now: datetime) -> dict[str, Any]:

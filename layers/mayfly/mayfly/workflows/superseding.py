@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from mayfly.aws.records import Conflict, Records, attr, forget_after
+from mayfly.aws.records import ChangedMeanwhile, Conflict, Records, attr, forget_after
 from mayfly.contract.orders import Order
 from mayfly.contract.vocabulary import EndingCause, Outcome, SuiteKind
 from mayfly.domain import superseding
@@ -15,10 +15,6 @@ from mayfly.workflows.environments import NOT_ENDED
 _WHAT = "newer version"
 _REMEMBERED = 50
 """Releases of a branch: so many, that its record never fills, whatever is pushed."""
-
-
-class ChangedMeanwhile(Exception):
-    """Another version of the branch was planned at the same time. Repeating it sees that."""
 
 
 def supersede(settings: Settings, release: Release, at: str, who: str) -> None:
@@ -94,7 +90,7 @@ def _remembered(settings: Settings, release: Release, entry: Entry) -> list[Rele
         try:
             branches.change(name, entry, releases=tuple(names), forget_after=until, only_if=as_seen)
         except Conflict:
-            raise ChangedMeanwhile(f"{name} was changed at the same time") from None
+            raise ChangedMeanwhile(name) from None
     return kept
 
 
