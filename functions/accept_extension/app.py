@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise Refused(reason)
 
     repeated = environments.was_extended_by(record, received.via) and not record.ending
-    extension = again(record) if repeated else decide(record, received.at, asked.minutes)
+    extension = again(record) if repeated else decide_extension(record, received.at, asked.minutes)
     who = {"at": utc_text(received.at), "who": asked.requested_by, "what": asked.event}
     after = utc_text(extension.deadline)
     if repeated:
@@ -59,7 +59,7 @@ def again(record: Environment) -> Extension:
     return Extension(True, datetime.fromisoformat(str(record.deadline)), "granted already")
 
 
-def decide(record: Environment, now: datetime, minutes: int) -> Extension:
+def decide_extension(record: Environment, now: datetime, minutes: int) -> Extension:
     """Whether this environment may live longer."""
     if record.ending:
         return Extension(False, now, f"it was ended by {record.ending.by}: {record.ending.reason}")

@@ -60,7 +60,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if pacing.waits(settings.table, f"{subject.account}/{subject.region}", Lane.END, event, subject.environment):
         return {"environment": subject.environment, "stack": None}
     workload = clients.workload(subject.account, subject.region, settings.workload_role, subject.environment)
-    stack = look(workload, subject, record, event["now"])
+    stack = stack_of(workload, subject, record, event["now"])
     result = {"environment": subject.environment, "stack": stack.id if stack else None}
     over = answer(Wait.DELETION, stack.status if stack else "DELETE_COMPLETE")
     if over and not over.error:
@@ -122,7 +122,7 @@ def remember(settings: Settings, subject: Subject, record: Environment, blocked:
     Records(settings.table, Environment).try_change(subject.environment, tried, deletions=record.deletions + 1)
 
 
-def look(workload: clients.Workload, subject: Subject, record: Environment, now: str) -> stacks.Stack | None:
+def stack_of(workload: clients.Workload, subject: Subject, record: Environment, now: str) -> stacks.Stack | None:
     """The environment's stack as CloudFormation shows it; None where it is gone.
 
     Raises:

@@ -17,7 +17,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     settings, bake, name = load_settings(), event["bake"], event["family"]
     logger.append_keys(bake=bake)
     entry = Entry(event["now"], context.function_name, "", "")
-    verdict = bakes.judge(settings, bake, event["failure"] or {}, entry, event.get("stays_open", False))
+    verdict = bakes.conclude(settings, bake, event["failure"] or {}, entry, event.get("stays_open", False))
     metrics.add_metric(name="ImagesProven" if verdict.proven else "ImagesRejected", unit="Count", value=1)
     following = bakes.give_turn(settings, bake, name, datetime.fromisoformat(event["now"]))
     record = Records(settings.table, Bake).get(bake) or Bake(id=bake)

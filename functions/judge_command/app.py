@@ -9,7 +9,7 @@ from mayfly.domain.records import Entry
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import load_settings
-from mayfly.workflows import commanding
+from mayfly.workflows import testruns
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -19,4 +19,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A command that tests nothing of ours says nothing here; a second event finds the life ended."""
     received = receive(CommandStatus, event)
     entry = Entry(utc_text(received.at), context.function_name, "tests judged", "")
-    return commanding.judge(load_settings(), received.message.command, entry)
+    return testruns.conclude_command(load_settings(), received.message.command, entry)

@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def in_its_boot(settings: Settings, event: dict[str, Any], who: str) -> dict[str, Any]:
     """Counts a boot that failed, and ends the creation where that is one too many."""
     received, target = receive(InstanceState, event), (event["account"], event["region"])
-    found = look(settings, target, received.message.instance)
+    found = failed_boot(settings, target, received.message.instance)
     environment = found.labels.get(tags.ENVIRONMENT, "") if found else ""
     records = Records(settings.table, Environment)
     record = records.get(environment) if environment else None
@@ -67,7 +67,7 @@ def in_its_boot(settings: Settings, event: dict[str, Any], who: str) -> dict[str
     return {"instance": found.id, "judged": True, "replaced": decision.granted, "reason": decision.reason}
 
 
-def look(settings: Settings, target: tuple[str, str], instance: str) -> instances.Instance | None:
+def failed_boot(settings: Settings, target: tuple[str, str], instance: str) -> instances.Instance | None:
     """The instance, if it is one of ours that says that its boot failed."""
     if target not in settings.targets:
         return None
@@ -157,7 +157,7 @@ def noted(
     counted = attr(Environment.without_capacity)
     for _ in range(TRIES):
         before = record.without_capacity
-        decision = capacity.decide(before, clean(failed.why), failed.zone, wanted)
+        decision = capacity.decide_launch(before, clean(failed.why), failed.zone, wanted)
         line = replace(entry, why=decision.reason).shortened()
         if line.why in [known.why for known in record.history]:
             return decision
@@ -181,7 +181,7 @@ def group_of_ours(settings: Settings, target: tuple[str, str], name: str) -> gro
     """A group, if it is one of ours by its own tags."""
     if target not in settings.targets:
         return None
-    found = groups.look(clients.workload(*target, settings.workload_role, None), name)
+    found = groups.describe(clients.workload(*target, settings.workload_role, None), name)
     return found if found and found.labels.get(tags.CONTROLLER) == settings.controller else None
 
 

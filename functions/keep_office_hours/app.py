@@ -28,5 +28,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if refused:
         return {"accepted": False, "environment": only, "reason": refused}
     seen = sleeping.see(settings, only, now)
-    done = {"environments": sleeping.look(settings, seen, now)}
-    return done if only else done | {"idle": idling.look(settings, now, seen.applications, seen.used)}
+    done = {"environments": sleeping.keep_hours(settings, seen, now)}
+    return done if only else done | {"idle": idling.end_idle(settings, now, seen.applications, seen.used)}

@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     settings, now, dry = load_settings(), datetime.fromisoformat(event["now"]), bool(event.get("dry_run", False))
     families, wrong = inventory.families(settings)
     seen = inventory.take(settings, families, now)
-    decisions, asking = seen.decide(now, settings.most_retired)
+    decisions, asking = seen.decide_retirements(now, settings.most_retired)
     steps, later = retirement.limit(retirement.steps(decisions), settings.most_retired)
     back = [each for each in decisions if each.step is Step.RESTORE]
     said = kill_switch.read(settings.parameters)

@@ -14,7 +14,7 @@ from mayfly.domain.testing import script, variables
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import commanding, testruns
+from mayfly.workflows import testruns
 
 LATE_MINUTES = 15
 """After the script's time: Systems Manager brings it to the instances, and its end to Mayfly."""
@@ -51,7 +51,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     entry = Entry(event["now"], context.function_name, "testing", f"command {command} on {where}")
     remember(settings, order, (command, running), entry)
     # Its end may have come before anybody could know whose it is.
-    commanding.judge(settings, command, Entry(event["now"], context.function_name, "tests judged", ""))
+    testruns.conclude_command(settings, command, Entry(event["now"], context.function_name, "tests judged", ""))
     return {"environment": order.environment, "command": command, "limit": limit}
 
 

@@ -41,7 +41,7 @@ def read_units(table: Counted, automated: int, manual: int, lines: int) -> float
     items = [taken_up, *(environment(number, kind, lines) for number, kind in enumerate(kinds))]
     table.fill([lambda item=item: item for item in items])
     table.read = 0.0
-    looked_at = sleeping.look(load_settings(), sleeping.see(load_settings(), None, NOW), NOW)
+    looked_at = sleeping.keep_hours(load_settings(), sleeping.see(load_settings(), None, NOW), NOW)
     assert len(looked_at) == manual
     return table.read
 

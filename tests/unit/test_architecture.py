@@ -62,9 +62,10 @@ def test_a_module_of_aws_calls_one_service(file):
     assert len(called - {"region"}) <= 1, called
 
 
-def test_instances_are_described_in_one_place():
+@pytest.mark.parametrize(("call", "home"), [("describe_instances", "instances.py"), ("get_resources", "tagging.py")])
+def test_instances_and_tagged_resources_are_listed_in_one_place_each(call, home):
     files = [*LAYER.rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
-    assert {file.name for file in files if "describe_instances" in file.read_text()} == {"instances.py"}
+    assert {file.name for file in files if call in file.read_text()} == {home}
 
 
 def test_the_domain_reads_no_file():

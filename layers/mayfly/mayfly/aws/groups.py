@@ -88,7 +88,7 @@ def fill_on_demand(workload: "Workload", group: Group, base: int) -> None:
     )
 
 
-def look(workload: "Workload", group: str) -> Group | None:
+def describe(workload: "Workload", group: str) -> Group | None:
     """A group as it is now; None where it is gone."""
     found = workload.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
     return _read(found[0]) if found else None

@@ -50,7 +50,7 @@ class Shortage:
     on_demand: bool = False
 
 
-def decide(known: Sequence[str], said: str, zone: str, wanted: Wanted) -> Shortage:
+def decide_launch(known: Sequence[str], said: str, zone: str, wanted: Wanted) -> Shortage:
     """Decides about a launch that failed.
 
     Args:

@@ -110,7 +110,7 @@ def give_turn(settings: Settings, bake: str, family: str, now: datetime) -> dict
     return ask(settings, Wish(family, why, by, f"after {bake}"), now)
 
 
-def judge(settings: Settings, bake: str, failure: Mapping[str, str], entry: Entry, stays_open: bool) -> BakeVerdict:
+def conclude(settings: Settings, bake: str, failure: Mapping[str, str], entry: Entry, stays_open: bool) -> BakeVerdict:
     """Records what a bake came to, on its image too: the step that failed, or what the record of its proof says.
 
     Args:
@@ -164,7 +164,7 @@ def make_up(settings: Settings, bake: str, now: datetime) -> None:
         if proof and proof.live and not proof.ending:
             return
         failure = {} if proof else {"Error": "Aborted", "Cause": "its execution ended before its image was proven"}
-        judge(settings, bake, failure, Entry(utc_text(now), "sweep", "", ""), stays_open=True)
+        conclude(settings, bake, failure, Entry(utc_text(now), "sweep", "", ""), stays_open=True)
         record = records.get(bake) or record
     detail = {"why": record.why, "requested_by": record.requested_by, "reason": record.reason}
     detail |= shown(record, give_turn(settings, bake, record.family, now))

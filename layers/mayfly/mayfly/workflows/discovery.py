@@ -1,12 +1,11 @@
 """Discovers by tags what of this installation exists in an account and Region, whatever the table says."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import batched
 from typing import TYPE_CHECKING
 
-from mayfly.aws import builders, clients, instances
+from mayfly.aws import builders, clients, instances, tagging
 from mayfly.aws.attempts import side_by_side
 from mayfly.domain import tags
 from mayfly.domain.identity import environment_of
@@ -21,8 +20,6 @@ type Target = tuple[str, str]
 """An account and a Region."""
 
 
-_VALUES = 20
-"""Values that one filter of tags takes."""
 LOOK_SECONDS = 240.0
 """Within which all targets are looked at: a sweep has fifteen minutes, and acts in the rest of them."""
 
@@ -43,12 +40,12 @@ def everywhere(targets: Iterable[Target], role: str, controller: str) -> tuple[d
     """What exists at each target, side by side; and which could not be looked at, with why: one that is closed to us,
     or hangs, keeps none of the others from being swept."""
 
-    def look(target: Target) -> Seen:
+    def see(target: Target) -> Seen:
         workload = clients.workload(*target, role, None)
         left = builders.leftovers(workload, controller)
         return Seen(discover(workload, controller), {one.labels[tags.BAKE]: one.labels for one in left})
 
-    seen, unseen = side_by_side(look, dict.fromkeys(targets), LOOK_SECONDS)
+    seen, unseen = side_by_side(see, dict.fromkeys(targets), LOOK_SECONDS)
     return seen, {"/".join(target): why for target, why in unseen.items()}
 
 
@@ -61,11 +58,13 @@ def discover(workload: "Workload", controller: str) -> list[Found]:
     resources and not the other way round, which would look like remains. They are names alone, a page of them for
     hundreds of resources; whose those are is asked only of names that have no stack, or another controller's.
     """
-    named = _named(workload)
+    named = tagging.environments(workload)
     stacks = list(_stacks(workload))
     with_stack = {one.environment for one in stacks}
     doubtful = {one.environment for one in stacks if one.labels.get(tags.CONTROLLER, controller) != controller}
-    ours = _ours(workload, controller, [name for name in named if name not in with_stack or name in doubtful])
+    asked = [name for name in named if name not in with_stack or name in doubtful]
+    tagged = tagging.of_environments(workload, controller, asked)
+    ours = {labels[tags.ENVIRONMENT]: labels for labels in tagged.values() if tags.ENVIRONMENT in labels}
     found = [replace(one, names_ours=one.environment in ours) for one in stacks]
     for environment, labels in ours.items():
         # The listing shows for an hour what is gone; what has no stack is rare enough to be looked at itself.
@@ -93,24 +92,3 @@ def _stacks(workload: "Workload") -> Iterable[Found]:
                     created,
                     stack.get("EnableTerminationProtection", False),
                 )
-
-
-def _named(workload: "Workload") -> list[str]:
-    """The environments that tags of resources name, whoever's those are."""
-    pages = workload.tagging.get_paginator("get_tag_values").paginate(Key=tags.ENVIRONMENT)
-    return list(dict.fromkeys(value for page in pages for value in page["TagValues"]))
-
-
-def _ours(workload: "Workload", controller: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Those of these environments that resources of this controller name, each with the tags of one of them."""
-    labels: list[dict[str, str]] = []
-    for some in batched(names, _VALUES, strict=False):
-        pages = workload.tagging.get_paginator("get_resources").paginate(
-            TagFilters=[
-                {"Key": tags.CONTROLLER, "Values": [controller]},
-                {"Key": tags.ENVIRONMENT, "Values": list(some)},
-            ],
-            PaginationConfig={"PageSize": 100},
-        )
-        labels += [instances.plain(resource["Tags"]) for page in pages for resource in page["ResourceTagMappingList"]]
-    return {own[tags.ENVIRONMENT]: own for own in labels if tags.ENVIRONMENT in own}

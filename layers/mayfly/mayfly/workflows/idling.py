@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import batched, groupby
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from mayfly.aws import clients, instances, kill_switch, measurements, sessions
+from mayfly.aws import clients, instances, kill_switch, measurements, sessions, tagging
 from mayfly.aws.attempts import going_on
 from mayfly.aws.measurements import Measured, Metric
 from mayfly.aws.records import Conflict, Records, attr
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
 _WHO = "idle ending"
-_VALUES = 20
-"""Values that one filter of tags takes."""
 _FRESH = timedelta(hours=1)
 """A load balancer that CloudWatch has not measured for so long is not known to have had no request."""
 _METRICS = {
@@ -50,7 +48,7 @@ class Case:
         return self.record.account, self.record.region
 
 
-def look(
+def end_idle(
     settings: Settings, now: datetime, applications: Mapping[str, object], used: Iterable[Environment]
 ) -> list[dict[str, str]]:
     """Looks at those that may be idle, and warns of it or ends them. Nothing is asked of AWS before that is due.
@@ -62,7 +60,7 @@ def look(
     cases = sorted(due(now, applications, used), key=lambda case: case.target)
     for (account, region), here in groupby(cases, key=lambda case: case.target):
         with going_on(f"{account}/{region}"):
-            done += look_at(settings, now, clients.workload(account, region, settings.workload_role, None), [*here])
+            done += end_idle_at(settings, now, clients.workload(account, region, settings.workload_role, None), [*here])
     return done
 
 
@@ -80,7 +78,7 @@ def due(now: datetime, applications: Mapping[str, object], used: Iterable[Enviro
 _WARN_MINUTES = 30
 
 
-def look_at(settings: Settings, now: datetime, workload: "Workload", cases: Sequence[Case]) -> list[dict[str, str]]:
+def end_idle_at(settings: Settings, now: datetime, workload: "Workload", cases: Sequence[Case]) -> list[dict[str, str]]:
     """Looks at those of one account and Region, in few calls."""
     names = [case.record.id for case in cases]
     metrics.add_metric(name="IdleLooks", unit="Count", value=len(names))
@@ -137,17 +135,9 @@ def _metrics_of(balancer: str) -> list[Metric]:
 def _balancers(workload: "Workload", controller: str, names: Collection[str]) -> dict[str, list[str]]:
     """The load balancers of each environment, as metrics name them: ``app/web/50dc6c495c0c9188``."""
     found: dict[str, list[str]] = {}
-    for some in batched(names, _VALUES, strict=False):
-        pages = workload.tagging.get_paginator("get_resources").paginate(
-            TagFilters=[
-                {"Key": tags.CONTROLLER, "Values": [controller]},
-                {"Key": tags.ENVIRONMENT, "Values": list(some)},
-            ],
-            ResourceTypeFilters=["elasticloadbalancing:loadbalancer"],
-        )
-        for one in (each for page in pages for each in page["ResourceTagMappingList"]):
-            environment = instances.plain(one["Tags"])[tags.ENVIRONMENT]
-            found.setdefault(environment, []).append(one["ResourceARN"].partition(":loadbalancer/")[2])
+    tagged = tagging.of_environments(workload, controller, names, ["elasticloadbalancing:loadbalancer"])
+    for arn, labels in tagged.items():
+        found.setdefault(labels[tags.ENVIRONMENT], []).append(arn.partition(":loadbalancer/")[2])
     return found
 
 

@@ -62,7 +62,7 @@ class Inventory:
     targets: Sequence[SeenTarget]
     unseen: Sequence[str] = ()
 
-    def decide(self, now: datetime, most: int) -> tuple[list[RetirementDecision], list[RetirementDecision]]:
+    def decide_retirements(self, now: datetime, most: int) -> tuple[list[RetirementDecision], list[RetirementDecision]]:
         """Decides about every image, looking closer only at those that nothing else keeps.
 
         Args:

@@ -4,15 +4,16 @@ The Resource Groups Tagging API lists everything in a call, but late: it shows f
 asked first, and where it names something, that kind's own description decides.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mayfly.aws import instances, networks
+from mayfly.aws import instances, networks, tagging
 from mayfly.aws.instances import plain
 from mayfly.aws.stacks import Resource
+from mayfly.aws.tagging import Listed
 from mayfly.domain import tags
 from mayfly.domain.guard import may_destroy, protection
 
@@ -37,20 +38,9 @@ class _Kind:
     delete: Callable[["Workload", str], object]
 
 
-type Listed = Mapping[str, Mapping[str, str]]
-"""What the tagging API lists: tags by ARN."""
-
-
 def listed(workload: "Workload", environment: str) -> Listed:
     """Lists what carries an environment's tag, of whatever kind; what is gone is listed for a while as well."""
-    return _listed(workload, [{"Key": tags.ENVIRONMENT, "Values": [environment]}])
-
-
-def _listed(workload: "Workload", by_tag: Any, kinds: Sequence[str] = ()) -> Listed:
-    pages = workload.tagging.get_paginator("get_resources").paginate(
-        TagFilters=by_tag, ResourceTypeFilters=kinds, PaginationConfig={"PageSize": 100}
-    )
-    return {one["ResourceARN"]: plain(one["Tags"]) for page in pages for one in page["ResourceTagMappingList"]}
+    return tagging.listed(workload, [{"Key": tags.ENVIRONMENT, "Values": [environment]}])
 
 
 def of_other_kinds(found: Listed, controller: str) -> Listed:
@@ -92,7 +82,7 @@ def protected(workload: "Workload", environment: str, seen: Iterable[instances.I
         seen: its instances. The tagging API lags, and they matter most: EC2 itself was asked.
     """
     with_tags = [{"Key": tags.ENVIRONMENT, "Values": [environment]}, {"Key": tags.PROTECTED}]
-    found = {**_listed(workload, with_tags), **{one.id: one.labels for one in seen}}
+    found = {**tagging.listed(workload, with_tags), **{one.id: one.labels for one in seen}}
     return [f"{identity}: {said}" for identity, labels in sorted(found.items()) if (said := protection(labels))]
 
 
@@ -157,7 +147,7 @@ def _tagged_only(
     """The look at a kind that only the tagging API finds by tag: each, as it also shows what is gone."""
 
     def look(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
-        found = _listed(workload, [{"Key": tags.ENVIRONMENT, "Values": by_tag[0]["Values"]}], [service])
+        found = tagging.listed(workload, [{"Key": tags.ENVIRONMENT, "Values": by_tag[0]["Values"]}], [service])
         for arn, labels in found.items():
             identity = arn.split(":", 5)[5].partition(kind)[2].lstrip(":")
             if kind == "parameter" and identity.count("/") == 1:  # no path: its name does not begin with a slash

@@ -141,7 +141,7 @@ _WAITING = (EnvironmentStage.AWAITING_TESTS, EnvironmentStage.ADOPTED)
 """An environment in one of these stages may wait for its tests."""
 
 
-def look(settings: Settings, seen: Seen, now: datetime) -> list[dict[str, str]]:
+def keep_hours(settings: Settings, seen: Seen, now: datetime) -> list[dict[str, str]]:
     """Looks at every environment that may sleep, and does what is due. One that cannot be entered keeps no other
     awake."""
     done = []

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from mayfly.aws import databases, stacks
 from mayfly.aws.instances import plain
+from mayfly.aws.tagging import Listed
 from mayfly.domain import tags
 from mayfly.domain.guard import may_destroy
 from mayfly.domain.identity import stack_name
@@ -70,7 +71,7 @@ def kept(resources: Iterable[stacks.Resource]) -> list[str]:
     ]
 
 
-def unaccounted(found: leftovers.Listed, stack: stacks.Stack | None, resources: Iterable[stacks.Resource]) -> list[str]:
+def unaccounted(found: Listed, stack: stacks.Stack | None, resources: Iterable[stacks.Resource]) -> list[str]:
     """The ARNs of listed resources that were none of a deleted stack's: what it deleted or kept is listed for a while.
 
     CloudFormation marks what it makes, parts of nested stacks with the names of those; a stack may call a resource

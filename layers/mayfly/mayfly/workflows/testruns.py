@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from mayfly.aws import reports
+from mayfly.aws import clients, commands, reports
 from mayfly.aws.records import Records
 from mayfly.contract.orders import Order
 from mayfly.contract.vocabulary import EndingCause, Outcome
 from mayfly.domain import report, testing
-from mayfly.domain.records import Ending, Entry, Environment, cut
+from mayfly.domain.records import Command, Ending, Entry, Environment, cut
 from mayfly.domain.testing import Judgement, Uploads
 from mayfly.domain.text import clean
 from mayfly.settings import Settings
@@ -76,3 +76,21 @@ def conclude(settings: Settings, environment: str, entry: Entry, judged: Judgeme
     """
     ending = Ending(EndingCause.TESTS, judged.outcome, cut(clean(judged.reason), _REASON), entry.at, **left)
     return environments.end(Records(settings.table, Environment), environment, ending, entry)
+
+
+def conclude_command(settings: Settings, command: str, entry: Entry) -> dict[str, Any]:
+    """Ends the life of the environment that a command tests, if it is such a command and is over."""
+    pointer = Records(settings.table, Command).get(command)
+    if pointer is None or pointer.bake:
+        return {"command": command, "judged": False, "reason": "it tests no environment"}
+    environment = pointer.environment
+    workload = clients.workload(pointer.account, pointer.region, settings.workload_role, environment)
+    ended = commands.invocations(workload, command)
+    if ended is None:
+        return {"command": command, "environment": environment, "judged": False, "reason": "it goes on"}
+    where, left, unreadable = read_report(settings, environment)
+    judged = unreadable or testing.judge_command(ended, pointer.expected, pointer.report, left)
+    log = log_of(settings, environment) if pointer.instance else None
+    said = replace(entry, why=judged.reason)
+    done = conclude(settings, environment, said, judged, report=where, log=log, tests=left)
+    return {"command": command, "environment": environment, "judged": True, "outcome": judged.outcome, **done}
