@@ -75,6 +75,12 @@ def test_every_announcement_has_a_sender_and_every_request_a_hearer(event):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_begins_with_its_title_and_what_it_is_about(page):
+    title, blank, text = page.read_text().split("\n")[:3]
+    assert (title[:2], title[2:].strip() != "", blank, text[:2] not in ("", "##")) == ("# ", True, "", True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for link in LINK.findall(page.read_text()):
         if "://" in link:
