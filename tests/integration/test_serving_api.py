@@ -868,7 +868,10 @@ class TestWhatIsConfigured:
         broken, webshop = api.get("/api/applications").json["applications"]
         assert (broken["name"], broken.keys()) == ("broken", {"name", "problem"})
         assert "owner: Input should be a valid string, but it is 3" in broken["problem"]
-        assert webshop["suites"] == [{"name": "smoke", "kind": "automated"}, {"name": "look", "kind": "manual"}]
+        assert webshop["suites"] == [
+            {"name": "smoke", "kind": "automated", "manual": False},
+            {"name": "look", "kind": "manual", "manual": True},
+        ]
         assert webshop["image"] == {"family": "base", "channel": "stable"}
 
     def test_the_kill_switch_is_shown(self, api: Api) -> None:

@@ -123,3 +123,18 @@ class TestFigures:
         }
         shown = views.environment(read(Environment, record), datetime(2026, 11, 25, tzinfo=UTC), list_prices())
         assert (shown["usd_per_hour"], shown["hourly_rate"]) == (0, pytest.approx(2 * 0.0208, rel=0.01))
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "outcomes"),
+    [
+        ("manual", "awaiting tests", [("passed", "good"), ("failed", "bad")]),
+        ("manual", "creating", []),
+        ("automated", "awaiting tests", []),
+        ("preview", "awaiting tests", []),
+    ],
+)
+def test_a_person_may_report_of_a_manual_suite_whose_environment_is_ready(kind: str, stage: str, outcomes: Json):
+    shown = views.environment_stage(read(Environment, {"id": "shop-1-look", "kind": kind, "stage": stage}))
+    assert [(each["outcome"], each["tone"]) for each in shown["results"]] == outcomes
+    assert shown["manual"] is (kind == "manual")
