@@ -49,6 +49,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 600.0  # on a busy machine everything takes its time
 HURRY_STEP = 0.05  # real seconds
 IDLE_STEP = 0.01
+_MAKING = threading.Lock()
+"""A session makes clients for one thread at a time."""
 
 
 class CloudError(RuntimeError):
@@ -261,10 +263,15 @@ class LocalCloud:
 
     def _make_client(self, account: Account, service: str, options: dict[str, Any]) -> Any:
         key = ADMIN_KEYS["controller"] if account == "controller" else workload_admin_key(self.workload_account)
-        session = boto3.session.Session(key, SECRET, region_name=options.pop("region_name", REGION))
-        options.setdefault("config", Config(retries={"mode": "standard"}, max_pool_connections=50))
-        make: Any = session.client  # its overloads name every service, and ours is a variable
-        return make(service, endpoint_url=self._urls[account], **options)
+        known = {
+            "region_name": REGION,
+            "aws_access_key_id": key,
+            "aws_secret_access_key": SECRET,
+            "config": Config(retries={"mode": "standard"}, max_pool_connections=50),
+        }
+        make: Any = _session().client  # its overloads name every service, and ours is a variable
+        with _MAKING:
+            return make(service, endpoint_url=self._urls[account], **known | options)
 
     # ---- time ------------------------------------------------------------------------------------------
 
@@ -487,6 +494,12 @@ class LocalCloud:
 
     def _log_end(self, account: Account) -> str:
         return "\n".join((self.state_dir / f"{account}.log").read_text().splitlines()[-20:])
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """Of all clients of this process: each session reads AWS's models anew, for longer than most calls take."""
+    return boto3.session.Session()
 
 
 @cache
