@@ -166,7 +166,7 @@ def _put(installation: Installation, key: str, text: str, yes: bool) -> None:
 
 
 def _there(installation: Installation, key: str) -> list[Version]:
-    """The versions of a blueprint that is there, the newest first."""
+    """Returns the versions of a blueprint that is there, the newest first."""
     found = _versions(installation, key)
     if found[0].removed:
         raise NotFound(f"{key} was removed at {found[0].at}. To take that back: mayfly blueprint back {key}")
@@ -174,7 +174,7 @@ def _there(installation: Installation, key: str) -> list[Version]:
 
 
 def _versions(installation: Installation, key: str) -> list[Version]:
-    """The versions of a blueprint that there is or was, the newest first."""
+    """Returns the versions of a blueprint that there is or was, the newest first."""
     if found := _known(installation, key):
         return found
     raise NotFound(f"There is no blueprint {key!r} in {installation.settings.blueprints}.")

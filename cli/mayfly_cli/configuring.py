@@ -146,7 +146,7 @@ def _parameter(installation: Installation, kind: Kind, name: str) -> str:
 
 
 def _checked(kind: Kind, file: Path, installation: Installation) -> str:
-    """A document as it is kept, if it is right and all that it names is there."""
+    """Returns a document as it is kept, if it is right and all that it names is there."""
     from mayfly.aws import parameters
     from mayfly.workflows import catalogue
     from mayfly_cli import documents
@@ -167,7 +167,7 @@ def _checked(kind: Kind, file: Path, installation: Installation) -> str:
 
 
 def _history(installation: Installation, kind: Kind, name: str) -> list[Version]:
-    """All versions of a document, the oldest first."""
+    """Returns all versions of a document, the oldest first."""
     from mayfly.aws import parameters
 
     parameter = _parameter(installation, kind, name)

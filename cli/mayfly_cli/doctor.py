@@ -59,13 +59,13 @@ class Target:
         self._role = role or installation.settings.workload_role
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """A client there: with the own credentials in the own account, and through a role elsewhere."""
+        """Returns a client there: with the own credentials in the own account, and through a role elsewhere."""
         if self._own:
             return boto3.client(service, region_name=region or self.region)  # type: ignore[call-overload]
         return replace(self._entered(), region=region or self.region)._client(service)
 
     def environ(self) -> dict[str, str]:
-        """The same credentials as variables, for another program."""
+        """Returns the same credentials as variables, for another program."""
         if self._own:
             return {}
         found = self._entered().credentials
@@ -113,7 +113,7 @@ def _run(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 
 def _resources(installation: Installation) -> dict[str, list[str]]:
-    """What the stack consists of: physical ids by type."""
+    """Returns what the stack consists of: physical ids by type."""
     pages = controller("cloudformation").get_paginator("list_stack_resources").paginate(StackName=installation.stack)
     found: dict[str, list[str]] = {}
     for page in pages:
@@ -282,7 +282,7 @@ def _families(installation: Installation) -> Iterator[Finding]:
 
 
 def _targets(installation: Installation, now: datetime) -> Iterator[Finding]:
-    """Whether Mayfly's functions get in everywhere: the last sweep has tried, with the role that they have."""
+    """Tells whether Mayfly's functions get in everywhere: the last sweep has tried, with the role that they have."""
     report = reports.latest(installation.settings.reports, now)
     if report is None:
         todo = (
@@ -302,7 +302,7 @@ def _targets(installation: Installation, now: datetime) -> Iterator[Finding]:
 
 
 def _target(installation: Installation, target: Target) -> Iterator[Finding]:
-    """The rule that forwards CloudFormation's events, and the roles that build environments and images."""
+    """Checks the rule that forwards CloudFormation's events, and the roles that build environments and images."""
     try:
         events, iam = target.client("events"), target.client("iam")
     except ClientError as error:
@@ -346,8 +346,8 @@ def _sources(rule: Json) -> list[str]:
 
 
 def _quotas(installation: Installation, target: Target) -> Iterator[Finding]:
-    """What one release of every application at once takes there, its permanent environments besides, against what AWS
-    allows."""
+    """Returns what one release of every application at once takes there, its permanent environments besides, against
+    what AWS allows."""
     read = installation.records(Quotas).get(target.name) or Quotas(id=target.name)
     if lacking := {**read.uncounted, **read.unread}:
         said = f"Mayfly cannot read {len(lacking)}, and goes by AWS's defaults: {next(iter(lacking.values()))}"
@@ -372,8 +372,8 @@ def _quotas(installation: Installation, target: Target) -> Iterator[Finding]:
 
 
 def _takes(installation: Installation, target: Target) -> Counter[str]:
-    """What is taken of each quota, as admission reckons it, by one release of each application that lives there, and by
-    each permanent environment. What is refused is said of the application itself."""
+    """Returns what is taken of each quota, as admission reckons it, by one release of each application that lives
+    there, and by each permanent environment. What is refused is said of the application itself."""
     settings, found, at = installation.settings, Counter[str](), (target.account, target.region)
     for _, of in catalogue.applications(settings.parameters):
         if isinstance(of, Refused):
@@ -391,7 +391,8 @@ def _takes(installation: Installation, target: Target) -> Counter[str]:
 
 
 def _lives_at(installation: Installation, of: Application, wanted: Application | Permanent) -> list[tuple[str, str]]:
-    """Where an application or a permanent environment of it may live: all of a release may be built at one target."""
+    """Tells where an application or a permanent environment of it may live: all of a release may be built at one
+    target."""
     if isinstance(wanted, Application):
         return catalogue.targets(installation.settings, wanted)
     return [catalogue.target(installation.settings, wanted.account or of.account, wanted.region or of.region)]

@@ -91,7 +91,7 @@ class Document:
     lines: dict[KeyPath, int]
 
     def line(self, at: KeyPath) -> int:
-        """The line of a part, or of the nearest part around it that there is."""
+        """Returns the line of a part, or of the nearest part around it that there is."""
         known: KeyPath = ()
         for part in at:
             known = (*known, part) if (*known, part) in self.lines else known
@@ -120,7 +120,7 @@ def read(file: str, text: str) -> Document:
 
 
 def _value(node: Any, at: KeyPath, lines: dict[KeyPath, int], faults: list[str]) -> Any:
-    """What a node says. Texts stay texts, so that an account of digits or a version 1.10 is what is written."""
+    """Returns what a node says. Texts stay texts, so that an account of digits or a version 1.10 is what is written."""
     lines.setdefault(at, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         content: Json = {}
@@ -141,7 +141,7 @@ def _value(node: Any, at: KeyPath, lines: dict[KeyPath, int], faults: list[str])
 
 
 def check(kind: Kind, document: Document) -> BaseModel:
-    """What a document means.
+    """Returns what a document means.
 
     Raises:
         Wrong: it is not what it should be: each fault with its line, field, value and what was expected.
@@ -159,12 +159,12 @@ def check(kind: Kind, document: Document) -> BaseModel:
 
 
 def shown(value: str) -> str:
-    """A document of Parameter Store for people."""
+    """Returns a document of Parameter Store for people."""
     return str(yaml.safe_dump(json.loads(value), sort_keys=False, allow_unicode=True, width=100))
 
 
 def changes(before: str | None, after: str) -> Iterator[str]:
-    """What differs between two documents, line by line."""
+    """Returns what differs between two documents, line by line."""
     old, new = shown(before).splitlines() if before else [], shown(after).splitlines()
     lines = difflib.unified_diff(old, new, "what is there" if before else "nothing", "what is to be", lineterm="")
     yield from lines

@@ -32,7 +32,7 @@ class NotYet(TimedOut):
 
 
 def explained(error: Exception) -> Exception:
-    """An error of AWS or of a message's model, as one for people; any other as it is."""
+    """Returns an error of AWS or of a message's model, as one for people; any other as it is."""
     from botocore.exceptions import BotoCoreError, ClientError
     from pydantic import ValidationError
 
@@ -52,7 +52,7 @@ def explained(error: Exception) -> Exception:
 
 
 def _of_aws(code: str, message: str) -> Exception:
-    """What AWS answered."""
+    """Returns what AWS answered."""
     if code in ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"):
         return NoAccess(f"The credentials are not valid (any more): {message}. Sign in again.")
     if code.startswith(("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized")):
@@ -62,7 +62,7 @@ def _of_aws(code: str, message: str) -> Exception:
 
 
 def _before_aws(error: Exception) -> Exception:
-    """Why AWS was not even asked, or did not answer."""
+    """Tells why AWS was not even asked, or did not answer."""
     from botocore import exceptions as aws
 
     match error:

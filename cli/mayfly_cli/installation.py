@@ -84,13 +84,13 @@ class Installation:
         return principal(str(controller("sts").get_caller_identity()["Arn"]))
 
     def users_of(self, blueprint: str) -> list[tuple[str, Mapping[str, str]]]:
-        """Each application that is built from a blueprint, with the parameters that it configures."""
+        """Returns each application that is built from a blueprint, with the parameters that it configures."""
         found = catalogue.applications(self.settings.parameters)
         named = ((name, one) for name, one in found if not isinstance(one, Refused) and one.blueprint == blueprint)
         return [(name, one.parameters) for name, one in named]
 
     def records[R: Record](self, kind: type[R]) -> Records[R]:
-        """The records of one kind."""
+        """Returns the records of one kind."""
         return Records(self.settings.table, kind)
 
     def reading(self, now: datetime) -> Reading:
@@ -98,7 +98,7 @@ class Installation:
         return Reading(self.settings.table, self.settings.parameters, now)
 
     def find[R: Record](self, kind: type[R], identity: str) -> R:
-        """A record.
+        """Returns a record.
 
         Raises:
             NotFound: there is none.
@@ -110,7 +110,7 @@ class Installation:
         return record
 
     def _instead(self, kind: type[Record], identity: str) -> str:
-        """What somebody may have meant who has misspelt a name, or named the release of environments."""
+        """Returns what somebody may have meant who has misspelt a name, or named the release of environments."""
         if kind is Environment and (release := self.records(Release).get(identity)):
             names = [part.environment for part in release.suites]  # those of repetitions are named alike
             return f"It is a release; its environments are: {', '.join(names) or 'not planned yet'}."
@@ -118,11 +118,11 @@ class Installation:
         return self.alike(identity, kind) or f"See `mayfly {where}`."
 
     def alike(self, identity: str, *kinds: type[Record]) -> str:
-        """Which names of what lives somebody may have meant who has misspelt one; "" where none is alike."""
+        """Tells which names of what lives somebody may have meant who has misspelt one; "" where none is alike."""
         return meant(identity, [one.id for kind in kinds for one in self.records(kind).live((Record.id,))])
 
     def application(self, name: str) -> Application:
-        """How an application is configured.
+        """Tells how an application is configured.
 
         Raises:
             NotFound: there is none of this name. Refused: it is configured wrongly.
@@ -150,13 +150,13 @@ class Installation:
 
 
 def meant(name: str, names: Sequence[str]) -> str:
-    """Which of these somebody may have meant who has misspelt one; "" where none is alike."""
+    """Tells which of these somebody may have meant who has misspelt one; "" where none is alike."""
     found = get_close_matches(name, names)
     return f"Did you mean {' or '.join(found)}?" if found else ""
 
 
 def find(stack: str, profile: str | None, region: str | None) -> Installation:
-    """The installation of this stack name.
+    """Returns the installation of this stack name.
 
     Raises:
         NotFound: there is no such stack, or it is no Mayfly.

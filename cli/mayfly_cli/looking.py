@@ -25,7 +25,8 @@ _ENDED = "ended:"
 
 
 def page_of(reading: Reading, wanted: Wanted, days: int | None, after: str) -> Json:
-    """A page of environments: of those that live, and where those are all on it, of those that ended in the last days.
+    """Returns a page of environments: of those that live, and where those are all on it, of those that ended in the
+    last days.
 
     Args:
         after: where the page before ended.
@@ -43,7 +44,7 @@ def page_of(reading: Reading, wanted: Wanted, days: int | None, after: str) -> J
 
 
 def instances(target: Target, environment: str) -> list[str]:
-    """The running instances of an environment."""
+    """Returns the running instances of an environment."""
     pages = (
         target.client("ec2")
         .get_paginator("describe_instances")
@@ -58,7 +59,7 @@ def instances(target: Target, environment: str) -> list[str]:
 
 
 def session(instance: str, region: str, ports: tuple[int, int] | None) -> list[str]:
-    """The command of the AWS CLI that opens a session of Systems Manager, or forwards a port."""
+    """Returns the command of the AWS CLI that opens a session of Systems Manager, or forwards a port."""
     line = ["aws", "ssm", "start-session", "--target", instance, "--region", region]
     if ports:
         local, remote = ports
@@ -80,7 +81,7 @@ def become(line: Sequence[str], target: Target) -> None:
 
 
 def console_of(installation: Installation, environment: str, instance: str, role: str | None) -> str:
-    """What EC2 has of the console of an environment's instance.
+    """Returns what EC2 has of the console of an environment's instance.
 
     Raises:
         NotFound: it is none of the environment's running instances, or EC2 has nothing yet.
@@ -98,7 +99,7 @@ def console_of(installation: Installation, environment: str, instance: str, role
 
 
 def log_of(installation: Installation, name: str, role: str | None) -> str:
-    """The text of the log of an environment's tests, or of a bake.
+    """Returns the text of the log of an environment's tests, or of a bake.
 
     Raises:
         NotFound: there is none.

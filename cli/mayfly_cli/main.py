@@ -94,7 +94,8 @@ class Commands(click.Group):
 
 
 def where(decorated: Any, **own: Any) -> Any:
-    """The options that say which installation is meant: of `mayfly` itself and, to overrule those, of each command."""
+    """Returns the options that say which installation is meant: of `mayfly` itself and, to overrule those, of each
+    command."""
     for option in (
         click.option("--region", help="The installation's Region, where the environment names none or another."),
         click.option("--profile", help="Profile of the AWS configuration."),
@@ -122,7 +123,8 @@ def main(stack: str, profile: str | None, region: str | None) -> None:
 
 
 def command(function: Command, group: click.Group = main, text: str | None = None) -> click.Command:
-    """A command with the options that all have; it gets the installation first, and last whether JSON is wanted."""
+    """Returns a command with the options that all have; it gets the installation first, and last whether JSON is
+    wanted."""
 
     @wraps(function)
     def run(stack: str | None, profile: str | None, region: str | None, as_json: bool, **arguments: Any) -> None:
@@ -164,18 +166,18 @@ environment_argument = click.argument("environment", shell_complete=known("envir
 
 
 def now() -> datetime:
-    """The time of this look."""
+    """Returns the time of this look."""
     return datetime.now(UTC)
 
 
 def since(record: Record, before: int) -> Sequence[Entry]:
-    """The lines of a history since it had so many."""
+    """Returns the lines of a history since it had so many."""
     return record.history[max(0, before - record.folded) :]
 
 
 def is_of(said: str, who: str) -> bool:
-    """Whether a record speaks of what somebody asked for: behind a name that nobody has verified stands which source
-    says it."""
+    """Tells whether a record speaks of what somebody asked for: behind a name that nobody has verified stands which
+    source says it."""
     name, says, _ = said.partition(" (says ")
     return who.startswith(name) if says else said == who
 
@@ -644,7 +646,7 @@ def open_(
 
 
 def ports(said: str | None) -> tuple[int, int] | None:
-    """The local and the remote port that somebody names."""
+    """Returns the local and the remote port that somebody names."""
     if said is None:
         return None
     local, _, remote = said.partition(":")
@@ -759,7 +761,8 @@ def promote(installation: Installation, as_json: bool, family: str, channel: str
 
 
 def brought(installation: Installation, family: str, channel: str, image: str) -> Json:
-    """How an image differs from the one that a channel points to, or why nobody knows; {} where it is the same one."""
+    """Tells how an image differs from the one that a channel points to, or why nobody knows; {} where it is the same
+    one."""
     from mayfly.workflows import channels, image_contents
 
     now_there = channels.read(installation.settings.table, family, channel).image
@@ -1004,7 +1007,7 @@ def decided(installation: Installation, as_json: bool, service: str, message: Re
 
 
 def unchanged(record: Service) -> tuple[str, str] | None:
-    """Where a request waits without a line of its own: for the rollout that runs, or with what waits already."""
+    """Tells where a request waits without a line of its own: for the rollout that runs, or with what waits already."""
     if running := record.rollout:
         return RolloutStage.RUNNING, f"{running}: what was asked for follows it; to stop it now: mayfly abort {running}"
     pending = record.pending
@@ -1057,7 +1060,7 @@ def dead_letters() -> None:
 
 
 def choosing(function: Command) -> Command:
-    """A command that takes dead letters: by name, or all that fit."""
+    """Returns a command that takes dead letters: by name, or all that fit."""
     for option in (
         click.option("--all", "everything", is_flag=True, help="All that wait."),
         click.option("--reason", help="Those whose reason has this in it."),

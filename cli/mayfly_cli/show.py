@@ -50,7 +50,7 @@ class Listing:
             yield Text(f"Too narrow for: {', '.join(left_out)}. `--json` has everything.", style="dim")
 
     def _fitting(self, width: int) -> int:
-        """How many columns fit, beginning with the first."""
+        """Tells how many columns fit, beginning with the first."""
         cells = [max([len(name), *(len(row[n]) for row in self.rows)]) for n, name in enumerate(self.columns)]
         needed = [
             min(cell, LEAST_SENTENCE) if name in SENTENCES else cell
@@ -79,19 +79,19 @@ def aside(*tables: Listing) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Listing:
-    """A table for people, below its title. What is told of a stage is coloured."""
+    """Returns a table for people, below its title. What is told of a stage is coloured."""
     return Listing(title, columns, rows)
 
 
 def coloured(cell: str) -> str:
-    """A cell, in the colour of what it says."""
+    """Returns a cell, in the colour of what it says."""
     said = cell.replace("[", r"\[")
     colour = _COLOURS.get(_TONES.get(said) or tone_of(said))
     return f"[{colour}]{said}[/]" if colour else said
 
 
 def stage_of(shown: Json) -> str:
-    """Where an environment stands, for people."""
+    """Tells where an environment stands, for people."""
     return "asleep" if "asleep_since" in shown else str(shown["stage"])
 
 
@@ -117,7 +117,7 @@ def environments(shown: Sequence[Json], now: datetime) -> Listing:
 
 
 def queue(shown: Sequence[Json], at: str) -> Listing:
-    """Who waits for room, for people."""
+    """Tells who waits for room, for people."""
     rows = [
         (
             each["queue"]["position"],
@@ -138,7 +138,7 @@ def queue(shown: Sequence[Json], at: str) -> Listing:
 
 
 def channels(families: Sequence[Json]) -> Listing:
-    """Where channels point, for people."""
+    """Tells where channels point, for people."""
     rows = [
         (
             one["family"],
@@ -154,7 +154,7 @@ def channels(families: Sequence[Json]) -> Listing:
 
 
 def failures(found: Iterable[Json]) -> Listing:
-    """How many instances failed, by application, image and blueprint."""
+    """Tells how many instances failed, by application, image and blueprint."""
     rows = [
         (
             each["of"],
@@ -179,7 +179,7 @@ def bakes(families: Sequence[Json]) -> Listing:
 
 
 def differences(found: Json) -> Listing:
-    """How two images differ, for people."""
+    """Tells how two images differ, for people."""
     rows = [
         (kind.removesuffix("s"), change["name"], change["before"] or "-", change["after"] or "-")
         for kind in ("packages", "services", "files")
@@ -189,7 +189,7 @@ def differences(found: Json) -> Listing:
 
 
 def release_differences(found: Json) -> list[Listing]:
-    """How two releases differ, for people."""
+    """Tells how two releases differ, for people."""
     kinds = (("", found["facts"]), ("parameter ", found["parameters"]))
     rows = [(f"{kind}{one['name']}", one["before"] or "-", one["after"] or "-") for kind, all_ in kinds for one in all_]
     tables = [table(f"{found['before']} → {found['after']}", ("what", "before", "after"), rows)]
@@ -207,7 +207,7 @@ def evidence(lines: Sequence[Json]) -> Listing:
 
 
 def facts(shown: Json, now: datetime) -> Listing:
-    """What is known of an environment, for people."""
+    """Returns what is known of an environment, for people."""
     ending, tests = shown.get("ending"), shown["tests"]
     cost = f"US$ {money(shown['usd'])} so far, {shown['usd_per_hour']:.2f} an hour"
     instances = f"{shown.get('instances_built', 0)} of {shown['instance_count']} {shown.get('instance_type', '')}"
@@ -248,19 +248,19 @@ def told(parts: Sequence[Json]) -> str:
 
 
 def outputs(shown: Mapping[str, str]) -> Listing:
-    """An environment's outputs, for people: its addresses among them."""
+    """Returns an environment's outputs, for people: its addresses among them."""
     return table("\nOutputs", ("output", "value"), sorted(shown.items()))
 
 
 def instances(shown: Sequence[Json]) -> Listing:
-    """An environment's instances, for people."""
+    """Returns an environment's instances, for people."""
     return table(
         "\nInstances, when it became ready", ("instance", "in AWS"), [(one["id"], one["link"]) for one in shown]
     )
 
 
 def history(lines: Sequence[Json]) -> Listing:
-    """A history, for people."""
+    """Returns a history, for people."""
     rows = [(each["at"][:19] + "Z", each["who"], each["what"], each["why"]) for each in lines]
     return table("\nHistory", ("at", "who", "what", "why"), rows)
 
@@ -279,7 +279,7 @@ def dead_letters(shown: Sequence[Json]) -> Listing:
 
 
 def dead_letter(shown: Json) -> Listing:
-    """What is known of a dead letter, for people."""
+    """Returns what is known of a dead letter, for people."""
     names = ("kind", "stage", "function", "event", "reason", "at", "times")
     return table(shown["id"], ("", "value"), [(name, shown[name]) for name in names])
 
@@ -320,13 +320,13 @@ def rollouts(shown: Sequence[Json]) -> Listing:
 
 
 def checkpoints(shown: Json) -> Listing:
-    """How far a rollout has got, for people."""
+    """Tells how far a rollout has got, for people."""
     rows = [(f"{each['percent']} %", each.get("reached_at", "")) for each in shown["checkpoints"]]
     return table(f"{shown['stage']}: {shown['why']}", ("instances replaced", "reached"), rows)
 
 
 def bill(sums: Json, days: int) -> Listing:
-    """What environments cost, for people: `sums` as the HTTP API has them."""
+    """Returns what environments cost, for people: `sums` as the HTTP API has them."""
     rows: list[tuple[object, ...]] = []
     for each in sums["applications"]:
         hours = (f"{each['usd_per_hour']:.2f}", each["instance_hours"])
@@ -340,7 +340,7 @@ def bill(sums: Json, days: int) -> Listing:
 
 
 def left(deadline: str, now: datetime) -> str:
-    """How long until a timestamp, for people."""
+    """Tells how long until a timestamp, for people."""
     if deadline == UNKNOWN:
         return UNKNOWN
     minutes = round((datetime.fromisoformat(deadline) - now).total_seconds() / 60)
@@ -350,12 +350,12 @@ def left(deadline: str, now: datetime) -> str:
 
 
 def count(number: int, what: str) -> str:
-    """A number of things: 1 instance, 45 instances."""
+    """Returns a number of things: 1 instance, 45 instances."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def age(since: str, now: datetime) -> str:
-    """How long ago a timestamp was, for people."""
+    """Tells how long ago a timestamp was, for people."""
     hours = int((now - datetime.fromisoformat(since)).total_seconds() // 3600)
     return f"{hours // 24} d {hours % 24} h"
 

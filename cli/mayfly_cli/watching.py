@@ -44,11 +44,11 @@ class Watch:
         return self.kind in (Environment, Release)
 
     def record(self) -> Watched:
-        """The record as it is now."""
+        """Returns the record as it is now."""
         return self.installation.find(self.kind, self.identity)
 
     def parts(self, record: Watched) -> list[Environment]:
-        """The environments that belong to it, as far as they are there."""
+        """Returns the environments that belong to it, as far as they are there."""
         if isinstance(record, Environment):
             return [record]
         suites = record.suites if isinstance(record, Release) else ()
@@ -56,14 +56,15 @@ class Watch:
         return list(self.installation.records(Environment).many(names))
 
     def is_over(self, record: Watched, parts: Sequence[Environment]) -> bool:
-        """Whether what was waited for has come."""
+        """Tells whether what was waited for has come."""
         if over(record) or not self.ready:
             return over(record)
         planned = isinstance(record, Environment) or (isinstance(record, Release) and len(parts) == len(record.suites))
         return planned and bool(parts) and all(is_ready(part) or over(part) for part in parts)
 
     def switched(self, records: Sequence[Watched]) -> Iterator[str]:
-        """What is to be said of the kill switch, once each time that it is turned while something waits for it."""
+        """Returns what is to be said of the kill switch, once each time that it is turned while something waits for
+        it."""
         if not any(_waits_for_switch(one) for one in records):
             return
         said = kill_switch.read(self.installation.settings.parameters)
@@ -135,7 +136,7 @@ def follow(watch: Watch, now: Any, patience: float | None, every: float = 2.0) -
 
 
 def progress(watch: Watch, record: Watched, parts: Iterable[Environment], now: datetime) -> show.Listing:
-    """How far it has got, for people."""
+    """Tells how far it has got, for people."""
     if isinstance(record, Rollout):
         return show.checkpoints(views.rollout(record))
     reading = watch.installation.reading(now)
@@ -143,12 +144,12 @@ def progress(watch: Watch, record: Watched, parts: Iterable[Environment], now: d
 
 
 def is_ready(environment: Environment) -> bool:
-    """Whether its tests may begin."""
+    """Tells whether its tests may begin."""
     return environment.stage == EnvironmentStage.AWAITING_TESTS and environment.ending is None
 
 
 def over(record: Watched) -> bool:
-    """Whether its story has ended."""
+    """Tells whether its story has ended."""
     match record:
         case Release():
             return record.verdict is not None
@@ -158,14 +159,14 @@ def over(record: Watched) -> bool:
 
 
 def went_well(record: Watched) -> bool:
-    """Whether it ended well: with tests that passed, an image that was proven, or everything on the new one."""
+    """Tells whether it ended well: with tests that passed, an image that was proven, or everything on the new one."""
     if isinstance(record, Environment):
         return record.ending is not None and tone_of(record.ending.outcome) is Tone.GOOD
     return tone_of(record.stage or UNKNOWN) is Tone.GOOD
 
 
 def summary(record: Watched) -> str:
-    """How it ended, for people."""
+    """Tells how it ended, for people."""
     if isinstance(record, Environment):
         ending = record.ending
         return f"{ending.outcome}: {ending.reason}" if ending else "unknown: no reason is known"

@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def wishes_of(settings: Settings, event: dict[str, Any]) -> tuple[list[Wish], datetime]:
-    """Which families are to be baked and why, and when that was said."""
+    """Tells which families are to be baked and why, and when that was said."""
     if "Records" in event:
         published = receive(BaseImagesPublished, event)
         return list(of_publisher(settings, published)), published.at
@@ -55,7 +55,7 @@ def wishes_of(settings: Settings, event: dict[str, Any]) -> tuple[list[Wish], da
 
 
 def of_publisher(settings: Settings, received: Received[BaseImagesPublished]) -> Iterator[Wish]:
-    """The families whose next base may be among the images that were published for their Region."""
+    """Returns the families whose next base may be among the images that were published for their Region."""
     for name, family in readable(settings):
         images = received.message.regions.get(family.region, ())
         if concerns(family.base.name, [image.name for image in images]):
@@ -63,8 +63,8 @@ def of_publisher(settings: Settings, received: Received[BaseImagesPublished]) ->
 
 
 def of_push(settings: Settings, received: Received[PuppetCodePushed]) -> Iterator[Wish]:
-    """The families that take Puppet's code from where it was pushed to. That of an artifact is remembered: whichever
-    bake is next has it. A Puppet server has it already."""
+    """Returns the families that take Puppet's code from where it was pushed to. That of an artifact is remembered:
+    whichever bake is next has it. A Puppet server has it already."""
     pushed = received.message
     mode = "apply" if pushed.artifact else "agent"
     chosen = [(name, catalogue.family(settings.parameters, name)) for name in pushed.families or ()]
@@ -80,9 +80,9 @@ def of_push(settings: Settings, received: Received[PuppetCodePushed]) -> Iterato
 
 
 def of_configuration(settings: Settings, received: Received[ParameterChange]) -> Iterator[Wish]:
-    """The family whose configuration was changed, where images were made of another recipe. One that was never baked
-    waits for whoever asks for its first bake. Two changes in a row may both be heard of after the second: what asks for
-    the bake is the recipe, where it is baked, and after which bake, so that both ask for the same."""
+    """Returns the family whose configuration was changed, where images were made of another recipe. One that was never
+    baked waits for whoever asks for its first bake. Two changes in a row may both be heard of after the second: what
+    asks for the bake is the recipe, where it is baked, and after which bake, so that both ask for the same."""
     if received.message.operation == "Update":
         name = received.message.name.rpartition("/")[2]
         family = catalogue.family(settings.parameters, name)
@@ -95,7 +95,7 @@ def of_configuration(settings: Settings, received: Received[ParameterChange]) ->
 
 
 def readable(settings: Settings) -> Iterator[tuple[str, Family]]:
-    """The families whose configuration can be read."""
+    """Returns the families whose configuration can be read."""
     for name, family in catalogue.families(settings.parameters):
         if isinstance(family, Family):
             yield name, family

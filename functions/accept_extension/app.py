@@ -55,12 +55,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def again(record: Environment) -> Extension:
-    """What a message that comes a second time has been granted: the first try may have died before it told anybody."""
+    """Returns what a message that comes a second time has been granted: the first try may have died before it told
+    anybody."""
     return Extension(True, datetime.fromisoformat(str(record.deadline)), "granted already")
 
 
 def decide_extension(record: Environment, now: datetime, minutes: int) -> Extension:
-    """Whether this environment may live longer."""
+    """Tells whether this environment may live longer."""
     if record.ending:
         return Extension(False, now, f"it was ended by {record.ending.by}: {record.ending.reason}")
     deadline, ceiling = (datetime.fromisoformat(str(at)) for at in (record.deadline, record.ceiling))

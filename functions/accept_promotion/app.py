@@ -33,13 +33,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def read(event: dict[str, Any]) -> Received[Any]:
-    """The request, of either kind."""
+    """Returns the request, of either kind."""
     if event.get("detail-type") == ImageRollbackRequested.event:
         return receive(ImageRollbackRequested, event)
     return receive(ImagePromotionRequested, event)
 
 
 def move_of(asked: Request) -> Move:
-    """What the execution is to do."""
+    """Returns what the execution is to do."""
     action = {"action": "roll back"} if isinstance(asked, ImageRollbackRequested) else {}
     return Move.model_validate(asked.model_dump() | action)

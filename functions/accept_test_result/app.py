@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def ending_of(received: Received[TestFinished]) -> Ending:
-    """The ending a result stands for, as the record keeps it."""
+    """Returns the ending a result stands for, as the record keeps it."""
     finished = received.message
     said = f"the tests {finished.outcome}" + (f": {finished.reason}" if finished.reason else "")
     outcome = Outcome(finished.outcome)

@@ -171,8 +171,8 @@ def close(settings: Settings, subject: Subject, kept: list[str], event: dict[str
 
 
 def answer(subject: Subject, ending: Ending) -> TaskResult:
-    """How its execution ends: a life that failed, and one whose tests may be repeated on another environment, ends
-    FAILED."""
+    """Tells how its execution ends: a life that failed, and one whose tests may be repeated on another environment,
+    ends FAILED."""
     if ending.by == EndingCause.FAILURE:
         return TaskResult("EnvironmentFailed", ending.reason)
     if subject.repetitions and ending.outcome in (Outcome.FAILED, Outcome.BROKEN):
@@ -190,7 +190,7 @@ def say(settings: Settings, subject: Subject, result: dict[str, Any], failed: bo
 
 
 def of_end(settings: Settings, subject: Subject, kept: list[str], now: str) -> dict[str, Any]:
-    """What a record says of the end, and has no more."""
+    """Returns what a record says of the end, and has no more."""
     return {
         "entry": Entry(now, "confirm_gone", EnvironmentStage.TERMINATED, left_of(kept)),
         # Only where the record was lost meanwhile.
@@ -220,5 +220,5 @@ def remember(settings: Settings, seen: Environment, change: dict[str, Any]) -> E
 
 
 def told(remnant: leftovers.Remnant, refused: dict[str, str]) -> str:
-    """A remnant for people, with why it could not be deleted."""
+    """Returns a remnant for people, with why it could not be deleted."""
     return f"{remnant.kind} {remnant.id}" + (f" ({refused[remnant.id]})" if remnant.id in refused else "")

@@ -34,11 +34,12 @@ SHOWN = 3
 
 
 class NotReady(Exception):
-    """Not yet, or never: the state machine looks again for a while."""
+    """The environment is not whole yet, or never will be: the state machine looks again for a while."""
 
 
 class StillBooting(Exception):
-    """The same of a stack that was built in Express mode: nobody has waited for its instances yet."""
+    """The environment is not whole yet, and its stack was built in Express mode: nobody has waited for its
+    instances."""
 
 
 class CreationFailed(Exception):
@@ -100,7 +101,7 @@ def remember_fleet(settings: Settings, order: Order, running: Sequence[instances
 def whole(
     settings: Settings, order: Order, workload: clients.Workload, stack: stacks.Stack
 ) -> list[instances.Instance]:
-    """The instances of an environment that is whole.
+    """Returns the instances of an environment that is whole.
 
     Raises:
         NotReady, StillBooting: it is not; EndedBefore: it need not be any more.
@@ -143,7 +144,7 @@ def not_ended(settings: Settings, order: Order) -> None:
 
 
 def address(order: Order, outputs: Mapping[str, str], domain: str) -> dict[str, str]:
-    """The stable address of a pull request's preview, as one more output."""
+    """Returns the stable address of a pull request's preview, as one more output."""
     if order.kind is not SuiteKind.PREVIEW or order.pull_request is None or not domain:
         return {}
     found = stable_address(outputs, name_of(order.application, order.pull_request, domain))
@@ -151,7 +152,7 @@ def address(order: Order, outputs: Mapping[str, str], domain: str) -> dict[str, 
 
 
 def said(running: int, asked: int | None, spent: Sequence[Span]) -> str:
-    """How many instances run, and where the time went."""
+    """Tells how many instances run, and where the time went."""
     run = f"{running} of {running if asked is None else asked} instances run"
     return f"{run}; {told(spent)}" if spent else run
 
@@ -159,7 +160,8 @@ def said(running: int, asked: int | None, spent: Sequence[Span]) -> str:
 def until_ready(
     settings: Settings, order: Order, made: stacks.Making, running: Sequence[instances.Instance], now: str
 ) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Where the time since the push went, and which resources took longest; measured besides, for the dashboard."""
+    """Tells where the time since the push went, and which resources took longest; measured besides, for the
+    dashboard."""
     record = Records(settings.table, Environment).get(order.environment)
     release = Records(settings.table, Release).get(order.release)
     course = Course(

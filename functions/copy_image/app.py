@@ -50,7 +50,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def image_state_is_good(state: str) -> bool:
-    """Whether a copy is there or on its way."""
+    """Tells whether a copy is there or on its way."""
     return state in ("pending", "available")
 
 

@@ -87,23 +87,25 @@ def remember(records: Records[Environment], order: Order, token: str, entry: Ent
 
 
 def own(settings: Settings, order: Order, template: stacks.Template) -> dict[str, str]:
-    """The parameters that no two environments share: the secret for a Puppet server, and the range of an own VPC."""
+    """Returns the parameters that no two environments share: the secret for a Puppet server, and the range of an own
+    VPC."""
     secret = puppet_access.of_environment(settings, template.text, order.told, order.account, order.environment)
     return secret | (ranges.layout(pools.take(settings, order.pool, order.environment)) if order.pool else {})
 
 
 def replaceable(given: str) -> int:
-    """How many of its instances may be replaced, as its blueprint is told; CloudFormation refuses what is no number."""
+    """Tells how many of its instances may be replaced, as its blueprint is told; CloudFormation refuses what is no
+    number."""
     return int(given) if given.isdecimal() else 0
 
 
 def timestamp(written: str | None) -> datetime:
-    """A timestamp of the record, which every record has that was planned."""
+    """Returns a timestamp of the record, which every record has that was planned."""
     return datetime.fromisoformat(str(written))
 
 
 def parameters(order: Order, controller: str, own: dict[str, str]) -> dict[str, str]:
-    """What every blueprint is told, what this application adds, and what is the environment's own."""
+    """Returns what every blueprint is told, what this application adds, and what is the environment's own."""
     facts = order.model_dump(include=set(blueprint.PARAMETERS.values()))
     return blueprint.parameters(order.told | own, order.declared, **facts, controller=controller)
 

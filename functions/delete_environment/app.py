@@ -109,7 +109,7 @@ def end(
 
 
 def has_failed(stack: stacks.Stack) -> bool:
-    """Whether a deletion of a stack has failed before, or CloudFormation did not take it."""
+    """Tells whether a deletion of a stack has failed before, or CloudFormation did not take it."""
     return stack.status == "DELETE_FAILED" or bool(deletion_refused(stack.status, stack.status_reason))
 
 
@@ -123,7 +123,7 @@ def remember(settings: Settings, subject: Subject, record: Environment, blocked:
 
 
 def stack_of(workload: clients.Workload, subject: Subject, record: Environment, now: str) -> stacks.Stack | None:
-    """The environment's stack as CloudFormation shows it; None where it is gone.
+    """Returns the environment's stack as CloudFormation shows it; None where it is gone.
 
     Raises:
         NotSeenYet: by its id a stack is found long after its deletion, so this one was created a moment ago.
@@ -222,7 +222,7 @@ def delete(
 
 
 def ending_of(event: dict[str, Any]) -> Ending:
-    """Why the execution says that the life is over. Where a result was recorded first, that one stands."""
+    """Tells why the execution says that the life is over. Where a result was recorded first, that one stands."""
     match event["ended"]:
         case {"by": "deadline"}:
             return by_deadline(event["deadline"], event["order"].get("kind", UNKNOWN))

@@ -23,7 +23,7 @@ from mayfly.workflows import environments, image_contents
 @metrics.log_metrics
 @message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """A command that is not ours says nothing here; a second event reports the same, and the first report stands."""
+    """A command that checks no image changes nothing; a second event reports the same, and the first report stands."""
     settings = load_settings()
     received = receive(CommandStatus, event)
     said = received.message

@@ -16,7 +16,7 @@ from mayfly.workflows import testruns
 @metrics.log_metrics
 @message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """A command that tests nothing of ours says nothing here; a second event finds the life ended."""
+    """A command that tests no environment changes nothing; a second event finds the life ended."""
     received = receive(CommandStatus, event)
     entry = Entry(utc_text(received.at), context.function_name, "tests judged", "")
     return testruns.conclude_command(load_settings(), received.message.command, entry)

@@ -68,7 +68,7 @@ def in_its_boot(settings: Settings, event: dict[str, Any], who: str) -> dict[str
 
 
 def failed_boot(settings: Settings, target: tuple[str, str], instance: str) -> instances.Instance | None:
-    """The instance, if it is one of ours that says that its boot failed."""
+    """Returns the instance, if it is one of ours that says that its boot failed."""
     if target not in settings.targets:
         return None
     found = instances.describe(clients.workload(*target, settings.workload_role, None), instance)
@@ -178,7 +178,7 @@ def noted(
 
 
 def group_of_ours(settings: Settings, target: tuple[str, str], name: str) -> groups.Group | None:
-    """A group, if it is one of ours by its own tags."""
+    """Returns a group, if it is one of ours by its own tags."""
     if target not in settings.targets:
         return None
     found = groups.describe(clients.workload(*target, settings.workload_role, None), name)

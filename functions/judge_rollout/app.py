@@ -49,14 +49,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def said(plan: Rollout, failure: Any) -> str:
-    """A caught error for people, "" for none."""
+    """Returns a caught error for people, "" for none."""
     if failure and failure.get("Error") == "States.Timeout":
         return f"a step took too long (all instances may take {plan.limit_minutes} minutes: limit_minutes)"
     return by_failure(failure.get("Error", "Unknown"), failure.get("Cause", "")).reason if failure else ""
 
 
 def of_service(plan: Rollout, outcome: RolloutStage, reason: str, now: str) -> tuple[dict[str, Any], tuple[Any, ...]]:
-    """What a service's record says from now on, and what it says no longer."""
+    """Returns what a service's record says from now on, and what it says no longer."""
     changed = plan.before != plan.after
     after = plan.after.model_dump(mode="json")
     before = plan.before.model_dump(mode="json") if plan.before else None

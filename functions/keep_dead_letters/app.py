@@ -1,4 +1,4 @@
-"""Takes what lies in the dead-letter queue and keeps each letter as a record, whoever sent it."""
+"""Keeps each message of the dead-letter queue as a record, whoever sent it."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,12 +17,12 @@ _processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_fail
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Each letter for itself: what could not be kept stays in the queue, and comes again."""
+    """Each dead letter for itself: what could not be kept stays in the queue, and comes again."""
     return process_partial_response(event=event, record_handler=keep, processor=_processor, context=context)
 
 
 def keep(record: SQSRecord) -> None:
-    """Keeps one letter, counted once."""
+    """Keeps one dead letter, counted once."""
     attributes = {name: str(said["stringValue"]) for name, said in record["messageAttributes"].items()}
     letter = read(record.body, attributes, record.message_id)
     sent = datetime.fromtimestamp(int(record.attributes.sent_timestamp or 0) / 1000, UTC)

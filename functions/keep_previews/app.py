@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def close(received: Received[PullRequestClosed]) -> dict[str, Any]:
-    """Ends what shows a pull request."""
+    """Ends the previews of a pull request."""
     closed, who = received.message, received.message.closed_by or received.source
     entry = Entry(utc_text(received.at), who, closed.event, closed.why or received.sender)
     ended = previews.close(load_settings(), closed.application, closed.pull_request, entry)

@@ -64,13 +64,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def ingredients(puppet: Puppet) -> dict[str, str | None]:
-    """The digests of the code and the package that a builder runs, or which server compiles its catalogue."""
+    """Returns the digests of the code and the package that a builder runs, or which server compiles its catalogue."""
     server = f"{puppet.server}, environment {puppet.environment}" if puppet.server else None
     return {"code": puppet.sha256, "server": server, "package": puppet.package_sha256 or puppet.package}
 
 
 def values(plan: Bake, cleanup: str) -> dict[str, str]:
-    """What the script on the builder is told; images/bake.sh says what each is."""
+    """Returns what the script on the builder is told; images/bake.sh says what each is."""
     puppet = plan.builder.puppet
     given = {
         "MAYFLY_BAKE": plan.bake,
@@ -89,7 +89,7 @@ def values(plan: Bake, cleanup: str) -> dict[str, str]:
 
 
 def access(settings: Settings, plan: Bake) -> dict[str, str]:
-    """What it needs so that a Puppet server signs its certificate."""
+    """Returns what it needs so that a Puppet server signs its certificate."""
     if plan.builder.puppet.mode != "agent":
         return {}
     secret = puppet_access.secret(settings, plan.account, plan.bake)

@@ -62,14 +62,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def seen(settings: Settings) -> Iterator[Instance]:
-    """Every instance of this installation, at every target."""
+    """Returns every instance of this installation, at every target."""
     for account, region in settings.targets:
         workload = clients.workload(account, region, settings.workload_role, None)
         yield from find(workload, {tags.CONTROLLER: settings.controller}, going=False)
 
 
 def tell(settings: Settings, reach: Reach, now: str, who: str) -> None:
-    """Says a channel's reach as metrics, and of each image that is gone that it is replaced, once."""
+    """Publishes a channel's reach as metrics, and announces once of each image that runs nowhere any more that it is
+    replaced."""
     channel = reach.channel
     dimensions = {"family": channel.family, "channel": channel.name}
     publish("InstancesOnImages", sum(reach.images.values()), **dimensions)
@@ -83,7 +84,7 @@ def tell(settings: Settings, reach: Reach, now: str, who: str) -> None:
 
 
 def shown(reach: Reach) -> dict[str, Any]:
-    """A channel's reach for people."""
+    """Returns a channel's reach for people."""
     return {
         "family": reach.channel.family,
         "channel": reach.channel.name,

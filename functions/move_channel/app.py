@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def unsaid(before: Channel, event: dict[str, Any]) -> dict[str, Any]:
-    """What is to be said of this move, besides the moves before it that nobody has announced yet."""
+    """Returns what is to be said of this move, besides the moves before it that nobody has announced yet."""
     plan, version = event["plan"], event["plan"]["version"] + 1
     known = {key: plan[key] for key in ("family", "channel", "image", "from", "requested_by", "why")}
     detail = known | {"regions": event["regions"], "version": version}

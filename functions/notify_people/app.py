@@ -31,7 +31,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def about(settings: Settings, what: str, detail: dict[str, Any]) -> dict[str, str]:
-    """What a subscription's filter policy can ask for: who wants to hear of what they pushed alone says so there."""
+    """Returns what a subscription's filter policy can ask for: who wants to hear of what they pushed alone says so
+    there."""
     release = Records(settings.table, Release).get(detail["release"]) if detail.get("release") else None
     pushed_by = release.pushed_by if release else None
     known = {"event": what, "application": detail.get("application"), "pushed_by": pushed_by}
@@ -39,7 +40,8 @@ def about(settings: Settings, what: str, detail: dict[str, Any]) -> dict[str, st
 
 
 def owner_topic(settings: Settings, detail: dict[str, Any]) -> str | None:
-    """The topic of the application's owner, as the record of an environment keeps it; None where there is none."""
+    """Returns the topic of the application's owner, as the record of an environment keeps it; None where there is
+    none."""
     suites = detail.get("suites") or [{}]
     environment = detail.get("environment") or suites[0].get("environment")
     record = Records(settings.table, Environment).get(environment) if environment else None

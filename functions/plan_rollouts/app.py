@@ -62,7 +62,7 @@ def heed(settings: Settings, event: dict[str, Any], now: datetime) -> str | None
 
 
 def declared(settings: Settings) -> tuple[dict[str, str], list[Service]]:
-    """Every permanent environment that is configured; and what is wrong with the configuration of others."""
+    """Returns every permanent environment that is configured; and what is wrong with the configuration of others."""
     wrong, found = dict[str, str](), list[Service]()
     for name, application in catalogue.applications(settings.parameters):
         try:
@@ -73,7 +73,7 @@ def declared(settings: Settings) -> tuple[dict[str, str], list[Service]]:
 
 
 def of_application(settings: Settings, name: str, application: Application | Refused) -> Iterator[Service]:
-    """An application's permanent environments."""
+    """Returns an application's permanent environments."""
     if isinstance(application, Refused):
         raise application
     for own in application.permanent:

@@ -9,7 +9,7 @@ from mayfly.workflows import bakes
 
 
 class RemovalRefused(Exception):
-    """The guard refused. It is left, and a person has to look."""
+    """The guard refused to remove the builder. It stays, and a person has to look."""
 
 
 @logger.inject_lambda_context(clear_state=True)

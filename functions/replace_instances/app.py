@@ -74,14 +74,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def stands(record: RolloutRecord, step: Wait) -> bool:
-    """Whether there is nothing to do because somebody has paused the rollout."""
+    """Tells whether there is nothing to do because somebody has paused the rollout."""
     return record.stage == RolloutStage.PAUSED and step is Wait.REPLACE
 
 
 def answer(
     settings: Settings, record: RolloutRecord, step: Wait, refresh: Refresh | None, now: str
 ) -> TaskResult | None:
-    """What a look says already; None where the wait goes on, as it does while the rollout is paused."""
+    """Returns what a look says already; None where the wait goes on, as it does while the rollout is paused."""
     if refresh is None:
         return TaskResult(None, "every instance is as it was") if step is Wait.RETURN_INSTANCES else None
     reply = refresh_answer(step, refresh.status, refresh.why)
@@ -92,7 +92,7 @@ def answer(
 
 
 def group_of(settings: Settings, workload: Workload, plan: Rollout, now: str) -> Seen:
-    """The service with its group, which points to it from now on: Auto Scaling's events name nothing else."""
+    """Returns the service with its group, which points to it from now on: Auto Scaling's events name nothing else."""
     seen = services.describe_service(workload, plan.service, settings.controller)
     if seen is None or not seen.group:
         raise NothingToReplace(f"the stack of {plan.service} has no group of instances")
@@ -102,13 +102,13 @@ def group_of(settings: Settings, workload: Workload, plan: Rollout, now: str) ->
 
 
 def changes(plan: Rollout) -> bool:
-    """Whether there is anything new, and not only new instances of the same."""
+    """Tells whether there is anything new, and not only new instances of the same."""
     return plan.before != plan.after
 
 
 def aim(settings: Settings, workload: Workload, plan: Rollout, seen: Seen) -> tuple[str, list[str]]:
-    """The version of the launch template that instances are to be of: the one that the update has just made, if it made
-    one. What somebody made by hand meanwhile is left out, and named."""
+    """Returns the version of the launch template that instances are to be of: the one that the update has just made, if
+    it made one. What somebody made by hand meanwhile is left out, and named."""
     if not changes(plan):
         return plan.template_version, []
     makers = launch_templates.makers(workload, seen.template_id, plan.template_version)
@@ -117,12 +117,12 @@ def aim(settings: Settings, workload: Workload, plan: Rollout, seen: Seen) -> tu
 
 
 def bringing(seen: Seen, version: str, since: datetime) -> refreshes.Goal:
-    """A version of the launch template as what the group's instances are to be of."""
+    """Returns a version of the launch template as what the group's instances are to be of."""
     return refreshes.Goal(seen.group, seen.template_id, version, since, mixed=seen.mixed)
 
 
 def pace(plan: Rollout, percent: int = 0) -> Pace:
-    """How fast, in the words of the domain; after a pause, with the checkpoints that are left."""
+    """Tells how fast, in the words of the domain; after a pause, with the checkpoints that are left."""
     left = tuple(each for each in plan.checkpoints if each > percent) or plan.checkpoints[-1:]
     return Pace(plan.least_healthy_percent, plan.most_healthy_percent, left, timedelta(minutes=plan.soak_minutes))
 
@@ -130,7 +130,7 @@ def pace(plan: Rollout, percent: int = 0) -> Pace:
 def forward(
     workload: Workload, plan: Rollout, seen: Seen, goal: refreshes.Goal, record: RolloutRecord
 ) -> Refresh | None:
-    """The refresh that brings what is new; after a pause, to the instances that are left."""
+    """Returns the refresh that brings what is new; after a pause, to the instances that are left."""
     # Who asks for it in the middle of an incident is not to be stopped by the alarms that tell of it.
     asked = plan.cause in (RolloutCause.REQUEST, RolloutCause.STEP_BACK)
     alarms = [name for name in seen.alarms if not (asked and name in seen.firing)]
@@ -140,7 +140,7 @@ def forward(
 
 
 def back(workload: Workload, plan: Rollout, seen: Seen, since: datetime) -> Refresh | None:
-    """The refresh that brings back what was there before."""
+    """Returns the refresh that brings back what was there before."""
     template = plan.template_version
     needed = bool(odd(seen.members, template, seen.group_template))
     return refreshes.back(workload, bringing(seen, template, since), preferences_back(pace(plan)), needed)

@@ -52,12 +52,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def is_where(record: Environment, stack_id: str) -> bool:
-    """Whether a stack is where its environment is built now. Where that is not known, it may be."""
+    """Tells whether a stack is where its environment is built now. Where that is not known, it may be."""
     return record.account == UNKNOWN or stacks.is_at(stack_id, record.account, record.region)
 
 
 def explained(settings: Settings, environment: str, stack_id: str, reply: TaskResult) -> TaskResult | None:
-    """The answer with its causes, looked up only where something failed. Where to look, the stack's ARN says: a
+    """Returns the answer with its causes, looked up only where something failed. Where to look, the stack's ARN says: a
     record that was lost and begun anew by the deletion does not."""
     region, account = stack_id.split(":")[3:5]
     if (account, region) not in settings.targets:  # whatever an event says

@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def of_builder(settings: Settings, said: InstanceState) -> dict[str, Any]:
-    """A builder stopped, or is lost."""
+    """Resumes a bake whose builder stopped, or is lost."""
     pointer = Records(settings.table, Builder).get(said.instance)
     bake = pointer.bake if pointer else None
     record = Records(settings.table, Bake).get(bake) if bake else None
@@ -39,7 +39,7 @@ def of_builder(settings: Settings, said: InstanceState) -> dict[str, Any]:
 
 
 def of_image(settings: Settings, said: ImageState) -> dict[str, Any]:
-    """An image, or a copy of one, is there or failed."""
+    """Resumes the execution that waits for an image, or a copy of one, that is there or failed."""
     record = Records(settings.table, Image).get(said.image)
     waiting = record.waiting if record else None
     reply = image_answer(said.state, said.why) if waiting and waiting.for_ == Wait.IMAGE else None

@@ -52,13 +52,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def waiting_for(settings: Settings, service: str | None) -> Rollout | None:
-    """The record of the rollout that has a service's turn, None where there is none."""
+    """Returns the record of the rollout that has a service's turn, None where there is none."""
     known = Records(settings.table, Service).get(service) if service else None
     return Records(settings.table, Rollout).get(known.rollout) if known and known.rollout else None
 
 
 def of_stack(settings: Settings, said: StackStatus) -> dict[str, Any]:
-    """A stack was made or updated, or could not be."""
+    """Resumes the rollout that waits for a stack that was made or updated, or could not be."""
     record = waiting_for(settings, environment_of(said.stack_id))
     waiting = record.waiting if record else None
     mine = record and waiting and said.request == request(record.id, waiting.for_)
@@ -72,7 +72,7 @@ def of_stack(settings: Settings, said: StackStatus) -> dict[str, Any]:
 
 
 def of_refresh(settings: Settings, what: str, received: Received[RefreshStatus]) -> dict[str, Any]:
-    """A refresh reached a checkpoint, or ended."""
+    """Resumes the rollout that waits for an instance refresh that reached a checkpoint, or ended."""
     said = received.message
     group = Records(settings.table, Group).get(said.group)
     record = waiting_for(settings, group.service if group else None)
@@ -115,5 +115,5 @@ def note(settings: Settings, record: Rollout, percent: int, at: datetime) -> dic
 
 
 def enter(settings: Settings, record: Rollout) -> clients.Workload:
-    """The service's account, to look."""
+    """Enters the service's account, to look."""
     return clients.workload(record.account, record.region, settings.workload_role, record.service, tags.SERVICE)

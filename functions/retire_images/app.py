@@ -63,7 +63,7 @@ def act(
 
 
 def shown(decision: RetirementDecision) -> dict[str, str]:
-    """A decision for people."""
+    """Returns a decision for people."""
     return {
         "family": decision.family,
         "image": decision.image,

@@ -65,13 +65,13 @@ def security() -> dict[str, str]:
 
 @app.get("/", include_in_schema=False, enable_validation=False)
 def console() -> Response[bytes]:
-    """The console."""
+    """Returns the console."""
     return pages.answer("index.html", app.current_event.headers)
 
 
 @app.get("/config.json", include_in_schema=False, enable_validation=False)
 def config() -> Response[str]:
-    """What the console has to know before anybody signs in."""
+    """Returns what the console has to know before anybody signs in."""
     settings = load_sign_in()
     said = settings.model_dump(include={"issuer", "client_id", "sign_in"}) | {"scopes": SCOPES, "version": __version__}
     # Cognito's access tokens name groups and client; what another issuer's are for, is its own business.
@@ -81,11 +81,11 @@ def config() -> Response[str]:
 
 @app.get("/api/openapi.json", include_in_schema=False, enable_validation=False, compress=True)
 def openapi() -> Response[str]:
-    """What there is below /api/."""
+    """Returns what there is below /api/."""
     return Response(200, content_types.APPLICATION_JSON, document.of(app))
 
 
 @app.get("/<name>", include_in_schema=False, enable_validation=False)
 def asset(name: str) -> Response[bytes]:
-    """A file of the console."""
+    """Returns a file of the console."""
     return pages.answer(name, app.current_event.headers, app.current_event.query_string_parameters.get("v"))

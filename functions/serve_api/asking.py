@@ -32,7 +32,7 @@ _LIST = re.compile(r"[\[\]\"',]")
 
 
 def admit(event: Mapping[str, Any]) -> Caller:
-    """Who asks, if they may ask for anything like this at all. Whose application it is about, the route knows.
+    """Returns who asks, if they may ask for anything of this kind. The route knows which application it is about.
 
     Raises:
         UnauthorizedError: no token that the gateway has verified. ForbiddenError: says which group is missing.
@@ -56,7 +56,7 @@ def teams(minute: int) -> dict[str, Team]:
 
 
 def permit(caller: Caller, action: ApiAction, application: str | None = None) -> None:
-    """Lets pass who may.
+    """Lets a caller pass who may do this.
 
     Raises:
         ForbiddenError: says why not.
@@ -68,7 +68,7 @@ def permit(caller: Caller, action: ApiAction, application: str | None = None) ->
 
 
 def claims_of(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The claims of the token that the gateway has verified.
+    """Returns the claims of the token that the gateway has verified.
 
     They are read from the token itself: the gateway hands lists over as text ("[a b]"), where the group "Site operator"
     would look like two.
@@ -91,7 +91,8 @@ def claims_of(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is(said: object, shown: object) -> bool:
-    """Whether a claim is what the gateway shows of it: text as it is, lists in brackets, all else as JSON writes it."""
+    """Tells whether a claim is what the gateway shows of it: text as it is, lists in brackets, all else as JSON writes
+    it."""
     if isinstance(said, str):
         return said == shown
     if isinstance(said, list):
@@ -100,7 +101,7 @@ def _is(said: object, shown: object) -> bool:
 
 
 def check_depth(event: Mapping[str, Any]) -> None:
-    """Lets pass what can be read: a parser goes as deep as what it reads.
+    """Refuses a body that is nested too deeply: a parser goes as deep as what it reads.
 
     Raises:
         BadRequestError: the body is nested deeper than anything that can be asked for.
@@ -117,17 +118,17 @@ def check_depth(event: Mapping[str, Any]) -> None:
 
 
 def asked_at(event: Mapping[str, Any]) -> datetime:
-    """When the gateway took the request."""
+    """Tells when the gateway took the request."""
     return datetime.fromtimestamp(event["requestContext"]["timeEpoch"] / 1000, UTC)
 
 
 def now_of(router: Router) -> datetime:
-    """When the request came that a route answers."""
+    """Tells when the request came that a route answers."""
     now: datetime = router.context["now"]
     return now
 
 
 def caller_of(router: Router) -> Caller:
-    """Who asks for what a route answers."""
+    """Tells who asks for what a route answers."""
     caller: Caller = router.context["caller"]
     return caller

@@ -20,7 +20,7 @@ _VALIDATION = ("HTTPValidationError", "ValidationError", "ResponseValidationErro
 
 @cache
 def of(app: APIGatewayHttpResolver) -> str:
-    """The document of a resolver, as JSON."""
+    """Returns the document of a resolver, as JSON."""
     # Imported here: making it is rare, and needs more than answering does.
     from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
 

@@ -42,7 +42,7 @@ class Page:
 
 @cache
 def page(name: str) -> Page:
-    """A file of the console.
+    """Returns a file of the console.
 
     Raises:
         NotFoundError: there is none of this name.
@@ -60,7 +60,7 @@ def page(name: str) -> Page:
 
 
 def joined(entry: str) -> str:
-    """A module and all that it imports as one, each in a scope of its own and after those that it needs.
+    """Returns a module and all that it imports as one, each in a scope of its own and after those that it needs.
 
     It knows what the console's modules are made of: imports by name, and declarations that are exported. Any other form
     becomes a syntax error.
@@ -82,7 +82,7 @@ def joined(entry: str) -> str:
 
 
 def answer(name: str, headers: Mapping[str, str], digest: str | None = None) -> Response[bytes]:
-    """The file, or that it has not changed since the browser asked last.
+    """Returns the file, or that it has not changed since the browser asked last.
 
     Args:
         headers: the request's, their names in lower case.

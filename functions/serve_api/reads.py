@@ -79,7 +79,7 @@ After = Annotated[str | None, Query(max_length=256, description="`next` of the p
 
 
 def period(since: datetime | None, until: datetime | None) -> Period:
-    """The period that is asked for."""
+    """Returns the period that is asked for."""
     now = now_of(router)
     begins, ends = (each if each.tzinfo else each.replace(tzinfo=UTC) for each in (since or now - WEEK, until or now))
     return Period(utc_text(begins), utc_text(ends))
@@ -92,7 +92,7 @@ def reading() -> Reading:
 
 
 def the[R: Record](kind: type[R], identity: str) -> R:
-    """The record of this name.
+    """Returns the record of this name.
 
     Raises:
         NotFoundError: there is none.

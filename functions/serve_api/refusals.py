@@ -20,7 +20,7 @@ NO_ROUTE = "Not found"
 
 
 def plain(status: int, error: str) -> dict[str, Any]:
-    """A refusal as the gateway takes it."""
+    """Turns a refusal into what the gateway takes."""
     headers = {"Content-Type": content_types.APPLICATION_JSON}
     return {"statusCode": status, "headers": headers, "body": json.dumps({"error": error})}
 
@@ -57,7 +57,7 @@ def register(app: APIGatewayHttpResolver) -> None:
 
 
 def field_of(fault: Mapping[str, Any]) -> dict[str, str]:
-    """A fault that pydantic found."""
+    """Returns a fault that pydantic found."""
     path = [str(part) for part in fault["loc"]]
     # The first part says where: body, query, path.
     return {
@@ -68,5 +68,5 @@ def field_of(fault: Mapping[str, Any]) -> dict[str, str]:
 
 
 def said(status: int, body: Mapping[str, Any]) -> Response[str]:
-    """A refusal as the resolver takes it."""
+    """Turns a refusal into what the resolver takes."""
     return Response(status, content_types.APPLICATION_JSON, json.dumps(body))

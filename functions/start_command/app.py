@@ -56,7 +56,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def lines_of(settings: Settings, order: Order, runner: CommandRunner, event: dict[str, Any]) -> list[str]:
-    """What Run Command runs."""
+    """Returns what Run Command runs."""
     known = variables(testruns.document(order, event["deadline"], event["outputs"], artifact=order.artifact))
     # Where each of many would put a file to the same address, nobody does.
     kept = testruns.uploads(settings, order.environment, runner.minutes) if runner.instances == "one" else None
@@ -64,7 +64,7 @@ def lines_of(settings: Settings, order: Order, runner: CommandRunner, event: dic
 
 
 def running_in(settings: Settings, order: Order, workload: clients.Workload) -> list[str]:
-    """The instances of an environment that run."""
+    """Returns the instances of an environment that run."""
     seen = instances.of_environment(workload, order.environment, settings.controller)
     running = sorted(one.id for one in seen if one.state == "running")
     if not running:

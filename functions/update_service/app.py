@@ -51,7 +51,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def wish(settings: Settings, plan: Rollout, step: Wait, record: RolloutRecord | None) -> services.Wish:
-    """What the stack is to be like at this step."""
+    """Returns what the stack is to be like at this step."""
     back = step is Wait.RETURN_STACK
     setup: Setup = plan.before if back and plan.before else plan.after
     template = (record.template if record and step is Wait.SETTLE else None) or plan.template_version

@@ -17,7 +17,8 @@ GROUP = "Fleet"
 
 
 class NotSettled(Exception):
-    """Not yet, or never: the state machine looks again for a while."""
+    """The permanent environment is not as it should be yet, or never will be: the state machine looks again for a
+    while."""
 
 
 @logger.inject_lambda_context(clear_state=True)

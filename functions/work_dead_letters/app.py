@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def read(event: dict[str, Any]) -> Received[Any]:
-    """The request, of either kind."""
+    """Returns the request, of either kind."""
     if event.get("detail-type") == DeadLettersDiscardRequested.event:
         return receive(DeadLettersDiscardRequested, event)
     return receive(DeadLettersRedriveRequested, event)

@@ -83,7 +83,7 @@ class SignIn(BaseModel):
 
 @cache
 def load_settings() -> Settings:
-    """The settings of this process.
+    """Returns the settings of this process.
 
     Raises:
         RuntimeError: names each variable that is missing or wrong.
@@ -93,7 +93,7 @@ def load_settings() -> Settings:
 
 @cache
 def load_sign_in() -> SignIn:
-    """How people sign in here.
+    """Tells how people sign in here.
 
     Raises:
         RuntimeError: names each variable that is missing or wrong.

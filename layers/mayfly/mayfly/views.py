@@ -1,4 +1,4 @@
-"""What the HTTP API, the console and the command line show of records, made here once.
+"""Makes what the HTTP API, the console and the command line show of records, once for all of them.
 
 A stage or an outcome comes with its tone, and what may be done follows from it as a field of its own: who shows an
 answer knows no stage by name.
@@ -101,13 +101,13 @@ FAILURES: Fields = (
 
 
 def staged(stage: str | None) -> Shown:
-    """A record's stage, by its name of today, and its tone."""
+    """Returns a record's stage, by its name of today, and its tone."""
     return {"stage": label_of(stage or UNKNOWN), "tone": tone_of(stage or UNKNOWN)}
 
 
 def environment_stage(record: Environment) -> Shown:
-    """Where an environment stands: whether it waits for its tests' result, whether nothing can be asked of it, and what
-    a person may report of it."""
+    """Tells where an environment stands: whether it waits for its tests' result, whether nothing can be asked of it,
+    and what a person may report of it."""
     over = record.ending is not None or record.stage in (EnvironmentStage.TERMINATING, EnvironmentStage.TERMINATED)
     ready = record.stage == EnvironmentStage.AWAITING_TESTS
     can_sleep = ready and not over and record.suite_kind in USED_BY_PEOPLE
@@ -118,20 +118,20 @@ def environment_stage(record: Environment) -> Shown:
 
 
 def bake_stage(record: Bake) -> Shown:
-    """Where a bake stands, and whether it is over."""
+    """Tells where a bake stands, and whether it is over."""
     over = (BakeStage.PROVEN, BakeStage.REJECTED, BakeStage.SUPERSEDED)
     return staged(record.stage) | {"over": record.stage in over}
 
 
 def image_stage(record: Image) -> Shown:
-    """Where an image stands, and whether a channel may be pointed to it."""
+    """Tells where an image stands, and whether a channel may be pointed to it."""
     leaves = record.retirement in (Retirement.DEPRECATED, Retirement.DISABLED, Retirement.DEREGISTERED)
     promotable = not leaves and record.stage not in (ImageStage.REJECTED, ImageStage.RETIRED)
     return staged(record.stage) | {"promotable": promotable}
 
 
 def service_stage(record: Service) -> Shown:
-    """Where a permanent environment stands: whether it is rolled out now, and whether it can be."""
+    """Tells where a permanent environment stands: whether it is rolled out now, and whether it can be."""
     known = bool(record.image) or record.stage == ServiceStage.NEEDS_A_PERSON
     return staged(record.stage) | {
         "rolling_out": record.stage == ServiceStage.ROLLING_OUT,
@@ -141,8 +141,8 @@ def service_stage(record: Service) -> Shown:
 
 
 def rollout_stage(record: Rollout) -> Shown:
-    """Where a rollout stands: whether it has not begun yet, whether that is for a person's approval, and whether it can
-    be stopped, paused and resumed."""
+    """Tells where a rollout stands: whether it has not begun yet, whether that is for a person's approval, and whether
+    it can be stopped, paused and resumed."""
     step = record.waiting.for_ if record.waiting else None
     return staged(record.stage) | {
         "waits": record.stage in _WAITS,
@@ -155,12 +155,13 @@ def rollout_stage(record: Rollout) -> Shown:
 
 
 def _pause(record: Rollout) -> Shown:
-    """Who paused a rollout, and why; whether it stands still already, or goes on to its next checkpoint."""
+    """Tells who paused a rollout, and why; whether it stands still already, or goes on to its next checkpoint."""
     return {"why": record.paused, "stands": record.stage == RolloutStage.PAUSED}
 
 
 def environment(record: Environment, now: datetime, prices: Prices) -> Shown:
-    """An environment in a list. One whose record was lost and begun anew says "unknown" where it does not know."""
+    """Returns an environment in a list. One whose record was lost and begun anew says "unknown" where it does not
+    know."""
     costs = cost(record, now, prices)
     shown: dict[str, Any] = {
         "id": record.id,
@@ -193,7 +194,7 @@ def environment(record: Environment, now: datetime, prices: Prices) -> Shown:
 
 
 def _sleep(record: Environment | Service) -> Shown:
-    """Since when it sleeps, unless it is ended, and what a person asked for last of its sleep."""
+    """Tells since when an environment sleeps, unless it is ended, and what a person asked for last of its sleep."""
     ended = isinstance(record, Environment) and record.ending
     return {
         "asleep_since": record.sleep.since if record.sleep and not ended else None,
@@ -218,12 +219,12 @@ def totals(said: Sum) -> Shown:
 
 
 def ending(said: Ending) -> Shown:
-    """Why a life ended."""
+    """Tells why a life ended."""
     return {"by": said.by, "outcome": said.outcome, "tone": tone_of(said.outcome), "reason": said.reason}
 
 
 def whole_environment(record: Environment, fleet: Fleet | None, now: datetime, prices: Prices, machine: str) -> Shown:
-    """An environment with all that is known of it.
+    """Returns an environment with all that is known of it.
 
     Args:
         machine: ARN of the machine whose executions are lives.
@@ -251,31 +252,31 @@ def whole_environment(record: Environment, fleet: Fleet | None, now: datetime, p
 
 
 def stack_link(stack: str) -> str:
-    """Where the console of AWS shows a stack, by its id."""
+    """Tells where the console of AWS shows a stack, by its id."""
     region = stack.split(":")[3]
     target = f"https://{region}.console.aws.amazon.com/cloudformation/home?region={region}"
     return f"{target}#/stacks/stackinfo?stackId={quote(stack, safe='')}"
 
 
 def instance_link(region: str, instance: str) -> str:
-    """Where the console of AWS shows an instance, with the ways to connect to it and its console's output."""
+    """Tells where the console of AWS shows an instance, with the ways to connect to it and its console's output."""
     return f"https://{region}.console.aws.amazon.com/ec2/home?region={region}#InstanceDetails:instanceId={instance}"
 
 
 def execution_link(machine: str, name: str) -> str:
-    """Where the console of AWS shows an execution."""
+    """Tells where the console of AWS shows an execution."""
     region = machine.split(":")[3]
     arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
     return f"https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}"
 
 
 def history(record: Record) -> Shown:
-    """A record's history, the oldest line first."""
+    """Returns a record's history, the oldest line first."""
     return plain(record.history)
 
 
 def release(record: Release, environments: Mapping[str, Environment], now: datetime, prices: Prices) -> Shown:
-    """A release in a list.
+    """Returns a release in a list.
 
     Args:
         environments: the records of its environments, by id; one that has no record yet has cost nothing.
@@ -306,8 +307,8 @@ _RELEASED = ("version", "attempt", "commit", "artifact", "image", "blueprint", "
 
 
 def release_differences(before: Release, after: Release) -> Shown:
-    """How two releases differ: in what was pushed, and in what its environments were built from. What a release was
-    planned with that an earlier version of Mayfly planned is not known."""
+    """Tells how two releases differ: in what was pushed, and in what its environments were built from. What a release
+    was planned with that an earlier version of Mayfly planned is not known."""
     was, now = before.parameters or {}, after.parameters or {}
     facts = {name: (_text(getattr(before, name)), _text(getattr(after, name))) for name in _RELEASED}
     parameters = {name: (was.get(name), now.get(name)) for name in sorted({*was, *now})}
@@ -328,7 +329,7 @@ def _changed(pairs: Mapping[str, tuple[str | None, str | None]]) -> list[Shown]:
 
 
 def suite_outcomes(record: Release, environments: Mapping[str, Environment]) -> Iterable[Shown]:
-    """Each suite's outcome: by the verdict, or before there is one by the ending of its latest environment."""
+    """Returns each suite's outcome: by the verdict, or before there is one by the ending of its latest environment."""
     judged = {part.suite: part.outcome for part in record.verdict.suites} if record.verdict else {}
     for part in record.suites:
         attempt = part.latest(environments)
@@ -341,7 +342,7 @@ def suite_outcomes(record: Release, environments: Mapping[str, Environment]) -> 
 
 
 def flakiness(releases: Iterable[Shown]) -> list[Shown]:
-    """How often each suite was judged, and how often it passed by a repetition only; the most flaky first.
+    """Tells how often each suite was judged, and how often it passed by a repetition only; the most flaky first.
 
     Args:
         releases: as `release` shows them.
@@ -357,7 +358,7 @@ def flakiness(releases: Iterable[Shown]) -> list[Shown]:
 
 
 def whole_release(record: Release, environments: Mapping[str, Environment], now: datetime, prices: Prices) -> Shown:
-    """A release with its history and environments."""
+    """Returns a release with its history and environments."""
     return {
         **release(record, environments, now, prices),
         "history": history(record),
@@ -366,7 +367,7 @@ def whole_release(record: Release, environments: Mapping[str, Environment], now:
 
 
 def application(name: str, found: Configured | Refused) -> Shown:
-    """An application's configuration, or why it is wrong."""
+    """Returns an application's configuration, or why it is wrong."""
     if isinstance(found, Refused):
         return {"name": name, "problem": str(found)}
     image = {"image": {"family": found.image.family, "channel": found.image.channel}} if found.image else {}
@@ -384,7 +385,7 @@ def application(name: str, found: Configured | Refused) -> Shown:
 
 
 def configuration(version: Version) -> Shown:
-    """A version of an application's configuration."""
+    """Returns a version of an application's configuration."""
     try:
         document = json.loads(version.value)
     except ValueError:
@@ -393,7 +394,7 @@ def configuration(version: Version) -> Shown:
 
 
 def channel(reach: Reach, record: ChannelRecord | None) -> Shown:
-    """A channel with how far its image has got.
+    """Returns a channel with how far its image has got.
 
     Args:
         record: its record; None where only a parameter says what it points to.
@@ -414,7 +415,7 @@ def channel(reach: Reach, record: ChannelRecord | None) -> Shown:
 
 
 def image(record: Image, bakes: Mapping[str, Bake]) -> Shown:
-    """An image, with the checks of its bake where that is among `bakes`."""
+    """Returns an image, with the checks of its bake where that is among `bakes`."""
     shown: dict[str, Any] = {
         "image": record.id,
         **image_stage(record),
@@ -434,12 +435,12 @@ def image(record: Image, bakes: Mapping[str, Bake]) -> Shown:
 
 
 def failures(kind: str, name: str, lost: Losses) -> Shown:
-    """How many instances failed of an application, of an image or of a blueprint."""
+    """Tells how many instances failed of an application, of an image or of a blueprint."""
     return {"of": kind, "name": name, "launched": lost.launched, "failed": lost.count, "causes": dict(lost.failed)}
 
 
 def bake(record: Bake) -> Shown:
-    """A bake."""
+    """Returns a bake."""
     shown: dict[str, Any] = {
         "id": record.id,
         "family": record.family,
@@ -452,7 +453,7 @@ def bake(record: Bake) -> Shown:
 
 
 def whole_bake(record: Bake, log: str | None, console: str | None) -> Shown:
-    """A bake with all that is known of it.
+    """Returns a bake with all that is known of it.
 
     Args:
         log: the end of what its builder has written. console: what it printed, where it could write no log.
@@ -472,7 +473,7 @@ def whole_bake(record: Bake, log: str | None, console: str | None) -> Shown:
 
 
 def service(record: Service) -> Shown:
-    """A permanent environment, as far as its record knows it."""
+    """Returns a permanent environment, as far as its record knows it."""
     shown: dict[str, Any] = {
         "id": record.id,
         "application": record.application,
@@ -493,7 +494,7 @@ def service(record: Service) -> Shown:
 
 
 def rollout(record: Rollout) -> Shown:
-    """A rollout, as far as its record knows it."""
+    """Returns a rollout, as far as its record knows it."""
     shown: dict[str, Any] = {
         "id": record.id,
         "service": record.service,
@@ -517,7 +518,7 @@ def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sweep(record: Sweep) -> Shown:
-    """What a sweep came to."""
+    """Returns what a sweep came to."""
     return {
         "key": record.key,
         "asked_by": record.asked_by,
@@ -529,7 +530,7 @@ def sweep(record: Sweep) -> Shown:
 
 
 def dead_letter(record: DeadLetter) -> Shown:
-    """A dead letter in a list."""
+    """Returns a dead letter in a list."""
     return {
         "id": record.id,
         "kind": record.failure,
@@ -556,8 +557,8 @@ def dead_letter_groups(letters: Iterable[Shown]) -> Shown:
 
 
 def whole_dead_letter(record: DeadLetter, message: Any) -> Shown:
-    """A dead letter with what is in it, and its history; without the report token that may be in it: everybody sees
-    dead letters, and whoever has the token passes a suite."""
+    """Returns a dead letter with what is in it, and its history; without the report token that may be in it: everybody
+    sees dead letters, and whoever has the token passes a suite."""
     shown = json.loads(_TOKEN.sub(r"\1(not shown)", json.dumps(message)))
     return {**dead_letter(record), "message": shown, "history": history(record)}
 
@@ -567,6 +568,6 @@ _TOKEN = re.compile(r'(token\\*"\s*:\s*\\*")[A-Za-z0-9_-]{43}(?=\\*")')
 
 
 def report(said: Mapping[str, Any]) -> Shown:
-    """A sweep's whole report, as it was written, with the tone of each decision."""
+    """Returns a sweep's whole report, as it was written, with the tone of each decision."""
     told = {part: [{**one, "tone": tone_of(one["action"])} for one in said[part]] for part in ("decisions", "kept")}
     return {**said, **told}

@@ -1,4 +1,4 @@
-"""What is done for many: one that cannot be done stops no other."""
+"""Attempts the same for many: a failure of one stops no other."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
@@ -21,7 +21,7 @@ def going_on(about: str) -> Iterator[None]:
 
 
 def threads() -> Executor:
-    """What runs the attempts."""
+    """Makes the threads that run the attempts."""
     return ThreadPoolExecutor(AT_ONCE)
 
 

@@ -94,8 +94,8 @@ def label(workload: "Workload", image: str, state: str) -> None:
 
 
 def leftovers(workload: "Workload", controller: str, bake: str | None = None) -> list[Leftover]:
-    """The builders of this controller that are not terminated, and their volumes without an instance: of one bake, or
-    of all."""
+    """Finds the builders of this controller that are not terminated, and their volumes without an instance: of one
+    bake, or of all."""
     labels = {tags.CONTROLLER: controller, tags.BAKE: bake}
     by_tag: Any = [
         {"Name": f"tag:{tags.CONTROLLER}", "Values": [controller]},

@@ -39,7 +39,7 @@ _LOCAL_ENDPOINT = "MAYFLY_WORKLOAD_ENDPOINT_URL"
 
 @cache
 def controller(service: str) -> Any:
-    """A client in the controller account, made at its first use and kept for the process."""
+    """Returns a client in the controller account, made at its first use and kept for the process."""
     with _MAKING:
         config = _SIGNED if service == "s3" else _CONFIG
         return boto3.client(service, config=config)  # type: ignore[call-overload]
@@ -47,7 +47,7 @@ def controller(service: str) -> Any:
 
 @cache
 def unsigned(service: str) -> Any:
-    """A client that signs nothing: for addresses of what others have to be permitted to read."""
+    """Returns a client that signs nothing: for addresses of what others have to be permitted to read."""
     return boto3.client(service, config=_CONFIG.merge(Config(signature_version=UNSIGNED)))  # type: ignore[call-overload]
 
 

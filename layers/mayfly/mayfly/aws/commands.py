@@ -52,7 +52,7 @@ def send_to_all(
 
 
 def invocations(workload: "Workload", command: str) -> list[Invocation] | None:
-    """How a command ended on each instance; None where it goes on."""
+    """Tells how a command ended on each instance; None where it goes on."""
     pages = workload.ssm.get_paginator("list_command_invocations").paginate(CommandId=command, Details=True)
     listed = [each for page in pages for each in page["CommandInvocations"]]
     if not listed or any(each["Status"] in _GOING_ON for each in listed):
@@ -65,6 +65,6 @@ def _exit_code(listed: Any) -> int:
 
 
 def read(workload: "Workload", command: str, instance: str) -> CommandResult:
-    """How a command has ended."""
+    """Tells how a command has ended."""
     found = workload.ssm.get_command_invocation(CommandId=command, InstanceId=instance)
     return CommandResult(found["Status"], found["StandardOutputContent"])

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def snapshots(workload: "Workload", database: str) -> list[str]:
-    """The snapshots that somebody, or CloudFormation, took of a database; automatic ones go with it."""
+    """Returns the snapshots that somebody, or CloudFormation, took of a database; automatic ones go with it."""
     pages = workload.rds.get_paginator("describe_db_snapshots").paginate(
         DBInstanceIdentifier=database, SnapshotType="manual"
     )
@@ -18,7 +18,7 @@ def snapshots(workload: "Workload", database: str) -> list[str]:
 
 
 def cluster_snapshots(workload: "Workload", cluster: str) -> list[str]:
-    """The snapshots that somebody, or CloudFormation, took of a cluster; automatic ones go with it."""
+    """Returns the snapshots that somebody, or CloudFormation, took of a cluster; automatic ones go with it."""
     pages = workload.rds.get_paginator("describe_db_cluster_snapshots").paginate(
         DBClusterIdentifier=cluster, SnapshotType="manual"
     )

@@ -1,4 +1,4 @@
-"""What is put on Mayfly's two buses: requests on the one; on the other what Mayfly says.
+"""Puts events on Mayfly's two buses: requests on one, announcements on the other.
 
 Most announcements are states of the machines; these come with a decision.
 """
@@ -20,7 +20,7 @@ class NotTaken(RuntimeError):
 
 
 def announce(facts: str, message: Announcement) -> str:
-    """Says something on the bus that only Mayfly's roles can write to; returns the event's id.
+    """Puts an announcement on the bus that only Mayfly's roles can write to; returns the event's id.
 
     Raises:
         NotTaken: EventBridge did not take it; the invocation is repeated then.
@@ -29,7 +29,8 @@ def announce(facts: str, message: Announcement) -> str:
 
 
 def announce_again(facts: str, event: str, detail: str) -> str:
-    """Says what was not taken once, as it was written then; returns the event's id.
+    """Puts an announcement on the bus that EventBridge did not take before, as it was written then; returns the event's
+    id.
 
     Raises:
         NotTaken: EventBridge did not take it.
@@ -41,7 +42,7 @@ def announce_again(facts: str, event: str, detail: str) -> str:
 
 
 def written(message: EventDetail) -> str:
-    """A message as it stands on the bus: JSON."""
+    """Writes a message as JSON, as it stands on the bus."""
     return message.model_dump_json(by_alias=True, exclude_none=True)
 
 

@@ -39,7 +39,7 @@ class Execution:
 
 
 def describe(machine: str, name: str) -> Execution | None:
-    """The execution of this name, as far as Step Functions remembers it."""
+    """Returns the execution of this name, as far as Step Functions remembers it."""
     states: SFNClient = controller("stepfunctions")
     try:
         found = states.describe_execution(executionArn=_arn(machine, name))
@@ -49,7 +49,8 @@ def describe(machine: str, name: str) -> Execution | None:
 
 
 def running(machine: str) -> set[str]:
-    """The environments that an execution of the machine runs for. A sweep's executions have a suffix after ``__``."""
+    """Returns the environments that an execution of the machine runs for. A sweep's executions have a suffix after
+    ``__``."""
     pages = (
         controller("stepfunctions")
         .get_paginator("list_executions")

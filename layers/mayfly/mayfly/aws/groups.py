@@ -36,7 +36,7 @@ class Group:
 
 
 def of_environment(workload: "Workload", environment: str) -> list[Group]:
-    """Every group that carries the environment's tag."""
+    """Returns every group that carries the environment's tag."""
     pages = workload.autoscaling.get_paginator("describe_auto_scaling_groups").paginate(
         Filters=[{"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]}]
     )
@@ -61,15 +61,15 @@ def _read(group: Mapping[str, Any]) -> Group:
 
 
 def launches_from(shown: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The launch template and its version that a group, or the refresh of one, names: by itself, or in the policy of
-    several instance types."""
+    """Returns the launch template and its version that a group, or the refresh of one, names: by itself, or in the
+    policy of several instance types."""
     mixed = shown.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
     found: Mapping[str, Any] = mixed.get("LaunchTemplateSpecification") or shown.get("LaunchTemplate", {})
     return found
 
 
 def capacities(workload: "Workload", environment: str) -> dict[str, tuple[int, int]]:
-    """The desired capacity of each group of an environment, and how many of its instances are in service."""
+    """Returns the desired capacity of each group of an environment, and how many of its instances are in service."""
     return {group.name: (group.desired, group.in_service) for group in of_environment(workload, environment)}
 
 
@@ -89,13 +89,14 @@ def fill_on_demand(workload: "Workload", group: Group, base: int) -> None:
 
 
 def describe(workload: "Workload", group: str) -> Group | None:
-    """A group as it is now; None where it is gone."""
+    """Returns a group as it is now; None where it is gone."""
     found = workload.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
     return _read(found[0]) if found else None
 
 
 def terminations(workload: "Workload", environment: str) -> list[tuple[datetime, str]]:
-    """When, and why, Auto Scaling took an instance of an environment's groups out of service; the latest first."""
+    """Tells when, and why, Auto Scaling took an instance of an environment's groups out of service; the latest
+    first."""
     return sorted(
         (
             (activity["StartTime"], activity.get("Cause", ""))

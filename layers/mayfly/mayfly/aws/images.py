@@ -1,4 +1,5 @@
-"""An image and its copies in other Regions: found by tag, made, shared with accounts, and looked at afterwards."""
+"""Finds an image and its copies in other Regions by tag, makes them, shares them with accounts, and looks at them
+afterwards."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
@@ -45,12 +46,13 @@ class Seen:
 
 
 def enter(settings: Settings, family: Family, name: str, region: str, session: str) -> "Workload":
-    """A Region of a family's account, in a session that can change what belongs to this family and nothing else."""
+    """Enters a Region of a family's account, in a session that can change what belongs to this family and nothing
+    else."""
     return clients.workload(family.account, region, settings.workload_role, session, (tags.IMAGE_FAMILY, name))
 
 
 def describe_image(workload: "Workload", image: str) -> Seen | None:
-    """The image of this id, a disabled one too; None where there is none (any more)."""
+    """Returns the image of this id, a disabled one too; None where there is none (any more)."""
     listed = workload.ec2.describe_images(
         Filters=[{"Name": "image-id", "Values": [image]}], IncludeDisabled=True, IncludeDeprecated=True
     )["Images"]
@@ -58,7 +60,7 @@ def describe_image(workload: "Workload", image: str) -> Seen | None:
 
 
 def available(workload: "Workload", **which: Any) -> Iterator[Candidate]:
-    """The images that are available among those that DescribeImages is asked for by these arguments."""
+    """Returns the images that are available among those that DescribeImages is asked for by these arguments."""
     filters = [*which.pop("Filters", []), {"Name": "state", "Values": ["available"]}]
     for page in workload.ec2.get_paginator("describe_images").paginate(Filters=filters, **which):
         for image in page["Images"]:
@@ -119,13 +121,13 @@ def share(workload: "Workload", image: str, accounts: Collection[str]) -> None:
 
 
 def launch_permissions(workload: "Workload", image: str) -> list[dict[str, str]]:
-    """Who may launch an image, as EC2 says it: accounts, organizations, everybody."""
+    """Tells who may launch an image, as EC2 says it: accounts, organizations, everybody."""
     reply = workload.ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
     return [dict(permission) for permission in reply["LaunchPermissions"]]  # type: ignore[arg-type]
 
 
 def shared_with(workload: "Workload", image: str) -> set[str]:
-    """The accounts that may launch an image."""
+    """Returns the accounts that may launch an image."""
     return {permission["UserId"] for permission in launch_permissions(workload, image) if "UserId" in permission}
 
 

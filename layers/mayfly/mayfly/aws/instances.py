@@ -44,7 +44,7 @@ class Instance:
 
 
 def find(workload: "Workload", labels: Mapping[str, str | None], going: bool = True) -> Iterator[Instance]:
-    """Every instance that carries these tags and is not terminated, page by page.
+    """Finds every instance that carries these tags and is not terminated, page by page.
 
     Args:
         labels: the tags' values by their keys; None where any value will do.
@@ -59,12 +59,13 @@ def find(workload: "Workload", labels: Mapping[str, str | None], going: bool = T
 
 
 def of_environment(workload: "Workload", environment: str, controller: str) -> list[Instance]:
-    """All instances that carry the environment's and the controller's tag and are not terminated."""
+    """Returns all instances that carry the environment's and the controller's tag and are not terminated."""
     return [*find(workload, {tags.ENVIRONMENT: environment, tags.CONTROLLER: controller})]
 
 
 def describe(workload: "Workload", instance: str) -> Instance | None:
-    """The instance of this id; None where EC2 does not know it: right after its launch not yet, later not any more."""
+    """Returns the instance of this id; None where EC2 does not know it: right after its launch not yet, later not any
+    more."""
     try:
         return next(_described(workload, InstanceIds=[instance]), None)
     except ClientError as error:
@@ -74,7 +75,7 @@ def describe(workload: "Workload", instance: str) -> Instance | None:
 
 
 def named(workload: "Workload", environments: Iterable[str]) -> dict[str, list[str]]:
-    """The ids of the instances that carry the tag of each of these environments."""
+    """Returns the ids of the instances that carry the tag of each of these environments."""
     found: dict[str, list[str]] = {}
     for some in batched(environments, _VALUES, strict=False):
         asked: Any = [{"Name": f"tag:{tags.ENVIRONMENT}", "Values": list(some)}]
@@ -84,7 +85,7 @@ def named(workload: "Workload", environments: Iterable[str]) -> dict[str, list[s
 
 
 def console(ec2: "EC2Client", instance: str) -> str:
-    """What an instance has printed on its console so far; "" while EC2 has nothing of it."""
+    """Returns what an instance has printed on its console so far; "" while EC2 has nothing of it."""
     try:
         found = ec2.get_console_output(InstanceId=instance, Latest=True)
     except ClientError as error:
@@ -96,7 +97,7 @@ def console(ec2: "EC2Client", instance: str) -> str:
 
 
 def architectures(workload: "Workload", instance_type: str) -> list[str] | None:
-    """The architectures whose images an instance type boots; None where EC2 has no such type."""
+    """Returns the architectures whose images an instance type boots; None where EC2 has no such type."""
     asked: Any = [instance_type]
     try:
         (listed,) = workload.ec2.describe_instance_types(InstanceTypes=asked)["InstanceTypes"]
@@ -125,8 +126,8 @@ def _described(workload: "Workload", **which: Any) -> Iterator[Instance]:
 def counted(
     workload: "Workload", environment: str, controller: str, seen: Sequence[Instance] | None = None
 ) -> dict[str, Any]:
-    """What of an environment costs money, as its record keeps it for `mayfly.domain.cost`; {} where there is nothing.
-    Not to know it fails no life, and keeps nothing standing.
+    """Returns what of an environment costs money, as its record keeps it for `mayfly.domain.cost`; {} where there is
+    nothing. Not to know it fails no life, and keeps nothing standing.
 
     Args:
         seen: its instances, where they have been looked at already.

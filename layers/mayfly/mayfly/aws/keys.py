@@ -41,7 +41,7 @@ def grant(workload: "Workload", key: str, accounts: Iterable[str]) -> None:
 
 
 def granted(workload: "Workload", key: str) -> set[str]:
-    """The accounts that have a grant on a key with all that launching needs."""
+    """Returns the accounts that have a grant on a key with all that launching needs."""
     pages = workload.kms.get_paginator("list_grants").paginate(KeyId=key)
     return {
         each["GranteePrincipal"].split(":")[4]

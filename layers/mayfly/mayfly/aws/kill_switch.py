@@ -37,7 +37,8 @@ class Turn:
 
 
 def read(parameters: str) -> str:
-    """What the switch says: "off", or who turned it on, and why. Read right before destroying, never remembered.
+    """Returns what the switch says: "off", or who turned it on, and why. Read right before destroying, never
+    remembered.
 
     A switch that is not there is off; one that cannot be read is an error, and an error destroys nothing.
     """
@@ -49,7 +50,7 @@ def read(parameters: str) -> str:
 
 
 def last_turn(parameters: str) -> Turn | None:
-    """How it was turned last; None where it never was, or by hand."""
+    """Returns the last turn of the switch; None where nobody turned it, or somebody did by hand."""
     return _turn(_value(parameters) or "")
 
 
@@ -77,7 +78,7 @@ def _value(parameters: str) -> str | None:
 
 
 def _turn(value: str) -> Turn | None:
-    """What `turn` wrote. Whatever else says that it is on by being there."""
+    """Reads what `turn` wrote. Any other text means that the switch is on."""
     try:
         turned = Turn(**json.loads(value))
         datetime.fromisoformat(turned.at)

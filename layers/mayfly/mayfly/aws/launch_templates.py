@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def makers(workload: "Workload", template: str, since: str) -> dict[int, str]:
-    """Who made each version of a launch template that is newer than this one: an ARN, by the version's number."""
+    """Tells who made each version of a launch template that is newer than this one: an ARN, by the version's number."""
     pages = workload.ec2.get_paginator("describe_launch_template_versions").paginate(
         LaunchTemplateId=template, MinVersion=since
     )

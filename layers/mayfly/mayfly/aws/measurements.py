@@ -35,7 +35,7 @@ class Measured:
 def measured(
     workload: "Workload", metrics: Sequence[Metric], since: datetime, now: datetime
 ) -> Mapping[Metric, Measured]:
-    """When each metric was measured last; those that never were are left out."""
+    """Tells when each metric was measured last; those that never were are left out."""
     found: dict[Metric, Measured] = {}
     for some in batched(metrics, _QUERIES, strict=False):
         named = {f"m{number}": metric for number, metric in enumerate(some)}

@@ -7,12 +7,12 @@ from mayfly.domain.preview import SECONDS, DnsRecord
 
 
 def is_taken(zone: str, name: str) -> bool:
-    """Whether a name leads somewhere."""
+    """Tells whether a name leads somewhere."""
     return bool(_known(controller("route53"), zone, name))
 
 
 def point(zone: str, record: DnsRecord) -> None:
-    """Has a name lead somewhere, wherever it led before. A name has records of one of these types only."""
+    """Points a DNS name at an address, wherever it led before. A name has records of one of these types only."""
     route53 = controller("route53")
     others = [found for found in _known(route53, zone, record.name) if found["Type"] != record.type]
     wanted = {
@@ -33,7 +33,7 @@ def forget(zone: str, name: str) -> bool:
 
 
 def _known(route53: Any, zone: str, name: str) -> list[Any]:
-    """The records of a name, as Route 53 has them: a deletion has to say exactly that."""
+    """Returns the records of a name, as Route 53 has them: a deletion has to say exactly that."""
     listed = route53.list_resource_record_sets(HostedZoneId=zone, StartRecordName=name, MaxItems="3")
     return [found for found in listed["ResourceRecordSets"] if found["Name"] == name]
 

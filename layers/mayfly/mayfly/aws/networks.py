@@ -33,7 +33,8 @@ _LOOKS: Mapping[str, tuple[str, Callable[["Workload", Any], Iterable[tuple[str, 
 
 
 def states(workload: "Workload", resources: Iterable["Resource"]) -> dict[str, str]:
-    """The state of each such part among a stack's resources, by its id; of one that EC2 does not know (any more) none.
+    """Returns the state of each such part among a stack's resources, by its id; of one that EC2 does not know (any
+    more) none.
 
     EC2 is asked only for the kinds that are among them.
     """

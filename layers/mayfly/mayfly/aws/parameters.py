@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def get(ssm: "SSMClient", name: str) -> str | None:
-    """The value of a parameter; None where there is none."""
+    """Returns the value of a parameter; None where there is none."""
     try:
         return ssm.get_parameter(Name=name)["Parameter"]["Value"]
     except ssm.exceptions.ParameterNotFound:
@@ -22,7 +22,7 @@ def get(ssm: "SSMClient", name: str) -> str | None:
 
 
 def below(ssm: "SSMClient", path: str, **how: Any) -> Iterator[tuple[str, str]]:
-    """The names and values of all parameters below a path, page by page."""
+    """Returns the names and values of all parameters below a path, page by page."""
     for page in ssm.get_paginator("get_parameters_by_path").paginate(Path=path, **how):
         yield from ((found["Name"], found["Value"]) for found in page["Parameters"])
 
@@ -48,7 +48,8 @@ class Version:
 
 
 def versions(name: str) -> list[Version]:
-    """All versions of a parameter of the controller's, the oldest first; none where there is no such parameter."""
+    """Returns all versions of a parameter of the controller's, the oldest first; none where there is no such
+    parameter."""
     ssm = controller("ssm")
     try:
         pages = ssm.get_paginator("get_parameter_history").paginate(Name=name)

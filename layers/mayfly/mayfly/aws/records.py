@@ -81,9 +81,9 @@ class LeftOut(Exception):
 
 
 def attr(*path: Any) -> Attr:
-    """A field of a record in a condition, such as ``attr(Environment.deadline)``; of a part of one by the whole path.
-    A class of records has its fields by name, and mypy knows each. One entry of a field that is spread over attributes
-    is a pair: ``attr((Pool.taken, "7"))``."""
+    """Returns a field of a record in a condition, such as ``attr(Environment.deadline)``; of a part of one by the whole
+    path. A class of records has its fields by name, and mypy knows each. One entry of a field that is spread over
+    attributes is a pair: ``attr((Pool.taken, "7"))``."""
     return Attr(".".join(_key(each) for each in path))
 
 
@@ -107,7 +107,7 @@ class _Update:
     line: Entry | None
 
     def expression(self) -> tuple[str, dict[str, str], dict[str, Any]]:
-        """The update expression with its names and values."""
+        """Returns the update expression with its names and values."""
         names = {f"#{name}": name for name in (*self.facts, *self.once, *self.drop)}
         values: dict[str, Any] = {f":{name}": value for name, value in (*self.facts.items(), *self.once.items())}
         sets = [f"#{name} = :{name}" for name in self.facts]
@@ -147,8 +147,8 @@ class Records[R: Record]:
         return self.change(identity, entry, only_if=NEW, **born | facts)
 
     def _shelved(self, identity: str, at: str, application: str = "", **_: Any) -> dict[str, str]:
-        """The shelf that a new record comes on: what ends is moved from that of the living to its day's, the others lie
-        at their day's from the beginning."""
+        """Returns the shelf that a new record comes on: what ends is moved from that of the living to its day's, the
+        others lie at their day's from the beginning."""
         ends = self._kind is Environment
         return placed(self._kind, identity, application, at, LIVE if ends else at[:10])
 
@@ -157,7 +157,7 @@ class Records[R: Record]:
         return self._trying(lambda: self.begin(identity, entry, keep_until, **facts), identity)
 
     def born(self, at: str) -> str:
-        """What a record has as `born` that began at this timestamp: `recent` finds it by that."""
+        """Returns the attribute `born` of a record that began at this timestamp: `recent` finds it by that."""
         return f"{self._kind.kind}#{at[:10]}"
 
     def change(
@@ -212,7 +212,7 @@ class Records[R: Record]:
         return self.try_get(identity)
 
     def try_get(self, identity: str) -> R | None:
-        """The record as it is; None too where DynamoDB does not say."""
+        """Returns the record as it is; None also where DynamoDB does not answer."""
         with suppress(ClientError, BotoCoreError):
             return self.get(identity)
         return None
@@ -293,7 +293,7 @@ class Records[R: Record]:
                     raise
 
     def live(self, fields: Collection[Any] = (), late: bool = True) -> Iterator[R]:
-        """Every record of this kind whose story has not ended, page by page, through the index of those.
+        """Finds every record of this kind whose story has not ended, page by page, through the index of those.
 
         Yields nothing where the table is lost: a sweep then goes by tags alone.
 
@@ -305,8 +305,8 @@ class Records[R: Record]:
         yield from (record for record in found if (fields and late) or record.live)
 
     def shelved(self, where: str, application: str | None = None, before: str = "", older: bool = True) -> Iterator[R]:
-        """The records that live, or those of a day, as far as lists show them; the latest first. They are read a few at
-        a time, as far as somebody takes them, and may be a second late.
+        """Finds the records that live, or those of a day, as far as lists show them; the latest first. It reads a few
+        at a time, as far as somebody takes them; they may be a second late.
 
         Args:
             application: only of this one. before: from which place on, not with it; from the front where it is "".
@@ -341,8 +341,8 @@ class Records[R: Record]:
             before = page["LastEvaluatedKey"]["shelved"]["S"]
 
     def _with_sleep(self, found: Sequence[R]) -> Iterator[R]:
-        """The same, with what is known of the sleep and the use of those that may sleep: an index takes twenty
-        attributes, and these only few have."""
+        """Adds what is known of the sleep and the use of environments that may sleep: an index takes twenty attributes,
+        and only few environments have these."""
         may_sleep = [one.id for one in found if isinstance(one, Environment) and one.suite_kind in USED_BY_PEOPLE]
         known = {one.id: one for one in self.many(may_sleep, SLEEP)} if may_sleep else {}
         for one in found:
@@ -350,7 +350,7 @@ class Records[R: Record]:
             yield replace(one, **{each.__name__: getattr(read, each.__name__) for each in SLEEP}) if read else one
 
     def _unshelved(self, where: str, application: str | None) -> Iterator[R]:
-        """The records that an earlier version began, which knew no shelves."""
+        """Finds the records that an earlier version began, which knew no shelves."""
         lives = where == LIVE
         named = self._keys("live", str(self._kind.kind)) if lives else self._keys("born", self.born(where))
         for one in self.many(named):
@@ -359,8 +359,8 @@ class Records[R: Record]:
                 yield off_shelf(one)
 
     def recent(self, now: datetime, days: int, fields: Collection[Any] = ()) -> Iterator[R]:
-        """Every record of this kind that began today or on one of the `days` days (UTC) before, ended or not: a query a
-        day, through an index that is written once a record.
+        """Finds every record of this kind that began today or on one of the `days` days (UTC) before, ended or not: a
+        query a day, through an index that is written once a record.
 
         Args:
             fields: see `many`.
@@ -382,7 +382,7 @@ class Records[R: Record]:
             return []
 
     def many(self, identities: Sequence[str], fields: Collection[Any] = (), late: bool = True) -> Iterator[R]:
-        """The records of these names, in any order; those that are not there are left out.
+        """Reads the records of these names, in any order; those that are not there are left out.
 
         Args:
             fields: those to read, as a class names them; all, and strongly consistent, where none is named. Naming
@@ -413,7 +413,7 @@ class Records[R: Record]:
             sleep(random() * pause)
 
     def get(self, identity: str) -> R | None:
-        """The record as it is now (strongly consistent), or None."""
+        """Reads the record as it is now (strongly consistent); None where there is none."""
         reply = self._dynamodb.get_item(TableName=self._table, Key=self._key(identity), ConsistentRead=True)
         return self._read(reply.get("Item"))
 
@@ -422,8 +422,8 @@ class Records[R: Record]:
 
 
 def part_of_table(table: str, fields: Collection[Any], after: str | None = None) -> tuple[list[Record], str | None]:
-    """Up to a megabyte of the records of all kinds, in the order of their keys, and the key to go on after; None at the
-    end. For what no index knows: who needs it reads the whole table.
+    """Reads up to a megabyte of the records of all kinds, in the order of their keys, and the key to go on after; None
+    at the end. For what no index knows: who needs it reads the whole table.
 
     Args:
         fields: those to read, as classes name them. after: the key of the last record of the page before.
@@ -447,13 +447,13 @@ def _place(record: Record) -> str:
 
 
 def of_item[R: Record](kind: type[R], item: Mapping[str, Any]) -> R:
-    """A record as an item of DynamoDB says it. What has lost its name has it in its key still."""
+    """Reads a record from an item of DynamoDB. An item without the attribute `id` has it in its key."""
     given = {key: _whole(_DESERIALIZE(value)) for key, value in item.items()}
     return read(kind, {"id": str(given.get("pk", "")).partition("#")[2]} | given)
 
 
 def forget_after(now: str, days: int) -> int:
-    """When DynamoDB may drop a record, in seconds since 1970."""
+    """Tells when DynamoDB may drop a record, in seconds since 1970."""
     return int((datetime.fromisoformat(now) + timedelta(days=days)).timestamp())
 
 
@@ -462,7 +462,7 @@ def _both(one: ConditionBase | None, other: ConditionBase | None) -> ConditionBa
 
 
 def _is_too_large(error: ClientError) -> bool:
-    """Whether an item would be larger than DynamoDB's 400 KB; it has no error code of its own for that."""
+    """Tells whether an item would be larger than DynamoDB's 400 KB; it has no error code of its own for that."""
     said = error.response["Error"]
     return said["Code"] == "ValidationException" and "maximum allowed size" in said.get("Message", "")
 

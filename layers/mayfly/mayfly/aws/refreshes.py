@@ -1,4 +1,4 @@
-"""Groups of Auto Scaling and their instance refreshes, seen through one workload account."""
+"""Starts, cancels and looks at instance refreshes of Auto Scaling groups, through one workload account."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -43,13 +43,13 @@ class Goal:
     mixed: Mapping[str, Any] | None = None
 
     def is_brought_by(self, refresh: Refresh) -> bool:
-        """Whether this refresh was asked for to that end."""
+        """Tells whether this refresh was asked for to that end."""
         late_enough = refresh.started_at is None or refresh.started_at >= self.since - _SKEW
         return refresh.template == self.version and late_enough and refresh.id != self.but
 
 
 def latest(workload: "Workload", group: str) -> Refresh | None:
-    """A group's latest instance refresh; None where there was none in the last six weeks."""
+    """Returns a group's latest instance refresh; None where there was none in the last six weeks."""
     # The latest come first, and one page is enough for that.
     found = workload.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group)["InstanceRefreshes"]
     if not found:
@@ -80,7 +80,7 @@ def start(workload: "Workload", goal: Goal, preferences: Mapping[str, Any]) -> s
 
 
 def failed_launches(workload: "Workload", group: str) -> Iterable[str]:
-    """Why instances of a group did not come."""
+    """Tells why instances of a group did not come."""
     activities = workload.autoscaling.describe_scaling_activities(AutoScalingGroupName=group)["Activities"]
     return (
         activity.get("StatusMessage", activity["Description"])
@@ -112,8 +112,8 @@ _SKEW = timedelta(seconds=10)
 
 
 def forward(workload: "Workload", goal: Goal, preferences: Mapping[str, Any]) -> Refresh | None:
-    """The refresh that brings a version of the launch template, asked for once; None where somebody else's has to end
-    first."""
+    """Brings a version of the launch template, by one instance refresh, and returns that; None where somebody else's
+    has to end first."""
     found = latest(workload, goal.group)
     if found and goal.is_brought_by(found):
         return found
@@ -121,7 +121,8 @@ def forward(workload: "Workload", goal: Goal, preferences: Mapping[str, Any]) ->
 
 
 def back(workload: "Workload", goal: Goal, preferences: Mapping[str, Any], needed: bool) -> Refresh | None:
-    """The refresh that brings a group back to the version that it had; None where nothing is left to be done.
+    """Brings a group back to the version that it had, and returns the refresh that does; None where nothing is left to
+    be done.
 
     What goes on is undone first. What is left then, or was left by a refresh that was cancelled, is replaced.
 

@@ -43,7 +43,7 @@ def end_of(workload: "Workload", location: str, most: int) -> str:
 
 
 def address(bucket: str, key: str, seconds: int) -> str:
-    """An address that one file can be put to for a while, by whoever knows it. It ends with this function's own
+    """Signs an address that one file can be put to for a while, by whoever knows it. It ends with this function's own
     credentials at the latest."""
     s3: S3Client = controller("s3")
     return s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds)

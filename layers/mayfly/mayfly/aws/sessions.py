@@ -14,7 +14,7 @@ _LONGEST = timedelta(days=1)
 
 
 def last_used(workload: "Workload", since: datetime, now: datetime) -> Mapping[str, datetime]:
-    """When a session was last open on each instance, by the instance's id: now, where one still is."""
+    """Tells when a session was last open on each instance, by the instance's id: now, where one still is."""
     latest: dict[str, datetime] = {}
     for session in _sessions(workload, since):
         until = session.get("EndDate") or now

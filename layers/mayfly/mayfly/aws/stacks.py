@@ -156,7 +156,7 @@ def update(workload: "Workload", stack: str, wanted: Wanted) -> bool:
 
 
 def last_request(workload: "Workload", stack: str) -> str:
-    """The token of the request that a stack's latest event is an effect of, "" where it had none."""
+    """Returns the token of the request that a stack's latest event is an effect of, "" where it had none."""
     events = workload.cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
     return events[0].get("ClientRequestToken", "") if events else ""
 
@@ -167,7 +167,7 @@ def detect_drift(workload: "Workload", stack: str) -> str:
 
 
 def drift(workload: "Workload", stack: str, detection: str) -> list[str] | None:
-    """What a comparison found, a line a resource; None where it is not over yet."""
+    """Returns what a comparison found, a line a resource; None where it is not over yet."""
     found = workload.cloudformation.describe_stack_drift_detection_status(StackDriftDetectionId=detection)
     if found["DetectionStatus"] == "DETECTION_IN_PROGRESS":
         return None
@@ -185,7 +185,7 @@ def drift(workload: "Workload", stack: str, detection: str) -> list[str] | None:
 
 
 def drift_of(workload: "Workload", stack: str, resource: str) -> list[str]:
-    """What differs between one resource and its template right now: the paths of its properties."""
+    """Returns what differs between one resource and its template right now: the paths of its properties."""
     found = workload.cloudformation.detect_stack_resource_drift(StackName=stack, LogicalResourceId=resource)
     return [each["PropertyPath"] for each in found["StackResourceDrift"].get("PropertyDifferences", [])]
 
@@ -203,12 +203,12 @@ def _given(parameters: Mapping[str, str]) -> list[Any]:
 
 
 def is_at(stack: str, account: str, region: str) -> bool:
-    """Whether a stack is in an account and Region, by its id."""
+    """Tells whether a stack is in an account and Region, by its id."""
     return stack.split(":")[3:5] == [region, account]
 
 
 def describe(workload: "Workload", stack: str) -> Stack | None:
-    """The stack of this id or name as it is now, or None where there is none.
+    """Returns the stack of this id or name as it is now, or None where there is none.
 
     A deleted stack is found by its id only (for 90 days); by its name it does not exist.
     """
@@ -274,7 +274,7 @@ def delete(workload: "Workload", stack: Stack, stack_role_arn: str, request: str
 
 
 def knows_express(workload: "Workload") -> bool:
-    """Whether this SDK knows Express mode: Lambda's own may be older than CloudFormation's API."""
+    """Tells whether this SDK knows Express mode: Lambda's own may be older than CloudFormation's API."""
     asked = workload.cloudformation.meta.service_model.operation_model("CreateStack").input_shape
     return asked is not None and "DeploymentConfig" in asked.members
 
@@ -289,7 +289,7 @@ class Making:
 
 
 def making(workload: "Workload", stack: str) -> Making:
-    """How a stack was made, by its events. Not to know it fails no life."""
+    """Tells how a stack was made, by its events. Where they cannot be read, no life fails."""
     try:
         pages = workload.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
         events = [event for page in pages for event in page["StackEvents"] if "Timestamp" in event]
@@ -312,8 +312,9 @@ def making(workload: "Workload", stack: str) -> Making:
 
 
 def failures(workload: "Workload", stack: str, status: str) -> list[Any]:
-    """The events of a stack's resources that came into this status, the first first: without the stack's own, and
-    without those that CloudFormation gave up because of others. Of a nested stack, the events of its own resources."""
+    """Returns the events of a stack's resources that came into this status, the first first: without the stack's own,
+    and without those that CloudFormation gave up because of others. Of a nested stack, the events of its own
+    resources."""
     pages = workload.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
     events = [event for page in pages for event in page["StackEvents"]]
     found = [
@@ -327,7 +328,8 @@ def failures(workload: "Workload", stack: str, status: str) -> list[Any]:
 
 
 def _inside(workload: "Workload", event: Any, status: str) -> list[Any]:
-    """The failures of a nested stack, each under its name; [] of what is none, or was never made."""
+    """Returns the failures of a nested stack, each under its name; [] where the resource is no nested stack, or was
+    never created."""
     if event.get("ResourceType") != "AWS::CloudFormation::Stack" or not event.get("PhysicalResourceId"):
         return []
     try:

@@ -92,7 +92,7 @@ class Window(Message):
         return name
 
     def read(self) -> office_hours.Window:
-        """The window by which the domain decides."""
+        """Returns the window by which the domain decides."""
         return office_hours.Window(self.days, self.start, self.end, ZoneInfo(self.time_zone))
 
 
@@ -308,11 +308,11 @@ class Application(Message):
         return self
 
     def told(self, account: str, region: str) -> dict[str, str]:
-        """The blueprint's own parameters at an account and Region."""
+        """Returns the blueprint's own parameters at an account and Region."""
         return {**self.parameters, **self.differing(account, region)}
 
     def differing(self, account: str, region: str) -> dict[str, str]:
-        """Those of them that differ there."""
+        """Returns those of them that differ there."""
         there = (each.parameters for each in self.targets if (each.account, each.region) == (account, region))
         return next(there, {})
 

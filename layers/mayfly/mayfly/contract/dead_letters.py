@@ -61,7 +61,7 @@ class _OfSns(Tolerant):
 
 
 def read(body: str, attributes: Mapping[str, str], sqs_id: str) -> DeadLetter:
-    """The dead letter that a message of the queue is. One that nobody knows is kept as it is."""
+    """Reads the dead letter that a message of the queue is. One that nobody knows is kept as it is."""
     try:
         said = json.loads(body)
     except ValueError:
@@ -98,7 +98,7 @@ def _sorted(said: Any, attributes: Mapping[str, str]) -> tuple[DeadLetterKind, s
 
 
 def _failure(failed: _OfLambda) -> str:
-    """Why the function failed: its error, or Lambda's own reason where it was never run."""
+    """Tells why the function failed: its error, or Lambda's own reason where it was never run."""
     error = failed.responsePayload
     if isinstance(error, dict) and error.get("errorMessage"):
         return f"{error.get('errorType', 'Error')}: {error['errorMessage']}"
@@ -106,12 +106,12 @@ def _failure(failed: _OfLambda) -> str:
 
 
 def _name(arn: str) -> str:
-    """A function's name as its ARN says it, with a version or an alias behind it or not."""
+    """Returns a function's name as its ARN says it, with a version or an alias behind it or not."""
     return (arn.split(":") + [""] * 7)[6] or UNKNOWN
 
 
 def _of_topic(arn: str) -> tuple[str, str]:
-    """The stack of a topic, and whose notifications it has."""
+    """Returns the stack of a topic, and whose notifications it has."""
     topic = arn.rpartition(":")[2]
     if len(parts := topic.split("_")) == 3:  # of an application, as blueprints/application.yaml calls its own
         return parts[0], TOPICS.get(parts[2], UNKNOWN)
@@ -120,7 +120,7 @@ def _of_topic(arn: str) -> tuple[str, str]:
 
 
 def _as_invoked(note: Mapping[str, Any]) -> dict[str, Any]:
-    """A notification as SNS hands it to a function, which writes two of its fields differently."""
+    """Returns a notification as SNS hands it to a function, which writes two of its fields differently."""
     renamed = {"SigningCertURL": "SigningCertUrl", "UnsubscribeURL": "UnsubscribeUrl"}
     sns = {"Subject": None, "MessageAttributes": {}} | {renamed.get(key, key): value for key, value in note.items()}
     record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": note["TopicArn"], "Sns": sns}
@@ -135,7 +135,7 @@ def _note_of(message: Any) -> Mapping[str, Any]:
 
 
 def _identity_of(message: Any) -> str:
-    """How AWS tells this message from every other: it stays the same when the message is redriven."""
+    """Tells how AWS tells this message from every other: it stays the same when the message is redriven."""
     envelope = message if isinstance(message, dict) else {}
     return str(envelope.get("id") or _note_of(message).get("MessageId") or "")
 

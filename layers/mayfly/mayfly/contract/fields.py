@@ -94,7 +94,7 @@ class Tolerant(BaseModel):
 
 
 def _timestamp(at: datetime) -> datetime:
-    """A timestamp that can be reckoned with: who puts an event on the bus may write any time."""
+    """Returns a timestamp that can be reckoned with: who puts an event on the bus may write any time."""
     if at.tzinfo is None or not _FIRST_YEAR <= at.year <= _LAST_YEAR:
         raise ValueError(f"expected a timestamp from {_FIRST_YEAR} to {_LAST_YEAR}, with its time zone")
     return at

@@ -45,8 +45,8 @@ class Received[M: BaseModel](BaseModel):
         return f"by {'a notification' if self.via.startswith(_NOTIFIED) else 'an event'} of {self.source}"
 
     def claimed(self, name: str) -> str:
-        """A name in the message as it is shown: what the API knows of a token is that name; in the mouth of any other
-        source, also of operators, it is what they say."""
+        """Returns a name in the message as it is shown: what the API knows of a token is that name; in the mouth of any
+        other source, also of operators, it is what they say."""
         if self.source == Source.API:
             return name
         says = f" (says {self.source})"
@@ -112,7 +112,7 @@ def receive[M: BaseModel](model: type[M], event: object) -> Received[M]:
 
 
 def _with_claims[M: BaseModel](received: Received[M]) -> Received[M]:
-    """The same, where no name of a payload looks like one that somebody has verified."""
+    """Marks the names of a payload as claims: none looks like one that somebody has verified."""
     said = {name: getattr(received.message, name, None) for name in _CLAIMS}
     told = {name: received.claimed(value) for name, value in said.items() if value}
     if not isinstance(received.message, Request) or not told:
@@ -121,7 +121,7 @@ def _with_claims[M: BaseModel](received: Received[M]) -> Received[M]:
 
 
 def source_of_topic(arn: str) -> str:
-    """The source that a topic stands for: blueprints/application.yaml names those of an application
+    """Returns the source that a topic stands for: blueprints/application.yaml names those of an application
     ``<installation>_<application>_<what>``, and neither part of it can have an underscore."""
     parts = arn.rsplit(":", 1)[-1].split("_")
     return f"{APPLICATION_SOURCE}{parts[1]}" if len(parts) == 3 else arn
@@ -171,7 +171,7 @@ def receive_sweep(event: object) -> Received[SweepRequested]:
 
 
 def explain(error: ValidationError) -> str:
-    """A validation error for people: the first fields, their values, and what was expected of each."""
+    """Returns a validation error for people: the first fields, their values, and what was expected of each."""
     faults = error.errors()
     said = [
         f"{short('.'.join(str(part) for part in fault['loc'])) or 'message'}: "

@@ -18,7 +18,7 @@ _Reader.yaml_implicit_resolvers = {
 
 
 def _function(reader: Any, name: str, node: Any) -> Any:
-    """A function in its long form: ``!GetAtt a.b`` is ``{"Fn::GetAtt": ["a", "b"]}``."""
+    """Returns a function in its long form: ``!GetAtt a.b`` is ``{"Fn::GetAtt": ["a", "b"]}``."""
     if isinstance(node, yaml.ScalarNode):
         given: Any = reader.construct_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
@@ -34,7 +34,7 @@ _Reader.add_multi_constructor("!", _function)
 
 
 def read(text: str) -> dict[str, Any]:
-    """A template as CloudFormation understands it, each function in its long form.
+    """Reads a template as CloudFormation understands it, each function in its long form.
 
     Raises:
         ValueError: it is no JSON, no YAML, or no template; the message says where.
@@ -55,8 +55,9 @@ def read(text: str) -> dict[str, Any]:
 
 
 def _refuse(text: str) -> None:
-    """Refuses aliases, which CloudFormation does not take either: of a few of one another comes more than fits into any
-    memory. And what is nested so deeply that the library breaks on it, and numbers that take it minutes to read."""
+    """Refuses aliases, which CloudFormation does not take either: a few that name one another become more than fits
+    into any memory. It also refuses what is nested so deeply that the library breaks on it, and numbers that take the
+    library minutes."""
     depth = 0
     for event in yaml.parse(text, Loader=_Reader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

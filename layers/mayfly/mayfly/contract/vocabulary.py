@@ -392,10 +392,10 @@ _TONE = {str(word): tone for tone, words in _TONES.items() for word in words}
 
 
 def label_of(word: str) -> str:
-    """A stage or an outcome for people, by its name of today."""
+    """Returns a stage or an outcome for people, by its name of today."""
     return _RENAMED.get(word, word)
 
 
 def tone_of(word: str) -> Tone:
-    """The tone of a stage or an outcome. The same word has the same tone, whatever it is said of."""
+    """Returns the tone of a stage or an outcome. The same word has the same tone, whatever it is said of."""
     return _TONE.get(label_of(word), Tone.NEUTRAL)

@@ -65,7 +65,7 @@ class Team:
 
 
 def groups_of(claims: Mapping[str, Any], groups_claim: str) -> list[str]:
-    """The groups that a token names.
+    """Returns the groups that a token names.
 
     Args:
         claims: the token's, as the issuer wrote them.
@@ -76,12 +76,12 @@ def groups_of(claims: Mapping[str, Any], groups_claim: str) -> list[str]:
 
 
 def is_ours(group: str) -> bool:
-    """Whether a group means something by its own name."""
+    """Tells whether a group means something by its own name."""
     return group in (VIEWER, OPERATOR) or group.startswith((DEVELOPER_OF, OWNER_OF))
 
 
 def caller(claims: Mapping[str, Any], groups_claim: str, teams: Mapping[str, Team] = MappingProxyType({})) -> Caller:
-    """Who a verified token speaks for.
+    """Tells who a verified token speaks for.
 
     Args:
         claims, groups_claim: see `groups_of`.
@@ -95,7 +95,7 @@ def caller(claims: Mapping[str, Any], groups_claim: str, teams: Mapping[str, Tea
 
 
 def _named_by(groups: Collection[str], prefix: str, teams: Mapping[str, Collection[str]]) -> set[str]:
-    """The applications that groups name by their own names, or that name them."""
+    """Returns the applications that groups name by their own names, or that name them."""
     own = {group.removeprefix(prefix) for group in groups if group.startswith(prefix)} - {""}
     return own | {name for name, team in teams.items() if not set(team).isdisjoint(groups)}
 
@@ -118,7 +118,7 @@ def _role(groups: Iterable[str], mine: Caller) -> Role | None:
 
 
 def action_of(method: str, path: str) -> ApiAction:
-    """What a request wants. What is not known to be a developer's or an owner's is an operator's."""
+    """Returns what a request wants. What is not known to be a developer's or an owner's is an operator's."""
     if method in ("GET", "HEAD"):
         return ApiAction.READ
     if path.startswith(_OWNERS):
@@ -127,7 +127,7 @@ def action_of(method: str, path: str) -> ApiAction:
 
 
 def may(caller: Caller, action: ApiAction, application: str | None = None) -> Permission:
-    """Whether they may, and why (not).
+    """Decides whether the caller may do this, and says why (not).
 
     Args:
         application: whose releases or environments are to change; None where that is not known yet: then it is

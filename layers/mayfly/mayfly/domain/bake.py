@@ -35,7 +35,7 @@ PROOF = "proof"
 
 
 def bake_id(family: str, event: str) -> str:
-    """The bake that an event asks for, such as ``base-3f2a9c1e``."""
+    """Returns the bake that an event asks for, such as ``base-3f2a9c1e``."""
     return f"{family}-{hashlib.sha256(f'{family}\n{event}'.encode()).hexdigest()[:8]}"
 
 
@@ -47,17 +47,19 @@ def recipe(configuration: Mapping[str, object]) -> str:
 
 
 def log_at(folder: str, bake: str) -> str:
-    """Where a bake's log is to be left, before its builder has an id: below the builder's own ARN, as IAM lets it."""
+    """Tells where a bake's log is to be left, before its builder has an id: below the builder's own ARN, as IAM lets
+    it."""
     return f"{folder}/{BUILDER}/{bake}.log"
 
 
 def of_builder(location: str, account: str, region: str, instance: str) -> str:
-    """The same, once it has."""
+    """Tells where a bake's log is left once its builder has an id."""
     return location.replace(BUILDER, f"arn:aws:ec2:{region}:{account}:instance/{instance}")
 
 
 def made_of(base_image: str, puppet: Mapping[str, str | None], *scripts: str) -> dict[str, str]:
-    """What an image is made of, as it is recorded: its base image, and the digests (SHA-256) of all that is run on it.
+    """Returns what an image is made of, as it is recorded: its base image, and the digests (SHA-256) of all that is run
+    on it.
 
     Args:
         puppet: of the code and of the package, `code` and `package`; or the `server` that compiles a catalogue, which
@@ -69,12 +71,12 @@ def made_of(base_image: str, puppet: Mapping[str, str | None], *scripts: str) ->
 
 
 def image_name(bake: str) -> str:
-    """The name of a bake's image, which EC2 lets an account have once: a second one cannot be made."""
+    """Returns the name of a bake's image, which EC2 lets an account have once: a second one cannot be made."""
     return f"mayfly-{bake}"
 
 
 def user_data(script: str, values: Mapping[str, str]) -> str:
-    """A builder's user data: assignments in front of the script, each value quoted for a shell.
+    """Returns a builder's user data: assignments in front of the script, each value quoted for a shell.
 
     Raises:
         ValueError: it is more than EC2 takes.
@@ -87,12 +89,12 @@ def user_data(script: str, values: Mapping[str, str]) -> str:
 
 
 def pointer_until(now: str, days: int) -> int:
-    """Until when it is remembered which bake an id of AWS belongs to, in seconds since 1970."""
+    """Tells until when it is remembered which bake an id of AWS belongs to, in seconds since 1970."""
     return int((datetime.fromisoformat(now) + timedelta(days=days)).timestamp())
 
 
 def why_failed(state: str, labels: Mapping[str, str]) -> str | None:
-    """Why no image can be made of a builder, or None where one can.
+    """Tells why no image can be made of a builder, or None where one can.
 
     Args:
         state: the instance's. labels: its tags; the script writes its result into one before the machine stops.
@@ -109,7 +111,8 @@ def why_failed(state: str, labels: Mapping[str, str]) -> str | None:
 
 
 def builder_answer(state: str) -> TaskResult | None:
-    """What an instance's state tells an execution that waits for its builder, or None where it goes on waiting."""
+    """Returns what an instance's state tells an execution that waits for its builder, or None where it goes on
+    waiting."""
     match state:
         case "stopped":
             return TaskResult(None, "the builder has stopped")
@@ -119,7 +122,7 @@ def builder_answer(state: str) -> TaskResult | None:
 
 
 def image_answer(state: str, why: str = "") -> TaskResult | None:
-    """What an image's state, by event or by look, tells an execution that waits for the image."""
+    """Returns what an image's state, by event or by look, tells an execution that waits for the image."""
     if state in ("pending", "transient"):
         return None
     reason = f"the image is {state}" + (f": {why}" if why else "")
@@ -140,7 +143,7 @@ class BakeVerdict:
 
 
 def judge_bake(failure: str | None, proof: SuiteResult | None) -> BakeVerdict:
-    """The verdict over a bake. An image without a proof has proven nothing and is rejected.
+    """Decides what a bake came to. An image without a proof has proven nothing and is rejected.
 
     Args:
         failure: why a step before the proof failed. proof: what came of the proof, where there was one.
@@ -164,12 +167,12 @@ class Candidate:
 
 
 def newest(found: Iterable[Candidate]) -> Candidate | None:
-    """The newest image, by the time of its creation and then by its id; None of none."""
+    """Returns the newest image, by the time of its creation and then by its id; None of none."""
     return max(found, key=lambda image: (image.created, image.id), default=None)
 
 
 def concerns(name: str | None, published: Iterable[str]) -> bool:
-    """Whether images of these names, published for a family's Region, may be its next base.
+    """Tells whether images of these names, published for a family's Region, may be its next base.
 
     Args:
         name: the filter of its base; None where a parameter names its base. Which parameter a publisher will move is

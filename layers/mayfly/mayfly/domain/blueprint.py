@@ -24,7 +24,7 @@ IMAGE = "ImageId"
 
 
 def parameters(own: Mapping[str, str], declared: Collection[str] | None = None, **facts: object) -> dict[str, str]:
-    """A stack's parameters: the application's own, and Mayfly's, which those cannot override.
+    """Returns a stack's parameters: the application's own, and Mayfly's, which those cannot override.
 
     Args:
         declared: those that the blueprint knows; None passes all. CloudFormation refuses what it does not know.
@@ -36,8 +36,8 @@ def parameters(own: Mapping[str, str], declared: Collection[str] | None = None, 
 
 
 def unfit(declared: Mapping[str, Any], own: Mapping[str, str]) -> Iterator[str]:
-    """What CloudFormation would refuse of an application's own parameters: values that do not match the pattern of
-    their parameter, in the words that its template has for that.
+    """Returns what CloudFormation would refuse of an application's own parameters: values that do not match the pattern
+    of their parameter, in the words that its template has for that.
 
     Args:
         declared: the parameters of a template.
@@ -50,7 +50,7 @@ def unfit(declared: Mapping[str, Any], own: Mapping[str, str]) -> Iterator[str]:
 
 
 def _matches(pattern: str, value: str) -> bool:
-    """Whether a pattern is the whole value's; one that only Java's library knows is left to CloudFormation."""
+    """Tells whether a pattern is the whole value's; one that only Java's library knows is left to CloudFormation."""
     try:
         return re.fullmatch(pattern, value) is not None
     except re.error:

@@ -18,12 +18,13 @@ CHECKSUM = "#sha256="
 
 
 def has_failed(labels: Labels) -> bool:
-    """Whether an instance says that its boot failed."""
+    """Tells whether an instance says that its boot failed."""
     return labels.get(tags.BOOT, "").startswith(FAILED)
 
 
 def unready(instances: Mapping[str, Labels]) -> list[str]:
-    """A line for each instance that is not ready: in which step it is or failed, and the last lines of that step's log.
+    """Returns a line for each instance that is not ready: in which step it is or failed, and the last lines of that
+    step's log.
 
     Those that failed come first. None where no instance says how far it is.
     """
@@ -34,7 +35,7 @@ def unready(instances: Mapping[str, Labels]) -> list[str]:
 
 
 def booting(instances: Mapping[str, Labels]) -> list[str]:
-    """A line for each instance that has not said that it is ready, of those that say it."""
+    """Returns a line for each instance that has not said that it is ready, of those that say it."""
     return [_line(name, labels) for name, labels in sorted(instances.items()) if not _is_ready(labels)]
 
 
@@ -57,7 +58,7 @@ def shortfall(states: Mapping[str, str], asked: int | None, groups: Mapping[str,
 
 
 def wrong_versions(instances: Mapping[str, Labels], version: str, artifact: str = "") -> list[str]:
-    """A line for each instance that says to run another version than it was told to deploy.
+    """Returns a line for each instance that says to run another version than it was told to deploy.
 
     Args:
         artifact: where that version is fetched from, perhaps with its checksum: an instance may say this one instead.

@@ -72,13 +72,13 @@ def decide_launch(known: Sequence[str], said: str, zone: str, wanted: Wanted) ->
 
 
 def summary(shortage: Shortage) -> str:
-    """Which capacity EC2 lacks, without what Auto Scaling says of it."""
+    """Tells which capacity EC2 lacks, without what Auto Scaling says of it."""
     return shortage.reason.partition(": ")[0]
 
 
 def elsewhere(record: Environment | None, target: str, targets: Iterable[str], ended: Mapping[str, Any]) -> list[str]:
-    """Where an environment may be built instead, the best first, if its creation failed because EC2 has no capacity for
-    it at this target; nowhere if it failed for anything else, or somebody has ended its life.
+    """Tells where an environment may be built instead, the best first, if its creation failed because EC2 has no
+    capacity for it at this target; nowhere if it failed for anything else, or somebody has ended its life.
 
     Args:
         ended: why its creation is over, as its execution says it.
@@ -90,6 +90,6 @@ def elsewhere(record: Environment | None, target: str, targets: Iterable[str], e
 
 
 def with_earlier(reason: str, target: str, no_capacity: Mapping[str, str]) -> str:
-    """Why a life has failed at a target, after what EC2 had no capacity for at those before."""
+    """Tells why a life has failed at a target, after what EC2 had no capacity for at those before."""
     earlier = [f"{why} ({each})" for each, why in no_capacity.items() if each != target or why not in reason]
     return "; ".join([*earlier, reason])

@@ -21,8 +21,8 @@ _REMEMBERED = 20
 
 
 def move_id(family: str, channel: str, event: str) -> str:
-    """The name of the execution that moves a channel because of an event, such as ``base-stable-3f2a9c1e5b7d``. Step
-    Functions takes 80 characters."""
+    """Returns the name of the execution that moves a channel because of an event, such as ``base-stable-3f2a9c1e5b7d``.
+    Step Functions takes 80 characters."""
     return f"{family}-{channel}"[:67] + "-" + hashlib.sha256(event.encode()).hexdigest()[:12]
 
 
@@ -96,7 +96,7 @@ class MoveDecision:
 
 
 def promotion(channel: Channel, image: str, by_policy: bool) -> MoveDecision:
-    """Whether a channel moves to an image. A policy does not undo what a person has rolled back."""
+    """Decides whether a channel moves to an image. A policy does not undo what a person has rolled back."""
     if channel.image == image:
         return MoveDecision(ChannelAction.NOTHING, image, f"{channel.name} points to {image} already")
     if by_policy and image in channel.rolled_back:
@@ -107,7 +107,7 @@ def promotion(channel: Channel, image: str, by_policy: bool) -> MoveDecision:
 
 
 def rollback(channel: Channel, only_from: str | None) -> MoveDecision:
-    """Where a channel is rolled back to: the image before.
+    """Decides where a channel is rolled back to: the image before.
 
     Args:
         only_from: the image to get away from, where the request names it: a second request does not go further.
@@ -121,7 +121,7 @@ def rollback(channel: Channel, only_from: str | None) -> MoveDecision:
 
 
 def moved(channel: Channel, action: ChannelAction, to: Pointed, now: datetime) -> Channel:
-    """The channel after its move."""
+    """Returns the channel after its move."""
     others = tuple(each for each in channel.previous if each.image != to.image)
     leaving = tuple(each for each in channel.leaving if each.image != to.image)
     rolled_back = tuple(each for each in channel.rolled_back if each != to.image)
@@ -144,7 +144,8 @@ def moved(channel: Channel, action: ChannelAction, to: Pointed, now: datetime) -
 
 
 def needed(channels: Iterable[Channel]) -> dict[str, str]:
-    """Every image id, in any Region, that a channel points to or can be rolled back to, with which one and how."""
+    """Returns every image id, in any Region, that a channel points to or can be rolled back to, with which one and
+    how."""
     found: dict[str, str] = {}
     for channel in channels:
         for each in channel.previous:
@@ -156,5 +157,5 @@ def needed(channels: Iterable[Channel]) -> dict[str, str]:
 
 
 def missing(regions: Collection[str], there: Mapping[str, str]) -> list[str]:
-    """The Regions into which an image has to be copied yet."""
+    """Returns the Regions into which an image has to be copied yet."""
     return [region for region in regions if region not in there]

@@ -60,7 +60,7 @@ class ChecksVerdict:
 
 
 def judge_checks(checks: Sequence[Expected], status: str, printed: str) -> ChecksVerdict:
-    """What the answers of an instance prove. What did not answer has proven nothing and fails.
+    """Decides what the answers of an instance prove. What did not answer has proven nothing and fails.
 
     Args:
         status: Run Command's, such as ``Success`` or ``TimedOut``. printed: a line of JSON from each check.

@@ -35,7 +35,7 @@ class Prices:
     services: Mapping[str, float]
 
     def an_hour(self, region: str, types: Mapping[str, int], volume_gb: float) -> float | None:
-        """What these instances and their volumes cost an hour; None where a price is not known."""
+        """Returns what these instances and their volumes cost an hour; None where a price is not known."""
         known = self.instances.get(region, {})
         if region not in self.gb_month or not types.keys() <= known.keys():
             return None
@@ -62,7 +62,7 @@ class Cost:
 
 
 def cost(record: Environment, now: datetime, prices: Prices) -> Cost:
-    """What an environment has cost until `now`.
+    """Returns what an environment has cost until `now`.
 
     Args:
         record: of the environment. One of which no instance was seen yet has cost nothing.
@@ -85,7 +85,7 @@ def cost(record: Environment, now: datetime, prices: Prices) -> Cost:
 
 
 def _slept(record: Environment, until: datetime) -> timedelta:
-    """How long it has had no instances, because it slept."""
+    """Tells how long it has had no instances, because it slept."""
     before = timedelta(seconds=record.slept_seconds)
     return before + (until - datetime.fromisoformat(record.sleep.since)) if record.sleep else before
 
@@ -111,7 +111,7 @@ class Spent:
         return Spent(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
 
     def after(self, hours: float) -> "Spent":
-        """The same some hours later, where nothing else has changed."""
+        """Returns the cost some hours later, if nothing else changes."""
         more = Spent(microusd=round(self.microusd_an_hour * hours), seconds=round(self.running * hours * 3600))
         return self + more
 
@@ -121,7 +121,7 @@ type Bill = Mapping[tuple[str, str], Spent]
 
 
 def spent(records: Iterable[Environment], now: datetime, prices: Prices) -> Bill:
-    """What environments have cost until `now`."""
+    """Returns what environments have cost until `now`."""
     sums: dict[tuple[str, str], Spent] = {}
     for record in records:
         key, costs = (record.application, record.suite), cost(record, now, prices)
@@ -138,7 +138,7 @@ def spent(records: Iterable[Environment], now: datetime, prices: Prices) -> Bill
 
 
 def together(bills: Iterable[Bill]) -> Bill:
-    """Several bills as one."""
+    """Adds several bills up to one."""
     sums: dict[tuple[str, str], Spent] = {}
     for bill in bills:
         for key, one in bill.items():
@@ -147,7 +147,7 @@ def together(bills: Iterable[Bill]) -> Bill:
 
 
 def by_application(bill: Bill) -> dict[str, Any]:
-    """A bill by application and suite, the dearest first.
+    """Sorts a bill by application and suite, the dearest first.
 
     Returns:
         `total_usd`, `usd_per_hour`, `unpriced` (how many environments have no known price and are not in the sums) and
@@ -191,7 +191,7 @@ OTHERS = "(others)"
 
 
 def kept(bill: Bill) -> dict[str, dict[str, list[int]]]:
-    """A bill as a record keeps it: by application and suite."""
+    """Turns a bill into what a record keeps: by application and suite."""
     dearest = sorted(bill, key=lambda key: -bill[key].microusd)
     few = {(application, OTHERS): Spent() for application, _ in dearest[SUITES_KEPT:]}
     few |= {key: bill[key] for key in dearest[:SUITES_KEPT]}
@@ -203,5 +203,5 @@ def kept(bill: Bill) -> dict[str, dict[str, list[int]]]:
 
 
 def of_kept(said: Mapping[str, Mapping[str, Iterable[int]]]) -> Bill:
-    """A bill as a record says it."""
+    """Reads a bill from what a record keeps."""
     return {(application, suite): Spent(*one) for application, suites in said.items() for suite, one in suites.items()}

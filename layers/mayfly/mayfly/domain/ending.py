@@ -19,14 +19,14 @@ _LEAST = 100
 
 
 def digest(token: str) -> str:
-    """What a record keeps of a report token."""
+    """Returns what a record keeps of a report token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def refusal_of(record: Environment, outcome: str, token: str | None, by_person: bool) -> str | None:
-    """Why a result is not taken that somebody reports of an environment; None where it is. Who says that tests failed,
-    is believed: that ends the environment and lets nothing through. An automated suite is passed by who has heard that
-    its environment is ready, a manual one by a person. A token passes once: its environment ends with that.
+    """Tells why a result is not taken that somebody reports of an environment; None where it is. Who says that tests
+    failed, is believed: that ends the environment and lets nothing through. An automated suite is passed by who has
+    heard that its environment is ready, a manual one by a person. A token passes once: its environment ends with that.
 
     Args:
         by_person: whether a person asks, and no program.
@@ -50,20 +50,20 @@ def refusal_of(record: Environment, outcome: str, token: str | None, by_person: 
 
 
 def by_deadline(deadline: str, kind: str = SuiteKind.AUTOMATED) -> Ending:
-    """The tests did not report before the deadline; a preview has lived until then."""
+    """Returns the ending by a deadline: the tests did not report before it; a preview has lived until then."""
     said = "it was shown until" if kind == SuiteKind.PREVIEW else "no test result before"
     reason = f"{said} the deadline {deadline}"
     return Ending(EndingCause.DEADLINE, Outcome.EXPIRED, reason)
 
 
 def by_failure(error: str, cause: str) -> Ending:
-    """A step of the life failed: `error` and `cause` as Step Functions caught them."""
+    """Returns the ending by a step of the life that failed: `error` and `cause` are as Step Functions caught them."""
     reason = cut(clean(f"{error}: {_said(cause)}" if cause else error), _REASON)
     return Ending(EndingCause.FAILURE, Outcome.BROKEN, reason)
 
 
 def _said(cause: str) -> str:
-    """The sentence in a caught cause: a failed function's cause is JSON around its message."""
+    """Returns the sentence in a caught cause: a failed function's cause is JSON around its message."""
     try:
         return str(json.loads(cause)["errorMessage"])
     except (ValueError, KeyError, TypeError):
@@ -75,8 +75,8 @@ _VERDICT = 120_000
 
 
 def fitting(results: Sequence[SuiteResult]) -> tuple[SuiteResult, ...]:
-    """The results of a release's suites as far as a verdict has room for them: each keeps its share, its reason gives
-    way. What is cut stands in its environment's record."""
+    """Returns the results of a release's suites as far as a verdict has room for them: each keeps its share, its reason
+    gives way. What is cut stands in its environment's record."""
     sizes = [_size(one) for one in results]
     if sum(sizes) <= _VERDICT:
         return tuple(results)
@@ -101,7 +101,7 @@ NO_ENDING = "its life left no ending"
 
 
 def judge_release(results: Sequence[SuiteResult], lost: Losses | None = None) -> Verdict:
-    """The verdict over the suites of a release. A release without suites has proven nothing and fails.
+    """Decides the verdict over the suites of a release. A release without suites has proven nothing and fails.
 
     Args:
         lost: the instances of all its environments that failed: a result may be worth nothing for it.
@@ -122,7 +122,7 @@ def judge_release(results: Sequence[SuiteResult], lost: Losses | None = None) ->
 
 
 def result_of(suite: Suite, endings: Mapping[str, Ending | None]) -> SuiteResult:
-    """A suite's result from the recorded ending of its latest environment; a life that left none was broken.
+    """Returns a suite's result from the recorded ending of its latest environment; a life that left none was broken.
 
     Args:
         endings: of its environments that were built, by name.

@@ -91,7 +91,7 @@ def choose(deployment: Deployment, template: Mapping[str, Any]) -> Choice | None
 
 
 def obstacles(template: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
-    """What of a template Express mode is not safe for: where it stands, and why."""
+    """Returns what of a template Express mode is not safe for: where it stands, and why."""
     found: list[tuple[tuple[str, ...], str]] = []
     if template.get("Transform"):
         found.append((("Transform",), "what a transform makes of it is not known"))

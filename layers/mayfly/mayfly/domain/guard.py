@@ -17,7 +17,7 @@ class Permission:
 
 
 def is_ours(environment: str, controller: str, found: Mapping[str, str], label: str = tags.ENVIRONMENT) -> Permission:
-    """Whether these tags say that something belongs to this environment (or what else `label` names) of this
+    """Tells whether these tags say that something belongs to this environment (or what else `label` names) of this
     controller."""
     for key, expected in ((tags.CONTROLLER, controller), (label, environment)):
         if key not in found:

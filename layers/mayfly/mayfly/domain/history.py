@@ -32,12 +32,13 @@ class Period:
     until: str
 
     def has(self, at: str) -> bool:
-        """Whether a timestamp lies in it."""
+        """Tells whether a timestamp lies in it."""
         return self.since <= at < self.until
 
 
 def lines(record: Record, period: Period) -> Iterator[Line]:
-    """The lines of a record's history within a period. Where lines were folded that may be of it, it says so."""
+    """Returns the lines of a record's history within a period. Where lines were folded that may be of it, it says
+    so."""
     application = getattr(record, "application", "")
     whose = (str(record.kind), record.id, "" if application == UNKNOWN else application)
     if record.folded and record.history[0].at < period.until and record.history[1].at >= period.since:

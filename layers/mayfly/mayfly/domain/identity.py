@@ -23,7 +23,7 @@ _VERSION_SHOWN = 10
 
 
 def release_id(application: str, version: str, attempt: int) -> str:
-    """The release of one code version, such as ``webshop-1-4-2-3f2a9c1e``.
+    """Returns the release of one code version, such as ``webshop-1-4-2-3f2a9c1e``.
 
     ``attempt`` tells a wanted repetition of the same version from a redelivered event. The digest keeps versions
     apart that look alike once they are shortened to what names may contain.
@@ -34,37 +34,37 @@ def release_id(application: str, version: str, attempt: int) -> str:
 
 
 def environment_id(release: str, suite: str) -> str:
-    """The environment of one suite of a release, such as ``webshop-1-4-2-3f2a9c1e-smoke``."""
+    """Returns the environment of one suite of a release, such as ``webshop-1-4-2-3f2a9c1e-smoke``."""
     return f"{release}-{suite}"
 
 
 def repetitions(environment: str, retries: int) -> tuple[str, ...]:
-    """The environments in which a suite is repeated, such as ``webshop-1-4-2-3f2a9c1e-smoke-2``."""
+    """Returns the environments in which a suite is repeated, such as ``webshop-1-4-2-3f2a9c1e-smoke-2``."""
     return tuple(f"{environment}-{attempt}" for attempt in range(2, retries + 2))
 
 
 def service_id(application: str, name: str) -> str:
-    """The permanent environment of an application, such as ``webshop-production``. Its name has no hyphen, so that no
-    two applications can mean the same."""
+    """Returns the permanent environment of an application, such as ``webshop-production``. Its name has no hyphen, so
+    that no two applications can mean the same."""
     return f"{application}-{name}"
 
 
 def rollout_id(service: str, serial: int) -> str:
-    """A rollout, by its number among those of its service, such as ``webshop-production-17``."""
+    """Returns a rollout, by its number among those of its service, such as ``webshop-production-17``."""
     return f"{service}-{serial}"
 
 
 def is_environment(name: str) -> bool:
-    """Whether an environment can have this name."""
+    """Tells whether an environment can have this name."""
     return re.fullmatch(ENVIRONMENT, name) is not None
 
 
 def stack_name(environment: str) -> str:
-    """The CloudFormation stack that an environment consists of."""
+    """Returns the CloudFormation stack that an environment consists of."""
     return STACK_PREFIX + environment
 
 
 def environment_of(stack_id: str) -> str | None:
-    """The environment a stack id or name belongs to, or None for a stack that does not bear Mayfly's prefix."""
+    """Returns the environment a stack id or name belongs to, or None for a stack that does not bear Mayfly's prefix."""
     name = stack_id.split(":stack/")[-1].split("/")[0]
     return name.removeprefix(STACK_PREFIX) if name.startswith(STACK_PREFIX) else None

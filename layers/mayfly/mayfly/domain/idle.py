@@ -44,15 +44,15 @@ class IdleDecision:
 
 
 def counts_from(record: Environment) -> datetime | None:
-    """Since when an environment may be idle, as far as its record says: since it was ready, awake again, or used. None
-    where it cannot be: it sleeps, or somebody has extended it, and with that said until when it is needed."""
+    """Tells since when an environment may be idle, as far as its record says: since it was ready, awake again, or used.
+    None where it cannot be: it sleeps, or somebody has extended it, and with that said until when it is needed."""
     if record.ready_at is None or record.sleep or record.extensions:
         return None
     return max(datetime.fromisoformat(at) for at in (record.ready_at, record.used_at) if at)
 
 
 def is_due(now: datetime, since: datetime, policy: IdlePolicy) -> bool:
-    """Whether it is worth asking AWS when it was used: before that, whatever is said changes nothing."""
+    """Tells whether it is worth asking AWS when it was used: before that, whatever is said changes nothing."""
     return now >= since + policy.after - policy.warning
 
 

@@ -44,18 +44,20 @@ class Template:
         self._values |= {"AWS::NoValue": NO_VALUE, "AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com"}
 
     def resources(self) -> dict[str, Mapping[str, Any]]:
-        """The resources that a stack of it has, by logical id: those whose condition holds, or cannot be known."""
+        """Returns the resources that a stack of it has, by logical id: those whose condition holds, or cannot be
+        known."""
         every: Mapping[str, Any] = self._body.get("Resources") or {}
         return {name: each for name, each in every.items() if self.holds(each.get("Condition"))}
 
     def holds(self, condition: str | None) -> bool:
-        """Whether a condition holds. One that cannot be known counts as if it did."""
+        """Tells whether a condition holds. One that cannot be known counts as if it did."""
         if condition is None:
             return True
         return self.value({"Condition": condition}) is not False
 
     def value(self, given: Any) -> Any:
-        """What a value is once its functions are evaluated; UNKNOWN, or UNKNOWN within it, where only AWS knows."""
+        """Returns what a value is once its functions are evaluated; UNKNOWN, or UNKNOWN within it, where only AWS
+        knows."""
         if isinstance(given, list):
             return [each for item in given if (each := self.value(item)) is not NO_VALUE]
         if not isinstance(given, Mapping):
@@ -69,15 +71,15 @@ class Template:
         return {key: each for key, item in given.items() if (each := self.value(item)) is not NO_VALUE}
 
     def reference(self, name: str) -> Any:
-        """What `Ref` gives."""
+        """Returns what `Ref` gives."""
         return self._values.get(name, UNKNOWN)
 
     def condition(self, name: str) -> Any:
-        """What a condition of this name gives."""
+        """Returns what a condition of this name gives."""
         return self.value((self._body.get("Conditions") or {}).get(name, UNKNOWN))
 
     def mapped(self, keys: list[Any]) -> Any:
-        """What `Fn::FindInMap` gives."""
+        """Returns what `Fn::FindInMap` gives."""
         found: Any = self._body.get("Mappings") or {}
         for key in keys:
             found = found.get(str(key), UNKNOWN) if isinstance(found, Mapping) else UNKNOWN

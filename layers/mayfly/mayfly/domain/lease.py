@@ -40,7 +40,7 @@ def extend(deadline: datetime, ceiling: datetime, now: datetime, by: timedelta, 
 
 
 def warnings_due(now: datetime, deadline: datetime, minutes_before: Iterable[int], given: Collection[int]) -> list[int]:
-    """Which warnings, named by their minutes before the deadline, are due and not given yet.
+    """Tells which warnings, named by their minutes before the deadline, are due and not given yet.
 
     All that are due count as given by one warning: who was not told two hours before is told once, not twice.
     """

@@ -59,7 +59,7 @@ class Losses:
 
 
 def of_creation(reason: str) -> Losses:
-    """Those of an environment that never was ready, by what CloudFormation says of its groups."""
+    """Returns those of an environment that never was ready, by what CloudFormation says of its groups."""
     launched, failed = 0, Counter[str]()
     for count, signal, wanted in _SIGNALS.findall(reason):
         launched += int(wanted)
@@ -71,7 +71,7 @@ def of_creation(reason: str) -> Losses:
 def of_life(
     ready_at: datetime, built: int, running: Iterable[datetime], ended: Sequence[tuple[datetime, str]]
 ) -> Losses:
-    """Those of an environment that was ready, at the end of its life.
+    """Returns those of an environment that was ready, at the end of its life.
 
     Args:
         built: how many there were when it was ready. running: when those were launched that run now.
@@ -92,7 +92,7 @@ def of_life(
 
 
 def with_failed_boots(losses: Losses, failed: int, asked: int) -> Losses:
-    """The same with so many that stopped before they were ready, each of which was replaced.
+    """Adds instances that stopped before they were ready, each of which was replaced.
 
     Args:
         asked: how many the environment was to have, where nothing else says how many there were.
@@ -103,12 +103,12 @@ def with_failed_boots(losses: Losses, failed: int, asked: int) -> Losses:
 
 
 def cause_of(said: str) -> str:
-    """What became of an instance, by what Auto Scaling says of taking it out of service."""
+    """Returns what became of an instance, by what Auto Scaling says of taking it out of service."""
     return next((meaning for words, meaning in _CAUSES if words in said), UNEXPLAINED)
 
 
 def together(many: Iterable[Losses]) -> Losses:
-    """The losses of several environments."""
+    """Adds the losses of several environments up."""
     launched, failed = 0, Counter[str]()
     for one in many:
         launched += one.launched
@@ -117,6 +117,6 @@ def together(many: Iterable[Losses]) -> Losses:
 
 
 def is_worse(image: Losses, last: Losses, least: int = 3) -> bool:
-    """Whether an image's instances fail more often than those of the last one, by more than chance: a few failures in
-    all say nothing."""
+    """Tells whether an image's instances fail more often than those of the last one, by more than chance: a few
+    failures in all say nothing."""
     return image.count >= least and (image.rate or 0) > (last.rate or 0)

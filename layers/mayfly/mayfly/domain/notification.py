@@ -50,7 +50,7 @@ class Notification:
     to_owner_alone: bool = False
 
     def for_chat(self) -> str:
-        """The same as a custom notification of Amazon Q Developer in chat applications (schema 1.0)."""
+        """Turns a notification into a custom notification of Amazon Q Developer in chat applications (schema 1.0)."""
         notification = {
             "version": "1.0",
             "source": "custom",
@@ -61,7 +61,7 @@ class Notification:
 
 
 def notification_of(what: str, detail: Mapping[str, Any], console: str) -> Notification | None:
-    """What to tell people of an event; None where it is not for them.
+    """Returns what to tell people of an event; None where it is not for them.
 
     Args:
         what: the event's detail type. detail: its detail.
@@ -83,7 +83,7 @@ def notification_of(what: str, detail: Mapping[str, Any], console: str) -> Notif
 
 
 def _subject(what: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The subject, what it is about, and its page in the console; three times "" for what is not told."""
+    """Returns the subject, what it is about, and its page in the console; three times "" for what is not told."""
     release, application, version = (str(detail.get(key, "?")) for key in ("release", "application", "version"))
     match what:
         case Event.RELEASE_PASSED | Event.RELEASE_FAILED:
@@ -112,7 +112,7 @@ def _subject(what: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _of_environment(what: str, detail: Mapping[str, Any]) -> str:
-    """The subject of what became of an environment; "" for what is not told."""
+    """Returns the subject of what became of an environment; "" for what is not told."""
     known = (str(detail.get(key, "?")) for key in ("environment", "application", "version", "suite"))
     environment, application, version, suite = known
     match what:
@@ -131,7 +131,7 @@ def _of_environment(what: str, detail: Mapping[str, Any]) -> str:
 
 
 def _has_lost(detail: Mapping[str, Any]) -> bool:
-    """Whether instances failed under the tests. Of an environment that could not be built, its failure tells."""
+    """Tells whether instances failed under the tests. Of an environment that could not be built, its failure tells."""
     return bool(detail.get("instances_failed")) and detail.get("ending", {}).get("by") != "failure"
 
 
@@ -153,7 +153,7 @@ def _of_images_and_rollouts(what: str, detail: Mapping[str, Any]) -> tuple[str, 
 
 
 def _of_this(what: str, detail: Mapping[str, Any]) -> list[str]:
-    """What is said besides of an environment, by what became of it."""
+    """Returns what else people are told of an environment, by what became of it."""
     match what:
         case Event.ENVIRONMENT_READY:
             return _ready(detail)
@@ -188,7 +188,7 @@ def _sleep(detail: Mapping[str, Any], asleep: bool) -> str:
 
 
 def _of_suite(suite: Mapping[str, Any]) -> str:
-    """How a suite's tests went that Mayfly has run."""
+    """Tells how a suite's tests went that Mayfly has run."""
     tests = suite.get("tests") or {}
     counted = [f"{tests['tests']} tests, {tests['failures']} failed"] if tests else []
     named = [f"failed: {', '.join(tests['failed'])}"] if tests.get("failed") else []
@@ -211,6 +211,6 @@ def _short(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """A subject that SNS takes: printable ASCII, no line breaks, at most 100 characters."""
+    """Turns a subject into one that SNS takes: printable ASCII, no line breaks, at most 100 characters."""
     plain = " ".join(text.encode("ascii", "replace").decode().split())
     return "".join(letter for letter in plain if letter.isprintable())[:_SUBJECT]

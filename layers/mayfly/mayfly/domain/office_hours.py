@@ -21,7 +21,7 @@ class Window:
     zone: tzinfo = UTC
 
     def is_open(self, now: datetime) -> bool:
-        """Whether this is a moment in it."""
+        """Tells whether a timestamp lies in the window."""
         today = now.astimezone(self.zone).date()
         return any(
             self._moment(day, self.start)[0] <= now < self._moment(self._last_day(day), self.end)[1]
@@ -30,7 +30,7 @@ class Window:
         )
 
     def changes_at(self, now: datetime) -> datetime | None:
-        """When it opens next, or closes; None where it never does."""
+        """Tells when it opens next, or closes; None where it never does."""
         today = now.astimezone(self.zone).date()
         days = [day for n in range(-1, 9) if _DAYS[(day := today + timedelta(days=n)).weekday()] in self.days]
         begins = (self._moment(day, self.start)[0] for day in days)
@@ -42,8 +42,8 @@ class Window:
         return day if self.end > self.start else day + timedelta(days=1)
 
     def _moment(self, day: date, at: time) -> tuple[datetime, datetime]:
-        """When clocks show this, for the first and for the last time: they show an hour twice when they go back. A time
-        that they skip when they go forward comes as much later."""
+        """Returns the timestamps at which clocks show this time, the first and the last: they show an hour twice when
+        they go back. A time that they skip when they go forward comes as much later."""
         shown = datetime.combine(day, at, self.zone)
         # In UTC: two times of the same zone are compared by what clocks show.
         first, second = (shown.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
@@ -90,7 +90,7 @@ def _sleep(why: str) -> SleepDecision:
 
 
 def _wanted(now: datetime, hours: Window | None, override: Override | None) -> tuple[bool, str]:
-    """Whether it is to sleep, and who says so."""
+    """Tells whether an environment is to sleep, and who says so."""
     if override and now < datetime.fromisoformat(override.until):
         return override.asleep, f"{override.by} asked for it, until {override.until}: {override.why}"
     if hours is None:
@@ -100,8 +100,8 @@ def _wanted(now: datetime, hours: Window | None, override: Override | None) -> t
 
 
 def changes_at(now: datetime, hours: Window | None, override: Override | None) -> datetime | None:
-    """When an environment that sleeps now is woken, or one that is awake is put to sleep, if nobody asks for anything
-    else until then; None for never."""
+    """Tells when an environment that sleeps now is woken, or one that is awake is put to sleep, if nobody asks for
+    anything else until then; None for never."""
     over = datetime.fromisoformat(override.until) if override else now
     then = max(now, over)
     if _wanted(now, hours, override)[0] != _wanted(then, hours, None)[0]:

@@ -26,13 +26,13 @@ SHARE: Final = 4
 
 
 def is_quiet(ahead: int, now: int) -> bool:
-    """Whether nobody waits: turns are given out until `ahead`. Both in milliseconds since 1970."""
+    """Tells whether nobody waits: turns are given out until `ahead`. Both in milliseconds since 1970."""
     return ahead - now <= QUIET
 
 
 def taken(lane: Lane, who: str, free_at: int, now: int) -> int | None:
-    """Until when turns are given out once somebody has taken one while nobody waits; None where another one takes it
-    with their own."""
+    """Returns until when turns are given out once somebody has taken one while nobody waits; None where another one
+    takes it with their own."""
     if crc32(who.encode()) % SHARE:
         return None
     return max(free_at, now) + SHARE * EVERY[lane]

@@ -26,13 +26,13 @@ class DnsRecord:
 
 
 def name_of(application: str, pull_request: int, domain: str) -> str:
-    """The name of a pull request's previews, such as ``webshop-7.preview.example.com``: of each application another, as
-    what follows the last hyphen is the number."""
+    """Returns the name of a pull request's previews, such as ``webshop-7.preview.example.com``: of each application
+    another, as what follows the last hyphen is the number."""
     return f"{application}-{pull_request}.{domain}"
 
 
 def stable_address(outputs: Mapping[str, str], name: str) -> str | None:
-    """The address of a preview under its name; None where no output of its stack is a web address."""
+    """Returns the address of a preview under its name; None where no output of its stack is a web address."""
     found = _own(outputs)
     host = urlsplit(found).hostname if found else None
     if not found or not host:
@@ -42,7 +42,7 @@ def stable_address(outputs: Mapping[str, str], name: str) -> str | None:
 
 
 def record_of(outputs: Mapping[str, str], name: str) -> DnsRecord | None:
-    """The record that leads from a preview's name to where its stack is."""
+    """Returns the record that leads from a preview's name to where its stack is."""
     found = _own(outputs)
     host = urlsplit(found).hostname if found else None
     if not host:

@@ -8,7 +8,7 @@ import hmac
 
 
 def derive(key: str, controller: str, account: str, name: str) -> str:
-    """The secret of one environment or bake, in hexadecimal.
+    """Returns the secret of one environment or bake, in hexadecimal.
 
     Args:
         key: the shared one. controller: value of the tag ``mayfly:controller``. account: where its instances are.

@@ -9,13 +9,13 @@ from ipaddress import IPv4Network
 
 
 def count(pool: IPv4Network, prefix: int) -> int:
-    """How many ranges of this prefix length a pool has."""
+    """Tells how many ranges of this prefix length a pool has."""
     return 1 << (prefix - pool.prefixlen)
 
 
 def choose(environment: str, taken: Mapping[int, str], ranges: int) -> int | None:
-    """The number of the range that an environment gets: the one that it has already, or one that is free; None where
-    the pool is used up.
+    """Returns the number of the range that an environment gets: the one that it has already, or one that is free; None
+    where the pool is used up.
 
     Environments begin to look in different places, so that many at once seldom want the same.
     """
@@ -26,18 +26,18 @@ def choose(environment: str, taken: Mapping[int, str], ranges: int) -> int | Non
 
 
 def abandoned(taken: Mapping[int, str], living: Collection[str]) -> dict[int, str]:
-    """The ranges whose environments do not live any more: their end was not told to the pool."""
+    """Returns the ranges whose environments do not live any more: their end was not told to the pool."""
     return {number: holder for number, holder in taken.items() if holder not in living}
 
 
 def network(pool: IPv4Network, prefix: int, number: int) -> IPv4Network:
-    """The range of this number."""
+    """Returns the range of this number."""
     return IPv4Network((int(pool.network_address) + (number << (32 - prefix)), prefix))
 
 
 def layout(vpc: IPv4Network) -> dict[str, str]:
-    """What a blueprint is told of a range: two small public subnets at its beginning, and two large private ones at its
-    end, each of which takes the whole fleet if the other zone is out."""
+    """Returns what a blueprint is told of a range: two small public subnets at its beginning, and two large private
+    ones at its end, each of which takes the whole fleet if the other zone is out."""
     public = list(vpc.subnets(prefixlen_diff=4))[:2]
     private = list(vpc.subnets(prefixlen_diff=2))[2:]
     return {

@@ -40,7 +40,7 @@ class Reach:
 
 
 def measure(channel: Channel, instances: Iterable[Running], planned: Iterable[Running], now: datetime) -> Reach:
-    """The reach of a channel. What is planned counts for what is gone, not for what runs."""
+    """Returns the reach of a channel. What is planned counts for what is gone, not for what runs."""
     name = f"{channel.family}/{channel.name}"
     counted = Counter(one.image for one in instances if one.channel == name)
     mine = channel.current.all if channel.current else frozenset[str]()

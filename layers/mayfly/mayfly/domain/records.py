@@ -42,14 +42,14 @@ _BYTES = {"at": 32, "who": 300, "what": 200, "why": 1_100}
 
 @dataclass_transform(frozen_default=True)
 def part[C](cls: type[C]) -> type[C]:
-    """A part of a record. Its class has each field by name (`attr` makes a condition of it), which mypy does not know
-    of a dataclass with slots."""
+    """Makes a class a part of a record. It has each field by name (`attr` makes a condition of it), which mypy does not
+    know of a dataclass with slots."""
     return dataclass(frozen=True, slots=True)(cls)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record[C](cls: type[C]) -> type[C]:
-    """A record; the same, by keywords only."""
+    """Makes a class a record: a part that is made by keywords only."""
     return dataclass(frozen=True, slots=True, kw_only=True)(cls)
 
 
@@ -63,19 +63,19 @@ class Entry:
     why: str
 
     def shortened(self) -> "Entry":
-        """The line with what a history has room for, without what a terminal or a mail would obey: it may be what AWS,
-        an instance or a test says."""
+        """Cuts a line to what a history has room for, and cleans it of what a terminal or a mail would obey: it may be
+        what AWS, an instance or a test says."""
         return Entry(*(cut(clean(getattr(self, name)), most) for name, most in _BYTES.items()))
 
 
 def cut(text: str, most: int) -> str:
-    """A text of so many bytes at most: somebody's free text may be long, and must not fill a record."""
+    """Cuts a text to so many bytes at most: somebody's free text may be long, and must not fill a record."""
     raw = text.encode(errors="replace")
     return text if len(raw) <= most else raw[: most - 3].decode(errors="ignore") + "…"
 
 
 def folded(history: Sequence[Entry]) -> tuple[tuple[Entry, ...], int]:
-    """A history with its first line and the newest ones, and how many lines between them are not in it any more."""
+    """Folds a history: keeps its first line and the newest ones, and counts the lines between them that it drops."""
     first, rest, size = [line.shortened() for line in history[:1]], [line.shortened() for line in history[1:]], 0
     kept: list[Entry] = []
     for line in reversed(rest[-_KEPT:]):
@@ -136,7 +136,7 @@ those looks there only."""
 
 
 def shelves(kind: type[Record], where: str, application: str | None = None) -> list[str]:
-    """The shelves of a kind's records that live, or of those of a day; all, or those of one application."""
+    """Returns the shelves of a kind's records that live, or of those of a day; all, or those of one application."""
     return [f"{kind.kind}#{where}#{number}" for number in _numbers(application)]
 
 
@@ -146,7 +146,7 @@ def _numbers(application: str | None) -> list[int]:
 
 
 def placed(kind: type[Record], identity: str, application: str, at: str, where: str) -> dict[str, Any]:
-    """The shelf of a record, and its place there: the later the timestamp, the further in front."""
+    """Returns the shelf of a record, and its place there: the later the timestamp, the further in front."""
     chosen = shelves(kind, where, application)
     return {"shelf": chosen[crc32(identity.encode()) % len(chosen)], "shelved": f"{at}#{identity}"}
 
@@ -311,7 +311,7 @@ class Environment(Record):
         return tuple(demand.get("places", ()))
 
     def waits_for(self, what: Wait) -> bool:
-        """Whether an execution waits for this."""
+        """Tells whether an execution waits for this."""
         return self.waiting is not None and self.waiting.for_ == what
 
 
@@ -329,7 +329,7 @@ class Suite:
         return (self.environment, *self.repetitions)
 
     def latest(self, known: Collection[str]) -> str:
-        """The last of its environments that is known: that one counts."""
+        """Returns the last of its environments that is known: that one counts."""
         return next((each for each in reversed(self.attempts) if each in known), self.environment)
 
 
@@ -401,15 +401,16 @@ class Release(Record):
 
 
 def begun(record: Record) -> str:
-    """When a record's story began. One that was lost and begun anew by its ending knows its day at most."""
+    """Tells when the story of a record began. A record that was lost and begun anew by its ending knows its day at
+    most."""
     planned = record.planned_at if isinstance(record, Environment | Rollout) else None
     shelved = (record.shelved or "").partition("#")[0]
     return planned or record.began or shelved or (record.born or "").partition("#")[2]
 
 
 def off_shelf[R: Record](record: R) -> R:
-    """A record as it was read of a shelf, which has not all of it: when a life ended, its place says. One of an earlier
-    version has no place: it gets one by when it began."""
+    """Completes a record that was read from a shelf, which lacks attributes: its place there says when a life ended. A
+    record of an earlier version has no place, and gets one by when it began."""
     if record.shelved is None:
         return replace(record, shelved=f"{begun(record)}#{record.id}")
     if isinstance(record, Environment) and record.terminated_at is None and not record.lives:
@@ -889,7 +890,7 @@ KINDS: Mapping[RecordKind, type[Record]] = {
 
 @cache
 def spread(kind: Any) -> Mapping[str, str]:
-    """The fields each entry of which is an attribute of its own, with what those attributes begin with."""
+    """Returns the fields each entry of which is an attribute of its own, with what those attributes begin with."""
     return {name: key for name, key in keys(kind).items() if kind.__dataclass_fields__[name].metadata.get("spread")}
 
 
@@ -900,12 +901,13 @@ def _fields(kind: Any) -> Mapping[str, tuple[str, Any]]:
 
 
 def keys(kind: Any) -> Mapping[str, str]:
-    """The fields of a record or of a part of one by name, each with the attribute of an item that it is kept in."""
+    """Returns the fields of a record or of a part of one by name, each with the attribute of an item that it is kept
+    in."""
     return {name: key for name, (key, _) in _fields(kind).items()}
 
 
 def read[R](kind: type[R], item: Mapping[str, Any]) -> R:
-    """A record, or a part of one, as an item says it. NULL counts as absent."""
+    """Reads a record, or a part of one, from an item. NULL counts as absent."""
     of_any: Any = kind
     given = {name: _read(hint, item[key]) for name, (key, hint) in _fields(of_any).items() if item.get(key) is not None}
     for name, begin in spread(of_any).items():
@@ -928,7 +930,7 @@ def _read(hint: Any, value: Any) -> Any:
 
 
 def attributes(kind: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields by name as attributes of an item; those that are None are left out."""
+    """Turns fields by name into attributes of an item; those that are None are left out."""
     named, apart = keys(kind), spread(kind)
     found = {named[name]: value for name, value in facts.items() if name not in apart and value is not None}
     return found | {
@@ -937,7 +939,7 @@ def attributes(kind: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A record, or a part of one, as an item keeps it: what is not known is not in it."""
+    """Turns a record, or a part of one, into what an item keeps: what is not known is not in it."""
     if is_dataclass(value):
         return {
             key: plain(each)

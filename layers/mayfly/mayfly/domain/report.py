@@ -78,7 +78,7 @@ class _Reader:
 
 
 def merged(reports: Sequence[Report]) -> Report | None:
-    """Several reports as one; None where there is none."""
+    """Adds several reports up to one; None where there is none."""
     if not reports:
         return None
     failed = tuple(name for report in reports for name in report.failed)

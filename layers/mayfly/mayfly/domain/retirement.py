@@ -155,7 +155,7 @@ def _of_image(
 
 
 def _why_kept(image: Image, needed: Mapping[str, str], usage: Mapping[str, Usage]) -> str:
-    """Why an image is needed for certain, or ""."""
+    """Tells why an image is needed for certain, or ""."""
     ids = [image.id, *(ami.id for ami in image.amis)]
     if reason := next((needed[each] for each in ids if each in needed), ""):
         return reason
@@ -170,7 +170,7 @@ def _why_unknown(image: Image, usage: Mapping[str, Usage]) -> str:
 
 
 def _due(now: datetime, image: Image, ami: Ami, policy: RetirementPolicy) -> tuple[bool, str]:
-    """Whether the next step of an image that nobody needs is due, and when it is or was."""
+    """Tells whether the next step of an image that nobody needs is due, and when it is or was."""
     since, wait = {
         Stage.AVAILABLE: (image.made_at, policy.deprecate_after),
         Stage.DEPRECATED: (ami.since, policy.disable_after),
@@ -188,7 +188,7 @@ def _shown(many: Sequence[str]) -> str:
 
 
 def steps(decisions: Iterable[RetirementDecision]) -> list[RetirementDecision]:
-    """The steps on the way out, oldest image first, and of an image its copies before the original."""
+    """Sorts the steps on the way out, oldest image first, and of an image its copies before the original."""
     out = (each for each in decisions if each.step in (Step.DEPRECATE, Step.DISABLE, Step.DEREGISTER))
     return sorted(out, key=lambda each: (each.made_at, each.image, each.ami.id == each.image, each.ami.id))
 
@@ -196,10 +196,10 @@ def steps(decisions: Iterable[RetirementDecision]) -> list[RetirementDecision]:
 def limit(
     ordered: Sequence[RetirementDecision], most: int
 ) -> tuple[list[RetirementDecision], list[RetirementDecision]]:
-    """Those steps that this run takes, and those that wait for the next one. Bringing back knows no limit."""
+    """Splits steps into those that this run takes and those that wait for the next one. Restoring has no limit."""
     return list(ordered[:most]), list(ordered[most:])
 
 
 def counts(decisions: Collection[RetirementDecision]) -> dict[str, int]:
-    """How many of each step."""
+    """Counts the decisions of each step."""
     return {step.value: sum(each.step is step for each in decisions) for step in Step}

@@ -139,7 +139,7 @@ def decide_rollout(now: datetime, service: Standing, policy: RolloutRules) -> Ro
 
 
 def _wanted(now: datetime, service: Standing, policy: RolloutRules) -> tuple[RolloutCause | None, Setup | None, str]:
-    """What is to be rolled out, and because of what."""
+    """Returns what is to be rolled out, and because of what."""
     if service.asked:
         return _asked(service)
     if service.wanted is None:
@@ -175,7 +175,7 @@ def _renewal(now: datetime, service: Standing, policy: RolloutRules) -> tuple[Ro
 
 
 def difference(before: Setup | None, after: Setup) -> str:
-    """What changes, for people."""
+    """Returns what changes, for people."""
     if before is None:
         return f"image {after['image']}, version {after['version']}"
     said = [f"{key} from {before[key]} to {after[key]}" for key in ("image", "version") if before[key] != after[key]]
@@ -194,7 +194,7 @@ class Pace:
 
 
 def preferences(cause: RolloutCause, pace: Pace, changes: bool, alarms: Collection[str]) -> dict[str, Any]:
-    """An instance refresh's preferences, as StartInstanceRefresh takes them, of the way forward.
+    """Returns an instance refresh's preferences, as StartInstanceRefresh takes them, of the way forward.
 
     Auto Scaling never goes below the healthy minimum, stops at the checkpoints, watches the alarms all the while and
     goes back by itself. Without a change there is nothing to go back to, and nothing that could be skipped.
@@ -213,13 +213,14 @@ def preferences(cause: RolloutCause, pace: Pace, changes: bool, alarms: Collecti
 
 
 def preferences_back(pace: Pace) -> dict[str, Any]:
-    """The same of the way back, where Auto Scaling has not gone it by itself: at once, whatever alarms say."""
+    """Returns an instance refresh's preferences of the way back, where Auto Scaling has not gone it by itself: at once,
+    whatever alarms say."""
     return _bounds(pace) | {"SkipMatching": True, "AutoRollback": False}
 
 
 def desired(template: str, version: str, mixed: Mapping[str, Any] | None) -> dict[str, Any]:
-    """An instance refresh's desired configuration, as StartInstanceRefresh takes it. A group of several instance types
-    keeps them: a launch template alone would make it a group of one.
+    """Returns an instance refresh's desired configuration, as StartInstanceRefresh takes it. A group of several
+    instance types keeps them: a launch template alone would make it a group of one.
 
     Args:
         mixed: the group's policy, as DescribeAutoScalingGroups shows it.
@@ -259,7 +260,7 @@ ENDS = {
 
 
 def refresh_answer(step: Wait, status: str, why: str = "") -> TaskResult | None:
-    """What an instance refresh's status tells an execution that waits for it, or None where it goes on waiting.
+    """Returns what an instance refresh's status tells an execution that waits for it, or None where it goes on waiting.
 
     Raises:
         KeyError: the status is none that Auto Scaling documents.
@@ -278,8 +279,8 @@ def refresh_answer(step: Wait, status: str, why: str = "") -> TaskResult | None:
 
 
 def stack_answer(status: str, why: str = "") -> TaskResult | None:
-    """What a stack's status tells an execution that waits for its creation or update, or None where that goes on, as
-    with a status nobody knows yet."""
+    """Returns what a stack's status tells an execution that waits for its creation or update, or None where that goes
+    on, as with a status nobody knows yet."""
     phase, reason = PHASES.get(status), f"the stack is {status}" + (f": {why}" if why else "")
     if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         return TaskResult(None, reason)
@@ -297,8 +298,8 @@ REQUEST = "rollout-"
 
 
 def request(rollout: str, step: Wait) -> str:
-    """The token of a step's request to CloudFormation, whose events bring it back: the event of another step, or of a
-    person's update, is not this one's."""
+    """Returns the token of a step's request to CloudFormation, whose events bring it back: the event of another step,
+    or of a person's update, is not this one's."""
     return f"{REQUEST}{rollout}-{step.replace(' ', '-')}"
 
 
@@ -315,8 +316,8 @@ class Member:
 
 
 def odd(members: Iterable[Member], template: str, group_template: str) -> list[str]:
-    """What of the instances, and of what the group launches next, is not on the version of the launch template that
-    the blueprint pins."""
+    """Returns what of the instances, and of what the group launches next, is not on the version of the launch template
+    that the blueprint pins."""
     said = [f"{one.id} is of version {one.template or '(none)'}" for one in members if one.template != template]
     if group_template != template:
         said.append(f"the group launches version {group_template or '(none)'}")
@@ -324,8 +325,8 @@ def odd(members: Iterable[Member], template: str, group_template: str) -> list[s
 
 
 def newest(pinned: str, makers: Mapping[int, str], roles: Collection[str]) -> tuple[str, list[str]]:
-    """The version of a launch template that a rollout brings: the newest that its stack has made since the one that is
-    pinned, or that one; and a sentence for each that somebody else has made. Those never reach an instance.
+    """Returns the version of a launch template that a rollout brings: the newest that its stack has made since the one
+    that is pinned, or that one; and a sentence for each that somebody else has made. Those never reach an instance.
 
     Args:
         makers: who made each newer version. roles: the names of the roles in which CloudFormation builds.
@@ -338,8 +339,8 @@ def newest(pinned: str, makers: Mapping[int, str], roles: Collection[str]) -> tu
 
 
 def unsettled(members: Collection[Member], count: int, image: str, template: str, group_template: str) -> list[str]:
-    """What keeps a service from being whole: every instance on this image and version of the launch template, in
-    service and healthy, and as many as there should be at least."""
+    """Returns what keeps a service from being whole: every instance on this image and version of the launch template,
+    in service and healthy, and as many as there should be at least."""
     said = odd(members, template, group_template)
     said += [f"{one.id} runs {one.image}, not {image}" for one in members if one.image != image]
     said += [
@@ -351,7 +352,8 @@ def unsettled(members: Collection[Member], count: int, image: str, template: str
 
 
 def no_abort(stage: str, step: str | None, service: str) -> str:
-    """Why a rollout cannot be stopped, "" where it can: from its beginning until its last instance is replaced."""
+    """Tells why a rollout cannot be stopped, "" where it can: from its beginning until its last instance is
+    replaced."""
     match stage, step:
         case (RolloutStage.RUNNING | RolloutStage.REPLACING | RolloutStage.PAUSED, None | Wait.PREPARE | Wait.REPLACE):
             return ""
@@ -363,7 +365,7 @@ def no_abort(stage: str, step: str | None, service: str) -> str:
 
 
 def no_pause(record: Rollout) -> str:
-    """Why a rollout cannot be paused, "" where it can: as long as instances are left to be replaced."""
+    """Tells why a rollout cannot be paused, "" where it can: as long as instances are left to be replaced."""
     step = record.waiting.for_ if record.waiting else None
     if record.aborted:
         return "it was stopped, and goes back"
@@ -371,7 +373,7 @@ def no_pause(record: Rollout) -> str:
 
 
 def soaks(checkpoints: Iterable[Checkpoint], soak: timedelta, now: datetime) -> bool:
-    """Whether an instance refresh stands at a checkpoint and is watched there."""
+    """Tells whether an instance refresh stands at a checkpoint and is watched there."""
     times = [datetime.fromisoformat(each.reached_at) for each in checkpoints if each.reached_at]
     return bool(times) and now < max(times) + soak
 
@@ -381,7 +383,7 @@ class Aborted(Exception):
 
 
 def heed_abort(record: Rollout) -> None:
-    """Ends a step that must not begin any more.
+    """Ends a step that must not begin any more, because somebody stopped the rollout.
 
     Args:
         record: as the write returned it that says that the step waits: whoever aborts writes to the same record, so
@@ -395,7 +397,7 @@ def heed_abort(record: Rollout) -> None:
 
 
 def judge_rollout(failure: str, creation: bool, verified: str) -> tuple[RolloutStage, str]:
-    """What a rollout came to.
+    """Decides what a rollout came to.
 
     Args:
         failure: why it was broken off, "" where it was not. creation: whether there was nothing to go back to.
@@ -412,7 +414,8 @@ def judge_rollout(failure: str, creation: bool, verified: str) -> tuple[RolloutS
 
 
 def reached(checkpoints: Iterable[Checkpoint], percent: int, at: str) -> tuple[Checkpoint, ...]:
-    """The checkpoints with what was reached until now; a repeated or late event changes no timestamp that is known."""
+    """Returns the checkpoints with what was reached until now; a repeated or late event changes no timestamp that is
+    known."""
     return tuple(
         Checkpoint(each.percent, each.reached_at or (at if each.percent <= percent else None)) for each in checkpoints
     )

@@ -102,7 +102,7 @@ def answer(waiting_for: Wait, status: str, status_reason: str = "") -> TaskResul
 
 
 def deletion_refused(status: str, status_reason: str) -> bool:
-    """Whether CloudFormation took a deletion and then refused it: the stack is back in the status it had before.
+    """Tells whether CloudFormation took a deletion and then refused it: the stack is back in the status it had before.
 
     It does so where another stack imports an export of this one, and says why in the status reason.
     """

@@ -20,8 +20,8 @@ def in_order(releases: Iterable[Release]) -> list[Release]:
 def is_superseded(
     release: Release, newer: Release, environments: Mapping[str, Environment], supersede: Supersede
 ) -> bool:
-    """Whether a release is ended because of a newer one of its branch. Of two that AWS took in the same second nobody
-    knows which is newer. One of which nothing goes on any more is left to its verdict.
+    """Tells whether a release is ended because of a newer one of its branch. Of two that AWS took in the same second
+    nobody knows which is newer. One of which nothing goes on any more is left to its verdict.
 
     Args:
         environments: those of the release that have a record, by name.
@@ -41,5 +41,5 @@ def _goes_on(suite: Suite, environments: Mapping[str, Environment]) -> bool:
 
 
 def reason(newer: str) -> str:
-    """Why something is ended that a newer release superseded."""
+    """Tells why something is ended that a newer release superseded."""
     return f"superseded by {newer}"

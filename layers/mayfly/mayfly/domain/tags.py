@@ -39,12 +39,12 @@ DISABLED_AT = "mayfly:disabled-at"
 
 
 def of_builder(bake: str, family: str, controller: str, deadline: str) -> dict[str, str]:
-    """The tags of a builder and its volumes, set in the call that launches it."""
+    """Returns the tags of a builder and its volumes, set in the call that launches it."""
     return {BAKE: bake, IMAGE_FAMILY: family, CONTROLLER: controller, EXPIRES_AT: deadline, "Name": f"bake {bake}"}
 
 
 def of_image(bake: str, family: str, controller: str, base: str, made_of: Mapping[str, str]) -> dict[str, str]:
-    """The tags of an image and its snapshots, set in the call that makes them.
+    """Returns the tags of an image and its snapshots, set in the call that makes them.
 
     Args:
         base: the image that it was baked from. made_of: digests of the rest.
@@ -64,7 +64,7 @@ def of_image(bake: str, family: str, controller: str, base: str, made_of: Mappin
 def of_environment(
     environment: str, application: str, controller: str, deadline: datetime, ceiling: datetime
 ) -> dict[str, str]:
-    """The tags of an environment's stack. They are set in the call that creates it: tagging later is a race."""
+    """Returns the tags of an environment's stack. They are set in the call that creates it: tagging later is a race."""
     return {
         ENVIRONMENT: environment,
         APPLICATION: application,
@@ -75,7 +75,7 @@ def of_environment(
 
 
 def of_service(service: str, application: str, controller: str) -> dict[str, str]:
-    """The tags of a permanent environment's stack: the same contract, without a deadline and protected."""
+    """Returns the tags of a permanent environment's stack: the same contract, without a deadline and protected."""
     return {
         ENVIRONMENT: service,
         SERVICE: service,

@@ -20,7 +20,7 @@ _RUNGS = (Step.DELETE, Step.MEND, Step.MEND, Step.RETAIN)
 
 
 def next_step(deletions: int) -> Step:
-    """What to try after so many deletions that failed."""
+    """Returns what to try after so many deletions that failed."""
     return _RUNGS[deletions] if deletions < len(_RUNGS) else Step.HAND_OVER
 
 
@@ -28,7 +28,8 @@ _REQUEST = re.compile(r"deletion-(\d+)-[0-9a-f]+")
 
 
 def request_name(deletions: int, token: str) -> str:
-    """The name of the request to delete a stack after so many deletions, which CloudFormation's events of it bear.
+    """Returns the name of the request to delete a stack after so many deletions, which CloudFormation's events of it
+    bear.
 
     Each wait has its own token: CloudFormation takes a second request of the same name for the first.
     """
@@ -36,7 +37,7 @@ def request_name(deletions: int, token: str) -> str:
 
 
 def is_of_earlier(request: str, deletions: int) -> bool:
-    """Whether an event is of an earlier deletion than the last one of so many: it came twice, or late."""
+    """Tells whether an event is of an earlier deletion than the last one of so many: it came twice, or late."""
     found = _REQUEST.fullmatch(request)
     return found is not None and int(found[1]) < deletions - 1
 
@@ -116,11 +117,11 @@ _CHASED = frozenset(
 
 
 def chased(kind: str) -> bool:
-    """Whether a resource that a stack left standing is found again by its tags, and deleted. The rest (networks,
+    """Tells whether a resource that a stack left standing is found again by its tags, and deleted. The rest (networks,
     buckets, roles) cost little or hold data: they are named to a person."""
     return kind in _CHASED
 
 
 def told(blockers: Iterable[Blocker]) -> str:
-    """The blockers for people."""
+    """Returns the blockers for people."""
     return "; ".join(str(blocker) for blocker in blockers) or "something that CloudFormation does not name"

@@ -18,12 +18,12 @@ _SHOWN = 3
 
 
 def prefix(environment: str) -> str:
-    """Where the bucket of reports keeps what the tests of an environment left."""
+    """Tells where the bucket of reports keeps what the tests of an environment left."""
     return f"tests/{environment}/"
 
 
 def variables(document: Mapping[str, object]) -> dict[str, str]:
-    """What tests have to know, as environment variables: `MAYFLY_VERSION`, `MAYFLY_OUTPUT_Url`."""
+    """Returns what tests have to know, as environment variables: `MAYFLY_VERSION`, `MAYFLY_OUTPUT_Url`."""
     outputs: Mapping[str, str] = document.get("outputs") or {}  # type: ignore[assignment]
     known = {f"MAYFLY_{name.upper()}": str(value) for name, value in document.items() if name != "outputs" and value}
     return known | {f"MAYFLY_OUTPUT_{name}": value for name, value in outputs.items()}
@@ -38,7 +38,7 @@ class Uploads:
 
 
 def script(lines: str, known: Mapping[str, str], report: str | None, uploads: Uploads | None) -> list[str]:
-    """The lines for Run Command: they run a script in an empty folder, and bring away what it leaves.
+    """Returns the lines for Run Command: they run a script in an empty folder, and bring away what it leaves.
 
     The script and its variables are packed: Systems Manager replaces what stands between two braces by parameters.
     """
@@ -60,7 +60,7 @@ def script(lines: str, known: Mapping[str, str], report: str | None, uploads: Up
 
 
 def filled(body: object, document: Mapping[str, object], known: Mapping[str, str]) -> object:
-    """A body with what tests have to know in the places that name it."""
+    """Returns a body with what tests have to know in the places that name it."""
     places: dict[str, object] = {"$document": document, "$variables": known}
     if isinstance(body, dict):
         return {key: filled(value, document, known) for key, value in body.items()}
@@ -92,7 +92,7 @@ class Judgement:
 def judge_command(
     invocations: Sequence[Invocation], expected: int, wants_report: bool, report: Report | None
 ) -> Judgement:
-    """What a script on one or all instances has shown.
+    """Returns what a script on one or all instances has shown.
 
     Args:
         expected: on how many instances it had to run. wants_report: whether the script has to leave a report.
@@ -114,7 +114,7 @@ def judge_command(
 def judge_answer(
     kind: str, result: object, error: Mapping[str, str] | None, report: Report | None
 ) -> tuple[Judgement, str | None]:
-    """What a function, an execution, a build or an API has answered, and where its log is, if it says so.
+    """Returns what a function, an execution, a build or an API has answered, and where its log is, if it says so.
 
     Args:
         kind: the runner's type. result: what it gave back. error: how its state failed, as Step Functions caught it.
@@ -138,14 +138,14 @@ def judge_answer(
 
 
 def judge_word(outcome: Outcome, reason: str, report: Report | None) -> Judgement:
-    """What tests have shown that say so themselves. A report that they leave counts more than their word."""
+    """Returns what tests have shown that say so themselves. A report that they leave counts more than their word."""
     if report is None:
         return Judgement(outcome, reason)
     return judge_report(False, report) if outcome == Outcome.PASSED else Judgement(outcome, _with(report, reason))
 
 
 def _told(cause: str) -> dict[str, object]:
-    """What a cause says where it is JSON, as those of functions, executions and builds are."""
+    """Returns what a cause says where it is JSON, as those of functions, executions and builds are."""
     try:
         told = json.loads(cause)
     except ValueError:
@@ -170,7 +170,7 @@ def _log(told: Mapping[str, object]) -> str | None:
 
 
 def judge_report(wanted: bool, report: Report | None) -> Judgement:
-    """What a report says of tests that have ended well by themselves. Without a test, nothing was proven."""
+    """Returns what a report says of tests that have ended well by themselves. Without a test, nothing was proven."""
     if report is None:
         return (
             Judgement(Outcome.BROKEN, "the tests left no report")
@@ -186,7 +186,7 @@ def judge_report(wanted: bool, report: Report | None) -> Judgement:
 
 
 def _with(report: Report | None, said: str) -> str:
-    """What is said, with what a report says of it."""
+    """Returns what is said, with what a report says of it."""
     if report is None or not report.failures:
         return said
     more = f" and {report.failures - _SHOWN} more" if report.failures > _SHOWN else ""

@@ -12,24 +12,24 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """A text in one line, without characters that control a terminal or turn the direction of what follows."""
+    """Returns a text in one line, without characters that control a terminal or turn the direction of what follows."""
     return _SURROGATE.sub("\ufffd", _INVISIBLE.sub("", _CONTROL.sub(" ", text)))
 
 
 def clean_lines(text: str) -> str:
-    """A text of several lines, each of them clean; what colours it in a terminal is left out."""
+    """Returns a text of several lines, each of them clean; what colours it in a terminal is left out."""
     lines = [clean(line).rstrip() for line in _COLOUR.sub("", text).splitlines()]
     return "\n".join([*lines, ""] if text.endswith("\n") else lines)
 
 
 def whole_seconds(text: str) -> str:
-    """A text whose times have no fraction of a second: for people."""
+    """Returns a text whose times have no fraction of a second: for people."""
     return _FRACTION.sub(r"\1Z", text)
 
 
 def principal(arn: str) -> str:
-    """The name of who calls AWS, without what only machines read: ``ann@example.com (role Admin of 111111111111)`` of a
-    session, ``ann (111111111111)`` of a user. What is no ARN stays as it is."""
+    """Returns the name of who calls AWS, without what only machines read: ``ann@example.com (role Admin of
+    111111111111)`` of a session, ``ann (111111111111)`` of a user. What is no ARN stays as it is."""
     found = _PRINCIPAL.fullmatch(arn)
     if not found:
         return arn

@@ -4,5 +4,5 @@ from datetime import UTC, datetime
 
 
 def utc_text(timestamp: datetime) -> str:
-    """A timestamp to the millisecond, such as ``2026-11-24T06:47:33.120Z``. Sorting these sorts by time."""
+    """Returns a timestamp to the millisecond, such as ``2026-11-24T06:47:33.120Z``. Sorting these sorts by time."""
     return timestamp.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

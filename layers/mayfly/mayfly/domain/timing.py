@@ -36,8 +36,8 @@ class Course:
 
 
 def spans(course: Course, boots: Iterable[str]) -> tuple[Span, ...]:
-    """The spans from push to ready, one after the other: plan, queue, stack, boot, Puppet, deploy, confirm. What
-    nothing is known of is a part of the next one.
+    """Returns the spans from push to ready, one after the other: plan, queue, stack, boot, Puppet, deploy, confirm.
+    What nothing is known of is a part of the next one.
 
     Args:
         boots: what instances say of their first boot. The slowest one's steps count.
@@ -69,7 +69,7 @@ def spans(course: Course, boots: Iterable[str]) -> tuple[Span, ...]:
 
 
 def slowest(boots: Iterable[str]) -> tuple[int, int]:
-    """The seconds that Puppet and the deployment took on the instance that took longest."""
+    """Returns the seconds that Puppet and the deployment took on the instance that took longest."""
     said = [found for boot in boots if (found := _DONE.match(boot))]
     if not said:
         return 0, 0
@@ -79,7 +79,8 @@ def slowest(boots: Iterable[str]) -> tuple[int, int]:
 
 
 def of_types(took: Mapping[str, float]) -> tuple[Span, ...]:
-    """The types of resources that took longest to be made, the longest first, by how long the slowest of each took."""
+    """Returns the types of resources that took longest to be made, the longest first, by how long the slowest of each
+    took."""
     longest = sorted(took.items(), key=lambda one: -one[1])[:SLOWEST]
     return tuple(Span(kind, round(seconds)) for kind, seconds in longest if round(seconds) > 0)
 

@@ -140,7 +140,7 @@ def _verdict(settings: Settings, bake: str, failure: Mapping[str, str]) -> BakeV
 
 
 def shown(record: Bake, following: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is announced of a bake, besides its verdict, who asked for it and why."""
+    """Returns what is announced of a bake, besides its verdict, who asked for it and why."""
     return {
         "bake": record.id,
         "family": record.family,
@@ -154,7 +154,7 @@ def shown(record: Bake, following: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def make_up(settings: Settings, bake: str, now: datetime) -> None:
     """Ends a bake whose execution is gone as that would have: judges it once its proof is over, lets the next one
-    begin, and announces it. Its record is closed last: who dies in between announces it again."""
+    begin, and announces it. It closes the bake's record then: after a crash in between, a sweep announces it again."""
     records = Records(settings.table, Bake)
     record = records.get(bake)
     if record is None or not record.live:  # its execution has ended it just now
@@ -178,7 +178,7 @@ def make_up(settings: Settings, bake: str, now: datetime) -> None:
 
 
 def find_base(workload: clients.Workload, base: BaseImage, instance_type: str) -> Candidate:
-    """The newest image that a family is baked from, as it is now, of an architecture that its builder boots.
+    """Finds the newest image that a family is baked from, as it is now, of an architecture that its builder boots.
 
     Raises:
         Refused: there is none.
@@ -227,12 +227,12 @@ def keep_log(settings: Settings, plan: Plan) -> bool:
 
 
 def log_key(bake: str) -> str:
-    """Where the end of a bake's log is kept among the reports."""
+    """Tells where the end of a bake's log is kept among the reports."""
     return f"bakes/{bake}.log"
 
 
 def console_key(bake: str) -> str:
-    """Where is kept what the builder of one that failed printed on its console."""
+    """Tells where is kept what the builder of one that failed printed on its console."""
     return f"consoles/{bake}.txt"
 
 
@@ -276,7 +276,7 @@ def family_named(settings: Settings, family: str) -> Family | None:
 
 
 def code_of(settings: Settings, family: str) -> dict[str, str]:
-    """The Puppet code that was pushed last for a family; {} where none was."""
+    """Returns the Puppet code that was pushed last for a family; {} where none was."""
     record = family_named(settings, family)
     pushed = record.puppet if record else {}
     return {key: pushed[key] for key in ("artifact", "sha256") if key in pushed}

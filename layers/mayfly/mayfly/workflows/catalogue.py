@@ -1,4 +1,5 @@
-"""What a platform team configures: applications and image families in Parameter Store, blueprints in their bucket."""
+"""Reads what a platform team configures: applications and image families in Parameter Store, blueprints in their
+bucket."""
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -29,7 +30,7 @@ _SHOWN = 3
 
 
 def application(parameters: str, name: str) -> Application:
-    """The configuration of an application.
+    """Returns the configuration of an application.
 
     Raises:
         Refused: there is none, or it is wrong; each wrong field is named.
@@ -39,7 +40,7 @@ def application(parameters: str, name: str) -> Application:
 
 
 def family(parameters: str, name: str) -> Family:
-    """The configuration of an image family.
+    """Returns the configuration of an image family.
 
     Raises:
         Refused: there is none, or it is wrong; each wrong field is named.
@@ -49,7 +50,7 @@ def family(parameters: str, name: str) -> Family:
 
 
 def admission(parameters: str) -> Admission:
-    """How much may be built at once; without ceilings where nothing is configured.
+    """Tells how much may be built at once; without ceilings where nothing is configured.
 
     Raises:
         Refused: the document is wrong; each wrong field is named.
@@ -74,7 +75,7 @@ def launches(parameters: str, at: tuple[str, str]) -> dict[str, int]:
 
 
 def pool(parameters: str, name: str | None) -> Pool | None:
-    """The configuration of a pool of address ranges; None where an application names none.
+    """Returns the configuration of a pool of address ranges; None where an application names none.
 
     Raises:
         Refused: there is none, or it is wrong; each wrong field is named.
@@ -90,12 +91,12 @@ def pool(parameters: str, name: str | None) -> Pool | None:
 
 
 def families(parameters: str) -> Iterator[tuple[str, Family | Refused]]:
-    """Every configured image family, by name. One that is wrong comes as its refusal, and hides no other."""
+    """Returns every configured image family, by name. One that is wrong comes as its refusal, and hides no other."""
     yield from _every(f"{parameters}/families/", _family)
 
 
 def applications(parameters: str) -> Iterator[tuple[str, Application | Refused]]:
-    """Every configured application, by name. One that is wrong comes as its refusal, and hides no other."""
+    """Returns every configured application, by name. One that is wrong comes as its refusal, and hides no other."""
     yield from _every(f"{parameters}/applications/", _application)
 
 
@@ -123,7 +124,7 @@ def _family(parameter: str, value: str) -> Family:
 
 
 def target(settings: Settings, account: str | None, region: str | None) -> tuple[str, str]:
-    """Where something configured lives: where it says, or in the controller's own account or Region.
+    """Tells where something configured lives: where it says, or in the controller's own account or Region.
 
     Raises:
         Refused: it is no configured target. What is built elsewhere, no sweep would find.
@@ -137,7 +138,7 @@ def target(settings: Settings, account: str | None, region: str | None) -> tuple
 
 
 def targets(settings: Settings, of: Application) -> list[tuple[str, str]]:
-    """Where an application's environments may live, as it names them.
+    """Tells where an application's environments may live, as it names them.
 
     Raises:
         Refused: one of them is no configured target.
@@ -153,7 +154,7 @@ def targets(settings: Settings, of: Application) -> list[tuple[str, str]]:
 
 
 def images(settings: Settings, of: Application, regions: Collection[str]) -> dict[str, str]:
-    """The ids that the image of an application's channel has in these Regions now.
+    """Returns the ids that the image of an application's channel has in these Regions now.
 
     Raises:
         Refused: it has none in one of them.
@@ -169,7 +170,7 @@ def images(settings: Settings, of: Application, regions: Collection[str]) -> dic
 
 
 def image(settings: Settings, choice: ImageChoice, region: str) -> str:
-    """The id that the image of a channel has in a Region now.
+    """Returns the id that the image of a channel has in a Region now.
 
     What Mayfly bakes has a record that says so for every Region at once; what somebody else bakes has a parameter.
 
@@ -188,7 +189,7 @@ def image(settings: Settings, choice: ImageChoice, region: str) -> str:
 
 
 def application_of(document: Any) -> Application:
-    """A document as an application's configuration.
+    """Returns a document as an application's configuration.
 
     Raises:
         Refused: it is none; each wrong field is named.
@@ -200,7 +201,7 @@ def application_of(document: Any) -> Application:
 
 
 def missing(settings: Settings, model: Application | Family) -> list[tuple[tuple[str, ...], str]]:
-    """What a document names and is not there, each with its place: as a release is planned."""
+    """Returns what a document names and is not there, each with its place: as a release is planned."""
     found: list[tuple[tuple[str, ...], str]] = []
     looks: list[tuple[tuple[str, ...], Callable[[], object]]] = [
         (("blueprint",), lambda: pin(settings.blueprints, model.blueprint)),
@@ -223,7 +224,7 @@ def missing(settings: Settings, model: Application | Family) -> list[tuple[tuple
 
 
 def checked(settings: Settings, document: Any) -> str:
-    """An application's document as it is kept, if it is right and all that it names is there.
+    """Returns an application's document as it is kept, if it is right and all that it names is there.
 
     Raises:
         Refused: it is not; each wrong field is named.
@@ -237,7 +238,7 @@ def checked(settings: Settings, document: Any) -> str:
 
 
 def as_kept(model: BaseModel) -> str:
-    """A document as Parameter Store keeps it: what was said, without what goes without saying."""
+    """Turns a document into what Parameter Store keeps: what was said, without what goes without saying."""
     return json.dumps(model.model_dump(mode="json", exclude_unset=True), separators=(",", ":"), ensure_ascii=False)
 
 
@@ -248,7 +249,7 @@ def _value(parameter: str) -> str:
 
 
 def pin(bucket: str, key: str) -> Blueprint:
-    """A blueprint as it is now, with the version that makes later reads give the same.
+    """Pins a blueprint as it is now, with the version that makes later reads give the same.
 
     Raises:
         Refused: it is not there, or larger than a CreateStack call takes.
@@ -269,7 +270,7 @@ def pin(bucket: str, key: str) -> Blueprint:
 
 
 def template(bucket: str, blueprint: Blueprint) -> Template:
-    """A pinned blueprint: its text, and its address for CloudFormation."""
+    """Reads a pinned blueprint: its text, and its address for CloudFormation."""
     s3: S3Client = controller("s3")
     which: Any = {"Bucket": bucket, "Key": blueprint.key}
     which |= {"VersionId": blueprint.version_id} if blueprint.version_id else {}
@@ -281,7 +282,7 @@ def template(bucket: str, blueprint: Blueprint) -> Template:
 
 
 def needs(bucket: str, order: Mapping[str, Any], target: tuple[str, str]) -> Needs:
-    """What one environment of a pinned blueprint takes of each quota, with the parameters of its order.
+    """Returns what one environment of a pinned blueprint takes of each quota, with the parameters of its order.
 
     Args:
         order: with its `blueprint`, `parameters` and `instance_count`.
@@ -295,8 +296,8 @@ def needs(bucket: str, order: Mapping[str, Any], target: tuple[str, str]) -> Nee
 def building(
     bucket: str, key: str, own: Mapping[str, str], count: int, deployment: Deployment = "standard"
 ) -> dict[str, Any]:
-    """What an order says of its blueprint: its version, the parameters that it declares, how many instances run, and
-    whether it is built in Express mode.
+    """Tells what an order says of its blueprint: its version, the parameters that it declares, how many instances run,
+    and whether it is built in Express mode.
 
     Args:
         own: the parameters that are configured. count: of instances, where the blueprint lets itself be told.

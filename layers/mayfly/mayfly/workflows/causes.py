@@ -17,7 +17,7 @@ _FAILED = {"CreationFailed": "CREATE_FAILED", "DeletionFailed": "DELETE_FAILED",
 
 
 def explained(workload: "Workload", stack: str, reply: TaskResult | None) -> TaskResult | None:
-    """An answer with the causes of a failure, the first first, looked up only where something failed.
+    """Returns an answer with the causes of a failure, the first first, looked up only where something failed.
 
     CloudFormation reports the resources that failed and those it gave up because of them; only the first are causes.
     Where instances did not come, Auto Scaling knows why: missing capacity, for one, is told nowhere else. In which step
@@ -39,7 +39,7 @@ def explained(workload: "Workload", stack: str, reply: TaskResult | None) -> Tas
 
 
 def _labels(workload: "Workload", stack: str) -> dict[str, Mapping[str, str]]:
-    """The tags of the instances of an environment's stack: each says in them how far its boot is."""
+    """Returns the tags of the instances of an environment's stack: each says in them how far its boot is."""
     environment = environment_of(stack)
     found = instances.find(workload, {tags.ENVIRONMENT: environment}) if environment else ()
     return {one.id: one.labels for one in found}

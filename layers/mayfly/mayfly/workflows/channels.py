@@ -41,13 +41,13 @@ class Overtaken(Exception):
 
 
 def read(table: str, family: str, name: str) -> Channel:
-    """The channel as it is now; one of version 0 where it never moved."""
+    """Returns the channel as it is now; one of version 0 where it never moved."""
     record = Records(table, ChannelRecord).get(f"{family}/{name}")
     return of_record(record) if record else Channel(family, name)
 
 
 def every(table: str) -> Iterator[Channel]:
-    """Every channel of every family."""
+    """Returns every channel of every family."""
     return (of_record(record) for record in Records(table, ChannelRecord).live())
 
 
@@ -89,8 +89,8 @@ def forget(table: str, channel: Channel, gone: tuple[Replaced, ...], entry: Entr
 
 
 def make_up(settings: Settings, channel: Channel, now: datetime) -> None:
-    """Says what the executions that moved a channel should have, and are over without. Each move is taken off the
-    record last: who dies in between says it again."""
+    """Announces the moves of channels whose executions ended without announcing them. It takes each move off the record
+    then: after a crash in between, a sweep announces it again."""
     long_ago = utc_text(now - _GRACE)
     late = {version: said for version, said in channel.unsaid.items() if said["at"] < long_ago}
     running = executions.running(settings.promotion_machine) if late else set()
@@ -135,12 +135,12 @@ def protect(workload: "Workload", needed: set[str], not_any_more: set[str]) -> N
 
 
 def own_parameters(parameters: str) -> dict[str, str]:
-    """What the parameters of channels say in the controller account: those that Mayfly wrote, and people's."""
+    """Returns what the parameters of channels say in the controller account: those that Mayfly wrote, and people's."""
     return dict(parameters_of.below(controller("ssm"), f"{parameters}/images", Recursive=True))
 
 
 def of_record(record: ChannelRecord) -> Channel:
-    """A channel as its record says it."""
+    """Returns a channel as its record says it."""
     return Channel(
         family=record.family,
         name=record.channel,

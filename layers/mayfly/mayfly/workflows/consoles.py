@@ -1,4 +1,4 @@
-"""What instances of an environment print on their consoles, read by who may look at the environment."""
+"""Reads what instances of an environment print on their consoles, for who may look at the environment."""
 
 from botocore.exceptions import ClientError
 

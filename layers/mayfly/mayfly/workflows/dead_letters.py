@@ -56,7 +56,7 @@ def keep(settings: Settings, letter: DeadLetter, sqs_id: str, at: datetime) -> b
 
 
 def chosen(settings: Settings, choice: DeadLetterChoice, before: str) -> Iterator[Record]:
-    """The letters that waited at a moment and that somebody chose then."""
+    """Returns the letters that waited at a moment and that somebody chose then."""
     records = Records(settings.table, Record)
     found = records.many(choice.letters) if choice.letters else records.live()
     for letter in found:
@@ -143,5 +143,5 @@ def _put_away(settings: Settings, letter: Record, stage: DeadLetterStage, entry:
 
 
 def key_of(letter: str) -> str:
-    """Where the reports bucket has what is in a letter."""
+    """Tells where the reports bucket has what is in a letter."""
     return f"dead-letters/{letter}.json"

@@ -37,8 +37,8 @@ class Seen:
 
 
 def everywhere(targets: Iterable[Target], role: str, controller: str) -> tuple[dict[Target, Seen], dict[str, str]]:
-    """What exists at each target, side by side; and which could not be looked at, with why: one that is closed to us,
-    or hangs, keeps none of the others from being swept."""
+    """Returns what exists at each target, side by side; and which could not be looked at, with why: one that is closed
+    to us, or hangs, keeps none of the others from being swept."""
 
     def see(target: Target) -> Seen:
         workload = clients.workload(*target, role, None)
@@ -50,9 +50,9 @@ def everywhere(targets: Iterable[Target], role: str, controller: str) -> tuple[d
 
 
 def discover(workload: "Workload", controller: str) -> list[Found]:
-    """Every environment at this target: those with a stack, and those of this controller of which only resources are
-    left. Another controller's stack is among them where it bears the name of an environment that we wait for, or has
-    something of ours.
+    """Returns every environment at this target: those with a stack, and those of this controller of which only
+    resources are left. Another controller's stack is among them where it bears the name of an environment that we wait
+    for, or has something of ours.
 
     The names that tags give are listed before stacks. A stack that is created in between is then seen without its
     resources and not the other way round, which would look like remains. They are names alone, a page of them for

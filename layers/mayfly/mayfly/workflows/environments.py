@@ -27,7 +27,7 @@ NOT_ENDED = EXISTS & attr(Environment.ending).not_exists()
 
 
 def record_named(records: Records[Environment], environment: str) -> Environment:
-    """The record of an environment that somebody names.
+    """Returns the record of an environment that somebody names.
 
     Raises:
         Refused: there is no such environment.
@@ -129,7 +129,7 @@ def hand_over(settings: Settings, subject: Subject, why: str, now: str) -> None:
 
 
 def _of_move(seen: Environment | None, subject: Subject, now: str) -> Ending | None:
-    """The ending of a life that was about to go on at another target, and cannot leave this one."""
+    """Returns the ending of a life that was about to go on at another target, and cannot leave this one."""
     missing = seen.no_capacity.get(subject.target) if seen else None
     if seen is None or missing is None:
         return None
@@ -140,12 +140,13 @@ def _of_move(seen: Environment | None, subject: Subject, now: str) -> Ending | N
 
 
 def unknown_ending(now: str) -> Ending:
-    """The ending of a life whose record was lost."""
+    """Returns the ending of a life whose record was lost."""
     return replace(by_failure("RecordLost", "why it ended is not known any more"), at=now)
 
 
 def recreated(subject: Subject, deadline: str, now: str, days: int) -> dict[str, Any]:
-    """What a record that was lost begins anew with, in the midst of a life: enough for a sweep to find and close it.
+    """Returns what a record that was lost begins anew with, in the midst of a life: enough for a sweep to find and
+    close it.
 
     Args:
         deadline: as far as it is known. days: how long the record is kept past it.
@@ -162,7 +163,7 @@ def recreated(subject: Subject, deadline: str, now: str, days: int) -> dict[str,
 
 
 def facts(record: Environment) -> dict[str, str]:
-    """Whose life it is, as every announcement of an environment says it."""
+    """Names an environment as every announcement of one does: whose life it is, and where."""
     return {
         "environment": record.id,
         "release": record.release,
@@ -180,24 +181,24 @@ _IDENTIFIES = {"release", "application", "version", "suite", "owner", "account",
 
 
 def told_of(subject: Order | Subject) -> dict[str, Any]:
-    """The same by what an execution knows of it, with its pull request."""
+    """Names an environment, by what its execution knows of it, with its pull request."""
     return subject.model_dump(
         mode="json", include={*_IDENTIFIES, "environment", "kind", "pull_request"}, exclude_none=True
     )
 
 
 def identified(subject: Subject) -> dict[str, Any]:
-    """What a record says of whose environment it is, and where."""
+    """Names an environment by its record: whose it is, and where."""
     return subject.model_dump(mode="json", include=_IDENTIFIES) | {"suite_kind": subject.kind}
 
 
 def digest(message: str) -> str:
-    """What a record keeps of a message that extended its environment: many of them fit."""
+    """Returns the digest of a message that extended its environment: a record has room for many."""
     return hashlib.sha256(message.encode()).hexdigest()[:12]
 
 
 def was_extended_by(record: Environment, message: str) -> bool:
-    """Whether a message has extended this environment already, however long ago."""
+    """Tells whether a message has extended this environment already, however long ago."""
     return digest(message) in record.extensions or record.extended_by == message
 
 

@@ -37,16 +37,16 @@ class Remark:
     said: str
 
     def of(self, application: str) -> "Remark":
-        """The same, of one application that uses the template."""
+        """Names the application in a remark, where the remark is about one that uses the template."""
         return replace(self, where=f"{application}: {self.where}")
 
     def as_json(self) -> dict[str, Any]:
-        """It, for `--json`."""
+        """Returns the remark for `--json`."""
         return asdict(self)
 
 
 def examine(text: str, configured: Mapping[str, str] | None = None) -> list[Remark]:
-    """Everything that there is to say about a template, the worst first.
+    """Returns everything that there is to say about a template, the worst first.
 
     Args:
         configured: the parameters that an application configures; None where it is not known.
@@ -103,7 +103,7 @@ def examined(settings: Settings, template: str | None, application: str | None) 
 
 
 def takes(text: str, parameters: Mapping[str, str] = MappingProxyType({})) -> tuple[list[dict[str, Any]], list[str]]:
-    """What one environment of a template takes of each quota, and what could not be reckoned.
+    """Returns what one environment of a template takes of each quota, and what could not be reckoned.
 
     Args:
         parameters: what it is told; its defaults stand for the others.
@@ -164,7 +164,7 @@ def _resources(template: Resource) -> Iterator[Found]:
 
 
 def _name(one: Resource, template: Resource) -> Iterator[Found]:
-    """A name that is the same in two environments keeps the second from being built."""
+    """Finds names that are the same in two environments: they keep the second from being built."""
     naming = resource_types().get(kind(one), ["", ""])[0]
     value = properties(one).get(naming) if naming else None
     if value is None:
@@ -225,7 +225,7 @@ def _at(one: Resource, path: tuple[str, ...]) -> str:
 
 
 def _pair(one: Resource, listed: str, key: str) -> str | None:
-    """The value of a key in a property that lists keys and values."""
+    """Returns the value of a key in a property that lists keys and values."""
     pairs = properties(one).get(listed)
     named = [each for each in pairs if each.get("Key") == key] if isinstance(pairs, list) else []
     return str(named[0].get("Value")).lower() if named else None
@@ -256,7 +256,7 @@ def _permission(one: Resource, template: Resource) -> Iterator[Found]:
 
 
 def _leftovers(one: Resource, _: Resource) -> Iterator[Found]:
-    """What carries no tag is found by nobody when it outlives its stack."""
+    """Finds what no tag marks: nobody finds it when it outlives its stack."""
     if kind(one) == "AWS::EC2::LaunchTemplate":
         data = properties(one).get("LaunchTemplateData") or {}
         listed = data.get("TagSpecifications")
@@ -280,7 +280,7 @@ def _exports(template: Resource) -> Iterator[Found]:
 
 
 def _deployment(template: Resource) -> Iterator[Found]:
-    """Whether it may be built and deleted in CloudFormation's Express mode."""
+    """Tells whether a template may be built and deleted in CloudFormation's Express mode."""
     if PINNED in (template.get("Parameters") or {}):
         return  # of a permanent environment: what it has is to be ready
     chosen = choose("automatic", template)
@@ -313,12 +313,12 @@ _PROTECTIONS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
 
 
 def kind(one: Resource) -> str:
-    """A resource's type."""
+    """Returns a resource's type."""
     return str(one.get("Type", ""))
 
 
 def properties(one: Resource) -> Mapping[str, Any]:
-    """A resource's properties; none where a function makes them."""
+    """Returns a resource's properties; none where a function makes them."""
     given = one.get("Properties")
     return given if isinstance(given, Mapping) else {}
 
@@ -328,13 +328,14 @@ def _all(template: Resource) -> dict[str, Resource]:
 
 
 def _differs(value: Any, template: Resource) -> bool:
-    """Whether a value differs between two environments: by their ids, or by the name of another resource of theirs."""
+    """Tells whether a value differs between two environments: by their ids, or by the name of another resource of
+    theirs."""
     own = {"EnvironmentId", "AWS::StackName", "AWS::StackId", *template["Resources"]}
     return bool(own & set(_mentioned(value)))
 
 
 def _mentioned(value: Any) -> Iterator[str]:
-    """The parameters and resources that a value refers to."""
+    """Returns the parameters and resources that a value refers to."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if name == "Ref" and isinstance(inner, str):
@@ -357,6 +358,6 @@ def _begins_with(value: Any, *beginnings: str) -> bool:
 
 
 def _takes_a_snapshot(one: Resource) -> bool:
-    """Whether CloudFormation takes a final snapshot where the template does not say what to do."""
+    """Tells whether CloudFormation takes a final snapshot where the template does not say what to do."""
     alone = kind(one) == "AWS::RDS::DBInstance" and "DBClusterIdentifier" not in properties(one)
     return alone or kind(one) == "AWS::RDS::DBCluster"

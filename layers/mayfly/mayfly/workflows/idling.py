@@ -1,4 +1,4 @@
-"""Has environments end that nobody uses: no request to a load balancer of theirs, no session on an instance."""
+"""Ends environments that nobody uses: no request to a load balancer of theirs, no session on an instance."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def end_idle(
 
 
 def due(now: datetime, applications: Mapping[str, object], used: Iterable[Environment]) -> Iterator[Case]:
-    """Those that have been idle for almost as long as their application says, as far as their records know."""
+    """Returns those that have been idle for almost as long as their application says, as far as their records know."""
     for record in used:
         application, since = applications.get(record.application), counts_from(record)
         if isinstance(application, Application) and application.end_when_idle_minutes and since:
@@ -97,7 +97,7 @@ def end_idle_at(settings: Settings, now: datetime, workload: "Workload", cases: 
 def usage_of(
     workload: "Workload", controller: str, names: Collection[str], since: datetime, now: datetime
 ) -> dict[str, Usage]:
-    """When each environment was used last, by CloudWatch's and Systems Manager's word."""
+    """Tells when each environment was used last, by CloudWatch's and Systems Manager's word."""
     balancers = _balancers(workload, controller, names)
     asked = [metric for named in balancers.values() for one in named for metric in _metrics_of(one)]
     measured = measurements.measured(workload, asked, since, now)
@@ -127,13 +127,13 @@ def _usage(
 
 
 def _metrics_of(balancer: str) -> list[Metric]:
-    """The metrics of a load balancer, its requests first; none of a kind that has others."""
+    """Returns the metrics of a load balancer, its requests first; none of a kind that has others."""
     dimensions = (("LoadBalancer", balancer),)
     return [Metric(*named, dimensions) for named in _METRICS.get(balancer.partition("/")[0], ())]
 
 
 def _balancers(workload: "Workload", controller: str, names: Collection[str]) -> dict[str, list[str]]:
-    """The load balancers of each environment, as metrics name them: ``app/web/50dc6c495c0c9188``."""
+    """Returns the load balancers of each environment, as metrics name them: ``app/web/50dc6c495c0c9188``."""
     found: dict[str, list[str]] = {}
     tagged = tagging.of_environments(workload, controller, names, ["elasticloadbalancing:loadbalancer"])
     for arn, labels in tagged.items():

@@ -1,4 +1,4 @@
-"""What proven images consist of: kept as each one's proof said it, and compared for whoever promotes one."""
+"""Keeps what proven images consist of, as each proof said it, and compares it for whoever promotes an image."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

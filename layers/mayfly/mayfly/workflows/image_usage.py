@@ -1,5 +1,5 @@
-"""What uses images, looked for from both sides: everything of a Region that names images, page by page, and what EC2
-itself knows of single ones. What cannot be looked at is unknown, and never counts as unused."""
+"""Finds what uses images, from both sides: everything of a Region that names images, page by page, and what EC2 itself
+knows of single ones. What cannot be looked at is unknown, and never counts as unused."""
 
 import re
 from collections import defaultdict
@@ -51,7 +51,7 @@ class SdkTooOld(BotoCoreError):
 
 
 def _operation(workload: "Workload", name: str) -> Any:
-    """An operation of EC2's that older SDKs lack.
+    """Pages an operation of EC2's that older SDKs lack.
 
     Raises:
         SdkTooOld: so does this one.
@@ -92,7 +92,7 @@ def _instances(workload: "Workload") -> Iterator[Named]:
 
 
 def _launch_templates(workload: "Workload") -> Iterator[Named]:
-    """Every version of every template: an Auto Scaling group may be on an old one."""
+    """Returns every version of every template: an Auto Scaling group may be on an old one."""
     ec2 = workload.ec2
     for page in ec2.get_paginator("describe_launch_templates").paginate(PaginationConfig={"PageSize": 200}):
         for template in page["LaunchTemplates"]:
@@ -149,7 +149,8 @@ def _recipes(workload: "Workload") -> Iterator[Named]:
 
 
 def _spot_fleets(workload: "Workload") -> Iterator[Named]:
-    """A request launches again whenever its capacity is raised, from the specifications that it has inline."""
+    """Lists Spot Fleet requests: a request launches again whenever its capacity is raised, from the specifications that
+    it has inline."""
     for page in workload.ec2.get_paginator("describe_spot_fleet_requests").paginate():
         for request in page["SpotFleetRequestConfigs"]:
             if request["SpotFleetRequestState"] not in _OVER:
@@ -167,7 +168,7 @@ def _fleets(workload: "Workload") -> Iterator[Named]:
 
 
 def _spot_requests(workload: "Workload") -> Iterator[Named]:
-    """A persistent request launches again whenever its instance ends."""
+    """Lists Spot requests: a persistent one launches again whenever its instance ends."""
     for page in workload.ec2.get_paginator("describe_spot_instance_requests").paginate():
         for request in page["SpotInstanceRequests"]:
             if request["State"] in ("open", "active", "disabled"):
@@ -194,7 +195,7 @@ _SOURCES: Mapping[str, Callable[["Workload"], Iterable[Named]]] = {
 
 
 def references(workload: "Workload", images: Sequence[str], seen: Look) -> dict[str, Usage]:
-    """What EC2 knows to refer to images, and what is still unknown of the direct look with that.
+    """Returns what EC2 knows to refer to images, and what is still unknown of the direct look with that.
 
     Where EC2 cannot be asked, any of these images may be in use: it sees uses that the direct look does not.
     """
@@ -215,7 +216,7 @@ def references(workload: "Workload", images: Sequence[str], seen: Look) -> dict[
 
 
 def elsewhere(workload: "Workload", images: Sequence[str], now: datetime) -> dict[str, Usage]:
-    """What other accounts use, by EC2's usage reports of the last days; unknown for an image without one."""
+    """Returns what other accounts use, by EC2's usage reports of the last days; unknown for an image without one."""
     try:
         reports = _reports(workload, now)
         entries = _pages(workload, "describe_image_usage_report_entries")
@@ -229,7 +230,7 @@ def elsewhere(workload: "Workload", images: Sequence[str], now: datetime) -> dic
 
 
 def _reports(workload: "Workload", now: datetime) -> dict[str, tuple[str, str]]:
-    """The newest fresh report over all accounts and types of each image: its id and state."""
+    """Returns the newest fresh report over all accounts and types of each image: its id and state."""
     pages = _pages(workload, "describe_image_usage_reports")
     listed = [report for page in pages for report in page["ImageUsageReports"]]
     found: dict[str, tuple[str, str]] = {}
@@ -266,7 +267,7 @@ def ask_for_report(workload: "Workload", image: str, controller: str) -> None:
 
 
 def merged(many: Iterable[Usage]) -> Usage:
-    """All that is known of one image, from several sides."""
+    """Merges all that is known of one image, from several sides."""
     known = list(many)
     return Usage(
         tuple(use for usage in known for use in usage.uses), tuple(doubt for usage in known for doubt in usage.unknown)

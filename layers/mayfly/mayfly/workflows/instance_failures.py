@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def count(workload: "Workload", record: Environment, seen: Iterable[instances.Instance]) -> Losses | None:
-    """What an environment's record is to say of its instances that failed; None where it says so already, or none did.
+    """Returns what an environment's record is to say of its instances that failed; None where it says so already, or
+    none did.
 
     Auto Scaling is asked why only where an instance is gone. Where that is not known, the environment does
     not count.

@@ -1,4 +1,5 @@
-"""All that retirement decides by: every image of every family, what channels need, and what is known of their use.
+"""Collects all that retirement decides by: every image of every family, what channels need, and what is known of their
+use.
 
 What costs a page is looked at for all; what costs a call an image is asked of those only that are due otherwise.
 """
@@ -99,7 +100,7 @@ class Inventory:
         return [target for target in self.targets if target.region == region]
 
     def _elsewhere(self, due: Iterable[RetirementDecision], now: datetime) -> dict[str, Usage]:
-        """What accounts use that cannot be entered."""
+        """Returns what accounts use that cannot be entered."""
         found: dict[str, Usage] = {}
         for (account, region), amis in _by_target(due).items():
             for target in self._targets_in(region):
@@ -110,7 +111,8 @@ class Inventory:
         return found
 
     def _closer(self, due: Iterable[RetirementDecision]) -> dict[str, Usage]:
-        """What refers to images by EC2's own knowledge, account by account; and what is unknown of the direct look."""
+        """Returns what refers to images by EC2's own knowledge, account by account; and what is unknown of the direct
+        look."""
         found: dict[str, list[Usage]] = defaultdict(list)
         for (_, region), amis in _by_target(due).items():
             for target in self._targets_in(region):
@@ -132,7 +134,7 @@ def _by_target(due: Iterable[RetirementDecision]) -> dict[tuple[str, str], list[
 
 
 def families(settings: Settings) -> tuple[dict[str, Family], list[str]]:
-    """The families that are configured, and what is wrong with the others: their images are left alone."""
+    """Returns the families that are configured, and what is wrong with the others: their images are left alone."""
     listed = list(catalogue.families(settings.parameters))
     good = {name: found for name, found in listed if isinstance(found, Family)}
     return good, [f"{name}: {found}" for name, found in listed if isinstance(found, Refused)]
@@ -170,8 +172,8 @@ def take(settings: Settings, configured: Mapping[str, Family], now: datetime) ->
 def _listed(
     settings: Settings, accounts: Iterable[str], regions: Iterable[str], now: datetime
 ) -> tuple[list[retiring.Found], dict[str, str]]:
-    """Every image of these accounts, and the accounts of which a Region could not be listed: a use of an image that
-    was not seen there would not be known of its copies elsewhere."""
+    """Returns every image of these accounts, and the accounts of which a Region could not be listed: a use of an image
+    that was not seen there would not be known of its copies elsewhere."""
     found: list[retiring.Found] = []
     closed: dict[str, str] = {}
     for account in sorted(accounts):
@@ -184,7 +186,7 @@ def _listed(
 
 
 def policy(family: Family) -> RetirementPolicy:
-    """A family's policy in the words of the domain."""
+    """Returns a family's policy in the words of the domain."""
     retire = family.retire
     return RetirementPolicy(
         family.keep_newest,
@@ -231,7 +233,8 @@ def _booting(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _named(settings: Settings) -> dict[str, list[str]]:
-    """What Mayfly's own records and parameters name: an environment that is planned, a channel that people keep."""
+    """Returns what Mayfly's own records and parameters name: an environment that is planned, a channel that people
+    keep."""
     named: dict[str, list[str]] = defaultdict(list)
     for whose, image in _booting(settings):
         named[image].append(whose)

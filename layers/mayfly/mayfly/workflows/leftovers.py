@@ -44,7 +44,7 @@ def listed(workload: "Workload", environment: str) -> Listed:
 
 
 def of_other_kinds(found: Listed, controller: str) -> Listed:
-    """What is listed of kinds that cannot be asked directly, and that only a stack can delete."""
+    """Returns what is listed of kinds that cannot be asked directly, and that only a stack can delete."""
     ours = {arn: labels for arn, labels in found.items() if labels.get(tags.CONTROLLER, controller) == controller}
     return {arn: of for arn, of in ours.items() if _kind_of(arn) is None and arn.split(":")[2] != "cloudformation"}
 
@@ -68,7 +68,7 @@ def find(workload: "Workload", environment: str, controller: str, found: Listed 
 
 
 def going(workload: "Workload", resources: Iterable[Resource]) -> list[Remnant]:
-    """The parts of a network that go on after a deletion in Express mode, which has only asked for it."""
+    """Returns the parts of a network that go on after a deletion in Express mode, which has only asked for it."""
     states = networks.states(workload, resources)
     return [
         Remnant(state, identity, {}, going=True) for identity, state in sorted(states.items()) if state != "deleted"
@@ -102,14 +102,15 @@ def delete(workload: "Workload", remnants: Iterable[Remnant]) -> dict[str, str]:
 
 
 def _kind_of(arn: str) -> str | None:
-    """The kind of resource in an ARN, None for what is not ours to delete (a stack and what belongs to its network)."""
+    """Returns the kind of resource in an ARN, None for what is not ours to delete (a stack and what belongs to its
+    network)."""
     service, resource = arn.split(":")[2], arn.split(":", 5)[5]
     kind = {"ec2": resource.split("/")[0], "logs": "log-group", "ssm": "parameter"}.get(service)
     return kind if kind in _KINDS else None
 
 
 def _groups(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
-    """A group that its stack retained launches its instances again for ever: it has to end first."""
+    """Lists groups. A group that its stack retained launches its instances again for ever: it has to end first."""
     pages = workload.autoscaling.get_paginator("describe_auto_scaling_groups").paginate(Filters=by_tag)
     for page in pages:
         for found in page["AutoScalingGroups"]:
@@ -123,7 +124,7 @@ def _instances(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
 
 
 def _described(operation: str, listed: str, identity: str, labelled: str = "Tags") -> Callable[..., Iterable[Remnant]]:
-    """The look at a kind whose description EC2 pages and filters by tag."""
+    """Makes the listing of a kind that EC2 describes in pages and filters by tag."""
     kind = {"VolumeId": "volume", "NetworkInterfaceId": "network-interface", "GroupId": "security-group"}
     kind |= {"LaunchTemplateId": "launch-template"}
 
@@ -144,7 +145,8 @@ def _key_pairs(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
 def _tagged_only(
     kind: str, service: str, exists: Callable[["Workload", str], bool]
 ) -> Callable[..., Iterable[Remnant]]:
-    """The look at a kind that only the tagging API finds by tag: each, as it also shows what is gone."""
+    """Makes the listing of a kind that only the tagging API finds by tag: each resource is looked at, as that API also
+    shows what is gone."""
 
     def look(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
         found = tagging.listed(workload, [{"Key": tags.ENVIRONMENT, "Values": by_tag[0]["Values"]}], [service])
@@ -159,7 +161,7 @@ def _tagged_only(
 
 
 def is_log_group(workload: "Workload", identity: str) -> bool:
-    """Whether there is a log group of this name."""
+    """Tells whether there is a log group of this name."""
     name = identity.removesuffix(":*")
     listed = workload.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     return any(each["logGroupName"] == name for each in listed)  # the shortest of those that begin so comes first

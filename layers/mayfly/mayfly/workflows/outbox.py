@@ -1,4 +1,4 @@
-"""Announcements that no repetition would make: where the bus takes nothing, they are kept, and a sweep makes them."""
+"""Keeps announcements that no repetition would make where EventBridge takes none, until a sweep makes them."""
 
 import hashlib
 from datetime import datetime
@@ -26,7 +26,8 @@ def say(settings: Settings, message: Announcement, now: str) -> None:
 
 
 def make_up(settings: Settings, now: datetime) -> None:
-    """Announces what was kept, the oldest first. Each is closed last: who dies in between announces it again."""
+    """Announces what was kept, the oldest first, and closes each then: after a crash in between, a sweep announces it
+    again."""
     records = Records(settings.table, Unsaid)
     for kept in sorted(records.live(), key=lambda one: one.at):
         with going_on(kept.id):

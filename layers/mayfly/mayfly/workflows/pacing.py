@@ -14,7 +14,7 @@ from mayfly.observability import logger, metrics
 
 
 def waits(table: str, target: str, lane: Lane, event: dict[str, str], who: str) -> bool:
-    """Whether an execution has to wait for its turn: it is told so, and comes again then.
+    """Tells whether an execution has to wait for its turn: it is told so, and comes again then.
 
     Args:
         target: account and Region. event: the task's, with `now`, `token` and the `turn` that was given before; the
@@ -34,7 +34,7 @@ def waits(table: str, target: str, lane: Lane, event: dict[str, str], who: str) 
 
 
 def turn_of(table: str, target: str, lane: Lane, who: str, now: datetime) -> datetime | None:
-    """The turn of somebody who comes now; None where nobody waits."""
+    """Returns the turn of somebody who comes now; None where nobody waits."""
     records, own, at = Records(table, Pace), f"{target}/{lane}", int(now.timestamp() * 1000)
     known = {each: seen.free_at for each in Lane if (seen := records.get(f"{target}/{each}"))}
     # Building waits for all endings that have a turn, ending for no building.

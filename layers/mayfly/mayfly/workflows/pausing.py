@@ -1,4 +1,4 @@
-"""Pausing a rollout at a checkpoint, and going on from there.
+"""Pauses rollouts at a checkpoint, and has them go on from there.
 
 Auto Scaling cannot pause an instance refresh. So it is cancelled while it soaks at a checkpoint, which leaves what is
 replaced; going on, a new refresh replaces the rest.
@@ -65,8 +65,8 @@ def halt(settings: Settings, record: Rollout, now: datetime) -> bool:
 
 
 def halted(settings: Settings, record: Rollout, now: str) -> bool:
-    """What it means that the refresh was cancelled for a pause: the rollout stands still until somebody resumes it, or
-    goes on where that has been asked for meanwhile; returns whether it does."""
+    """Decides what it means that the refresh was cancelled for a pause: the rollout stands still until somebody resumes
+    it, or goes on where that has been asked for meanwhile; returns whether it does."""
     if not record.paused:
         return bool(record.waiting and executions.complete_task(record.waiting.token, _resumed(record.id), {}))
     entry = Entry(now, _WHO, RolloutStage.PAUSED, f"{record.percent} % of the instances are replaced")
@@ -105,7 +105,7 @@ def resume(settings: Settings, asked: RolloutResumeRequested, now: datetime) -> 
 
 
 def _resumed(rollout: str) -> TaskResult:
-    """What the execution hears, which begins the step anew: the instances that are left."""
+    """Returns what the execution is told, which begins the step anew: with the instances that are left."""
     return TaskResult("Resumed", f"{rollout} goes on with the instances that are left")
 
 

@@ -1,4 +1,5 @@
-"""Previews of pull requests: each lives until its pull request is closed, the next version follows, or its deadline."""
+"""Keeps previews of pull requests: each lives until its pull request is closed, the next version follows, or its
+deadline."""
 
 from typing import Any
 
@@ -17,7 +18,7 @@ more was ended, or is as soon as it is ready."""
 
 
 def pull_request_of(application: str, number: int) -> str:
-    """What a pull request is called."""
+    """Returns what a pull request is called."""
     return f"{application}#{number}"
 
 
@@ -112,7 +113,7 @@ def _change(settings: Settings, seen: PullRequest, entry: Entry, **facts: Any) -
 
 
 def _end(settings: Settings, environment: str, why: str, entry: Entry) -> None:
-    """Ends a preview as a person's request would. One whose life has not begun is ended when it is ready."""
+    """Ends a preview as a person's request would. A preview whose life has not begun is ended when it is ready."""
     records = Records(settings.table, Environment)
     if records.get(environment):
         ending = Ending(EndingCause.REQUEST, Outcome.CANCELLED, why, entry.at)
@@ -120,7 +121,7 @@ def _end(settings: Settings, environment: str, why: str, entry: Entry) -> None:
 
 
 def _pull_request(settings: Settings, preview: Environment) -> PullRequest | None:
-    """The pull request that a preview shows."""
+    """Returns the pull request that a preview shows."""
     if preview.suite_kind != SuiteKind.PREVIEW:
         return None
     release = Records(settings.table, Release).get(preview.release)

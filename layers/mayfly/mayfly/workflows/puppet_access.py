@@ -19,14 +19,15 @@ PARAMETER = "PuppetSecret"
 def of_environment(
     settings: Settings, template: str, given: Mapping[str, str], account: str, name: str
 ) -> dict[str, str]:
-    """The parameter with its secret, where the blueprint asks a Puppet server and takes one; else nothing."""
+    """Returns the parameter with its secret, where the blueprint asks a Puppet server and takes one; else nothing."""
     if not given.get("PuppetServer") or PARAMETER in given or not re.search(rf"\b{PARAMETER}\b", template):
         return {}
     return {PARAMETER: secret(settings, account, name)}
 
 
 def secret(settings: Settings, account: str, name: str) -> str:
-    """The secret of one environment or bake, made anew each time and kept nowhere; "" where no key is configured."""
+    """Returns the secret of one environment or bake, made anew each time and kept nowhere; "" where no key is
+    configured."""
     ssm: SSMClient = controller("ssm")
     parameter = f"{settings.parameters}/puppet/key"
     try:

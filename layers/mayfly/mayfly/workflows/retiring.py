@@ -1,4 +1,5 @@
-"""The images of a family as EC2 shows them, copies with their originals, and the steps that retire and restore them."""
+"""Lists the images of a family as EC2 shows them, copies with their originals, and takes the steps that retire and
+restore them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Found:
 
 
 def listed(workload: "Workload", account: str, controller: str, now: datetime) -> Iterator[Found]:
-    """Every image of this controller in one Region of an account that is made to its end, page by page."""
+    """Returns every image of this controller in one Region of an account that is made to its end, page by page."""
     pages = workload.ec2.get_paginator("describe_images").paginate(
         Owners=["self"],
         Filters=[
@@ -87,7 +88,7 @@ def _stage(image: Any, labels: Mapping[str, str], now: datetime) -> tuple[Stage,
 
 
 def _protection(image: Any, labels: Mapping[str, str], kept: Mapping[str, str]) -> str:
-    """What the guard says of an image, and of its snapshots, of which `kept` are protected."""
+    """Returns what the guard says of an image, and of its snapshots, of which `kept` are protected."""
     on = image.get("DeregistrationProtection", "disabled").startswith("enabled")
     family, controller = labels.get(tags.IMAGE_FAMILY, ""), labels.get(tags.CONTROLLER, "")
     locked = "it is protected from being deregistered" if on else ""
@@ -98,7 +99,7 @@ def _protection(image: Any, labels: Mapping[str, str], kept: Mapping[str, str]) 
 
 
 def _protected_snapshots(workload: "Workload", which: Any) -> dict[str, str]:
-    """The snapshots that are protected by a tag of their own, each with what that says, page by page."""
+    """Returns the snapshots that are protected by a tag of their own, each with what that says, page by page."""
     pages = workload.ec2.get_paginator("describe_snapshots").paginate(
         OwnerIds=["self"], Filters=which, PaginationConfig={"PageSize": 1000}
     )
@@ -107,8 +108,8 @@ def _protected_snapshots(workload: "Workload", which: Any) -> dict[str, str]:
 
 
 def _refusal(workload: "Workload", ami: Ami) -> str:
-    """What the guard says by tags that are read freshly, of the image and of the snapshots that would go with it. What
-    the run began with may be minutes old."""
+    """Returns what the guard says by tags that are read freshly, of the image and of the snapshots that would go with
+    it. What the run began with may be minutes old."""
     by_id = [{"Name": "snapshot-id", "Values": list(ami.snapshots)}]
     kept = _protected_snapshots(workload, by_id) if ami.snapshots else {}
     listed = workload.ec2.describe_images(ImageIds=[ami.id], IncludeDisabled=True)["Images"]
@@ -121,7 +122,7 @@ def _snapshots(image: Any) -> tuple[str, ...]:
 
 
 def grouped(found: Iterable[Found]) -> dict[str, list[Image]]:
-    """Images by family, each with its copies, wherever they are."""
+    """Groups images by family, each with its copies, wherever they are."""
     groups: dict[tuple[str, str], list[Found]] = {}
     for one in found:
         groups.setdefault((one.family, one.original), []).append(one)
@@ -178,7 +179,7 @@ def _claim(records: Records[ImageRecord], image: str, now: datetime) -> None:
 def _take(
     workload: "Workload", family: Family, records: Records[ImageRecord], decision: RetirementDecision, now: datetime
 ) -> dict[str, Any]:
-    """The step itself; returns what the record is to remember of it."""
+    """Takes the step itself; returns what the record is to remember of it."""
     ami = decision.ami
     match decision.step:
         case Step.DEPRECATE:

@@ -1,4 +1,4 @@
-"""One rollout at a time for each permanent environment: queue and lock. A newer rollout supersedes one that waits.
+"""Runs one rollout at a time for each permanent environment: queue and lock. A newer rollout supersedes one that waits.
 
 A turn is one conditional write to the service's record, with the whole plan in it. All that follows from it (the
 rollout's own record, its execution) is done by name, and done again by the next look where somebody died in between.
@@ -57,7 +57,7 @@ class Turn:
         return rollout_id(self.service.id, self.number)
 
     def entry(self, what: str, why: str) -> Entry:
-        """A line of the service's history."""
+        """Returns a line of the service's history."""
         return Entry(utc_text(self.now), _WHO, what, why)
 
     def change(self, entry: Entry, **change: Any) -> ServiceRecord | None:
@@ -111,8 +111,8 @@ def _waits(record: ServiceRecord, decision: RolloutDecision) -> bool:
 def _number(
     settings: Settings, service: Service, record: ServiceRecord, decision: RolloutDecision
 ) -> tuple[int, executions.Execution | None]:
-    """The number of the rollout that is decided on: what waits has one. Where it has been used already, the table was
-    restored since, and the last one that began comes with it: Step Functions remembers."""
+    """Returns the number of the rollout that is decided on: what waits has one. Where it has been used already, the
+    table was restored since, and the last one that began comes with it: Step Functions remembers."""
     number, newer = record.serial or 0, None
     if decision.action is not RolloutAction.START and not decision.action.waits:
         return number, None

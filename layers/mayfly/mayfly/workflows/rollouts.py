@@ -39,7 +39,7 @@ _PACE = {"checkpoints", "soak_minutes", "least_healthy_percent", "most_healthy_p
 def plan(
     service: Service, seen: Seen | None, record: ServiceRecord, decision: RolloutDecision, rollout: str
 ) -> dict[str, Any]:
-    """All that a rollout needs to know."""
+    """Collects all that a rollout needs to know."""
     creation = decision.cause == RolloutCause.CREATION.value
     stands = services.stands(seen, record)[0] or services.setup_of(seen.stack) if seen and not creation else None
     return Order.model_validate(
@@ -95,8 +95,8 @@ def begin(settings: Settings, plan: Plan, stage: str, now: datetime) -> None:
 
 
 def recall(settings: Settings, plan: Plan, now: datetime) -> Rollout | None:
-    """The record of a rollout whose execution runs. One that a restored table does not know is begun anew, before
-    anything else is written of it: it stays open until its end is said."""
+    """Returns the record of a rollout whose execution runs. One that a restored table does not know is begun anew,
+    before anything else is written of it: it stays open until its end is said."""
     records = Records(settings.table, Rollout)
     if (record := records.get(plan["rollout"])) is None:
         begin(settings, plan, RolloutStage.RUNNING, now)
@@ -151,7 +151,7 @@ def close(settings: Settings, rollout: str) -> None:
 
 
 def make_up(settings: Settings, now: datetime) -> None:
-    """Says what the executions of rollouts should have said, and are over without."""
+    """Announces the ends of rollouts whose executions ended without announcing them."""
     long_ago = utc_text(now - _GRACE)
     unsaid = [one for one in Records(settings.table, Rollout).live() if one.ended_at and one.ended_at < long_ago]
     running = executions.running(settings.rollout_machine) if unsaid else set()
@@ -162,7 +162,7 @@ def make_up(settings: Settings, now: datetime) -> None:
 
 
 def shown(plan: Plan) -> dict[str, Any]:
-    """A rollout as it is announced."""
+    """Returns a rollout as it is announced."""
     said = {key: plan[key] for key in ("rollout", "service", "application", "account", "region", "cause", "why")}
     return said | {"from": _brief(plan["before"]), "to": _brief(plan["after"])}
 

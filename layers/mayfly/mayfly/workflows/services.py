@@ -1,4 +1,4 @@
-"""Permanent environments as AWS shows them: stack, group and instances."""
+"""Creates, updates and looks at permanent environments as AWS shows them: stack, group and instances."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,7 +109,7 @@ class Seen:
 
 
 def describe_service(workload: "Workload", service: str, controller: str) -> Seen | None:
-    """The service as it is now, or None where it has no stack."""
+    """Returns the service as it is now, or None where it has no stack."""
     stack = stacks.describe(workload, stack_name(service))
     if stack is None or stack.status == "DELETE_COMPLETE":
         return None
@@ -135,7 +135,8 @@ def describe_service(workload: "Workload", service: str, controller: str) -> See
 
 
 def setup_of(stack: Stack) -> Setup:
-    """What a stack says of its setup: all but which template it was made of. For a service whose record is lost."""
+    """Returns what a stack says of its setup: all but which template it was made of. For a service whose record is
+    lost."""
     given = dict(stack.parameters)
     return {
         "image": given["ImageId"],
@@ -148,8 +149,8 @@ def setup_of(stack: Stack) -> Setup:
 
 
 def stands(seen: Seen, record: Service) -> tuple[Setup | None, str]:
-    """The setup of a service as it stands, and what of that its record says otherwise: because its table was restored,
-    or somebody has updated the stack.
+    """Tells the setup of a service as it stands, and what of that its record says otherwise: because its table was
+    restored, or somebody has updated the stack.
 
     What stands is what AWS says; which template it was made of, only the record knows.
     """
@@ -165,7 +166,7 @@ def stands(seen: Seen, record: Service) -> tuple[Setup | None, str]:
 
 
 def parameters(setup: Setup, service: str, application: str, controller: str, template: str) -> dict[str, str]:
-    """The parameters of a service's stack."""
+    """Returns the parameters of a service's stack."""
     facts = {**setup, "environment": service, "application": application, "controller": controller}
     return blueprint.parameters(setup["parameters"], **facts) | {blueprint.PINNED: template}
 

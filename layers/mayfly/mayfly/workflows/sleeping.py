@@ -47,11 +47,11 @@ class Sleeper:
         return tags.SERVICE if isinstance(self.record, Service) else tags.ENVIRONMENT
 
     def records(self, settings: Settings) -> Records[Any]:
-        """Where it is written down."""
+        """Returns the records that it is kept in."""
         return Records(settings.table, type(self.record))
 
     def enter(self, settings: Settings) -> "Workload":
-        """Its account, in its own name."""
+        """Enters its account, in a session of its own name."""
         account, region = str(self.record.account), str(self.record.region)
         return clients.workload(account, region, settings.workload_role, self.record.id, self.label)
 
@@ -97,7 +97,7 @@ def _named(settings: Settings, name: str) -> Sleepy:
 
 
 def _never(settings: Settings, record: Sleepy) -> str:
-    """Why an environment never sleeps, "" where it may."""
+    """Tells why an environment never sleeps, "" where it may."""
     if isinstance(record, Environment):
         return _never_sleeps(record)
     own = _permanent(catalogue.application(settings.parameters, record.application), record)
@@ -153,7 +153,7 @@ def keep_hours(settings: Settings, seen: Seen, now: datetime) -> list[dict[str, 
 
 
 def sleepers(settings: Settings, seen: Seen) -> Iterator[Sleeper]:
-    """Every environment that may sleep. While a configuration is wrong, what is its own stays as it is."""
+    """Returns every environment that may sleep. While a configuration is wrong, what is its own stays as it is."""
     for environment in seen.used:
         application = seen.applications.get(environment.application)
         if not isinstance(application, Refused):
@@ -217,7 +217,8 @@ def fall_asleep(settings: Settings, sleeper: Sleeper, decision: SleepDecision, n
 
 
 def _protected(settings: Settings, sleeper: Sleeper, workload: "Workload", found: list[Group]) -> str:
-    """Why an environment's instances must not go, "" where they may: asked over tags that are read right before."""
+    """Tells why an environment's instances must not go, "" where they may: asked over tags that are read right
+    before."""
     if (said := kill_switch.read(settings.parameters)) != kill_switch.OFF:
         return f"the kill switch is on: {said}"
     name, controller = sleeper.record.id, settings.controller

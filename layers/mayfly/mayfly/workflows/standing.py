@@ -49,7 +49,7 @@ class Service:
 
 
 def of(settings: Settings, name: str, application: Application, own: Permanent) -> Service:
-    """A configured service.
+    """Returns a configured service.
 
     Raises:
         Refused: its target is none that is configured.
@@ -129,7 +129,7 @@ def _compare(
 
 
 def standing(settings: Settings, service: Service, seen: Seen | None, record: ServiceRecord) -> Standing:
-    """A service as it stands, for the decision about it."""
+    """Returns a service as it stands, for the decision about it."""
     wanted, lacking = _wanted(settings, service, record)
     current, otherwise = services.stands(seen, record) if seen else (None, "")
     oldest, pending = record.oldest_instance_at, record.pending
@@ -153,7 +153,7 @@ def standing(settings: Settings, service: Service, seen: Seen | None, record: Se
 
 
 def _wanted(settings: Settings, service: Service, record: ServiceRecord) -> tuple[Setup | None, str]:
-    """The setup that a service should have, or what is missing for it."""
+    """Returns the setup that a service should have, or what is missing for it."""
     passed = plain(record.passed) or record.setup
     if not passed:
         return None, f"no release of {service.application} has passed yet"
@@ -173,7 +173,7 @@ def _wanted(settings: Settings, service: Service, record: ServiceRecord) -> tupl
 
 
 def rules(settings: Settings, configured: RolloutPolicy) -> RolloutRules:
-    """How a service is rolled out, in the words of the domain, and whether the kill switch is on."""
+    """Tells how a service is rolled out, in the words of the domain, and whether the kill switch is on."""
     said = kill_switch.read(settings.parameters)
     return RolloutRules(
         configured.when == "approved",

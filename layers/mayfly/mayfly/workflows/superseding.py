@@ -76,7 +76,7 @@ def end_if_superseded(settings: Settings, order: Order, at: str, who: str) -> bo
 
 
 def _remembered(settings: Settings, release: Release, entry: Entry) -> list[Release]:
-    """The releases of a branch that have no verdict, with this one and the newest; in their order."""
+    """Returns the releases of a branch that have no verdict, with this one and the newest; in their order."""
     branches = Records(settings.table, Branch)
     name = f"{release.application}#{release.branch}"
     seen = branches.get(name) or Branch(id=name)
@@ -95,6 +95,6 @@ def _remembered(settings: Settings, release: Release, entry: Entry) -> list[Rele
 
 
 def _ending(by: str, when: tuple[str, str]) -> tuple[Ending, Entry]:
-    """How an environment ends that was superseded, as if a person had asked for it; `when`, and who ends it."""
+    """Tells how an environment ends that was superseded, as if a person had asked for it; `when`, and who ends it."""
     why = superseding.reason(by)
     return Ending(EndingCause.REQUEST, Outcome.CANCELLED, why, when[0]), Entry(*when, _WHAT, why)

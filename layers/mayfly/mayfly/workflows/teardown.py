@@ -32,8 +32,8 @@ def blockers(workload: "Workload", stack: str) -> list[Blocker]:
 
 
 def _holders(workload: "Workload", one: Blocker) -> list[str]:
-    """What is still in a subnet, or uses a security group, whoever made it. A function's network interfaces carry no
-    tags, and stay for up to 45 minutes."""
+    """Returns what is still in a subnet, or uses a security group, whoever made it. A function's network interfaces
+    carry no tags, and stay for up to 45 minutes."""
     by = {"AWS::EC2::Subnet": "subnet-id", "AWS::EC2::SecurityGroup": "group-id"}.get(one.kind)
     if by is None:
         return []
@@ -47,7 +47,7 @@ def _holders(workload: "Workload", one: Blocker) -> list[str]:
 
 
 def _referring(workload: "Workload", group: str) -> list[Any]:
-    """The security groups whose rules name this one, whoever's they are."""
+    """Returns the security groups whose rules name this one, whoever's they are."""
     found = dict[str, Any]()
     for way in ("ip-permission.group-id", "egress.ip-permission.group-id"):
         named: Any = [{"Name": way, "Values": [group]}]
@@ -57,7 +57,8 @@ def _referring(workload: "Workload", group: str) -> list[Any]:
 
 
 def still_held(found: Iterable[Blocker]) -> list[str]:
-    """The logical ids of those that a deletion has to leave standing: what was in the way of the others is gone."""
+    """Returns the logical ids of those that a deletion has to leave standing: what was in the way of the others is
+    gone."""
     freed = ("AWS::EC2::Subnet", "AWS::EC2::SecurityGroup")
     return [one.logical_id for one in found if one.held_by or one.kind not in freed]
 
@@ -72,7 +73,8 @@ def kept(resources: Iterable[stacks.Resource]) -> list[str]:
 
 
 def unaccounted(found: Listed, stack: stacks.Stack | None, resources: Iterable[stacks.Resource]) -> list[str]:
-    """The ARNs of listed resources that were none of a deleted stack's: what it deleted or kept is listed for a while.
+    """Returns the ARNs of listed resources that were none of a deleted stack's: what it deleted or kept is listed for a
+    while.
 
     CloudFormation marks what it makes, parts of nested stacks with the names of those; a stack may call a resource
     otherwise than its ARN does, such as an elastic IP by its address.
@@ -90,14 +92,14 @@ def _made_by(stack: stacks.Stack | None, labels: Mapping[str, str]) -> bool:
 
 
 def _ends(arn: str) -> set[str]:
-    """What a stack may call a resource of this ARN: its last part, or all after its type."""
+    """Returns what a stack may call a resource of this ARN: its last part, or all after its type."""
     resource = arn.split(":", 5)[5]
     return {resource, resource.rpartition("/")[2], resource.rpartition(":")[2], resource.partition("/")[2]}
 
 
 def made_by_aws(workload: "Workload", resources: Iterable[stacks.Resource]) -> tuple[list[str], list[str]]:
-    """What AWS makes of a stack's resources without the stack: log groups of its functions, and snapshots of its
-    databases and volumes. Neither carries the environment's tags.
+    """Returns what AWS makes of a stack's resources without the stack: log groups of its functions, and snapshots of
+    its databases and volumes. Neither carries the environment's tags.
 
     Returns:
         the log groups, by name; and the snapshots, for people.
@@ -213,7 +215,7 @@ def _names(rule: Any, group: str) -> bool:
 
 
 def _only(rule: Any, group: str) -> Any:
-    """A rule with nothing in it but the security group: what else it allows stays."""
+    """Returns a rule with nothing in it but the security group: what else it allows stays."""
     pairs = [pair for pair in rule["UserIdGroupPairs"] if pair["GroupId"] == group]
     return rule | {"UserIdGroupPairs": pairs, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []}
 

@@ -21,20 +21,20 @@ _REASON = 2_000
 
 
 def uploads(settings: Settings, environment: str, minutes: int) -> Uploads:
-    """Where the tests of an environment put their log and their report."""
+    """Tells where the tests of an environment put their log and their report."""
     prefix, seconds = testing.prefix(environment), (minutes + _GRACE) * 60
     log, left = (reports.address(settings.reports, prefix + name, seconds) for name in (testing.LOG, testing.REPORT))
     return Uploads(log, left)
 
 
 def document(order: Order, deadline: str, outputs: dict[str, str], **more: str | None) -> dict[str, Any]:
-    """What tests have to know. GitHub takes ten fields at most: these are eight, and `more` has two."""
+    """Returns what tests have to know. GitHub takes ten fields at most: these are eight, and `more` has two."""
     known = {"environment", "release", "application", "version", "commit", "suite"}
     return order.model_dump(mode="json", include=known) | {"deadline": deadline, "outputs": outputs} | more
 
 
 def left_report(settings: Settings, environment: str) -> tuple[str | None, report.Report | None]:
-    """The location of the report that the tests have left, and what it says. None where there is none.
+    """Returns the location of the report that the tests have left, and what it says. None where there is none.
 
     Raises:
         Unreadable: there is one, and it is no report.
@@ -49,7 +49,7 @@ def left_report(settings: Settings, environment: str) -> tuple[str | None, repor
 
 
 def read_report(settings: Settings, environment: str) -> tuple[str | None, report.Report | None, Judgement | None]:
-    """The same, with what follows where it cannot be read."""
+    """Reads the report that the tests have left; where nobody can read it, judges the suite broken."""
     try:
         return *left_report(settings, environment), None
     except report.Unreadable as error:
@@ -57,14 +57,14 @@ def read_report(settings: Settings, environment: str) -> tuple[str | None, repor
 
 
 def with_report(settings: Settings, environment: str, ending: Ending) -> Ending:
-    """The ending of a life whose tests have reported by themselves, with the report that they have left."""
+    """Returns the ending of a life whose tests have reported by themselves, with the report that they have left."""
     where, left, unreadable = read_report(settings, environment)
     judged = unreadable or testing.judge_word(ending.outcome, ending.reason, left)
     return replace(ending, outcome=judged.outcome, reason=judged.reason, report=where or ending.report, tests=left)
 
 
 def log_of(settings: Settings, environment: str) -> str:
-    """Where a script's log is, if it could be brought away."""
+    """Tells where a script's log is, if it could be brought away."""
     return f"s3://{settings.reports}/{testing.prefix(environment)}{testing.LOG}"
 
 
