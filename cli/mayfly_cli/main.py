@@ -538,7 +538,7 @@ def end(
     message = EnvironmentTerminationRequested(environment=environment, why=why, requested_by=who, again=again)
     record = installation.find(Environment, environment)
     if again and not record.handed_over:
-        raise Failed(f"{environment} was not handed over to a person; without --again it is ended the first time")
+        raise Failed(f"{environment} was not handed over to a person: leave --again out to end it")
     if (ending := record.ending) and not again:
         raise Failed(f"{environment} was ended already by {ending.by}: {ending.reason}")
     lost = f"{show.count(record.instances_built or 0, 'instance')} of {record.application} {record.version}"

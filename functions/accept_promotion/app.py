@@ -5,7 +5,7 @@ from typing import Any
 from mayfly.aws import executions
 from mayfly.aws.dead_letters import message_handler
 from mayfly.contract.orders import Move
-from mayfly.contract.reader import Received, receive
+from mayfly.contract.reader import receive_any
 from mayfly.contract.requests import ImagePromotionRequested, ImageRollbackRequested
 from mayfly.domain.channel import move_id
 from mayfly.observability import logger, metrics
@@ -21,7 +21,7 @@ type Request = ImagePromotionRequested | ImageRollbackRequested
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Its execution is named by the event's identity: a redelivered event starts nothing twice."""
     settings = load_settings()
-    received = read(event)
+    received = receive_any((ImagePromotionRequested, ImageRollbackRequested), event)
     asked = received.message
     catalogue.family(settings.parameters, asked.family)
     name = move_id(asked.family, asked.channel, received.via)
@@ -30,13 +30,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         settings.promotion_machine, name, move_of(asked).model_dump(mode="json", exclude_none=True)
     )
     return {"accepted": True, "move": name, "started": started}
-
-
-def read(event: dict[str, Any]) -> Received[Any]:
-    """Returns the request, of either kind."""
-    if event.get("detail-type") == ImageRollbackRequested.event:
-        return receive(ImageRollbackRequested, event)
-    return receive(ImagePromotionRequested, event)
 
 
 def move_of(asked: Request) -> Move:

@@ -18,9 +18,8 @@ from mayfly.domain.ending import digest
 from mayfly.domain.preview import OUTPUT, name_of, stable_address
 from mayfly.domain.records import Entry, Environment, Fleet, Release, Span
 from mayfly.domain.stack import answer
-from mayfly.domain.sweep import moment
 from mayfly.domain.text import clean
-from mayfly.domain.timestamp import utc_text
+from mayfly.domain.timestamp import read_timestamp, utc_text
 from mayfly.domain.timing import Course, of_types, spans, told
 from mayfly.observability import logger, measure
 from mayfly.settings import Settings, load_settings
@@ -165,8 +164,8 @@ def until_ready(
     record = Records(settings.table, Environment).get(order.environment)
     release = Records(settings.table, Release).get(order.release)
     course = Course(
-        moment(release.began if release else None),
-        moment(record.planned_at if record else None),
+        read_timestamp(release.began if release else None),
+        read_timestamp(record.planned_at if record else None),
         made.begun,
         min((instance.launched_at for instance in running), default=None),
         made.complete,

@@ -82,7 +82,7 @@ def remember(records: Records[Environment], order: Order, token: str, entry: Ent
         ending = conflict.found.ending.reason if conflict.found else "nothing: there is none"
         raise EndedBefore(f"its record says {ending}") from None
     if record is None:
-        raise EndedBefore("the table is lost: what nobody would remember is not built")
+        raise EndedBefore("the table is lost: no environment is built without a record")
     return record
 
 

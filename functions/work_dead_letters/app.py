@@ -3,7 +3,7 @@
 from typing import Any
 
 from mayfly.aws.dead_letters import message_handler
-from mayfly.contract.reader import Received, receive
+from mayfly.contract.reader import receive_any
 from mayfly.contract.requests import DeadLettersDiscardRequested, DeadLettersRedriveRequested
 from mayfly.contract.vocabulary import DeadLetterStage
 from mayfly.domain.records import Entry
@@ -19,7 +19,7 @@ from mayfly.workflows import dead_letters
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A redelivered request finds nothing that waits any more, unless it came back."""
     settings = load_settings()
-    received = read(event)
+    received = receive_any((DeadLettersRedriveRequested, DeadLettersDiscardRequested), event)
     asked = received.message
     discards = isinstance(asked, DeadLettersDiscardRequested)
     stage = DeadLetterStage.DISCARDED if discards else DeadLetterStage.REDRIVEN
@@ -28,10 +28,3 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "accepted": True,
         **work(settings, asked, Entry(utc_text(received.at), asked.requested_by, stage, asked.why)),
     }
-
-
-def read(event: dict[str, Any]) -> Received[Any]:
-    """Returns the request, of either kind."""
-    if event.get("detail-type") == DeadLettersDiscardRequested.event:
-        return receive(DeadLettersDiscardRequested, event)
-    return receive(DeadLettersRedriveRequested, event)

@@ -314,7 +314,7 @@ class TestAnEnvironmentIsReady:
     def test_and_is_not_ready_for_anybody_where_the_bus_does_not_take_it(self, world: World) -> None:
         built = world.created()
         world.wire.answer("PutEvents", "InternalFailure", "down")
-        with pytest.raises(NotTaken, match="Environment Ready was not taken"):
+        with pytest.raises(NotTaken, match="EventBridge did not take Environment Ready"):
             confirm(world, built)
 
     def test_and_asks_for_no_token_that_the_machine_of_an_earlier_version_tells_nobody(self, world: World) -> None:

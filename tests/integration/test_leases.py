@@ -277,7 +277,7 @@ class TestTheSameMessageAgain:
 def test_an_event_that_the_bus_does_not_take_is_an_error(world: World) -> None:
     world.ready()
     world.wire.answer("PutEvents", FailedEntryCount=1, Entries=[{"ErrorCode": "x", "ErrorMessage": "not now"}])
-    with pytest.raises(RuntimeError, match="Environment Extended was not taken: not now"):
+    with pytest.raises(RuntimeError, match="EventBridge did not take Environment Extended: not now"):
         world.call(DOOR, asked())
 
 

@@ -125,7 +125,10 @@ class TestAReleaseIsPlanned:
                 "targets.0.parameters: expected those that the blueprint single.yaml declares .*does not know Subnet",
             ),
             ({"account": None, "targets": 2 * [HERE]}, "expected targets that differ, but 222222222222/us-east-1 is"),
-            ({"targets": [], "prefer": "cheapest"}, "expected targets to prefer the cheapest of, but there are none"),
+            (
+                {"targets": [], "prefer": "cheapest"},
+                "expected targets, of which the cheapest is preferred, but there are none",
+            ),
         ],
     )
     def test_not_where_its_targets_are_wrong(self, world: World, change: Json, said: str) -> None:

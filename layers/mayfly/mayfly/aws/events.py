@@ -38,7 +38,7 @@ def announce_again(facts: str, event: str, detail: str) -> str:
     try:
         return _put(facts, event, detail, Source.MAYFLY)
     except (ClientError, BotoCoreError) as error:
-        raise NotTaken(f"{event} was not taken: {error}") from error
+        raise NotTaken(f"EventBridge did not take {event}: {error}") from error
 
 
 def written(message: EventDetail) -> str:
@@ -63,5 +63,5 @@ def _put(bus: str, event: str, detail: str, source: str) -> str:
     entry = {"EventBusName": bus, "Source": source, "DetailType": event, "Detail": detail}
     reply = events.put_events(Entries=[entry])  # type: ignore[list-item]
     if reply["FailedEntryCount"]:
-        raise NotTaken(f"{event} was not taken: {reply['Entries'][0].get('ErrorMessage')}")
+        raise NotTaken(f"EventBridge did not take {event}: {reply['Entries'][0].get('ErrorMessage')}")
     return reply["Entries"][0]["EventId"]

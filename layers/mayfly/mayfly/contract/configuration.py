@@ -121,7 +121,7 @@ class RolloutPolicy(Message):
     @model_validator(mode="after")
     def _ends_with_everything(self) -> Self:
         if self.two_people and self.when != "approved":
-            raise ValueError("expected when to be approved where two_people is true, but it is automatic")
+            raise ValueError("expected `when: approved` where two_people is true, but it is automatic")
         if sorted(set(self.checkpoints)) != list(self.checkpoints) or self.checkpoints[-1:] != (100,):
             raise ValueError(f"expected checkpoints that ascend up to 100, but they are {list(self.checkpoints)}")
         if self.most_healthy_percent - self.least_healthy_percent not in range(1, 101):
@@ -329,7 +329,7 @@ class Application(Message):
         if twice := sorted({each for each in named if named.count(each) > 1}):
             raise ValueError(f"expected targets that differ, but {', '.join(twice)} is there more than once")
         if self.prefer == "cheapest" and not self.targets:
-            raise ValueError("expected targets to prefer the cheapest of, but there are none")
+            raise ValueError("expected targets, of which the cheapest is preferred, but there are none")
         # Whoever changes the order of targets moves nothing permanent.
         lost = [own.name for own in self.permanent if self.targets and not (own.account and own.region)]
         if lost:

@@ -1,8 +1,8 @@
 """Reads messages from events of EventBridge and notifications of SNS, and explains what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SnsModel
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -109,6 +109,11 @@ def receive[M: BaseModel](model: type[M], event: object) -> Received[M]:
         raise Refused(f"Records: expected a notification of SNS, but {error}") from None
     _check_source(received)
     return _with_claims(received)
+
+
+def receive_any(models: Sequence[type[Request]], event: dict[str, Any]) -> Received[Any]:
+    """Receives a message of one of these models: of the one that the event names, or else of the first."""
+    return receive(next((model for model in models if model.event == event.get("detail-type")), models[0]), event)
 
 
 def _with_claims[M: BaseModel](received: Received[M]) -> Received[M]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mayfly.contract.vocabulary import UNKNOWN, Event
+from mayfly.contract.vocabulary import UNKNOWN, EndingCause, Event, SweepAction
 from mayfly.domain.identity import PROOF_APPLICATION
 from mayfly.domain.text import whole_seconds
 
@@ -90,7 +90,7 @@ def _subject(what: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
             verdict = "passed" if what == Event.RELEASE_PASSED else "FAILED"
             return f"{application} {version} {verdict}", release, f"releases/{release}"
         case Event.SWEEP_HALTED:
-            ends = detail.get("counts", {}).get("end", "?")
+            ends = detail.get("counts", {}).get(SweepAction.END, "?")
             return f"A sweep was halted before ending {ends} environments", "sweep", "sweeps"
         case Event.ROOM_RUNNING_LOW:
             whose = detail.get("name") or "the installation"
@@ -132,7 +132,7 @@ def _of_environment(what: str, detail: Mapping[str, Any]) -> str:
 
 def _has_lost(detail: Mapping[str, Any]) -> bool:
     """Tells whether instances failed under the tests. Of an environment that could not be built, its failure tells."""
-    return bool(detail.get("instances_failed")) and detail.get("ending", {}).get("by") != "failure"
+    return bool(detail.get("instances_failed")) and detail.get("ending", {}).get("by") != EndingCause.FAILURE
 
 
 def _of_images_and_rollouts(what: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ from mayfly.domain import tags
 from mayfly.domain.guard import TERMINATION_PROTECTED, may_destroy
 from mayfly.domain.identity import is_environment
 from mayfly.domain.stack import PHASES, Phase
-from mayfly.domain.timestamp import utc_text
+from mayfly.domain.timestamp import read_timestamp, utc_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def decide_builder(
     """Decides about a bake's builder, or a volume of it. A bake that runs removes it by itself."""
     if waited_for:
         return SweepDecision(bake, SweepAction.KEEP, "its bake runs, and removes it")
-    deadline = moment(labels.get(tags.EXPIRES_AT))
+    deadline = read_timestamp(labels.get(tags.EXPIRES_AT))
     if deadline and now < deadline:
         return SweepDecision(bake, SweepAction.KEEP, f"until {utc_text(deadline)}")
     reason = f"its bake does not run, and its deadline {labels.get(tags.EXPIRES_AT, '(none)')} has passed"
@@ -212,8 +212,8 @@ def deadline_of(found: Found, record: Remembered | None, policy: SweepPolicy) ->
     The record knows of extensions, the tag of the ceiling: what runs inside an environment can change neither, and
     a record that was tampered with does not outlive the tag.
     """
-    written = moment(found.labels.get(tags.EXPIRES_AT))
-    ceiling = moment(found.labels.get(tags.CEILING))
+    written = read_timestamp(found.labels.get(tags.EXPIRES_AT))
+    ceiling = read_timestamp(found.labels.get(tags.CEILING))
     if record:
         return (min(record.deadline, ceiling), "record") if ceiling else (record.deadline, "record")
     if written:
@@ -221,15 +221,6 @@ def deadline_of(found: Found, record: Remembered | None, policy: SweepPolicy) ->
     if found.created_at:
         return found.created_at + policy.lifetime, "no deadline is written, so counted from its creation"
     return datetime.min.replace(tzinfo=UTC), "nothing says until when"
-
-
-def moment(value: str | None) -> datetime | None:
-    """A timestamp as somebody wrote it, None where nobody did, or something else."""
-    try:
-        timestamp = datetime.fromisoformat(value) if value else None
-    except ValueError:
-        return None
-    return timestamp if timestamp and timestamp.tzinfo else None
 
 
 @dataclass(frozen=True, slots=True)

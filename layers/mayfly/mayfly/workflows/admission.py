@@ -243,7 +243,7 @@ def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -
     records = Records(settings.table, Environment)
     record = records.get(order.environment)
     if record is None:
-        raise environments.EndedBefore("it has no record: what nobody would remember is not built")
+        raise environments.EndedBefore("it has no record, and none is built without one")
     if record.ending:
         raise environments.EndedBefore(f"its record says {record.ending.reason}")
     if record.reserved:  # a repetition
@@ -563,7 +563,7 @@ def _enqueue(settings: Settings, asking: _Asking, decision: Decision, seen: Ledg
             raise LedgerBusy("somebody else has just admitted it") from None  # asked again, it is told so
         raise environments.EndedBefore("it was ended while it asked for room") from None
     if record is None:
-        raise environments.EndedBefore("the table is lost: what nobody would remember is not built")
+        raise environments.EndedBefore("the table is lost: no environment is built without a record")
     metrics.add_metric(name="EnvironmentsQueued", unit="Count", value=1)
     said = asdict(_in_queue(at, seen)) | {"deadline": record.deadline, "waiting": len(decision.waiting)}
     detail = environments.facts(record) | said
@@ -603,7 +603,7 @@ def _grant(settings: Settings, asking: _Asking, admitted: Admitted, now: datetim
             executions.complete_task(asking.token, TaskResult("EndedBefore", f"its record says {said}"), {})
         return
     if record is None:
-        raise environments.EndedBefore("the table is lost: what nobody would remember is not built")
+        raise environments.EndedBefore("the table is lost: no environment is built without a record")
     _tell(asking.token, record, now)
 
 

@@ -20,7 +20,7 @@ from mayfly.domain.records import Bake, Entry, Environment, Ledger, Record, Rele
 from mayfly.domain.records import Sweep as SweepRecord
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.sweep import Found, Remembered, SweepDecision, SweepPolicy
-from mayfly.domain.timestamp import utc_text
+from mayfly.domain.timestamp import read_timestamp, utc_text
 from mayfly.observability import metrics
 from mayfly.settings import Settings
 from mayfly.workflows import admission, bakes, discovery, environments, gauges, outbox, quotas, releases, sums
@@ -166,7 +166,7 @@ def remembered(record: Environment | None) -> Remembered | None:
     """What a record says, as far as a sweep decides by it. One that was begun anew during a teardown may lack a
     deadline, and one that was written by hand a readable one: tags decide then."""
     written = (record.deadline, record.ceiling, record.planned_at) if record else ()
-    deadline, ceiling, planned = (*map(sweep.moment, written), None, None, None)[:3]
+    deadline, ceiling, planned = (*map(read_timestamp, written), None, None, None)[:3]
     if not (record and deadline and ceiling and planned):
         return None
     return Remembered(
@@ -249,7 +249,7 @@ def subject(this: Sweep, case: Case, begin: Begin) -> dict[str, Any]:
     deadline = record.deadline
     if found and found.stack:  # not as its tag says it: that may be missing, or no timestamp at all
         deadline = utc_text(sweep.deadline_of(found, remembered(case.record), this.policy)[0])
-    ceiling = sweep.moment(record.ceiling or labels.get(tags.CEILING))
+    ceiling = read_timestamp(record.ceiling or labels.get(tags.CEILING))
     return facts | {
         "environment": case.decision.environment,
         "account": case.target[0],
