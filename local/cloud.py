@@ -36,11 +36,11 @@ from typing import Any, Literal, Self
 import boto3
 from botocore.config import Config
 
-from local.forks import Copy, Origin
+from local.forks import REGION as REGION
+from local.forks import RUN, Copy, Origin, begin_run, plain_aws_environ, plain_environ
 
 Account = Literal["controller", "workload"]
 
-REGION = "us-east-1"
 CONTROLLER_ACCOUNT = "111111111111"
 WORKLOAD_ACCOUNT = "222222222222"
 ADMIN_KEYS: dict[Account, str] = {"controller": "mayfly-controller-admin", "workload": "mayfly-workload-admin"}
@@ -48,7 +48,7 @@ SECRET = "local-cloud"  # it opens nothing but two servers on the loopback inter
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 600.0  # on a busy machine everything takes its time
 HURRY_STEP = 0.05  # real seconds
-IDLE_STEP = 0.01
+IDLE_STEP = 0.05
 _MAKING = threading.Lock()
 """A session makes clients for one thread at a time."""
 
@@ -75,13 +75,13 @@ class LocalCloud:
             into the middle of a test by itself. What is due after a jump begins at once either way.
         durable: whether the controller account's server may be ended by SIGKILL at any moment: what it knows is on disk
             all the time then, which costs a little.
-        forks: sandboxes of functions, and the workload account's server, begin with the libraries imported (see
+        forks: sandboxes of functions, and both accounts' servers, begin with the libraries imported (see
             `local/forks.py`); not where cold starts are measured.
     """
 
     workload_account = WORKLOAD_ACCOUNT
     patience_seconds = PATIENCE_SECONDS
-    look_seconds = 0.1
+    look_seconds = 0.25
 
     def __init__(
         self,
@@ -235,7 +235,7 @@ class LocalCloud:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "MAYFLY_WORKLOAD_ENDPOINT_URL": self.workload_url,
             "SAM_CLI_TELEMETRY": "0",
-            **_plain_aws_environ(),
+            **plain_aws_environ(),
         }
 
     def client(self, service: str, **options: Any) -> Any:
@@ -411,11 +411,12 @@ class LocalCloud:
                 os.kill(server["pid"], 9)
 
     def _spawn(self, account: Account, settings: dict[str, str]) -> subprocess.Popen[bytes] | Copy:
-        environ = {**_inherited_environ(), **settings, "MAYFLY_LOCAL_PARENT": str(os.getpid())}
+        environ = {**plain_environ(), **settings, "MAYFLY_LOCAL_PARENT": str(os.getpid())}
         with (self.state_dir / f"{account}.log").open("wb") as log, Path(os.devnull).open("rb") as nothing:
-            if account == "workload" and self._forks and sys.platform == "linux":
+            if self._forks and sys.platform == "linux":
                 files = nothing.fileno(), log.fileno(), log.fileno()
-                return Copy(_origin().copy({"cwd": str(ROOT), "env": environ}, *files))
+                environ |= {RUN: str(begin_run())}
+                return Copy(_origin(account).copy({"cwd": str(ROOT), "env": environ}, *files))
             return subprocess.Popen(
                 [sys.executable, "-m", f"local.{account}.server"],
                 cwd=ROOT,
@@ -503,31 +504,14 @@ def _session() -> boto3.session.Session:
 
 
 @cache
-def _origin() -> Origin:
-    """Of all workload accounts that this process starts: their server imports moto for longer than most tests take."""
-    return Origin("local.workload.origin", env=_inherited_environ())
+def _origin(account: Account) -> Origin:
+    """Of all servers that this process starts: they import moto and MiniStack for longer than most tests take."""
+    return Origin(f"local.{account}.origin")
 
 
 def workload_admin_key(account: str) -> str:
     """The access key of a workload account's administrator."""
     return ADMIN_KEYS["workload"] if account == WORKLOAD_ACCOUNT else f"{ADMIN_KEYS['workload']}-{account}"
-
-
-def _inherited_environ() -> dict[str, str]:
-    """Returns the shell's environment for a local server, without variables that point boto3 at a real AWS account."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MOTO_", "PYTHONPATH"))}
-    return {**inherited, **_plain_aws_environ()}
-
-
-def _plain_aws_environ() -> dict[str, str]:
-    """Settings under which AWS tools use nothing of the developer's own configuration."""
-    return {
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_REGION": REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
 
 
 def ask(method: str, url: str, body: object) -> Any:

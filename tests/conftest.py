@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from local.forks import begin_run
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -23,6 +25,11 @@ STORY = 20
 CHANCE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much)
 settings.register_profile("untimed", deadline=None, suppress_health_check=CHANCE)
 settings.load_profile("untimed")
+
+
+def pytest_configure() -> None:
+    """The local clouds of a test run have their origins together, whichever worker starts them."""
+    begin_run()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

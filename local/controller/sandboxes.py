@@ -12,7 +12,6 @@ import importlib
 import os
 import pkgutil
 import runpy
-import socket
 import subprocess
 import sys
 import threading
@@ -72,10 +71,9 @@ class Sandbox(Copy):
 
 def main() -> None:
     """Imports the libraries, and serves."""
-    asked = socket.socket(fileno=int(sys.argv[1]))
-    sys.path[:0] = [os.path.join(layer, "python") for layer in sys.argv[2].split(os.pathsep) if layer]
+    sys.path[:0] = [os.path.join(layer, "python") for layer in sys.argv[3].split(os.pathsep) if layer]
     _import()
-    serve(asked, lambda request: runpy.run_path(request["script"], run_name="__main__"))
+    serve(lambda request: runpy.run_path(request["script"], run_name="__main__"))
 
 
 def _import() -> None:

@@ -1,8 +1,9 @@
 """The controller account: MiniStack with IAM enforced, adapted to AWS, measured, and breakable.
 
-Run by `LocalCloud` as `python -m local.controller.server`; all settings come from the environment. Besides AWS's API
-it answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/crashes`, `/_local/faults`, `/_local/hosts`,
-`/_local/save`, `/_local/service-event` and `/_local/token`; and on a port of its own the console (see `gateway.py`).
+Run by `LocalCloud` as a copy of `origin.py` or as `python -m local.controller.server`; all settings come from the
+environment. Besides AWS's API it answers `/_local/health`, `/_local/clock`, `/_local/ledger`, `/_local/crashes`,
+`/_local/faults`, `/_local/hosts`, `/_local/save`, `/_local/service-event` and `/_local/token`; and on a port of its own
+the console (see `gateway.py`).
 
 Faults (`cloud.fault("controller", ...)`):
 
@@ -32,7 +33,7 @@ import uuid
 import zipfile
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import partial
@@ -51,6 +52,7 @@ from local.controller.sandboxes import Forks
 from local.controller.web import Web
 from local.desk import PREFIX, Desk
 from local.faults import Fault, Faults, end_with_parent, sit_out
+from local.forks import RUN
 from mayfly.contract.vocabulary import AwsEvent
 
 Json = dict[str, Any]
@@ -591,12 +593,12 @@ def _improve_worker(runtime: Any) -> None:
 
 class _UnpackedOnce:
     """The `zipfile` module for MiniStack's workers, each of which unpacks code and layer anew and removes thousands of
-    files when it ends. On AWS they are read only; here all workers share what was unpacked once."""
+    files when it ends. On AWS they are read only; here all workers of a run share what was unpacked once."""
 
     BadZipFile, LargeFileError = zipfile.BadZipFile, zipfile.LargeZipFile
 
     def __init__(self) -> None:
-        self._place, self._lock = Path(tempfile.mkdtemp(prefix="unpacked-")), threading.Lock()
+        self._place, self._lock = Path(os.environ.get(RUN) or tempfile.gettempdir()), threading.Lock()
 
     @contextmanager
     def ZipFile(self, file: str) -> Iterator[_Unpacked]:  # noqa: N802 - it stands for the class of this name
@@ -605,8 +607,9 @@ class _UnpackedOnce:
         with self._lock:
             if not (place := self._place / hashlib.sha256(packed.read_bytes()).hexdigest()).exists():
                 with zipfile.ZipFile(packed) as content:
-                    content.extractall(part := place.with_suffix(".part"))
-                part.rename(place)
+                    content.extractall(part := tempfile.mkdtemp(dir=self._place))
+                with suppress(OSError):  # another cloud of this run was quicker
+                    Path(part).rename(place)
         packed.unlink()
         yield _Unpacked(place)
 

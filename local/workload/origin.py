@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-import socket
-import sys
 from typing import Any
 
 from local import workload
@@ -14,18 +12,21 @@ from local.forks import serve
 from local.workload import server
 
 SERVICES = ("autoscaling", "cloudformation", "cloudwatch", "ec2", "elbv2", "iam", "s3", "ssm", "sts")
-"""Those whose modules moto would import at their first call."""
+"""Those whose modules moto would import, and whose models and Regions it would read, at their first call."""
 
 
 def main() -> None:
     """Imports all that servers do, and serves."""
-    asked = socket.socket(fileno=int(sys.argv[1]))
     importlib.import_module("moto.moto_server.werkzeug_app")
+    utils: Any = importlib.import_module("moto.core.utils")
+    base_backend: Any = importlib.import_module("moto.core.base_backend")
     for part in pkgutil.iter_modules(workload.__path__, "local.workload."):
         importlib.import_module(part.name)
     for service in SERVICES:
         importlib.import_module(f"moto.{service}.responses")
-    serve(asked, _become)
+        utils.get_service_model(service)
+        base_backend.AccountSpecificBackend.get_session().get_available_regions(service)
+    serve(_become)
 
 
 def _become(_: dict[str, Any]) -> None:

@@ -25,11 +25,11 @@ from local.cloud import PATIENCE_SECONDS, ROOT, CloudError, LocalCloud, _alive
 from local.faults import Faults
 
 RUN = """
-import signal, sys, time
+import os, signal, sys, time
 from local.cloud import LocalCloud
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what runs in the background
 with LocalCloud(sys.argv[1], forks=sys.argv[2] == 'forks'):
-    print("up", flush=True)
+    print(os.environ.get("MAYFLY_LOCAL_RUN", ""), flush=True)
     time.sleep(900)
 """
 
@@ -63,12 +63,12 @@ def state_of(directory: Path) -> dict[str, Any]:
     return dict(json.loads((directory / "cloud.json").read_text()))
 
 
-def workers_under(directory: Path) -> list[int]:
-    """Processes that work in this cloud's directory: its Lambda workers."""
+def processes_of(run: str) -> list[int]:
+    """Origins of this run, and what they have made."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (entry / "cwd").readlink().is_relative_to(directory / "tmp"):
+            if f"MAYFLY_LOCAL_RUN={run}".encode() in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
     return found
 
@@ -77,20 +77,25 @@ def workers_under(directory: Path) -> list[int]:
 @pytest.mark.parametrize("sandboxes", ["forks", "processes"])
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_outlives_the_process_that_started_it(tmp_path: Path, end: signal.Signals, sandboxes: str) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path), sandboxes], cwd=ROOT, stdout=subprocess.PIPE)
+    own_run = {key: value for key, value in os.environ.items() if key != "MAYFLY_LOCAL_RUN"}
+    command = [sys.executable, "-c", RUN, str(tmp_path), sandboxes]
+    parent = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, env=own_run)
     assert parent.stdout is not None
-    assert parent.stdout.readline() == b"up\n"
-    toys = Toys(LocalCloud.attach(tmp_path))
-    busy = toys.function("time.sleep(30)", timeout=60)
+    run = parent.stdout.readline().decode().strip()
+    assert bool(run) == (sandboxes == "forks")
+    toys, said = Toys(LocalCloud.attach(tmp_path)), tmp_path / "worker"
+    busy = toys.function(f"open({str(said)!r}, 'w').write(f'{{os.getpid()}} ')\ntime.sleep(30)", timeout=60)
     toys.cloud.client("lambda").invoke(FunctionName=busy, InvocationType="Event", Payload="{}")
-    workers = eventually(lambda: workers_under(tmp_path))
+    worker = eventually(lambda: said.exists() and said.read_text().strip())
     servers = state_of(tmp_path)["servers"]
     assert all(_alive(server) for server in servers)
 
     parent.send_signal(end)
     parent.wait()
     eventually(lambda: not any(_alive(server) for server in servers))
-    eventually(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
+    eventually(lambda: not Path(f"/proc/{worker}/cmdline").exists())
+    if run:
+        eventually(lambda: not processes_of(run) and not Path(run).exists())
     parent.stdout.close()
     with pytest.raises(CloudError):
         LocalCloud.attach(tmp_path)

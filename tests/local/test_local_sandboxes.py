@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +12,12 @@ import pytest
 from local_toys import eventually
 
 from local.controller.sandboxes import Forks, Sandbox
-from local.install import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each sandbox is a new Python")
 
 SCRIPT = """
 import os, sys
+open("parent", "w").write(str(os.getppid()))
 print("boto3" in sys.modules, os.environ["NAME"], os.getcwd(), hasattr(sys, "mine"), flush=True)
 sys.mine = True
 for line in sys.stdin:
@@ -69,16 +68,24 @@ def test_everybody_who_waits_for_its_end_sees_it(forks: Forks, tmp_path: Path) -
             assert {each.result() for each in waiting} == {-1}
 
 
-def test_who_ends_in_the_middle_of_a_request_leaves_nothing_running() -> None:
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, "-m", "local.controller.sandboxes", str(theirs.fileno()), ""]
-    with subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()]) as origin:
-        theirs.close()
-        with (Path(os.devnull)).open() as nothing:
-            socket.send_fds(ours, [(1_000).to_bytes(4)], [nothing.fileno()] * 3)
-        ours.send(b"{")
-        ours.close()
-        try:
-            assert origin.wait(60) == 0
-        finally:
-            origin.kill()
+def test_who_ends_in_the_middle_of_a_request_leaves_nothing_running(forks: Forks, tmp_path: Path) -> None:
+    begun(forks, tmp_path, "one")
+    (origin,) = forks._origins.values()
+    copies = int((tmp_path / "parent").read_text())
+    assert Path(f"/proc/{copies}").exists()
+    with Path(os.devnull).open() as nothing:
+        socket.send_fds(origin._asked, [(1_000).to_bytes(4)], [nothing.fileno()] * 3)
+    origin._asked.send(b"{")
+    origin._asked.close()
+    eventually(lambda: not Path(f"/proc/{copies}").exists())
+
+
+def test_all_of_a_run_have_one_origin_for_the_same_layers(tmp_path: Path) -> None:
+    origins = set()
+    for layer in ("", "", str(tmp_path)):
+        forks = Forks()
+        script = tmp_path / "script.py"
+        script.write_text("import os; print(open(f'/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[1])")
+        command, env = [sys.executable, str(script)], {"NAME": "one", "_LAMBDA_LAYERS_DIRS": layer}
+        origins.add(forks.Popen(command, cwd=str(tmp_path), env=env).stdout.readline())
+    assert len(origins) == 2
