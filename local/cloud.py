@@ -36,6 +36,7 @@ from typing import Any, Literal, Self
 import boto3
 from botocore.config import Config
 
+from local import shared_models
 from local.forks import REGION as REGION
 from local.forks import RUN, Copy, Origin, begin_run, plain_aws_environ, plain_environ
 
@@ -500,6 +501,7 @@ class LocalCloud:
 @cache
 def _session() -> boto3.session.Session:
     """Of all clients of this process: each session reads AWS's models anew, for longer than most calls take."""
+    shared_models.install()
     return boto3.session.Session()
 
 

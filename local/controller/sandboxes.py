@@ -83,6 +83,7 @@ def _import() -> None:
             for part in pkgutil.iter_modules(module.__path__, f"{library}.") if library in PURE else ():
                 importlib.import_module(part.name)
     with suppress(ImportError):
+        importlib.import_module("local.shared_models").install()
         client: Any = importlib.import_module("boto3").client
         for service in SERVICES:  # boto3 keeps the models; who asks and where it asks is known to each client only
             client(service, "us-east-1", aws_access_key_id="nobody", aws_secret_access_key="nothing")
