@@ -39,7 +39,8 @@ def launch(playwright: Playwright) -> Browser:
 def window(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
     """A browser context of one's own. Its pages are left before it is closed: Chromium says that it closes a page in
     which a navigation is committed at that moment, and does not (crbug.com/536385539)."""
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
+    still: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"}
+    context = browser.new_context(**still | options)
     try:
         yield context
     finally:
