@@ -3,10 +3,12 @@ PYTHON ?= python3.13
 VENV := $(CURDIR)/.venv
 export PATH := $(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/mayfly:$(CURDIR)/cli
+# Where an image turns bytecode off, each of a thousand processes would compile the project anew.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALLED := .venv/installed
 LAYER_AND_FUNCTIONS := layers/mayfly/mayfly $(wildcard functions/*)
 
-.PHONY: help demo local test model lint lint-types lint-templates test-unit test-integration test-e2e test-sam-local invoke bench accept format lock previous clean
+.PHONY: help demo local test model lint lint-types lint-templates lint-tests test-unit test-integration test-e2e test-sam-local invoke bench accept format lock previous clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -25,7 +27,7 @@ test: lint ## All checks and tests but the container ones
 lint: $(INSTALLED) ## Formatting, style, types, templates
 	ruff format --check .
 	ruff check .
-	@$(MAKE) --no-print-directory -j 2 lint-types lint-templates
+	@$(MAKE) --no-print-directory -j 3 lint-types lint-templates lint-tests
 
 lint-types: $(INSTALLED)
 	mypy layers/mayfly/mayfly local cli/mayfly_cli functions bench statemachines accept
@@ -33,6 +35,10 @@ lint-types: $(INSTALLED)
 lint-templates: $(INSTALLED)
 	cfn-lint template.yaml blueprints/*.yaml tests/blueprints/*.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
+
+# Every worker of `make test` reads all tests: what pytest makes of their assertions is there for them by then.
+lint-tests: $(INSTALLED)
+	@pytest tests --collect-only -qq >/dev/null || pytest tests --collect-only -qq
 
 model: $(INSTALLED) ## Random histories of the model, a million steps: hours; STEPS=… and SEED=… for others
 	MAYFLY_MODEL_STEPS=$(or $(STEPS),1000000) MAYFLY_MODEL_SEED=$(or $(SEED),1) \

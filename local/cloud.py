@@ -268,7 +268,7 @@ class LocalCloud:
             "region_name": REGION,
             "aws_access_key_id": key,
             "aws_secret_access_key": SECRET,
-            "config": Config(retries={"mode": "standard"}, max_pool_connections=50),
+            "config": Config(retries={"mode": "standard"}, max_pool_connections=50, user_agent="mayfly"),
         }
         make: Any = _session().client  # its overloads name every service, and ours is a variable
         with _MAKING:

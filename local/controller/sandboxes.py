@@ -84,9 +84,13 @@ def _import() -> None:
                 importlib.import_module(part.name)
     with suppress(ImportError):
         importlib.import_module("local.shared_models").install()
-        client: Any = importlib.import_module("boto3").client
+        boto3: Any = importlib.import_module("boto3")
+        boto3.setup_default_session()
+        # Botocore puts its own name together anew at each call, which takes a tenth of it.
+        named = importlib.import_module("botocore.config").Config(user_agent="mayfly")
+        boto3.DEFAULT_SESSION._session.set_default_client_config(named)
         for service in SERVICES:  # boto3 keeps the models; who asks and where it asks is known to each client only
-            client(service, "us-east-1", aws_access_key_id="nobody", aws_secret_access_key="nothing")
+            boto3.client(service, "us-east-1", aws_access_key_id="nobody", aws_secret_access_key="nothing")
 
 
 if __name__ == "__main__":
