@@ -1132,7 +1132,7 @@ def worked(
     from mayfly_cli.installation import until
 
     if choice["everything"] is any(choice[name] for name in ("letters", "kind", "of", "reason")):
-        raise click.UsageError("Name letters, or --kind, --function or --reason; or --all, and none of these.")
+        raise click.UsageError("Name dead letters, or --kind, --function or --reason; or --all, and none of these.")
     message = request(
         letters=tuple(choice["letters"]) or None,
         kind=choice["kind"],

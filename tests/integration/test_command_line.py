@@ -169,7 +169,7 @@ class TestDeadLetters:
     def test_that_are_not_chosen_are_left_alone(self, letters: World, run: Run, words: tuple[str, ...]) -> None:
         done = run("dead-letters", "discard", *words, "--why", "old")
         assert done.exit_code == 2
-        assert "Name letters" in done.stderr
+        assert "Name dead letters" in done.stderr
 
     def test_none_of_which_fits_is_said(self, letters: World, run: Run) -> None:
         assert run("dead-letters", "discard", "--reason", "nothing such", "--why", "old").exit_code == 3

@@ -21,7 +21,7 @@ from tests.integration.world import (
     on_the_bus,
 )
 
-DOOR = "set_kill_switch"
+HANDLER = "set_kill_switch"
 PARAMETERS = "/mayfly"
 ON = "the kill switch is on: ops at noon: an incident"
 
@@ -44,22 +44,22 @@ def value(world: World) -> str:
 
 class TestItIsSet:
     def test_on_and_says_who_when_and_why(self, world: World) -> None:
-        answer = world.call(DOOR, asked())
+        answer = world.call(HANDLER, asked())
         assert answer == {"accepted": True, "on": True, "said": "ops at 2026-11-24T06:47:33.000Z: an incident"}
         turned = {"on": True, "at": "2026-11-24T06:47:33.000Z", "by": "ops", "why": "an incident"}
         assert json.loads(value(world)) == turned
 
     def test_off_again(self, world: World) -> None:
-        world.call(DOOR, asked())
-        assert world.call(DOOR, asked(False, why="it is over"))["on"] is False
+        world.call(HANDLER, asked())
+        assert world.call(HANDLER, asked(False, why="it is over"))["on"] is False
         assert read(PARAMETERS) == "off"
 
     @pytest.mark.parametrize("on", [True, False])
     def test_not_by_a_repetition_that_is_older_than_what_was_done_since(self, world: World, on: bool) -> None:
-        world.call(DOOR, asked(on) | later(10))
-        world.call(DOOR, asked(not on) | later(20))
+        world.call(HANDLER, asked(on) | later(10))
+        world.call(HANDLER, asked(not on) | later(20))
         before, said = value(world), world.said
-        answer = world.call(DOOR, asked(on) | later(10))
+        answer = world.call(HANDLER, asked(on) | later(10))
         state = "off" if on else "on"
         assert answer["reason"] == (
             f"time: expected after 2026-11-24T06:47:20.000Z, when ops turned it {state}, but it is "
@@ -72,26 +72,26 @@ class TestItIsSet:
     def test_the_same_again_where_somebody_died_before_it_was_announced(self, world: World, on: bool) -> None:
         world.wire.answer("PutEvents", error="ThrottlingException", message="slow down")
         with pytest.raises(NotTaken):
-            world.call(DOOR, asked(on))
+            world.call(HANDLER, asked(on))
         world.wire.recover("PutEvents")
         world.wire.forget()
-        assert world.call(DOOR, asked(on))["accepted"]
+        assert world.call(HANDLER, asked(on))["accepted"]
         assert [what for what, _ in world.said] == ["Kill Switch Turned"]
 
     @pytest.mark.parametrize("why", ["eve at 2199-01-01T00:00:00Z: x", '{"on": false, "at": "2199-01-01T00:00:00Z"}'])
     def test_and_no_reason_is_read_as_a_time(self, world: World, why: str) -> None:
-        world.call(DOOR, asked(why=why, set_by=why) | later(10))
+        world.call(HANDLER, asked(why=why, set_by=why) | later(10))
         assert read(PARAMETERS) == f"{why} at 2026-11-24T06:47:10.000Z: {why}"
-        assert world.call(DOOR, asked(False) | later(20))["accepted"]
+        assert world.call(HANDLER, asked(False) | later(20))["accepted"]
         assert read(PARAMETERS) == "off"
 
     def test_however_long_the_reason_is(self, world: World) -> None:
-        world.call(DOOR, asked(why="\U0001f98b" * 1024, set_by='"' * 1024))
+        world.call(HANDLER, asked(why="\U0001f98b" * 1024, set_by='"' * 1024))
         assert len(value(world).encode()) <= 4096
         assert read(PARAMETERS) != "off"
 
     def test_and_announced(self, world: World) -> None:
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         assert world.said == [
             (
                 "Kill Switch Turned",
@@ -101,7 +101,7 @@ class TestItIsSet:
 
     @pytest.mark.parametrize(("on", "counted"), [(True, 1.0), (False, 0.0)])
     def test_and_counted(self, world: World, capsys: pytest.CaptureFixture[str], on: bool, counted: float) -> None:
-        world.call(DOOR, asked(on))
+        world.call(HANDLER, asked(on))
         metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
         assert [metric["KillSwitchOn"] for metric in metrics] == [[counted]]
 
@@ -119,10 +119,10 @@ class TestItIsSet:
     )
     def test_not_by_what_cannot_be_understood(self, world: World, event: Json, expected: str) -> None:
         world.switch()
-        answer = world.call(DOOR, event)
+        answer = world.call(HANDLER, event)
         assert not answer["accepted"]
         assert expected in answer["reason"]
-        assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
+        assert world.dead_letters() == [{"function": HANDLER, "reason": answer["reason"], "message": event}]
         assert value(world) == "ops at noon: an incident"
         assert world.said == []
 
@@ -204,7 +204,7 @@ class TestWhileItIsOn:
         world.switch()
         with pytest.raises(KillSwitchOn):
             end(world)
-        world.call(DOOR, asked(False))
+        world.call(HANDLER, asked(False))
         end(world)
         assert world.stack() is None
 

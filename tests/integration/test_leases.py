@@ -24,7 +24,7 @@ from tests.integration.world import (
     on_the_bus,
 )
 
-DOOR = "accept_extension"
+HANDLER = "accept_extension"
 AN_HOUR_MORE = "2026-11-24T08:47:34.120Z"
 
 
@@ -47,25 +47,25 @@ def told(world: World) -> list[tuple[str, str]]:
 class TestAnExtensionIsGranted:
     def test_and_the_deadline_moves(self, world: World) -> None:
         world.ready()
-        answer = world.call(DOOR, asked())
+        answer = world.call(HANDLER, asked())
         assert (answer["accepted"], answer["environment"], answer["deadline"]) == (True, ENVIRONMENT, AN_HOUR_MORE)
         assert (world.record()["deadline"], world.record()["ceiling"]) == (AN_HOUR_MORE, CEILING)
 
     def test_and_whoever_waits_for_the_tests_is_told_the_new_deadline(self, world: World) -> None:
         world.ready()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         assert told(world) == [("Extended", AN_HOUR_MORE)]
         assert world.settled[0]["taskToken"] == TOKEN
 
     def test_and_recorded_before_anybody_is_told(self, world: World) -> None:
         world.ready()
         world.wire.forget()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         assert world.wire.names() == ["GetItem", "UpdateItem", "SendTaskFailure", "PutEvents"]
 
     def test_and_the_history_says_who_and_why(self, world: World) -> None:
         world.ready()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         assert world.record()["history"][-1] == {
             "at": "2026-11-24T06:47:33.000Z",
             "who": "dev",
@@ -75,7 +75,7 @@ class TestAnExtensionIsGranted:
 
     def test_and_announced(self, world: World) -> None:
         world.ready()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         ((what, detail),) = world.said
         assert what == "Environment Extended"
         expected = {"environment": ENVIRONMENT, "deadline": AN_HOUR_MORE, "ceiling": CEILING, "by": "dev"}
@@ -84,13 +84,13 @@ class TestAnExtensionIsGranted:
 
     def test_while_it_is_built_and_nobody_s_wait_is_disturbed(self, world: World) -> None:
         world.created()
-        assert world.call(DOOR, asked())["accepted"]
+        assert world.call(HANDLER, asked())["accepted"]
         assert world.record()["deadline"] == AN_HOUR_MORE
         assert world.settled == []
 
     def test_up_to_the_ceiling_and_no_further(self, world: World) -> None:
         world.ready()
-        answer = world.call(DOOR, asked(30 * 24 * 60))
+        answer = world.call(HANDLER, asked(30 * 24 * 60))
         assert answer["deadline"] == world.record()["deadline"] == CEILING
         assert "its ceiling" in answer["reason"]
         assert told(world) == [("Extended", CEILING)]
@@ -98,7 +98,7 @@ class TestAnExtensionIsGranted:
     def test_again_and_again_up_to_the_ceiling(self, world: World) -> None:
         world.ready()
         granted = [
-            world.call(DOOR, at("2026-11-24T06:50:00Z", asked(100), f"a0a7c1b2-0000-4000-8000-00000000000{number}"))
+            world.call(HANDLER, at("2026-11-24T06:50:00Z", asked(100), f"a0a7c1b2-0000-4000-8000-00000000000{number}"))
             for number in range(3)
         ]
         assert [answer["accepted"] for answer in granted] == [True, True, False]
@@ -107,7 +107,7 @@ class TestAnExtensionIsGranted:
     def test_and_of_the_new_deadline_its_owner_is_warned_anew(self, world: World) -> None:
         world.ready()
         world.change(warned=[30])
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         assert "warned" not in world.record()
 
 
@@ -116,7 +116,7 @@ class TestAnExtensionIsRefused:
         """Why; and that nothing is changed, nobody told and nothing announced."""
         before = world.record()
         world.wire.forget()
-        answer = world.call(DOOR, event)
+        answer = world.call(HANDLER, event)
         assert not answer["accepted"]
         after = world.record()
         assert {key: after[key] for key in after if key != "history"} == {
@@ -134,7 +134,7 @@ class TestAnExtensionIsRefused:
 
     def test_but_not_a_second_before(self, world: World) -> None:
         world.ready()
-        assert world.call(DOOR, at("2026-11-24T07:47:34Z", asked()))["accepted"]
+        assert world.call(HANDLER, at("2026-11-24T07:47:34Z", asked()))["accepted"]
 
     def test_at_the_ceiling(self, world: World) -> None:
         world.ready()
@@ -144,7 +144,9 @@ class TestAnExtensionIsRefused:
     def test_more_often_than_its_application_permits(self, world: World) -> None:
         world.planned(most_extensions=2)
         identities = [f"a0a7c1b2-0000-4000-8000-00000000000{number}" for number in range(3)]
-        granted = [world.call(DOOR, at("2026-11-24T06:50:00Z", asked(1), each))["accepted"] for each in identities[:2]]
+        granted = [
+            world.call(HANDLER, at("2026-11-24T06:50:00Z", asked(1), each))["accepted"] for each in identities[:2]
+        ]
         assert granted == [True, True]
         assert "most_extensions" in self.refused(world, at("2026-11-24T06:50:00Z", asked(1), identities[2]))
 
@@ -171,7 +173,7 @@ class TestNobodyLivesForEver:
         line = {"at": NOW, "who": "ada", "what": "Environment Extension Requested", "why": self.WHY}
         world.change(history=[line] * 140, report_token="its digest")  # 300 KB, and it was ready
         answers = [
-            world.call(DOOR, at("2026-11-24T06:50:00Z", asked(1, why=self.WHY), f"{number:036}"))
+            world.call(HANDLER, at("2026-11-24T06:50:00Z", asked(1, why=self.WHY), f"{number:036}"))
             for number in range(60)
         ]
         assert all(answer["accepted"] for answer in answers)
@@ -205,14 +207,14 @@ class TestARequestIsGrantedOnce:
         world.ready()
         first, second = (at("2026-11-24T06:50:00Z", asked(10), f"{number:036}") for number in (1, 2))
         for event in (first, second, first):
-            assert world.call(DOOR, event)["accepted"]
+            assert world.call(HANDLER, event)["accepted"]
         assert world.record()["deadline"] == "2026-11-24T08:07:34.120Z"
 
     def test_also_where_an_earlier_version_granted_it(self, world: World) -> None:
         world.ready()
         event = at("2026-11-24T06:50:00Z", asked(10))
         world.change(extended_by=f"EventBridge {event['id']}")
-        assert world.call(DOOR, event)["reason"] == "granted already"
+        assert world.call(HANDLER, event)["reason"] == "granted already"
         assert world.record()["deadline"] == DEADLINE
 
 
@@ -221,7 +223,7 @@ class TestInTheSameSecond:
         world.ready()
         result = finished()
         world.wire.before("UpdateItem", lambda: world.call("accept_test_result", result))
-        answer = world.call(DOOR, asked())
+        answer = world.call(HANDLER, asked())
         assert not answer["accepted"]
         assert "at the same time" in answer["reason"]
         assert (world.record()["deadline"], world.record()["ending"]["outcome"]) == (DEADLINE, "passed")
@@ -231,7 +233,7 @@ class TestInTheSameSecond:
     def test_an_extension_wins_that_comes_first(self, world: World) -> None:
         """The execution's own look at the deadline comes second, and finds it moved."""
         world.ready()
-        world.wire.before("UpdateItem", lambda: world.call(DOOR, asked()))
+        world.wire.before("UpdateItem", lambda: world.call(HANDLER, asked()))
         with pytest.raises(function("delete_environment").Extended, match=f"^{AN_HOUR_MORE}$"):
             world.call("delete_environment", deletion("deadline", now="2026-11-24T07:47:35.000Z"))
         assert "ending" not in world.record()
@@ -240,8 +242,8 @@ class TestInTheSameSecond:
     def test_one_of_two_extensions_wins(self, world: World) -> None:
         world.ready()
         other = at("2026-11-24T06:47:33Z", asked(30, requested_by="other"))
-        world.wire.before("UpdateItem", lambda: world.call(DOOR, other))
-        answer = world.call(DOOR, asked())
+        world.wire.before("UpdateItem", lambda: world.call(HANDLER, other))
+        answer = world.call(HANDLER, asked())
         assert not answer["accepted"]
         assert world.record()["deadline"] == "2026-11-24T08:17:34.120Z"
         assert [detail["by"] for _, detail in world.said] == ["other"]
@@ -252,7 +254,7 @@ class TestTheSameMessageAgain:
     def test_extends_once(self, world: World) -> None:
         """EventBridge delivers at least once, which is sometimes twice."""
         world.ready()
-        first, second = world.call(DOOR, asked()), world.call(DOOR, asked())
+        first, second = world.call(HANDLER, asked()), world.call(HANDLER, asked())
         assert first["deadline"] == second["deadline"] == world.record()["deadline"] == AN_HOUR_MORE
         assert world.history().count("Environment Extension Requested") == 1
 
@@ -261,24 +263,24 @@ class TestTheSameMessageAgain:
         world.ready()
         world.wire.answer(operation, error="ThrottlingException")
         with pytest.raises((ClientError, NotTaken)):
-            world.call(DOOR, asked())
+            world.call(HANDLER, asked())
         world.wire.reset()
-        assert world.call(DOOR, asked())["accepted"]
+        assert world.call(HANDLER, asked())["accepted"]
         assert told(world) == [("Extended", AN_HOUR_MORE)]
         assert [what for what, _ in world.said] == ["Environment Extended"]
 
     def test_is_refused_where_an_ending_came_between(self, world: World) -> None:
         world.ready()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         world.change(ending={"by": "request", "outcome": "cancelled", "reason": "enough", "at": LATER})
-        assert not world.call(DOOR, asked())["accepted"]
+        assert not world.call(HANDLER, asked())["accepted"]
 
 
 def test_an_event_that_the_bus_does_not_take_is_an_error(world: World) -> None:
     world.ready()
     world.wire.answer("PutEvents", FailedEntryCount=1, Entries=[{"ErrorCode": "x", "ErrorMessage": "not now"}])
     with pytest.raises(RuntimeError, match="EventBridge did not take Environment Extended: not now"):
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
 
 
 WRONG: dict[str, tuple[Json, str]] = {
@@ -301,10 +303,10 @@ WRONG: dict[str, tuple[Json, str]] = {
 def test_what_cannot_be_followed_lands_among_the_dead_letters(world: World, event: Json, expected: str) -> None:
     world.ready()
     before = world.record()
-    answer = world.call(DOOR, event)
+    answer = world.call(HANDLER, event)
     assert not answer["accepted"]
     assert expected in answer["reason"]
-    assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
+    assert world.dead_letters() == [{"function": HANDLER, "reason": answer["reason"], "message": event}]
     assert world.record() == before
     assert world.records().get("webshop-9-smoke") is None
     assert world.said == []
@@ -312,7 +314,7 @@ def test_what_cannot_be_followed_lands_among_the_dead_letters(world: World, even
 
 def test_at_the_moved_deadline_it_ends(world: World) -> None:
     world.ready()
-    world.call(DOOR, asked())
+    world.call(HANDLER, asked())
     world.call("delete_environment", deletion("deadline", deadline=AN_HOUR_MORE, now=AFTER))
     assert world.record()["ending"]["reason"] == f"no test result before the deadline {AN_HOUR_MORE}"
     assert world.stack() is None

@@ -21,7 +21,7 @@ from tests.integration.world import (
     on_the_bus,
 )
 
-DOOR = "accept_termination"
+HANDLER = "accept_termination"
 ENDING = {
     "by": "request",
     "outcome": "cancelled",
@@ -42,12 +42,12 @@ def answered(recorded: bool, resumed: bool) -> Json:
 class TestWhileItIsTested:
     def test_its_wait_ends(self, world: World) -> None:
         world.ready()
-        assert world.call(DOOR, asked()) == answered(True, True)
+        assert world.call(HANDLER, asked()) == answered(True, True)
         assert world.settled == [{"told": "Success", "taskToken": TOKEN, "output": "{}"}]
 
     def test_the_request_is_its_ending(self, world: World) -> None:
         world.ready()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         assert world.record()["ending"] == ENDING
         entry = world.record()["history"][-1]
         assert (entry["who"], entry["what"], entry["why"]) == (
@@ -58,7 +58,7 @@ class TestWhileItIsTested:
 
     def test_and_the_stack_goes_with_that_ending(self, world: World) -> None:
         stack = world.ready()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         world.call("delete_environment", deletion())
         answer = world.call("confirm_gone", {"order": an_order(), "stack": stack, "now": LATER})
         assert answer["ending"] == ENDING
@@ -66,14 +66,14 @@ class TestWhileItIsTested:
     def test_it_is_recorded_before_anybody_is_resumed(self, world: World) -> None:
         world.ready()
         world.wire.forget()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         assert world.wire.names() == ["GetItem", "UpdateItem", "SendTaskSuccess"]
 
 
 class TestWhileItIsBuilt:
     def test_it_need_not_be_built_to_its_end(self, world: World) -> None:
         world.created()
-        assert world.call(DOOR, asked()) == answered(True, True)
+        assert world.call(HANDLER, asked()) == answered(True, True)
         assert world.settled == [
             {"told": "Failure", "taskToken": TOKEN, "error": "EndedBefore", "cause": "dev: seen enough"}
         ]
@@ -85,7 +85,7 @@ class TestWhileItIsBuilt:
         create = stacks.create
 
         def slow(*asked_for: Any) -> str | None:
-            assert world.call(DOOR, asked()) == answered(True, False)
+            assert world.call(HANDLER, asked()) == answered(True, False)
             assert world.settled == [], "nothing of the stack is to be seen yet"
             return create(*asked_for)
 
@@ -96,7 +96,7 @@ class TestWhileItIsBuilt:
 
     def test_and_whatever_is_caught_of_that_the_request_is_its_ending(self, world: World) -> None:
         world.created()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         failure = {"by": "failure", "error": {"Error": "EndedBefore", "Cause": "dev: seen enough"}}
         world.call("delete_environment", deletion(ended=failure, token=NEXT_TOKEN))
         assert world.record()["ending"] == ENDING
@@ -104,7 +104,7 @@ class TestWhileItIsBuilt:
 
     def test_before_its_stack_was_asked_for_it_never_is(self, world: World) -> None:
         world.planned()
-        assert world.call(DOOR, asked()) == answered(True, False)
+        assert world.call(HANDLER, asked()) == answered(True, False)
         with pytest.raises(function("create_environment").EndedBefore):
             world.call("create_environment", creation())
         assert world.stack() is None
@@ -113,7 +113,7 @@ class TestWhileItIsBuilt:
         """The result stays its ending; the request saves the rest of the building."""
         world.created()
         world.call("accept_test_result", on_the_bus("Test Finished", {"environment": ENVIRONMENT, "outcome": "failed"}))
-        assert world.call(DOOR, asked()) == answered(False, True)
+        assert world.call(HANDLER, asked()) == answered(False, True)
         assert world.record()["ending"]["by"] == "tests"
 
 
@@ -123,7 +123,7 @@ class TestWhenItEndsAlready:
         world.call("delete_environment", deletion("deadline", token=NEXT_TOKEN))
         ending = world.record()["ending"]
         world.wire.forget()
-        assert world.call(DOOR, asked()) == answered(False, False)
+        assert world.call(HANDLER, asked()) == answered(False, False)
         assert world.settled == []
         record = world.record()
         assert (record["ending"], record["waiting"]) == (ending, {"for": "deletion", "token": NEXT_TOKEN})
@@ -132,19 +132,19 @@ class TestWhenItEndsAlready:
     def test_after_a_result_that_result_stands(self, world: World) -> None:
         world.ready()
         world.call("accept_test_result", finished())
-        assert not world.call(DOOR, asked())["recorded"]
+        assert not world.call(HANDLER, asked())["recorded"]
         assert (world.record()["ending"]["by"], world.record()["ending"]["outcome"]) == ("tests", "passed")
 
     def test_a_result_after_the_request_changes_nothing(self, world: World) -> None:
         world.ready()
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         world.call("accept_test_result", finished())
         assert world.record()["ending"] == ENDING
 
     def test_twice_the_first_stands_and_the_second_is_noted(self, world: World) -> None:
         world.ready()
-        world.call(DOOR, asked())
-        assert world.call(DOOR, asked(why="really", requested_by="other"))["recorded"] is False
+        world.call(HANDLER, asked())
+        assert world.call(HANDLER, asked(why="really", requested_by="other"))["recorded"] is False
         record = world.record()
         assert record["ending"] == ENDING
         assert record["history"][-1]["why"] == "ignored: really; it was ended already by request"
@@ -153,16 +153,16 @@ class TestWhenItEndsAlready:
         world.ready()
         world.wire.answer("SendTaskSuccess", error="ThrottlingException")
         with pytest.raises(ClientError):
-            world.call(DOOR, asked())
+            world.call(HANDLER, asked())
         world.wire.reset()
-        assert world.call(DOOR, asked()) == answered(False, True)
+        assert world.call(HANDLER, asked()) == answered(False, True)
 
     def test_after_all_is_gone_nothing_happens(self, world: World) -> None:
         stack = world.ready()
         world.call("delete_environment", deletion())
         world.call("confirm_gone", {"order": an_order(), "stack": stack, "now": LATER})
         world.wire.forget()
-        assert world.call(DOOR, asked()) == answered(False, False)
+        assert world.call(HANDLER, asked()) == answered(False, False)
         assert world.record()["stage"] == "terminated"
 
 
@@ -183,24 +183,24 @@ WRONG: dict[str, tuple[Json, str]] = {
 def test_what_cannot_be_followed_lands_among_the_dead_letters(world: World, event: Json, expected: str) -> None:
     world.ready()
     before = world.record()
-    answer = world.call(DOOR, event)
+    answer = world.call(HANDLER, event)
     assert not answer["accepted"]
     assert expected in answer["reason"]
-    assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
+    assert world.dead_letters() == [{"function": HANDLER, "reason": answer["reason"], "message": event}]
     assert world.record() == before
     assert world.settled == []
 
 
-@pytest.mark.parametrize("door", [DOOR, "accept_test_result"])
-def test_where_the_table_is_lost_the_message_is_not(world: World, door: str) -> None:
+@pytest.mark.parametrize("handler", [HANDLER, "accept_test_result"])
+def test_where_the_table_is_lost_the_message_is_not(world: World, handler: str) -> None:
     """The error makes Lambda try again, and keep the event in the end."""
     world.own("dynamodb").delete_table(TableName=world.table)
     events = {
-        DOOR: asked(),
+        HANDLER: asked(),
         "accept_test_result": finished(),
     }
     with pytest.raises(ClientError, match="resource not found"):
-        world.call(door, events[door])
+        world.call(handler, events[handler])
 
 
 class TestWhatWasHandedOverToAPerson:
@@ -214,7 +214,7 @@ class TestWhatWasHandedOverToAPerson:
 
     def test_is_begun_again_with_all_steps(self, world: World) -> None:
         self.handed_over(world)
-        answer = world.call(DOOR, asked(again=True, why="mended"))
+        answer = world.call(HANDLER, asked(again=True, why="mended"))
         assert answer == {"accepted": True, "environment": ENVIRONMENT, "begun_again": True}
         ((name, order),) = world.started().items()
         assert name.startswith(f"{ENVIRONMENT}__again-")
@@ -226,26 +226,26 @@ class TestWhatWasHandedOverToAPerson:
 
     def test_is_planned_by_the_machine_as_what_a_sweep_adopts(self, world: World) -> None:
         self.handed_over(world)
-        world.call(DOOR, asked(again=True))
+        world.call(HANDLER, asked(again=True))
         ((_, order),) = world.started().items()
         planned = world.call("plan_environment", {"order": order, "now": LATER})
         assert planned["begin"] == "termination"
 
     def test_is_not_begun_again_by_a_request_that_does_not_say_so(self, world: World) -> None:
         self.handed_over(world)
-        world.call(DOOR, asked())
+        world.call(HANDLER, asked())
         assert world.started() == {}
         assert world.record()["handed_over"] == "Blocked by Subnet"
 
     def test_is_begun_again_once_by_a_request_that_comes_twice(self, world: World) -> None:
         self.handed_over(world)
-        world.call(DOOR, asked(again=True))
-        world.call(DOOR, asked(again=True))
+        world.call(HANDLER, asked(again=True))
+        world.call(HANDLER, asked(again=True))
         assert len(world.wire.heard("StartExecution")) == 1
 
     def test_is_all_that_can_be_begun_again(self, world: World) -> None:
         world.ready()
-        world.call(DOOR, asked(again=True))
+        world.call(HANDLER, asked(again=True))
         (letter,) = world.dead_letters()
         assert "expected one that was handed over to a person" in str(letter)
         assert world.started() == {}

@@ -1,4 +1,4 @@
-"""A stack does not want to go: the ladder names what blocks, mends what is ours, and ends; remnants are chased."""
+"""A stack does not want to go: the teardown strategy names what blocks, mends what is ours, and chases what is left."""
 
 from contextlib import suppress
 from datetime import UTC, datetime

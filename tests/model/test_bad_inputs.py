@@ -1,4 +1,4 @@
-"""Ten thousand and more messages that are wrong in some way, through every door there is.
+"""Ten thousand and more messages that are wrong in some way, through every message handler that there is.
 
 Each is a good message with one thing broken, from a seeded generator: the same ones every time. Whatever it is, there
 is an answer that says what is wrong, the message lies whole in the dead letters, and nothing has happened besides.
@@ -19,7 +19,7 @@ from tests.model.world import World
 type Json = dict[str, Any]
 
 EACH = 1600
-"""Bad messages a door and way in."""
+"""Bad messages for each message handler and way in."""
 OVERSIZED = 40
 """Of them so large that their size is the trouble: they take their time."""
 
@@ -57,7 +57,7 @@ NOT_JSON = (
 
 
 @dataclass(frozen=True)
-class Door:
+class Handler:
     """A function that takes messages, and what a good one looks like.
 
     Attributes:
@@ -83,8 +83,8 @@ class Door:
 
 PUSHED = {"application": "webshop", "version": "1.0.0", "artifact": "s3://artifacts/1", "attempt": 3}
 ASKED = {"environment": ENVIRONMENT, "why": "looking", "requested_by": "dev"}
-DOORS = (
-    Door(
+HANDLERS = (
+    Handler(
         "accept_code_version",
         "Code Version Pushed",
         PUSHED,
@@ -94,14 +94,14 @@ DOORS = (
         optional=("attempt",),
         topic=True,
     ),
-    Door(
+    Handler(
         "accept_test_result",
         "Test Finished",
         {"environment": ENVIRONMENT, "outcome": "passed"},
         texts=("environment", "outcome"),
         topic=True,
     ),
-    Door(
+    Handler(
         "accept_extension",
         "Environment Extension Requested",
         ASKED | {"minutes": 30},
@@ -109,21 +109,21 @@ DOORS = (
         free_texts=("why", "requested_by"),
         numbers=("minutes",),
     ),
-    Door(
+    Handler(
         "accept_termination",
         "Environment Termination Requested",
         ASKED,
         texts=("environment",),
         free_texts=("why", "requested_by"),
     ),
-    Door(
+    Handler(
         "set_kill_switch",
         "Kill Switch Set",
         {"on": True, "why": "an incident", "set_by": "ops"},
         free_texts=("why", "set_by"),
         switches=("on",),
     ),
-    Door(
+    Handler(
         "sweep_environments",
         "Sweep Requested",
         {"why": "to see", "requested_by": "ops", "dry_run": False},
@@ -145,73 +145,75 @@ class Bad:
 # ---- what can be wrong
 
 
-def broken_details(door: Door, random: Random) -> Iterator[tuple[Any, str]]:
+def broken_details(handler: Handler, random: Random) -> Iterator[tuple[Any, str]]:
     """Details with one thing wrong, without end."""
     breaks = [_without, _misspelt, _extra, _odd_text, _no_text, _no_number, _no_switch, _nobody, _no_detail]
     while True:
-        if found := random.choice(breaks)(door, random):
+        if found := random.choice(breaks)(handler, random):
             yield found
 
 
-def _without(door: Door, random: Random) -> tuple[Any, str]:
-    gone = random.choice(door.required)
-    rest = {key: value for key, value in door.good.items() if key != gone}
+def _without(handler: Handler, random: Random) -> tuple[Any, str]:
+    gone = random.choice(handler.required)
+    rest = {key: value for key, value in handler.good.items() if key != gone}
     # A test result names its environment in one of two ways, so that no single field is missing.
     return rest, "expected either environment" if gone == "environment" and "outcome" in rest else gone
 
 
-def _misspelt(door: Door, random: Random) -> tuple[Any, str]:
-    name = random.choice(list(door.good))
+def _misspelt(handler: Handler, random: Random) -> tuple[Any, str]:
+    name = random.choice(list(handler.good))
     wrong = random.choice([name.upper(), name + "s", name[1:] or "_", f" {name}", name.title()])
-    return {(wrong if key == name else key): value for key, value in door.good.items()}, wrong
+    return {(wrong if key == name else key): value for key, value in handler.good.items()}, wrong
 
 
-def _extra(door: Door, random: Random) -> tuple[Any, str]:
+def _extra(handler: Handler, random: Random) -> tuple[Any, str]:
     name = random.choice(["extra", "Ünïcode", "a.b", "__class__", "$ref", "e" * 200, "\n", "💥"]) + str(random.random())
-    return door.good | {name: _anything(random)}, name
+    return handler.good | {name: _anything(random)}, name
 
 
-def _odd_text(door: Door, random: Random) -> tuple[Any, str] | None:
-    if door.free_texts and random.random() < 0.3:
-        name = random.choice(door.free_texts)
-        return door.good | {name: random.choice(["", "\u202e", "x" * 1025, "💥" * 2000])}, name
-    if not door.texts:
+def _odd_text(handler: Handler, random: Random) -> tuple[Any, str] | None:
+    if handler.free_texts and random.random() < 0.3:
+        name = random.choice(handler.free_texts)
+        return handler.good | {name: random.choice(["", "\u202e", "x" * 1025, "💥" * 2000])}, name
+    if not handler.texts:
         return None
-    name = random.choice(door.texts)
-    return door.good | {name: random.choice(ODD_TEXTS) + random.choice(["", "!", "\t"])}, name
+    name = random.choice(handler.texts)
+    return handler.good | {name: random.choice(ODD_TEXTS) + random.choice(["", "!", "\t"])}, name
 
 
-def _no_text(door: Door, random: Random) -> tuple[Any, str] | None:
-    name = random.choice((*door.texts, *door.free_texts))
+def _no_text(handler: Handler, random: Random) -> tuple[Any, str] | None:
+    name = random.choice((*handler.texts, *handler.free_texts))
     value = random.choice(NOT_TEXT)
     # The environment of a test result may be left out, and null says the same.
-    either = value is None and name == "environment" and "outcome" in door.good
-    return door.good | {name: value}, "expected either environment" if either else name
+    either = value is None and name == "environment" and "outcome" in handler.good
+    return handler.good | {name: value}, "expected either environment" if either else name
 
 
-def _no_number(door: Door, random: Random) -> tuple[Any, str] | None:
-    return _replaced(door, random, door.numbers, NOT_A_NUMBER)
+def _no_number(handler: Handler, random: Random) -> tuple[Any, str] | None:
+    return _replaced(handler, random, handler.numbers, NOT_A_NUMBER)
 
 
-def _no_switch(door: Door, random: Random) -> tuple[Any, str] | None:
-    return _replaced(door, random, door.switches, NOT_A_SWITCH)
+def _no_switch(handler: Handler, random: Random) -> tuple[Any, str] | None:
+    return _replaced(handler, random, handler.switches, NOT_A_SWITCH)
 
 
-def _replaced(door: Door, random: Random, names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Any, str] | None:
+def _replaced(
+    handler: Handler, random: Random, names: tuple[str, ...], values: tuple[Any, ...]
+) -> tuple[Any, str] | None:
     if not names:
         return None
     name = random.choice(names)
-    return door.good | {name: random.choice(values)}, name
+    return handler.good | {name: random.choice(values)}, name
 
 
-def _nobody(door: Door, random: Random) -> tuple[Any, str] | None:
+def _nobody(handler: Handler, random: Random) -> tuple[Any, str] | None:
     """Well said, but of an environment that there is not."""
-    if "environment" not in door.good:
+    if "environment" not in handler.good:
         return None
-    return door.good | {"environment": f"webshop-{random.randrange(10**9)}-smoke"}, "environment"
+    return handler.good | {"environment": f"webshop-{random.randrange(10**9)}-smoke"}, "environment"
 
 
-def _no_detail(door: Door, random: Random) -> tuple[Any, str]:
+def _no_detail(handler: Handler, random: Random) -> tuple[Any, str]:
     return random.choice(NOT_A_DETAIL), ""
 
 
@@ -268,35 +270,35 @@ def _notification(record: Json, note: Any) -> Json:
     return {"Records": [record | {"Sns": note}]}
 
 
-def oversized(door: Door, random: Random) -> Iterator[tuple[Any, str]]:
+def oversized(handler: Handler, random: Random) -> Iterator[tuple[Any, str]]:
     """As large as EventBridge lets pass, or with more faults than anybody would read."""
     while True:
-        yield door.good | {"extra": random.choice(["x", "ä", "💥", "\\", "\ud800"]) * 150_000}, "extra"
-        yield door.good | {f"extra-{number}": number for number in range(random.randrange(5_000, 20_000))}, "extra-"
-        yield door.good | {"e" * 300_000: 1}, "e" * 100
-        yield door.good | {"extra": [[{"deep": [0] * 100}] * 100] * 10}, "extra"
+        yield handler.good | {"extra": random.choice(["x", "ä", "💥", "\\", "\ud800"]) * 150_000}, "extra"
+        yield handler.good | {f"extra-{number}": number for number in range(random.randrange(5_000, 20_000))}, "extra-"
+        yield handler.good | {"e" * 300_000: 1}, "e" * 100
+        yield handler.good | {"extra": [[{"deep": [0] * 100}] * 100] * 10}, "extra"
         deep: Any = 0
         for _ in range(300):
             deep = [deep]
-        yield door.good | {"extra": deep}, "extra"
+        yield handler.good | {"extra": deep}, "extra"
 
 
 # ---- by which way
 
 
-def by_bus(door: Door, world: World) -> Iterator[Bad]:
-    random = Random(door.function)
-    good = world.on_the_bus(door.detail_type, door.good)
-    yield from (Bad(good | {"detail": detail}, name) for detail, name in islice(oversized(door, random), OVERSIZED))
-    for (detail, name), envelope in zip(broken_details(door, random), broken_envelopes(good, random), strict=False):
+def by_bus(handler: Handler, world: World) -> Iterator[Bad]:
+    random = Random(handler.function)
+    good = world.on_the_bus(handler.detail_type, handler.good)
+    yield from (Bad(good | {"detail": detail}, name) for detail, name in islice(oversized(handler, random), OVERSIZED))
+    for (detail, name), envelope in zip(broken_details(handler, random), broken_envelopes(good, random), strict=False):
         yield Bad(good | {"detail": detail}, name)
         yield Bad(good | {"detail": detail}, name) if random.random() < 0.5 else Bad(envelope)
 
 
-def by_topic(door: Door, world: World) -> Iterator[Bad]:
-    random = Random(door.function)
-    good = world.on_the_topic(json.dumps(door.good))
-    details = (found for found in broken_details(door, random) if isinstance(found[0], dict))
+def by_topic(handler: Handler, world: World) -> Iterator[Bad]:
+    random = Random(handler.function)
+    good = world.on_the_topic(json.dumps(handler.good))
+    details = (found for found in broken_details(handler, random) if isinstance(found[0], dict))
     for (detail, name), notification in zip(details, broken_notifications(good, random), strict=False):
         text = json.dumps(detail)
         # Half a character is no JSON at all, so that no field is to blame.
@@ -336,8 +338,12 @@ def by_schedule(world: World) -> Iterator[Bad]:
 
 
 WAYS: dict[str, tuple[str, Callable[[World], Iterator[Bad]]]] = {
-    **{f"{door.function} by bus": (door.function, partial(by_bus, door)) for door in DOORS},
-    **{f"{door.function} by topic": (door.function, partial(by_topic, door)) for door in DOORS if door.topic},
+    **{f"{handler.function} by bus": (handler.function, partial(by_bus, handler)) for handler in HANDLERS},
+    **{
+        f"{handler.function} by topic": (handler.function, partial(by_topic, handler))
+        for handler in HANDLERS
+        if handler.topic
+    },
     "resume_environment by bus": ("resume_environment", by_cloudformation),
     "sweep_environments by schedule": ("sweep_environments", by_schedule),
 }

@@ -1,4 +1,4 @@
-"""What the reaper decides: leases, sweeps, the teardown ladder. The properties are promises that people rely on."""
+"""What the reaper decides: leases, sweeps, the teardown strategy. The properties are promises that people rely on."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -154,7 +154,7 @@ def test_the_console_names_no_event_and_no_stage(path):
 SPOKEN = [
     *(
         path
-        for folder in ("layers/mayfly/mayfly", "functions", "cli")
+        for folder in ("layers/mayfly/mayfly", "functions", "cli", "local", "accept", "bench")
         for path in sorted((ROOT / folder).rglob("*.py"))
     ),
     *(path for folder in ("docs", "docs/tasks") for path in sorted((ROOT / folder).glob("*.md"))),

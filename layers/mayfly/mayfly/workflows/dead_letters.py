@@ -21,11 +21,11 @@ from mayfly.settings import Settings
 type Json = dict[str, Any]
 
 _AT_ONCE = 16
-"""Letters that are worked on side by side: 500 take some seconds."""
+"""Dead letters that are worked on side by side: 500 take some seconds."""
 
 
 def keep(settings: Settings, letter: DeadLetter, sqs_id: str, at: datetime) -> bool:
-    """Keeps a letter where people find it: what is in it in the reports bucket, who, what and why as its record.
+    """Keeps a dead letter where people find it: what is in it in the reports bucket, who, what and why as its record.
 
     Returns:
         False where this very message of the queue is kept already.
@@ -51,12 +51,12 @@ def keep(settings: Settings, letter: DeadLetter, sqs_id: str, at: datetime) -> b
         again = facts | {"times": found.times + 1, "live": Record.kind}
         began = records.change(letter.id, entry, **again)
     if not began:
-        raise RuntimeError("the table is lost: the letter stays in the queue")
+        raise RuntimeError("the table is lost: the dead letter stays in the queue")
     return True
 
 
 def chosen(settings: Settings, choice: DeadLetterChoice, before: str) -> Iterator[Record]:
-    """Returns the letters that waited at a moment and that somebody chose then."""
+    """Returns the dead letters that waited at a timestamp and that somebody chose then."""
     records = Records(settings.table, Record)
     found = records.many(choice.letters) if choice.letters else records.live()
     for letter in found:
@@ -73,8 +73,8 @@ def chosen(settings: Settings, choice: DeadLetterChoice, before: str) -> Iterato
 
 
 def redrive(settings: Settings, choice: DeadLetterChoice, entry: Entry) -> Json:
-    """Hands letters once more to the functions that they are for. Each message keeps its identity, so one that was
-    followed meanwhile changes nothing; one that is refused again is the same letter again."""
+    """Hands dead letters once more to the functions that they are for. Each message keeps its identity: one that was
+    followed meanwhile changes nothing; one that is refused again is the same dead letter again."""
 
     def one(letter: Record) -> bool:
         whole = reports.read(settings.reports, key_of(letter.id))
@@ -89,7 +89,7 @@ def redrive(settings: Settings, choice: DeadLetterChoice, entry: Entry) -> Json:
 
 
 def discard(settings: Settings, choice: DeadLetterChoice, entry: Entry) -> Json:
-    """Puts letters away; they are kept as long as every record."""
+    """Puts dead letters away; they are kept as long as every record."""
 
     def one(letter: Record) -> bool:
         return _put_away(settings, letter, DeadLetterStage.DISCARDED, entry)

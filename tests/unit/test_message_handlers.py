@@ -1,4 +1,4 @@
-"""The doors: good messages come through both ways, bad ones are refused by field, value and expectation."""
+"""Message handlers: good messages come through both ways, bad ones are refused by field, value and expectation."""
 
 import json
 from pathlib import Path
