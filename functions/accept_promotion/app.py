@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from mayfly.aws import executions
 from mayfly.aws.dead_letters import message_handler
 from mayfly.contract.orders import Move
 from mayfly.contract.reader import receive_any
 from mayfly.contract.requests import ImagePromotionRequested, ImageRollbackRequested
 from mayfly.domain.channel import move_id
+from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import load_settings
-from mayfly.workflows import catalogue
+from mayfly.workflows import catalogue, channels
 
 type Request = ImagePromotionRequested | ImageRollbackRequested
 
@@ -26,9 +26,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     catalogue.family(settings.parameters, asked.family)
     name = move_id(asked.family, asked.channel, received.via)
     logger.append_keys(move=name)
-    started = executions.start(
-        settings.promotion_machine, name, move_of(asked).model_dump(mode="json", exclude_none=True)
-    )
+    started = channels.start(settings, name, move_of(asked), utc_text(received.at))
     return {"accepted": True, "move": name, "started": started}
 
 

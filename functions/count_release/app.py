@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from mayfly.aws import executions
 from mayfly.aws.dead_letters import message_handler
 from mayfly.aws.records import Records
 from mayfly.contract.announcements import ReleasePassed
@@ -11,9 +10,10 @@ from mayfly.contract.reader import Refused, receive
 from mayfly.contract.vocabulary import ReleaseStage
 from mayfly.domain.channel import STABLE, move_id
 from mayfly.domain.records import Entry, Release
+from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import load_settings
-from mayfly.workflows import catalogue, releases
+from mayfly.workflows import catalogue, channels, releases
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -51,5 +51,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         by_policy=True,
     )
     name = move_id(channel.family, STABLE, release)
-    started = executions.start(settings.promotion_machine, name, move.model_dump(mode="json", exclude_none=True))
+    started = channels.start(settings, name, move, utc_text(received.at))
     return {"release": release, "counted": True, "move": name, "started": started, "reason": move.why}

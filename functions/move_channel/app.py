@@ -35,6 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     what = f"{plan['action']} to {plan['image']}"
     entry = Entry(event["now"], plan["requested_by"], what, f"{plan['why']}: {plan['reason']}")
     channel = channels.move(settings.table, after, event["move"], entry)
+    channels.settle(settings, event["move"], event["now"])
     for _ in range(3):
         publish(settings, family, channel)
         newest = channels.read(settings.table, plan["family"], plan["channel"])

@@ -30,10 +30,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What cannot be done is refused here, before anything is copied or shared."""
     settings, asked, now = load_settings(), Move.model_validate(event["move"]), datetime.fromisoformat(event["now"])
     logger.append_keys(family=asked.family, channel=asked.channel)
+    name = event.get("name", "")  # a machine of an earlier version says none
+    if name:
+        channels.owe(settings, name, asked, event["now"])
     family = catalogue.family(settings.parameters, asked.family)
     channel = channels.read(settings.table, asked.family, asked.channel)
     decision = target_of(asked, channel)
     if decision.action is ChannelAction.NOTHING:
+        channels.settle(settings, name, event["now"])
         raise AlreadyThere(decision.reason)
     if decision.action is ChannelAction.REFUSE:
         raise Refused(decision.reason)

@@ -115,6 +115,60 @@ class TestAsking:
         ]
 
 
+class TestWhatAPromotionOwes:
+    """What a sweep says of one that is over before it has said anything."""
+
+    LATER, MUCH_LATER = "2026-11-24T06:57:34.120Z", "2026-11-24T07:47:34.120Z"
+
+    def asked(self, world: World, image: str = "ami-0123456789abcdef0") -> str:
+        event = on_the_bus("Image Promotion Requested", ASKED | {"image": image})
+        return str(world.call("accept_promotion", event)["move"])
+
+    def stop(self, world: World, name: str) -> None:
+        execution = f"{world.promotion_machine.replace(':stateMachine:', ':execution:')}:{name}"
+        world.own("stepfunctions").stop_execution(executionArn=execution)
+
+    def said(self, world: World, now: str = MUCH_LATER) -> list[Json]:
+        world.call("sweep_environments", {"now": now})
+        return [detail for what, detail in world.said if what == "Image Promotion Failed"]
+
+    def test_is_said_once_where_somebody_stopped_it(self, world: World) -> None:
+        name = self.asked(world)
+        assert self.said(world) == []
+        self.stop(world, name)
+        world.wire.forget()
+        assert self.said(world, self.LATER) == []  # Step Functions may not list yet what has begun
+        self.said(world)
+        (failed,) = self.said(world)
+        assert failed == ASKED | {"image": "ami-0123456789abcdef0", "error": "Aborted", "reason": failed["reason"]}
+        assert world.record(name, "unsaid")["forget_after"]
+
+    def test_is_nothing_where_its_channel_has_moved_and_it_died_before_it_wrote_that_down(self, world: World) -> None:
+        made = image(world)
+        copy_of(made)
+        name = self.asked(world, made)
+        self.stop(world, name)
+        move(world, plan(world, made), by=name)
+        world.records("unsaid").change(name, {"live": "unsaid"})
+        assert self.said(world) == []
+
+    def test_is_nothing_where_the_channel_points_there_already(self, world: World) -> None:
+        made = image(world)
+        copy_of(made)
+        move(world, plan(world, made))
+        with pytest.raises(Exception, match="points to"):
+            world.call("plan_promotion", {"move": ASKED | {"image": made}, "name": "again", "now": NOW})
+        assert "live" not in world.record("again", "unsaid")
+
+    def test_is_not_owed_again_where_the_same_request_comes_when_it_is_over(self, world: World) -> None:
+        name = self.asked(world)
+        self.stop(world, name)
+        assert len(self.said(world)) == 1
+        self.asked(world)
+        world.wire.forget()
+        assert self.said(world) == []
+
+
 class TestPlanning:
     def test_says_what_is_there_and_what_is_missing(self, world: World) -> None:
         configure(world, regions=[EU, "us-west-2"])

@@ -233,6 +233,13 @@ class ImagingPromises:
         if "wanted" in family:
             yield f"{family['wanted']} stood back, and no bake follows"
 
+    def _moved_nothing(self, one: Execution) -> bool:
+        """Whether a promotion is over, surely has not moved its channel, and has not found it there. One that a bake
+        began and that was stopped before it began to plan is told by its bake."""
+        if one.running or one.entered[-1:] in (["Already There"], ["Plan"]) or not self._world.of_this_version(one):
+            return "Announce Outcome" in one.entered and one.status != "ABORTED"
+        return "Keep Outcome" in one.entered or "Move" not in one.entered
+
     def _unsaid(self) -> Iterator[str]:
         """Each bake that began has one outcome in its record, and each move of a channel a version: they were said, and
         so was each promotion that moved nothing."""
@@ -245,8 +252,7 @@ class ImagingPromises:
                 yield f"the record of {bake} is open, {record.get('stage')}"
             if bake not in said and record.get("stage") != "superseded" and bake in by_this:
                 yield f"that {bake} is {record.get('stage')}"
-        over = [one for one in world.executions(PROMOTION_MACHINE) if "Announce Outcome" in one.entered]
-        wanted = sum(one.status != "ABORTED" for one in over)
+        wanted = sum(map(self._moved_nothing, world.executions(PROMOTION_MACHINE)))
         if (heard := sum(what in NOT_MOVED for what, _ in world.events.said)) < wanted:
             yield f"that {wanted} promotions moved nothing: {heard} are"
         moves = ("Image Promoted", "Image Rolled Back")

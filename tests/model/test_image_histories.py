@@ -34,6 +34,12 @@ def ask(world: Imaging, why: str = "so") -> None:
     world.deliver("accept_bake", world.on_the_bus("Image Bake Requested", detail))
 
 
+def promote(world: Imaging, channel: str, image: str) -> None:
+    """Somebody asks for a promotion."""
+    detail = {"family": FAMILY, "channel": channel, "image": image, "why": "so", "requested_by": "dev"}
+    world.deliver("accept_promotion", world.on_the_bus("Image Promotion Requested", detail))
+
+
 class Images(Disturbed[Imaging, ImagingPromises]):
     """One family and all that happens to it."""
 
@@ -201,6 +207,43 @@ class TestAnEndThatIsNotSaid:
         assert said(imaging, "Image Promoted", "Image Promotion Failed") == ["Image Promoted"]
         assert not ImagingPromises(imaging).open()
 
+    @pytest.mark.parametrize(
+        ("who", "state"),
+        [("a bake", state) for state in ("Plan", "Copy", "Share", "Move")]
+        + [("a person", state) for state in ("Plan", "Share", "Move")],
+    )
+    def test_of_a_promotion_that_was_stopped_is_said_by_a_sweep_once(
+        self, imaging: Imaging, who: str, state: str
+    ) -> None:
+        ask(imaging)
+        if who == "a person":
+            imaging.timeline.advance(60 * MINUTE)
+            promote(imaging, "stable", imaging.channel("candidate")["image"])
+        stopped = until(imaging, PROMOTION_MACHINE, state)
+        imaging.machines.stop(stopped)
+        imaging.timeline.advance(DAY)
+        failed = [detail for what, detail in imaging.events.said if what in NOT_MOVED]
+        if (who, state) == ("a bake", "Plan"):  # nothing has begun: its bake says that no channel points to its image
+            [baked] = [detail for what, detail in imaging.events.said if what == "Image Baked"]
+            assert (failed, baked["candidate"]) == ([], False)
+        else:
+            [one] = failed
+            assert (one["channel"], one["error"]) == (stopped.input["channel"], "Aborted")
+        assert not ImagingPromises(imaging).open()
+
+    @pytest.mark.parametrize("state", ["Keep Outcome", "Announce Outcome", "Close Outcome"])
+    def test_of_a_promotion_that_was_stopped_as_it_said_why_it_moved_nothing_is_said(
+        self, imaging: Imaging, state: str
+    ) -> None:
+        ask(imaging)
+        imaging.timeline.advance(60 * MINUTE)
+        promote(imaging, "stable", "ami-0000000a")
+        imaging.machines.stop(until(imaging, PROMOTION_MACHINE, state))
+        imaging.timeline.advance(DAY)
+        outcome = "Image Promotion Failed" if state == "Keep Outcome" else "Image Promotion Refused"
+        assert set(said(imaging, *NOT_MOVED)) == {outcome}
+        assert not ImagingPromises(imaging).open()
+
     @pytest.mark.parametrize("outcome", NOT_MOVED)
     def test_of_a_promotion_that_moved_nothing_is_said_by_a_sweep(self, imaging: Imaging, outcome: str) -> None:
         ask(imaging)
@@ -209,14 +252,7 @@ class TestAnEndThatIsNotSaid:
         if outcome == "Image Promotion Failed":
             imaging.line.spoils.append("broken")
         else:
-            detail = {
-                "family": FAMILY,
-                "channel": "stable",
-                "image": "ami-0000000a",
-                "why": "so",
-                "requested_by": "dev",
-            }
-            imaging.deliver("accept_promotion", imaging.on_the_bus("Image Promotion Requested", detail))
+            promote(imaging, "stable", "ami-0000000a")
         imaging.timeline.advance(DAY)
         assert said(imaging, *NOT_MOVED) == []
         imaging.timeline.advance(3 * 60 * MINUTE)

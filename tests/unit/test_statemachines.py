@@ -295,7 +295,6 @@ FOR_HOURS = (2, 2, 150, 300, "FULL")
 """A fault that lasts: every five minutes at most, for twelve hours, or six where chance is as it is in the mean."""
 LASTING = {
     *("Delete Stack", "Confirm Gone", "Remove Builder", "Return Instances", "Return Stack", "Verify", "Judge", "Move"),
-    "Keep Outcome",
 }
 """What an execution is for, whatever is down meanwhile: to end what it began, to go back to what was there before, to
 do what follows from the move of a channel, and to say how it ended. So are all announcements, and the wait for tests,
@@ -477,14 +476,14 @@ class TestAPromotion:
 
     def test_fails_as_a_whole_where_one_region_fails(self):
         assert "Catch" not in self.STATES["Copy"]["ItemProcessor"]["States"]["Copy Image"]
-        assert self.STATES["Copy"]["Catch"][-1]["Next"] == "Announce Outcome"
+        assert self.STATES["Copy"]["Catch"][-1]["Next"] == "Keep Outcome"
 
     @pytest.mark.parametrize("name", ["Plan", "Copy", "Share", "Move"])
     def test_every_failure_is_said(self, name):
         assert self.STATES[name]["Catch"][-1] == {
             "ErrorEquals": ["States.ALL"],
             "Assign": {"failure": "{% $states.errorOutput %}", "outcome": "Image Promotion Failed"},
-            "Next": "Announce Outcome",
+            "Next": "Keep Outcome",
         }
 
     def test_one_that_is_overtaken_is_no_failure(self):

@@ -721,7 +721,7 @@ class Pace(Record):
 
 @record
 class Unsaid(Record):
-    """An announcement that the bus did not take. A sweep makes it, and closes this."""
+    """An announcement that the bus did not take, or that an execution owes. A sweep makes it, and closes this."""
 
     kind = RecordKind.UNSAID
 
@@ -729,6 +729,8 @@ class Unsaid(Record):
     event: str = ""
     detail: str = ""
     """As the bus takes it: JSON."""
+    by: str | None = None
+    """The state machine whose execution of this name says it, or something else, as long as it runs."""
 
 
 @part

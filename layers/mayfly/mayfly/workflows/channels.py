@@ -11,11 +11,12 @@ from botocore.exceptions import ClientError
 from mayfly.aws import executions
 from mayfly.aws import parameters as parameters_of
 from mayfly.aws.clients import controller
-from mayfly.aws.events import announce
-from mayfly.aws.records import Conflict, Records, attr
-from mayfly.contract.announcements import ImagePromoted, ImageRolledBack
+from mayfly.aws.events import announce, written
+from mayfly.aws.records import Conflict, Records, attr, forget_after
+from mayfly.contract.announcements import ImagePromoted, ImagePromotionFailed, ImageRolledBack
+from mayfly.contract.orders import Move
 from mayfly.domain.channel import Channel, ChannelAction, Pointed, Replaced
-from mayfly.domain.records import ChannelRecord, Entry, plain
+from mayfly.domain.records import ChannelRecord, Entry, Unsaid, plain
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 from mayfly.settings import Settings
@@ -34,6 +35,9 @@ _MOVED: Mapping[ChannelAction, type[ImagePromoted | ImageRolledBack]] = {
     ChannelAction.PROMOTE: ImagePromoted,
     ChannelAction.ROLL_BACK: ImageRolledBack,
 }
+
+
+_BROKEN_OFF = ("Aborted", "its execution was over before it said what came of it")
 
 
 class Overtaken(Exception):
@@ -88,6 +92,44 @@ def forget(table: str, channel: Channel, gone: tuple[Replaced, ...], entry: Entr
     return True
 
 
+def start(settings: Settings, name: str, asked: Move, now: str) -> bool:
+    """Starts the execution that moves a channel, once, and keeps what is to be said if somebody stops it.
+
+    Returns:
+        False where it is over already.
+    """
+    started = executions.start(settings.promotion_machine, name, asked.model_dump(mode="json", exclude_none=True))
+    if started:
+        with suppress(Conflict):  # it is so quick that it has been over meanwhile
+            owe(settings, name, asked, now, only_if=attr(Unsaid.event).not_exists())
+    return started
+
+
+def owe(settings: Settings, name: str, asked: Move, now: str, **how: Any) -> None:
+    """Writes down what is to be said of a move whose execution is over before it has said anything else: a sweep says
+    it then. A rollback may name no image."""
+    known = asked.model_dump(include={"family", "channel", "why", "requested_by"}) | {"image": asked.image or ""}
+    error, reason = _BROKEN_OFF
+    failed = ImagePromotionFailed(**known, error=error, reason=reason)
+    facts: dict[str, Any] = {"live": Unsaid.kind.value, "at": now, "event": failed.event, "detail": written(failed)}
+    Records(settings.table, Unsaid).change(name, by=settings.promotion_machine, **facts, **how)
+
+
+def settle(settings: Settings, name: str, now: str) -> None:
+    """Closes what was owed of a move: the channel's record says more, or there is nothing to be said."""
+    until = forget_after(now, settings.record_days)
+    with suppress(Conflict):  # nothing was, or not any more
+        Records(settings.table, Unsaid).change(
+            name, drop=(Unsaid.live,), forget_after=until, only_if=attr(Unsaid.live).exists()
+        )
+
+
+def movers(table: str) -> set[str]:
+    """The executions that have moved a channel, as far as nobody else has since, or that is not said yet."""
+    found = list(Records(table, ChannelRecord).live())
+    return {str(each.moved_by) for each in found} | {said["by"] for each in found for said in each.unsaid.values()}
+
+
 def make_up(settings: Settings, channel: Channel, now: datetime) -> None:
     """Announces the moves of channels whose executions ended without announcing them. It takes each move off the record
     then: after a crash in between, a sweep announces it again."""
@@ -96,6 +138,7 @@ def make_up(settings: Settings, channel: Channel, now: datetime) -> None:
     running = executions.running(settings.promotion_machine) if late else set()
     for version, said in late.items():
         if said["by"] not in running:
+            settle(settings, said["by"], utc_text(now))  # or a sweep would say that it failed
             announce(settings.facts, _MOVED[ChannelAction(said["action"])].model_validate(said["detail"]))
             _close(settings.table, channel, version)
 
