@@ -26,6 +26,7 @@ from local.clock import VirtualClock
 from local.faults import Fault
 
 TICK = 0.02  # real seconds between two looks at the virtual clock
+IDLE_TICK = 0.2  # the same, while nobody waits for it
 CONNECT_TIMEOUT, IDLE_TIMEOUT = 10, 60  # seconds, the defaults of Application Load Balancers
 PROBE_PATIENCE = 5.0  # real seconds: a busy machine is no unhealthy target
 PERIOD = 60  # seconds of a datapoint of a metric
@@ -221,7 +222,7 @@ class Wire:
                 heapq.heappop(self._due)[2]()
             for balancer in list(self.balancers.values()):
                 balancer.tick(now)
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK if self._due or self.balancers else IDLE_TICK)
 
 
 class _Serving(asyncio.Protocol):
