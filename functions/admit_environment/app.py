@@ -6,7 +6,7 @@ from typing import Any
 from mayfly.contract.orders import Order
 from mayfly.observability import logger, metrics
 from mayfly.settings import load_settings
-from mayfly.workflows import admission
+from mayfly.workflows import admission, quotas
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -16,5 +16,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     order = Order.model_validate(event["order"])
     order = order if event.get("moves") else order.staying()
     logger.append_keys(environment=order.environment)
-    now = datetime.fromisoformat(event["now"])
-    return admission.ask(load_settings(), order, event["token"], now, context.function_name)
+    settings, now = load_settings(), datetime.fromisoformat(event["now"])
+    quotas.look_first(settings, order)
+    return admission.ask(settings, order, event["token"], now, context.function_name)

@@ -188,8 +188,9 @@ class TestAGoodBake:
         assert bakes.end(bake)["status"] == "SUCCEEDED"
         outputs, cloud = bakes.mayfly.outputs, bakes.cloud
         own = costs.state_transitions(costs.history(cloud, outputs["BakeMachine"], bake))
-        proof = costs.state_transitions(costs.history(cloud, outputs["EnvironmentMachine"], f"{bake}-proof"))
-        assert own + proof <= 22, (own, proof)
+        history = costs.history(cloud, outputs["EnvironmentMachine"], f"{bake}-proof")
+        proof, first = costs.state_transitions(history), "'Await Room'" in str(history)
+        assert own + proof <= 22 + first, (own, proof)  # who comes first to a target looks at its quotas
         calls = bakes.mayfly.calls(bake)
         assert calls["DescribeInstances"] <= 3  # right after the launch, before the image, before the removal
         assert calls["DescribeImages"] == 1  # the base image

@@ -1,6 +1,7 @@
 """Environments are admitted where there is room, wait in order where there is none, and give it back in the end."""
 
 import json
+import threading
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -8,7 +9,7 @@ import pytest
 
 from mayfly.contract.reader import Refused
 from mayfly.domain.needs import QUOTAS, vcpus
-from mayfly.workflows import admission
+from mayfly.workflows import admission, quotas
 from mayfly.workflows.environments import EndedBefore
 from mayfly.workflows.reading import Reading
 from tests.integration.world import (
@@ -28,12 +29,14 @@ from tests.integration.world import (
 HERE = "222222222222/us-east-1"
 PLACE = {"account": "222222222222", "region": "us-east-1", "image": an_order()["image"]}
 MINE, OTHERS = "application:webshop|environments", "installation:|environments"
+VPC: Json = {"takes": {"vpcs": 1, "instances": 1}, "ceilings": {}}
+"""What asks for a VPC and an instance, and has no ceiling."""
 A_DAY_LATER = "2026-11-25T07:07:35.000Z"
 
 
 def order(name: str = ENVIRONMENT, **demand: Any) -> Json:
-    """An order for one environment, in a release of its own, that takes a VPC and an instance."""
-    asked = {"takes": {"vpcs": 1, "instances": 1}, "ceilings": {MINE: 1}} | demand
+    """An order for one environment, in a release of its own, that takes an instance."""
+    asked = {"takes": {"instances": 1}, "ceilings": {MINE: 1}} | demand
     return an_order(environment=name, demand=asked)
 
 
@@ -79,7 +82,7 @@ class TestWhatFits:
     def test_reserves_all_that_it_takes_and_the_ledger_keeps_what_is_bounded(self, world: World) -> None:
         ask(world)
         assert world.record()["reserved"] == {
-            f"{HERE}|vpcs": 1, f"{HERE}|instances": 1, MINE: 1, "application:webshop|instances": 1,
+            f"{HERE}|instances": 1, MINE: 1, "application:webshop|instances": 1,
             "owner:team-shop@example.com|environments": 1, "owner:team-shop@example.com|instances": 1,
             OTHERS: 1, "installation:|instances": 1,
         }  # fmt: skip
@@ -261,8 +264,8 @@ class TestQuotasOfAws:
 
     def test_bound_what_is_built_less_what_others_use(self, world: World) -> None:
         looked(world, limits={"vpcs": 3}, used={"vpcs": 2})
-        assert ask(world, "webshop-1", ceilings={})["admitted"]
-        answer = ask(world, "webshop-2", ceilings={})
+        assert ask(world, "webshop-1", **VPC)["admitted"]
+        answer = ask(world, "webshop-2", **VPC)
         assert answer["lacks"] == f"the quota VPCs per Region (vpc, L-F678F1CE) in {HERE}: 1 needed, 0 free"
         assert ledger(world)["counts"] == {VPCS: 1}
         gone(world, "webshop-1")
@@ -277,7 +280,7 @@ class TestQuotasOfAws:
     def test_that_are_lowered_end_nothing_and_admit_nothing(self, world: World) -> None:
         looked(world)
         for number in (1, 2, 3):
-            ask(world, f"webshop-{number}", ceilings={})
+            ask(world, f"webshop-{number}", **VPC)
         looked(world, limits={"vpcs": 1})
         gone(world, "webshop-1")
         assert ledger(world)["counts"] == {VPCS: 1}
@@ -288,21 +291,145 @@ class TestQuotasOfAws:
 
     def test_that_cannot_be_read_are_aws_s_defaults_and_it_is_said(self, world: World) -> None:
         looked(world, limits={"vpcs": 1}, unread={"vpcs": "AccessDenied"})
-        ask(world, "webshop-1", ceilings={})
+        ask(world, "webshop-1", **VPC)
         said = "0 free of AWS's default, because the quota could not be read"
-        assert said in ask(world, "webshop-2", ceilings={})["lacks"]
+        assert said in ask(world, "webshop-2", **VPC)["lacks"]
 
     def test_and_a_default_that_one_alone_exceeds_is_not_believed(self, world: World) -> None:
         looked(world, limits={"vpcs": 1}, unread={"vpcs": "AccessDenied"})
         assert ask(world, ceilings={}, takes={"vpcs": 2})["admitted"]
 
-    def test_bound_nothing_where_no_sweep_has_looked(self, world: World) -> None:
-        assert ask(world, ceilings={}, takes={"vpcs": 7})["admitted"]
-        assert not ledger(world)
-
     def test_of_an_account_that_refuses_let_nothing_begin(self, world: World) -> None:
         looked(world, closed=f"nothing can be built in {HERE}: AccessDenied")
-        assert ask(world, ceilings={})["lacks"] == f"nothing can be built in {HERE}: AccessDenied"
+        assert ask(world, **VPC)["lacks"] == f"nothing can be built in {HERE}: AccessDenied"
+
+
+class TestWhoComesToATargetFirst:
+    """Nobody has read yet what AWS allows there. The account has one VPC of its own, and may have five."""
+
+    def others(self, world: World, count: int) -> None:
+        for number in range(count):
+            world.there("ec2").create_vpc(CidrBlock=f"10.{number}.0.0/16")
+
+    def test_looks_before_it_is_admitted_and_all_later_ones_need_not(self, world: World) -> None:
+        assert not world.call("plan_environment", {"order": order("webshop-1", **VPC), "now": NOW})["admitted"]
+        assert not world.wire.heard("GetServiceQuota")
+        assert ask(world, "webshop-1", begin=False, **VPC)["admitted"]
+        found = world.record(HERE, "quotas")
+        assert (found["limits"], found["used"]) == ({"vpcs": 5}, {"vpcs": 1})
+        assert (found["unread"], found["uncounted"]) == ({}, {})
+        assert ledger(world)["counts"] == {VPCS: 1}
+        assert all("Tags" not in each for each in world.wire.heard("AssumeRole")), "such a session destroys nothing"
+        world.wire.forget()
+        assert world.call("plan_environment", {"order": order("webshop-2", **VPC), "now": NOW})["admitted"]
+        assert not world.wire.heard("GetServiceQuota")
+        assert len(world.wire.heard("UpdateItem")) == 2
+
+    def test_waits_where_others_have_all_there_is(self, world: World) -> None:
+        self.others(world, 4)
+        said = f"the quota VPCs per Region (vpc, L-F678F1CE) in {HERE}: 1 needed, 0 free"
+        assert ask(world, **VPC) == {"admitted": False, "lacks": said}
+
+    def test_fails_at_once_where_it_never_fits(self, world: World) -> None:
+        with pytest.raises(admission.NeverFits, match="is 5, and it needs 6"):
+            ask(world, ceilings={}, takes={"vpcs": 6})
+
+    def test_reads_only_what_nobody_has_read(self, world: World) -> None:
+        looked(world, limits={"vpcs": 2})
+        assert ask(world, ceilings={}, takes={"vpcs": 1, "elastic-ips": 1})["admitted"]
+        assert [each["ServiceCode"] for each in world.wire.heard("GetServiceQuota")] == ["ec2"]
+        assert world.record(HERE, "quotas")["limits"] == {"vpcs": 2, "elastic-ips": 5}
+
+    def test_looks_nowhere_that_is_closed(self, world: World) -> None:
+        looked(world, limits={}, closed=f"nothing can be built in {HERE}: AccessDenied")
+        assert not ask(world, **VPC)["admitted"]
+        assert not world.wire.heard("AssumeRole")
+
+    def test_looks_at_all_its_targets(self, world: World) -> None:
+        places = [PLACE, TestSeveralTargets.AFTER]
+        event = {"order": order(**VPC, places=places), "now": NOW, "moves": True}
+        world.call("plan_environment", event)
+        assert world.call("admit_environment", event | {"token": "token"})["admitted"]
+        for target in (HERE, TestSeveralTargets.OTHER):
+            assert world.record(target, "quotas")["limits"] == {"vpcs": 5}
+
+    def test_goes_by_aws_s_defaults_where_the_account_refuses_and_says_so(self, world: World) -> None:
+        world.wire.answer("AssumeRole", error="AccessDenied", message="not authorized")
+        for number in range(1, 6):
+            assert ask(world, f"webshop-{number}", **VPC)["admitted"]
+        assert "not authorized" in world.record(HERE, "quotas")["unread"]["vpcs"]
+        assert "0 free of AWS's default, because the quota could not be read" in ask(world, **VPC)["lacks"]
+        assert len(world.wire.heard("AssumeRole")) == 1, "whoever comes next leaves it to a sweep"
+        world.wire.recover("AssumeRole")
+        sweep(world)
+        assert world.record(HERE, "quotas")["unread"] == {}
+
+    def test_goes_by_aws_s_defaults_where_it_has_no_answer_in_time(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        over = threading.Event()
+        monkeypatch.setattr(quotas, "FIRST_SECONDS", 0.0)
+        monkeypatch.setattr(quotas, "_first", lambda *_: over.wait())
+        assert ask(world, **VPC)["admitted"]
+        over.set()
+        found = world.record(HERE, "quotas")
+        assert (found["limits"], found["unread"]) == ({"vpcs": 5}, {"vpcs": "there was no answer within 0 seconds"})
+
+    def test_leaves_what_another_one_has_read_meanwhile(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The second looks, and is admitted, after the first has looked and before it writes."""
+        look, answers = quotas._first, list[Json]()
+
+        def meanwhile(*its: Any) -> Any:
+            found = look(*its)
+            if not answers:
+                answers.append({})
+                self.others(world, 4)
+                takes = {"vpcs": 1, "elastic-ips": 1}
+                answers[0] = ask(world, "webshop-2", ceilings={}, takes=takes)
+            return found
+
+        monkeypatch.setattr(quotas, "_first", meanwhile)
+        first = ask(world, "webshop-1", ceilings={}, takes={"vpcs": 1, "internet-gateways": 1})
+        assert (first["admitted"], answers[0]["admitted"]) == (False, False)
+        found = world.record(HERE, "quotas")
+        assert found["limits"] == {"vpcs": 5, "elastic-ips": 5, "internet-gateways": 5}
+        assert found["used"] == {"vpcs": 5, "elastic-ips": 0, "internet-gateways": 0}
+
+    def test_is_not_written_over_by_a_sweep_that_began_before(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask(world, "webshop-1", **VPC)
+        look = quotas._look
+
+        def meanwhile(*its: Any) -> Any:
+            found = look(*its)
+            assert ask(world, "webshop-2", ceilings={}, takes={"elastic-ips": 1})["admitted"]
+            return found | {"limits": {"vpcs": 4}}
+
+        with monkeypatch.context() as slow:
+            slow.setattr(quotas, "_look", meanwhile)
+            sweep(world)
+        assert world.record(HERE, "quotas")["limits"] == {"vpcs": 5, "elastic-ips": 5}
+        sweep(world)
+        assert world.record(HERE, "quotas")["limits"].keys() == {"vpcs", "elastic-ips"}
+
+    def test_takes_nobody_for_a_stranger_who_is_built_while_it_looks(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        look, others = quotas._vpcs, [True]
+
+        def meanwhile(*its: Any) -> Any:
+            if others and others.pop():
+                ask(world, "webshop-2", **VPC)
+                labels = tagged("vpc", OURS | {"mayfly:environment": "webshop-2"})
+                world.there("ec2").create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=labels)
+            return look(*its)
+
+        monkeypatch.setattr(quotas, "_vpcs", meanwhile)
+        ask(world, "webshop-1", ceilings={}, takes={"vpcs": 1, "security-groups": 1})
+        found = world.record(HERE, "quotas")
+        assert found["used"] == {"vpcs": 1, "security-groups": 1}
+        assert ledger(world)["counts"] == {VPCS: 2, f"{HERE}|security-groups": 1}
 
 
 class TestSeveralTargets:
@@ -310,7 +437,7 @@ class TestSeveralTargets:
 
     OTHER = "222222222222/eu-central-1"
     AFTER: ClassVar[Json] = {"account": "222222222222", "region": "eu-central-1", "image": "ami-2"}
-    BOTH: ClassVar[Json] = {"ceilings": {}, "places": [PLACE, AFTER]}
+    BOTH: ClassVar[Json] = VPC | {"places": [PLACE, AFTER]}
 
     @pytest.fixture(autouse=True)
     def _one_vpc_at_each(self, world: World) -> None:
@@ -513,6 +640,7 @@ class TestLaunches:
 class TestASweepReadsQuotas:
     def quotas(self, world: World, **takes: int) -> Json:
         world.call("plan_environment", {"order": order(takes=takes, ceilings={}), "now": NOW})
+        world.change(ENVIRONMENT, reserved={f"{HERE}|{key}": count for key, count in takes.items()})
         sweep(world)
         return world.record(HERE, "quotas")
 
@@ -548,7 +676,7 @@ class TestASweepReadsQuotas:
     def test_again_and_admits_who_waits_for_one_that_was_raised(self, world: World) -> None:
         looked(world, limits={"vpcs": 1})
         for number in (1, 2):
-            ask(world, f"webshop-{number}", ceilings={})
+            ask(world, f"webshop-{number}", **VPC)
         sweep(world)
         assert told(world)[-1] == f"token-of-webshop-2-at-{NOW}"
 
@@ -871,11 +999,11 @@ class TestTwoThatAskInTheSameMillisecond:
             seen = read(table)
             if not answers:
                 answers.append({})
-                answers[0] = ask(world, "webshop-2", ceilings={})
+                answers[0] = ask(world, "webshop-2", **VPC)
             return seen
 
         monkeypatch.setattr(admission, "ledger", meanwhile)
-        first = ask(world, "webshop-1", ceilings={})
+        first = ask(world, "webshop-1", **VPC)
         assert (first["admitted"], answers[0]["admitted"]) == (False, True)
         assert (ledger(world)["counts"], ledger(world)["queue"]) == ({VPCS: 1}, ["webshop-1"])
 
@@ -886,7 +1014,7 @@ class TestTwoThatAskInTheSameMillisecond:
         read, planned = admission.ledger, list[Json]()
 
         def plan(name: str) -> None:
-            planned.append(world.call("plan_environment", {"order": order(name, ceilings={}), "now": NOW}))
+            planned.append(world.call("plan_environment", {"order": order(name, **VPC), "now": NOW}))
 
         def meanwhile(table: str) -> Any:
             seen = read(table)

@@ -162,7 +162,7 @@ class TestWhatIsPastItsDeadlineIsEnded:
         destructive = ("Delete", "Terminate", "Revoke", "Detach", "Update")
         assert {name for name in world.wire.names() if name.startswith(destructive)} == {"UpdateItem"}
         assert only_its_own_records(world, "sweep", "sum")
-        assert {call.get("Tags", ()) == [] for call in world.wire.heard("AssumeRole")} == {True}
+        assert {call.get("Tags", []) == [] for call in world.wire.heard("AssumeRole")} == {True}
 
     def test_in_ten_minutes_by_one_execution(self, world: World) -> None:
         world.ready()

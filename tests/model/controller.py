@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.contract import checked
@@ -123,7 +123,7 @@ class Events:
 class STS:
     """Lets everybody in; the session's token is its account and its environment."""
 
-    def assume_role(self, _session: str, RoleArn: str, Tags: list[Json], **_: Any) -> Json:  # noqa: N803
+    def assume_role(self, _session: str, RoleArn: str, Tags: Sequence[Json] = (), **_: Any) -> Json:  # noqa: N803
         token = f"{RoleArn.split(':')[4]}/{Tags[0]['Value'] if Tags else 'sweep'}"
         return {"Credentials": {"AccessKeyId": "-", "SecretAccessKey": "-", "SessionToken": token}}
 

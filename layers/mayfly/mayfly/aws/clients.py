@@ -63,7 +63,9 @@ class Workload:
     def for_vpc(self, vpc: str) -> "Workload":
         """Assumes the role once more, with a VPC as a second tag of the session: the default security group of a VPC
         carries no tags that a policy could ask for."""
-        return _assume({**self.assumed, "Tags": [*self.assumed["Tags"], {"Key": tags.VPC, "Value": vpc}]}, self.region)
+        return _assume(
+            {**self.assumed, "Tags": [*self.assumed.get("Tags", []), {"Key": tags.VPC, "Value": vpc}]}, self.region
+        )
 
     def _client(self, service: str) -> Any:
         with _MAKING:
@@ -148,13 +150,13 @@ def workload(
         botocore.exceptions.ClientError: AccessDenied where the role does not exist or does not trust us.
     """
     key, value = (tag, name) if isinstance(tag, str) else tag
-    call = {
+    call: dict[str, Any] = {
         "RoleArn": f"arn:aws:iam::{account}:role/{role}",
         "RoleSessionName": name or "mayfly-sweep",
         "DurationSeconds": 900,
-        # Without the tag the role's policy permits no destruction at all.
-        "Tags": [{"Key": key, "Value": value or ""}] if name else [],
     }
+    if name:  # without the tag the role's policy permits no destruction at all
+        call["Tags"] = [{"Key": key, "Value": value or ""}]
     return _assume(call, region)
 
 

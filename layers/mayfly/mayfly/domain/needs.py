@@ -34,6 +34,11 @@ class Quota:
     default: int
     per: int = 1
 
+    @property
+    def most(self) -> int:
+        """AWS's default, in what Mayfly counts."""
+        return self.default * self.per
+
 
 QUOTAS: dict[str, Quota] = {
     "stacks": Quota("CloudFormation stacks", "cloudformation", "L-0485CB21", 2000),

@@ -774,9 +774,11 @@ class Ledger(Record):
 
 @record
 class Quotas(Record):
-    """What AWS allows at an account and Region, as a sweep has read it. Everything is by the keys of `needs.QUOTAS`.
+    """What AWS allows at an account and Region, as a sweep or whoever came first has read it. Everything is by the
+    keys of `needs.QUOTAS`.
 
     Attributes:
+        version: how often it was written: of two who look at the same time, the slower does not write over the other.
         limits: the most of each. used: what others than admitted environments have of it.
         unread: of which AWS does not say the most, with why: its default stands in their place.
         uncounted: of which it does not say what is used, with why.
@@ -785,6 +787,7 @@ class Quotas(Record):
 
     kind = RecordKind.QUOTAS
 
+    version: int = 0
     limits: Mapping[str, int] = field(default_factory=dict)
     used: Mapping[str, int] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)

@@ -139,6 +139,7 @@ class Room:
         assumed: of which counters AWS does not say the most, so that its default stands there.
         buckets: EC2's, by target. launches: when each is full again, where it is not.
         warns: from how many per cent of ceilings and budgets on people are warned, by scope.
+        unread: whether nobody has read yet what AWS allows somebody who asks: it bounds nothing.
     """
 
     counts: Counts
@@ -149,6 +150,19 @@ class Room:
     buckets: Mapping[str, Bucket] = field(default_factory=dict)
     launches: Mapping[str, str] = field(default_factory=dict)
     warns: Mapping[str, int] = field(default_factory=dict)
+    unread: bool = False
+
+
+def unread(targets: Iterable[str], takes: Iterable[str], places: Mapping[str, Quotas]) -> dict[str, list[str]]:
+    """The quotas of which something is taken and that nobody has read yet, by target. Of one that is closed none:
+    nothing is built there before a sweep has read them."""
+    known = {target: places.get(target) or Quotas(id=target) for target in targets}
+    found = {
+        target: [key for key in takes if key in QUOTAS and key not in of.limits]
+        for target, of in known.items()
+        if not of.closed
+    }
+    return {target: keys for target, keys in found.items() if keys}
 
 
 def of_places(asking: Collection[Wanted], places: Mapping[str, Quotas]) -> Room:
@@ -170,7 +184,13 @@ def of_places(asking: Collection[Wanted], places: Mapping[str, Quotas]) -> Room:
         counter = counter_of(target, key)
         bounds[counter] = of.limits[key] - of.used.get(key, 0)
         assumed.update([counter] if key in of.unread else [])
-    return Room({}, bounds, closed={name: of.closed for name, of in places.items() if of.closed}, assumed=assumed)
+    return Room(
+        {},
+        bounds,
+        closed={name: of.closed for name, of in places.items() if of.closed},
+        assumed=assumed,
+        unread=any(unread(one.targets, one.takes, places) for one in asking),
+    )
 
 
 def limits(wanted: Wanted, places: Mapping[str, Quotas]) -> dict[str, int]:

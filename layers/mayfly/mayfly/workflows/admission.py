@@ -294,6 +294,8 @@ def reserved_at_once(settings: Settings, order: Order, now: datetime) -> AtOnce 
         if seen.queue or asking.demand.members > 1:
             break
         found = _room(table, [asking], now)
+        if found.unread:  # who asks looks first
+            break
         counts = _counts(table, seen, found.bounds, {})
         found = replace(found, counts=counts, launches=seen.launches)
         decision = room.decide([asking.wanted(now)], found, now)
@@ -446,7 +448,7 @@ def _room(table: str, waiting: Collection[_Asking], now: datetime) -> Room:
 
 
 def _places(table: str, waiting: Collection[_Asking]) -> dict[str, Quotas]:
-    """What a sweep has read of the targets."""
+    """What was read of the targets."""
     targets = sorted({target for each in waiting for target in each.targets})
     return {each.id: each for each in Records(table, Quotas).many(targets)}
 

@@ -5,15 +5,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from typing import Any
 
+from boto3.dynamodb.conditions import ConditionBase
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws import balancers, clients, databases, groups, instances, networks, roles, stacks
 from mayfly.aws import quotas as service_quotas
 from mayfly.aws.attempts import side_by_side
 from mayfly.aws.instances import Instance, plain
-from mayfly.aws.records import Records, forget_after
+from mayfly.aws.records import Conflict, Records, attr, forget_after
 from mayfly.contract.orders import Blueprint, Order
-from mayfly.domain import tags
+from mayfly.domain import room, tags
 from mayfly.domain.identity import environment_of
 from mayfly.domain.needs import INSTANCES, QUOTAS, Needs, Use, corrected, fingerprint, of_instances
 from mayfly.domain.records import Environment, Had, Quotas
@@ -41,6 +42,13 @@ _LISTS: Mapping[str, Lists] = {
 }
 
 LOOK_SECONDS = 120.0
+FIRST_SECONDS = 25.0
+"""For how long an environment that asks for room looks itself."""
+_HELD_BY = (
+    *(Environment.live, Environment.reserved, Environment.account, Environment.ending),
+    *(Environment.stage, Environment.instances_built),
+)
+"""What says which resources count by a reservation."""
 _REFUSED = "AccessDenied"
 _A_DAY = 86_400
 _BY_ZONE = "nat-gateways"
@@ -63,7 +71,54 @@ def keep(settings: Settings, records: Sequence[Environment], unseen: Mapping[str
     for name, facts in looked.items():
         seen = known.get(name) or Quotas(id=name)
         if any(getattr(seen, field) != fact for field, fact in facts.items()):
-            kept.change(name, id=name, **facts)
+            with suppress(Conflict):  # somebody has looked first meanwhile: the next sweep reads all of it
+                kept.change(name, id=name, version=seen.version + 1, only_if=_as_seen(seen), **facts)
+
+
+def _as_seen(seen: Quotas) -> ConditionBase:
+    return attr(Quotas.version).eq(seen.version) if seen.version else attr(Quotas.version).not_exists()
+
+
+def look_first(settings: Settings, order: Order) -> None:
+    """Reads the quotas of which an order takes something and that nobody has read yet: the first that comes to a target
+    does not wait for a sweep. Where the account refuses, or does not answer in time, AWS's defaults stand in their
+    place, with the reason, until a sweep has read them."""
+    kept = Records(settings.table, Quotas)
+    targets = [place.target for place in order.demand.places] or [f"{order.account}/{order.region}"]
+    known = {each.id: each for each in kept.many(targets)}
+    if unread := room.unread(targets, order.demand.takes, known):
+        found, failed = side_by_side(lambda name: _first(settings, name, unread[name]), unread, FIRST_SECONDS)
+        for name, keys in unread.items():
+            refused = Quotas(
+                id=name,
+                limits={key: QUOTAS[key].most for key in keys},
+                unread=dict.fromkeys(keys, failed.get(name, "")),
+            )
+            _add(kept, known.get(name) or Quotas(id=name), found.get(name, refused))
+
+
+def _first(settings: Settings, name: str, keys: Sequence[str]) -> Quotas:
+    """What a target allows of some quotas, and what others have of them."""
+    account, region = name.split("/")
+    workload = clients.workload(account, region, settings.workload_role, None)
+    limits, unread = _limits(workload, keys)
+    records = Records(settings.table, Environment)
+    used, uncounted = _used(settings, workload, keys, lambda: list(records.live(_HELD_BY, late=False)))
+    return Quotas(id=name, limits=limits, unread=unread, used=used, uncounted=uncounted)
+
+
+def _add(kept: Records[Quotas], seen: Quotas, found: Quotas) -> None:
+    """Adds what somebody has read first to what is known of a target. What others have read meanwhile stays."""
+    while new := found.limits.keys() - seen.limits.keys():
+        added: dict[str, Any] = {
+            name: {**getattr(seen, name), **{key: fact for key, fact in getattr(found, name).items() if key in new}}
+            for name in ("limits", "used", "unread", "uncounted")
+        }
+        try:
+            kept.change(seen.id, id=seen.id, version=seen.version + 1, only_if=_as_seen(seen), **added)
+            return
+        except Conflict as conflict:
+            seen = conflict.found or Quotas(id=seen.id)
 
 
 def _look(
@@ -78,21 +133,26 @@ def _look(
     if not read:
         return {"closed": ""}
     workload = clients.workload(*target, settings.workload_role, None)
-    limits, unread = dict(seen.limits), dict(seen.unread)
-    for key in read:
-        unread.pop(key, None)
-        try:
-            limits[key] = service_quotas.value(workload, QUOTAS[key])
-        except (ClientError, BotoCoreError) as error:
-            limits[key], unread[key] = QUOTAS[key].default * QUOTAS[key].per, str(error)
-    used, uncounted = _used(settings, workload, keys, records)
+    limits, unread = _limits(workload, read)
+    used, uncounted = _used(settings, workload, keys, lambda: records)
     return {
-        "limits": limits,
-        "unread": unread,
+        "limits": {**seen.limits, **limits},
+        "unread": {**{key: why for key, why in seen.unread.items() if key not in read}, **unread},
         "used": {**seen.used, **used},
         "uncounted": uncounted,
         "closed": "",
     }
+
+
+def _limits(workload: clients.Workload, keys: Iterable[str]) -> tuple[dict[str, int], dict[str, str]]:
+    """The most of each quota, and of which AWS does not say it, with why: its default stands in their place."""
+    limits, unread = dict[str, int](), dict[str, str]()
+    for key in keys:
+        try:
+            limits[key] = service_quotas.value(workload, QUOTAS[key])
+        except (ClientError, BotoCoreError) as error:
+            limits[key], unread[key] = QUOTAS[key].most, str(error)
+    return limits, unread
 
 
 def _needed(records: Iterable[Environment]) -> set[str]:
@@ -110,35 +170,51 @@ def _targets(record: Environment) -> set[Target]:
 
 
 def _used(
-    settings: Settings, workload: clients.Workload, keys: Collection[str], records: Sequence[Environment]
+    settings: Settings,
+    workload: clients.Workload,
+    keys: Collection[str],
+    living: Callable[[], Sequence[Environment]],
 ) -> tuple[dict[str, int], dict[str, str]]:
     """What others have of each quota, and of which nobody could count it. An environment's own resources count by its
-    reservation, from before they are there until they are gone."""
-    reserved = {record.id for record in records if record.reserved}
-    used, uncounted, vpcs = Counter[str](), dict[str, str](), dict[str, str]()
+    reservation, from before they are there until they are gone.
+
+    Args:
+        living: the records of the environments that live. They are read after what there is, or an environment that
+            is admitted meanwhile would be somebody else.
+    """
+    listed, uncounted = dict[str, list[Use]](), dict[str, str]()
+    vpcs, zones = dict[str, str](), dict[str, str]()
     with suppress(ClientError, BotoCoreError):
         vpcs = _vpcs(workload, settings.controller)
     for look in dict.fromkeys(map(_lists, keys)):
         mine = [key for key in keys if _lists(key) is look]
         try:
-            found = (each for each in (look(workload) if look else ()) if each[0] in mine)
-            strange = [each for each in found if _owner(each[2], settings.controller, vpcs) not in reserved]
-            if mine == [_BY_ZONE]:
-                strange = _of_fullest_zone(workload, strange)
+            found = [each for each in (look(workload) if look else ()) if each[0] in mine]
+            zones |= networks.zones(workload) if mine == [_BY_ZONE] and found else {}
         except (ClientError, BotoCoreError) as error:
             uncounted |= dict.fromkeys(mine, str(error))
         else:
-            used.update(dict.fromkeys(mine, 0))
-            for key, count, _ in strange:
-                used[key] += count
+            listed |= {key: [each for each in found if each[0] == key] for key in mine}
+    records = living()
+    reserved = {record.id for record in records if record.reserved}
+    used = dict[str, int]()
+    for key, found in listed.items():
+        strange = [each for each in found if _owner(each[2], settings.controller, vpcs) not in reserved]
+        if key == _BY_ZONE:
+            strange = _of_fullest_zone(zones, strange)
+        used[key] = sum(count for _, count, _ in strange)
     for key in {"roles", "instance-profiles"} & used.keys():  # IAM does not say whose they are
         used[key] = max(0, used[key] - sum(_stands(record, key) for record in records))
-    return dict(used), uncounted
+    return used, uncounted
 
 
-def _of_fullest_zone(workload: clients.Workload, found: Sequence[Use]) -> list[Use]:
-    """Those of the Availability Zone that has most of them."""
-    zones, of_zone = networks.zones(workload), defaultdict[str, list[Use]](list)
+def _of_fullest_zone(zones: Mapping[str, str], found: Iterable[Use]) -> list[Use]:
+    """Those of the Availability Zone that has most of them.
+
+    Args:
+        zones: by subnet.
+    """
+    of_zone = defaultdict[str, list[Use]](list)
     for each in found:
         of_zone[zones.get(str(each[2].get("SubnetId")), "")].append(each)
     return max(of_zone.values(), key=len, default=[])
