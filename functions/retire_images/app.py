@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from mayfly.aws import kill_switch
-from mayfly.aws.reports import keep
+from mayfly.aws.reports import keep, key_of
 from mayfly.contract.announcements import ImageRestored, ImageRetired
 from mayfly.contract.configuration import Family
 from mayfly.domain import retirement
@@ -38,7 +38,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "left_alone": [*wrong, *seen.unseen],
     }
     kept = [shown(each) for each in decisions if each.step is Step.KEEP]
-    report["key"] = keep(settings.reports, now, context.aws_request_id, report | {"kept": kept}, "retirements")
+    report["key"] = key_of(now, context.aws_request_id, "retirements")
+    keep(settings.reports, report["key"], report | {"kept": kept})
     if dry:
         return report | {"dry_run": True, "failed": []}
     taken = [*back, *([] if report["halted"] else steps)]

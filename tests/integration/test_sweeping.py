@@ -31,6 +31,7 @@ from tests.integration.world import (
 
 DOOR = "sweep_environments"
 JUST_AFTER, NEAR = "2026-11-24T07:47:35.000Z", "2026-11-24T07:20:00.000Z"
+MUCH_LATER = "2026-11-24T11:47:35.000Z"
 """Past the deadline by a second, well within the time that its own execution has; and half an hour before it."""
 
 
@@ -788,6 +789,48 @@ class TestTheReport:
         sweep(world)
         assert world.wire.names().index("PutObject") < world.wire.names().index("StartExecution")
 
+    @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "SlowDown"])
+    def test_that_s3_does_not_take_keeps_nothing_from_being_ended_and_is_written_by_the_next_sweep_that_can(
+        self, world: World, code: str
+    ) -> None:
+        standing(world, "due")
+        world.wire.answer("PutObject", code, "not now")
+        first = sweep(world)
+        assert len(world.wire.heard("StartExecution")) == 1
+        assert code in first["unwritten"]
+        ((_, said),) = world.said
+        assert said["unwritten"] == first["unwritten"]
+        assert "live" in world.record(first["key"], "sweep")
+        assert sweep(world, LATER)["late"] == []
+        world.wire.recover("PutObject")
+        last = sweep(world, MUCH_LATER)
+        assert first["key"] in written(world, last)["late"]
+        assert written(world, first)["decisions"] == [{**each} for each in first["decisions"]]
+        assert not {"live", "report"} & world.record(first["key"], "sweep").keys()
+        assert sweep(world, MUCH_LATER)["late"] == []
+
+    def test_that_neither_s3_nor_the_table_takes_is_in_the_log_and_keeps_nothing_from_being_ended(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        standing(world, "due")
+        world.wire.answer("PutObject", "SlowDown", "not now")
+        world.wire.answer("UpdateItem", "ProvisionedThroughputExceededException", "not now")
+        report = sweep(world)
+        assert len(world.wire.heard("StartExecution")) == 1
+        (logged,) = [vars(line)["report"] for line in caplog.records if "report" in vars(line)]
+        assert logged["decisions"] == report["decisions"]
+        # What is logged so is counted as a failure of the sweep, which rings an alarm.
+        assert "its report" in [vars(line).get("about") for line in caplog.records]
+
+    def test_that_is_too_large_for_the_table_too_keeps_nothing_from_being_ended(self, world: World) -> None:
+        standing(world, "due")
+        world.wire.answer("PutObject", "SlowDown", "not now")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mayfly.workflows.sweeps._ROOM", 10)
+            report = sweep(world)
+        assert len(world.wire.heard("StartExecution")) == 1
+        assert world.record(report["key"], "sweep")["counts"] == report["counts"]
+
     def test_that_the_bus_does_not_take_is_announced_by_the_next_sweep_and_keeps_nothing_from_being_done(
         self, world: World
     ) -> None:
@@ -808,7 +851,8 @@ class TestTheReport:
         assert world.said == [
             (
                 "Sweep Completed",
-                {key: report[key] for key in ("at", "asked_by", "counts", "halted", "unseen", "key")} | {"refused": []},
+                {key: report[key] for key in ("at", "asked_by", "counts", "halted", "unseen", "key", "unwritten")}
+                | {"refused": []},
             )
         ]
 

@@ -12,16 +12,19 @@ if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
 
-def keep(bucket: str, at: datetime, run: str, report: dict[str, Any], what: str = "sweeps") -> str:
-    """Writes a report; returns its key, by day and time.
+def key_of(at: datetime, run: str, what: str = "sweeps") -> str:
+    """Where a report lies, by day and time.
 
     Args:
         run: id of the invocation that it is of: two that are asked for in the same second keep a report each.
     """
-    key = f"{what}/{at:%Y/%m/%d}/{at:%H%M%S}-{run[:8]}.json"
+    return f"{what}/{at:%Y/%m/%d}/{at:%H%M%S}-{run[:8]}.json"
+
+
+def keep(bucket: str, key: str, report: dict[str, Any]) -> None:
+    """Writes a report."""
     body = json.dumps(report, indent=1).encode()
     controller("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
-    return key
 
 
 def overwrite(bucket: str, key: str, said: dict[str, Any]) -> None:

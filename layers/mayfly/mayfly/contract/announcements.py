@@ -356,6 +356,8 @@ class _Sweep(Announcement):
     """Targets (account/Region) that could not be looked at, with the error."""
     key: str
     """Of the report in the reports bucket."""
+    unwritten: str = ""
+    """Why S3 did not take the report, if so. A later sweep writes it."""
     refused: tuple[SweepDecision, ...]
     """What is past its end and must not be touched; 20 at most."""
 

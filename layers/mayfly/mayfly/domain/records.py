@@ -806,11 +806,13 @@ class Had(Record):
 
 @record
 class Sweep(Record):
-    """What a sweep came to. Its report is the whole truth."""
+    """What a sweep came to. Its report is the whole truth. It lives as long as S3 has not taken that."""
 
     kind = RecordKind.SWEEP
 
     key: str = ""
+    report: str = ""
+    """The same as JSON, as long as it lives; empty where a record has no room for it."""
     asked_by: str = UNKNOWN
     counts: Mapping[str, int] = field(default_factory=dict)
     halted: str = ""

@@ -1,16 +1,19 @@
 """Sweeps every target: finds by tags what outlived its deadline, and ends it like everything else."""
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from mayfly import views
 from mayfly.aws import executions, kill_switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.records import Conflict, Records
-from mayfly.aws.reports import keep
+from mayfly.aws.reports import keep, key_of
 from mayfly.contract.announcements import SweepCompleted, SweepHalted
 from mayfly.contract.reader import Received
 from mayfly.contract.requests import SweepRequested
@@ -21,7 +24,7 @@ from mayfly.domain.records import Sweep as SweepRecord
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.sweep import Found, Remembered, SweepDecision, SweepPolicy
 from mayfly.domain.timestamp import read_timestamp, utc_text
-from mayfly.observability import metrics
+from mayfly.observability import logger, metrics
 from mayfly.settings import Settings
 from mayfly.workflows import admission, bakes, discovery, environments, gauges, outbox, quotas, releases, sums
 from mayfly.workflows.discovery import Seen, Target
@@ -33,6 +36,10 @@ DECIDED_BY = (
     *(Environment.stack, Environment.reserved, Environment.wanted, Environment.launch_from),
 )
 """What a sweep reads of an environment: all that is decided, reserved, summed and announced, without histories."""
+
+
+_ROOM = 300_000
+"""Characters of a report that a record has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,8 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
         "decisions": [asdict(decision) for decision in decisions if decision.action is not SweepAction.KEEP],
     }
     kept = {"kept": [asdict(decision) for decision in decisions if decision.action is SweepAction.KEEP]}
-    report["key"] = keep(settings.reports, now, invocation, report | kept)
+    report["key"], report["late"] = key_of(now, invocation), list(write_late(settings))
+    report["unwritten"] = write_down(settings, report, kept, asked.why, now)
     if not asked.dry_run:
         act(this, cases, records, halted)
         if not halted:
@@ -118,6 +126,32 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
     with going_on("the list of reports"):
         remember(settings, report, asked.why, now)
     return report
+
+
+def write_down(settings: Settings, report: dict[str, Any], kept: dict[str, Any], why: str, now: datetime) -> str:
+    """Writes what was decided down, before anything is ended; returns why S3 did not take it. Then it is in the table,
+    and in the log where that takes nothing either: what has to end ends all the same."""
+    try:
+        keep(settings.reports, report["key"], report | kept)
+    except (ClientError, BotoCoreError) as error:
+        with going_on("its report"):  # people are told by the alarm for what could not be carried out
+            logger.error("S3 does not take the report", extra={"report": report})
+            written = (json.dumps(each) for each in (report | kept, report))
+            remember(settings, report, why, now, next((each for each in written if len(each) < _ROOM), ""))
+            raise
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def write_late(settings: Settings) -> Iterator[str]:
+    """Writes the reports that S3 did not take from sweeps before; returns their keys."""
+    records = Records(settings.table, SweepRecord)
+    with going_on("the reports of sweeps before"):
+        for before in records.live():
+            if before.report:
+                keep(settings.reports, before.key, json.loads(before.report))
+                yield before.key
+            records.change(before.id, drop=(SweepRecord.live, SweepRecord.report))
 
 
 def decide_environments(
@@ -262,13 +296,18 @@ def subject(this: Sweep, case: Case, begin: Begin) -> dict[str, Any]:
     }
 
 
-def remember(settings: Settings, report: dict[str, Any], why: str, now: datetime) -> None:
-    """Lists the report among the records, so that nobody has to read all reports to find one."""
+def remember(settings: Settings, report: dict[str, Any], why: str, now: datetime, unwritten: str | None = None) -> None:
+    """Lists the report among the records, so that nobody has to read all reports to find one.
+
+    Args:
+        unwritten: the report, where S3 does not take it.
+    """
     facts = {key: report[key] for key in ("key", "asked_by", "counts", "halted", "dry_run")}
     entry = Entry(report["at"], report["asked_by"], "swept", why)
-    with suppress(Conflict):  # another one of the same second
+    with suppress(Conflict):  # it is listed already
         until = now + timedelta(days=settings.record_days)
-        Records(settings.table, SweepRecord).begin(report["key"], entry, until, live=False, **facts)
+        lives = unwritten is not None
+        Records(settings.table, SweepRecord).begin(report["key"], entry, until, lives, report=unwritten, **facts)
 
 
 def tell(settings: Settings, report: dict[str, Any]) -> None:
@@ -279,6 +318,6 @@ def tell(settings: Settings, report: dict[str, Any]) -> None:
     metrics.add_metric(name="PastDeadline", unit="Count", value=late)
     metrics.add_metric(name="SweepHalted", unit="Count", value=int(bool(report["halted"])))
     said = SweepHalted if report["halted"] and counts["end"] + counts["wake"] else SweepCompleted
-    detail = {key: report[key] for key in ("at", "asked_by", "counts", "halted", "unseen", "key")}
+    detail = {key: report[key] for key in ("at", "asked_by", "counts", "halted", "unseen", "key", "unwritten")}
     refused = [each for each in report["decisions"] if each["action"] is SweepAction.REFUSE][:20]
     outbox.say(settings, said.model_validate(detail | {"refused": refused}), report["at"])
