@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,14 @@ COMMENT = {
     "properties": {"body": {"type": "string", "minLength": 1, "maxLength": 65_536}},
     "additionalProperties": False,
 }
+PAGE = {
+    "type": "object",
+    "properties": {
+        "per_page": {"type": "string", "pattern": "^([1-9]|[1-9][0-9]|100)$"},
+        "since": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"},
+    },
+    "additionalProperties": False,
+}
 
 
 @dataclass
@@ -88,17 +97,19 @@ class GitHub:
             return 403, {"message": "Request forbidden by administrative rules."}
         if headers.get("Authorization") not in (f"Bearer {self.token}", f"token {self.token}"):
             return 401, {"message": "Bad credentials"}
+        path, _, asked = path.partition("?")
         begin = f"/repos/{self.repository}/"
         if not path.startswith(begin):
             return 404, {"message": "Not Found"}
         try:
-            body = json.loads(raw)
+            body = dict(urllib.parse.parse_qsl(asked)) if method == "GET" else json.loads(raw)
         except ValueError:
             return 400, {"message": "Problems parsing JSON"}
         for verb, pattern, schema, act in (
             ("POST", r"dispatches", DISPATCH, self._dispatch),
             ("POST", r"statuses/(\w+)", STATUS, self._status),
             ("POST", r"issues/(\d+)/comments", COMMENT, self._comment),
+            ("GET", r"issues/(\d+)/comments", PAGE, self._list),
             ("PATCH", r"issues/comments/(\d+)", COMMENT, self._edit),
         ):
             found = re.fullmatch(pattern, path.removeprefix(begin))
@@ -125,6 +136,13 @@ class GitHub:
             return 422, {"message": "Validation Failed"}
         of_it.append(given)
         return 201, {"id": len(of_it), "url": f"{self.url}/repos/{self.repository}/statuses/{sha}"} | given
+
+    def _list(self, asked: Json, number: str) -> tuple[int, Any]:
+        """The first page of the comments on a pull request, the oldest first."""
+        if int(number) not in self.pulls:
+            return 404, {"message": "Not Found"}
+        found = [{"id": key, "body": one["body"]} for key, one in self.comments.items() if one["issue"] == int(number)]
+        return 200, found[: int(asked.get("per_page", "30"))]
 
     def _comment(self, body: Json, number: str) -> tuple[int, Json | None]:
         if int(number) not in self.pulls:

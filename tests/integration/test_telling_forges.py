@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.github import GitHub
-from tests.integration.world import ENVIRONMENT, NOW, PUSHED, RELEASE, Json, World, an_order, announced, on_the_bus
+from tests.integration.world import NOW, PUSHED, RELEASE, Json, World, an_order, announced, on_the_bus
 
 SHA = "9fceb02d0ae598e95dc970b74767f19372d61af8"
 CONNECTION = "arn:aws:events:us-east-1:111111111111:connection/mayfly-hub/1b6c2f0e-7d5a-4f57-9f0c-0a4d2a6b9c11"
@@ -87,19 +87,15 @@ def test_a_verdict_is_the_state_of_the_commit(pushed: World, outcome: str, state
 def test_a_pull_request_has_one_comment_with_the_addresses_and_deadlines(pushed: World) -> None:
     pushed.planned()
     pushed.change(outputs={"Url": "https://shop.example.com", "Id": "i-1"}, stage="awaiting tests")
-    said = told(pushed)
-    taken(said["comment"])
-    assert said["comment"]["url"] == f"{API}/repos/acme/shop/issues/7/comments"
-    text = said["comment"]["body"]["body"]
+    comment = told(pushed)["comment"]
+    taken(comment["post"] | {"body": comment["body"]})
+    assert comment["post"]["url"] == f"{API}/repos/acme/shop/issues/7/comments"
+    assert comment["change"] == {"method": "PATCH", "url": f"{API}/repos/acme/shop/issues/comments"}
+    text = comment["body"]["body"]
+    assert text.startswith(comment["marker"])
     assert "[Url](https://shop.example.com)" in text
     assert str(pushed.record()["deadline"]) in text
     assert "i-1" not in text
-
-    pushed.own("dynamodb").put_item(
-        TableName=pushed.table, Item={"pk": {"S": f"pull#{said['pull_request']}"}, "comment": {"S": "4711"}}
-    )
-    again = told(pushed, "Environment Ready", environment=ENVIRONMENT)["comment"]
-    assert (again["method"], again["url"]) == ("PATCH", f"{API}/repos/acme/shop/issues/comments/4711")
 
 
 def test_what_others_wrote_is_no_markup_and_calls_nobody(pushed: World) -> None:
@@ -116,7 +112,9 @@ def test_gitlab_is_told_in_its_own_words(pushed: World) -> None:
     base = "https://git.example.com/api/v4/projects/acme%2Fshop"
     assert said["status"]["url"] == f"{base}/statuses/{SHA}"
     assert (said["status"]["body"]["state"], said["status"]["body"]["name"]) == ("running", "mayfly")
-    assert said["comment"]["url"] == f"{base}/merge_requests/7/notes"
+    notes = f"{base}/merge_requests/7/notes"
+    assert {said["comment"][how]["url"] for how in ("look", "post", "change")} == {notes}
+    assert said["comment"]["change"]["method"] == "PUT"
 
 
 @pytest.mark.parametrize("without", ["forge", "commit", "pull_request"])

@@ -16,6 +16,8 @@ _STATES: dict[str, dict[str, str]] = {
 }
 _DESCRIPTION = 140
 """Characters of a description that GitHub takes."""
+_LOOKED_AT = {"github": {"per_page": "20"}, "gitlab": {"per_page": "20", "order_by": "created_at", "sort": "desc"}}
+"""Of the comments on a pull request: few, as Step Functions takes 256 KB of an answer."""
 _HEADER = ("suite", "outcome", "environment", "until (UTC)")
 
 
@@ -80,18 +82,30 @@ def status(repository: Repository, commit: str, state: State, said: str, link: s
     return Call("POST", f"{repository.url}/statuses/{commit}", body)
 
 
-def comment(repository: Repository, number: int, known: str | None, text: str) -> Call:
-    """Comments on a pull request, or changes the comment that is there.
+def comment(repository: Repository, number: int, text: str, since: str) -> Mapping[str, Any]:
+    """How the one comment on a pull request is looked for, posted and changed (at its id). It begins with a marker that
+    nobody sees.
 
     Args:
-        known: the comment's id.
+        since: from when on it may have been written. Of GitLab the newest are looked at.
     """
+    marker = f"<!-- {repository.context} shows {repository.name} {number} here -->"
     if repository.kind == "github":
-        if known:
-            return Call("PATCH", f"{repository.url}/issues/comments/{known}", {"body": text})
-        return Call("POST", f"{repository.url}/issues/{number}/comments", {"body": text})
-    notes = f"{repository.url}/merge_requests/{number}/notes"
-    return Call("PUT", f"{notes}/{known}", {"body": text}) if known else Call("POST", notes, {"body": text})
+        there, one, change = f"{repository.url}/issues/{number}/comments", f"{repository.url}/issues/comments", "PATCH"
+    else:
+        there = one = f"{repository.url}/merge_requests/{number}/notes"
+        change = "PUT"
+    return {
+        "marker": marker,
+        "body": {"body": f"{marker}\n{text}"},
+        "look": {"method": "GET", "url": there, "query": _LOOKED_AT[repository.kind] | _since(repository, since)},
+        "post": {"method": "POST", "url": there},
+        "change": {"method": change, "url": one},
+    }
+
+
+def _since(repository: Repository, since: str) -> dict[str, str]:
+    return {"since": since} if repository.kind == "github" else {}
 
 
 def failed_suites(suites: Sequence[tuple[str, Outcome]]) -> str:

@@ -426,6 +426,10 @@ class PullRequest(Record):
 
     comment: str | None = None
     """The id of the comment on it."""
+    claimed_by: str | None = None
+    """The execution that writes the first one."""
+    claimed_until: int = 0
+    """In milliseconds since 1970."""
     previews: tuple[str, ...] = ()
     """The environments that show it, the newest last; as long as something is left of them."""
     pushed_at: str = ""

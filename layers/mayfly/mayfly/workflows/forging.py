@@ -1,7 +1,7 @@
 """What a forge is told of a release: composed from the records, as they are at this moment."""
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from mayfly.aws.records import Records, forget_after
@@ -15,6 +15,8 @@ from mayfly.observability import logger
 from mayfly.settings import Settings
 from mayfly.workflows import catalogue
 
+_FIRST_TRIED = timedelta(days=1)
+"""Since when a comment may be there that nobody remembers: who wrote it died."""
 _LIVES = (EnvironmentStage.AWAITING_TESTS, EnvironmentStage.ADOPTED)
 
 
@@ -33,9 +35,9 @@ def plan(settings: Settings, name: str, now: datetime) -> dict[str, Any] | None:
     known = Records(settings.table, PullRequest).get(pull)
     shown = [*_suites(settings, release), *_preview(settings, known)]
     text = forge.text(_title(release), link, shown)
-    written = forge.comment(repository, release.pull_request, known.comment if known else None, text)
+    written = forge.comment(repository, release.pull_request, text, utc_text(now - _FIRST_TRIED))
     until = forget_after(utc_text(now), settings.record_days)
-    return said | {"comment": asdict(written), "pull_request": pull, "forget_after": until}
+    return said | {"comment": written, "pull_request": pull, "forget_after": until}
 
 
 def _forge(settings: Settings, application: str) -> Forge | None:

@@ -1,0 +1,154 @@
+"""The machine that shows a release, on virtual time: however often it dies, one comment is on a pull request."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.github import GitHub
+from mayfly.domain import forge
+from mayfly.workflows import forging
+from tests.model.dynamodb import DynamoDB
+from tests.model.interpreter import Execution, Failure, Machines
+from tests.model.timeline import Timeline
+from tests.model.world import definition
+
+type Json = dict[str, Any]
+
+MACHINE = "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-show-release"
+SHA = "9fceb02d0ae598e95dc970b74767f19372d61af8"
+SHOP = forge.Repository("github", "acme/shop", forge.API["github"], "mayfly")
+MINUTE = 60
+
+
+class Showing:
+    """The machine, the table, and GitHub."""
+
+    def __init__(self) -> None:
+        self.timeline = Timeline(datetime(2026, 11, 24, 7, tzinfo=UTC))
+        self.dynamodb = DynamoDB(self.timeline)
+        self.hub = GitHub("acme/shop", "secret", commits={SHA}, pulls={7})
+        calls = {
+            "arn:aws:states:::http:invoke": self._call,
+            "arn:aws:states:::aws-sdk:dynamodb:updateItem": self._write,
+        }
+        self.machines = Machines(self.timeline, {MACHINE: definition("show_release")}, calls)
+        self.answers: Callable[[str], object] = lambda _: None
+        """Is asked after each call of GitHub, by its method, whether its answer arrives."""
+
+    def _call(self, arguments: Json) -> Json:
+        path = arguments["ApiEndpoint"].removeprefix(forge.API["github"])
+        query = "&".join(f"{name}={value}" for name, value in arguments.get("QueryParameters", {}).items())
+        headers = {"User-Agent": "x", "Authorization": "Bearer secret"}
+        body = json.dumps(arguments.get("RequestBody")).encode()
+        status, said = self.hub.answer(arguments["Method"], f"{path}?{query}", headers, body)
+        if status >= 400:
+            raise Failure(f"States.Http.StatusCode.{status}", str(said))
+        self.answers(arguments["Method"])
+        return {"ResponseBody": said}
+
+    def _write(self, arguments: Json) -> Json:
+        try:
+            return self.dynamodb.update_item("", **arguments)
+        except ClientError as error:
+            raise Failure(f"DynamoDb.{error.response['Error']['Code']}", str(error)) from None
+
+    def show(self, text: str) -> Execution:
+        """Begins to show a release with this text."""
+        said = {
+            "connection": "arn",
+            "status": {"method": "POST", "url": f"{SHOP.url}/statuses/{SHA}", "body": {"state": "pending"}},
+            "comment": forge.comment(SHOP, 7, text, "2026-11-23T07:00:00.000Z"),
+            "pull_request": "webshop#7",
+            "forget_after": 1_800_000_000,
+        }
+        begun = self.machines.start(MACHINE, f"show-{len(self.machines.executions)}", json.loads(json.dumps(said)))
+        assert begun
+        return begun
+
+    def until(self, one: Execution, state: str) -> None:
+        """Lets time pass until an execution is in a state."""
+        for _ in range(2_000):
+            if one.state == state:
+                return
+            self.timeline.advance(0.25)
+        raise AssertionError(f"it is in {one.state}")
+
+    def comments(self) -> list[str]:
+        """The comments on the pull request, without their markers."""
+        return [each["body"].partition("\n")[2] for each in self.hub.comments.values()]
+
+
+@pytest.fixture
+def showing() -> Showing:
+    return Showing()
+
+
+def test_two_executions_that_overlap_write_one_comment(showing: Showing) -> None:
+    begun = [showing.show("first")]
+    for seconds in range(40):
+        showing.timeline.advance(0.25)
+        if seconds < 6:
+            begun.append(showing.show(f"another {seconds}"))
+    showing.timeline.advance(10 * MINUTE)
+    assert {one.status for one in begun} == {"SUCCEEDED"}
+    assert len(showing.comments()) == 1
+    showing.show("last")
+    showing.timeline.advance(MINUTE)
+    assert showing.comments() == ["last"]
+
+
+@pytest.mark.parametrize(
+    "state", ["Set Status", "Find Comment", "Claim Comment", "Look For Comment", "Post Comment", "Remember Comment"]
+)
+def test_one_that_is_stopped_in_any_state_leaves_no_second_comment_behind(showing: Showing, state: str) -> None:
+    stopped = showing.show("first")
+    showing.until(stopped, state)
+    showing.machines.stop(stopped)
+    follows = showing.show("second")
+    showing.timeline.advance(30 * MINUTE)
+    assert follows.status == "SUCCEEDED"
+    assert showing.comments() == ["second"]
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5])
+def test_a_comment_that_is_written_and_whose_answer_is_lost_is_not_written_again(showing: Showing, lost: int) -> None:
+    left = [lost]
+
+    def answers(method: str) -> None:
+        if method == "POST" and left[0] and showing.hub.comments:
+            left[0] -= 1
+            raise Failure("States.Timeout")
+
+    showing.answers = answers
+    one = showing.show("first")
+    showing.timeline.advance(60 * MINUTE)
+    assert one.status == "SUCCEEDED"
+    assert showing.comments() == ["first"]
+
+
+def test_who_quotes_the_marker_is_not_taken_for_it(showing: Showing) -> None:
+    marker = forge.comment(SHOP, 7, "", "")["marker"]
+    showing.hub.comments[1] = {"issue": 7, "body": f"> {marker}\n> it passed?"}
+    showing.show("first")
+    showing.timeline.advance(MINUTE)
+    assert len(showing.hub.comments) == 2
+
+
+def test_a_forge_that_takes_no_comment_is_asked_a_few_times_and_given_up(showing: Showing) -> None:
+    def answers(method: str) -> None:
+        if method == "POST" and showing.hub.comments:
+            showing.hub.comments.clear()
+            raise Failure("States.Http.StatusCode.502")
+
+    showing.answers = answers
+    one = showing.show("first")
+    showing.timeline.advance(60 * MINUTE)
+    assert (one.status, one.error) == ("FAILED", "NotTold")
+
+
+def test_a_comment_is_looked_for_longer_than_a_claim_holds() -> None:
+    assert forging._FIRST_TRIED.total_seconds() > 20 * MINUTE
