@@ -92,6 +92,8 @@ OF_RUNNERS = {
     },
 }
 """What the states of runners need, and of what."""
+LOOKS_FIRST = ("ShowRelease", "Post Comment")
+"""A call whose repetition would do it twice: after a fault, its machine looks whether it was done."""
 CONFIGURED = {
     ("RunTests", "Invoke Function"): {"lambda:InvokeFunction": ":function:mayfly-tests-*"},
     ("RunTests", "Run Machine"): {"states:StartExecution": ":stateMachine:mayfly-tests-*"},
@@ -387,6 +389,10 @@ class TestRetries:
     @each_task
     def test_a_transient_fault_is_retried_after_everything_that_has_a_name(self, machine, name, state):
         *named, last = (tuple(retry["ErrorEquals"]) for retry in state["Retry"])
+        if (machine, name) == LOOKS_FIRST:
+            (refused, transient) = (catch["Next"] for catch in state["Catch"])
+            assert (refused, transient) == ("Not Told", "Await Answer")
+            return
         assert last in TRANSIENT, "the first that matches decides: the general one comes last"
         assert not TRANSIENT.keys() & set(named)
 
