@@ -54,8 +54,8 @@ test-sam-local: $(INSTALLED) ## Every function through `sam local` in a containe
 invoke: $(INSTALLED) ## `sam local invoke` on the local cloud: FUNCTION=PlanEnvironment EVENT=events/plan_environment.json
 	@python -m tests.sam_local.invoke $(FUNCTION) $(EVENT)
 
-bench: $(INSTALLED) ## What lives cost, counted; also build/bench.json
-	@python -m bench
+bench: $(INSTALLED) ## What lives cost, counted; also build/bench.json; PARTS="pages bill" for these alone
+	@python -m bench $(PARTS)
 
 accept: $(INSTALLED) ## Mayfly's first hours in your AWS account, compared and removed again; LOCAL=1 on the local cloud
 	@LOCAL=$(LOCAL) REMOVE=$(REMOVE) python -m accept

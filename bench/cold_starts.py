@@ -27,8 +27,14 @@ print(time.process_time() - began)"""
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """One row a function: the median of its times over the bare one's, and what it weighs unzipped."""
+    """One row a function: the median of its times over the bare one's, and what it weighs unzipped.
+
+    Raises:
+        FileNotFoundError: nothing is built yet.
+    """
     layer = BUILD / "MayflyLayer"
+    if not layer.exists():
+        raise FileNotFoundError(f"{layer} is not built yet: run `sam build`")
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder)
         (bare / "app.py").write_text(BARE)
