@@ -1,8 +1,9 @@
 """Ends an environment: records why, asks the guard by freshly read tags, and deletes the stack."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from mayfly.aws import clients, executions, instances, kill_switch, stacks
 from mayfly.aws.records import Conflict, Records, attr

@@ -1,8 +1,9 @@
 """Takes Run Command's event, reads what the checks of an image said, and ends the proof with it. What the image says
 that it consists of is kept for people to compare."""
 
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from mayfly.aws import clients, commands
 from mayfly.aws.dead_letters import message_handler

@@ -1,8 +1,9 @@
 """Judges an instance that failed: in its boot, whether Auto Scaling may replace it or its environment ends now; under
 test, whether its environment's owner has to know. And one that could not be launched: whether any still can."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from mayfly.aws import clients, executions, groups, instances
 from mayfly.aws.dead_letters import message_handler

@@ -3,9 +3,10 @@ servers."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import asdict
 
 from mayfly.aws import clients, reports
 from mayfly.aws.attempts import going_on

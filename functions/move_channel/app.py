@@ -1,8 +1,9 @@
 """Moves a channel in all Regions by one write, then tells Parameter Store and protects what it points to."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from mayfly.aws import images
 from mayfly.aws.clients import controller

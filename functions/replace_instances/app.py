@@ -1,8 +1,9 @@
 """Replaces every instance of a permanent environment by an instance refresh, forward or back."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from mayfly.aws import clients, executions, launch_templates, refreshes
 from mayfly.aws.clients import Workload

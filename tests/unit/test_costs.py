@@ -1,11 +1,11 @@
 """What an environment has cost, at any moment of its life."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mayfly.domain.cost import Spent, by_application, cost, kept, of_kept, spent
 from mayfly.domain.records import Environment, read

@@ -1,8 +1,7 @@
 """A launch that failed: what of it is told, and when no instance can come any more."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from local.workload.mixed import NO_SPOT, capacity_reason
 from mayfly.domain.capacity import Wanted, decide_launch

@@ -1,11 +1,11 @@
 """What the reaper decides: leases, sweeps, the teardown strategy. The properties are promises that people rely on."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mayfly.contract.vocabulary import SweepAction
 from mayfly.domain import lease, sweep, tags, teardown

@@ -1,12 +1,12 @@
 """Records as types: what an earlier or later version wrote is read, and histories stay bounded."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
 from mayfly.aws.records import attr, of_item
 from mayfly.contract.vocabulary import EnvironmentStage, RecordKind, RolloutStage

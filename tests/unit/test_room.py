@@ -1,12 +1,12 @@
 """Who is built now, who waits, for what and behind whom: decided by pure functions."""
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mayfly.domain.room import (
     AHEAD,

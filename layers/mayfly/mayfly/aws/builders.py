@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 from mayfly.aws import instances
 from mayfly.aws.instances import plain
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image as DescribeImages shows it."""
 
     id: str
@@ -25,8 +24,7 @@ class Image:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(Struct, frozen=True):
     """A builder or a volume of one."""
 
     kind: str

@@ -6,7 +6,6 @@ the life that made a call, and the role's policy refuses to destroy what belongs
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
+from msgspec import Struct
 
 from mayfly.domain import tags
 
@@ -51,8 +51,7 @@ def unsigned(service: str) -> Any:
     return boto3.client(service, config=_CONFIG.merge(Config(signature_version=UNSIGNED)))  # type: ignore[call-overload]
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(Struct, frozen=True):
     """One environment's view of its workload account."""
 
     credentials: Mapping[str, str]

@@ -1,8 +1,9 @@
 """Runs a script on an instance by Systems Manager's Run Command, and reads what it printed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from mayfly.domain.testing import Invocation
 
@@ -15,8 +16,7 @@ DELIVERY_SECONDS = 600
 """How long Systems Manager tries to bring the command to the instance."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
+class CommandResult(Struct, frozen=True):
     """How a command ended on an instance, and what it printed (the first 24,000 characters)."""
 
     status: str

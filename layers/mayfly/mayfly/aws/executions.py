@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 from mayfly.aws.clients import controller
 from mayfly.domain.stack import TaskResult
@@ -30,8 +30,7 @@ def start(machine: str, name: str, message: dict[str, Any]) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Struct, frozen=True):
     """An execution that there is or was."""
 
     succeeded: bool

@@ -1,9 +1,10 @@
 """Groups of Auto Scaling that belong to an environment, seen through one workload account."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from mayfly.aws.instances import plain
 from mayfly.domain import tags
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """A group as DescribeAutoScalingGroups shows it: how many instances it has at least, wants, and has in service; the
     instance types that it names itself, the zones of its subnets, how many instances it has too few of, and which
     shares of them are On-Demand where it has a policy for that."""

@@ -3,10 +3,10 @@ afterwards."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 from mayfly.aws import clients
 from mayfly.contract.configuration import Family
@@ -33,8 +33,7 @@ _LIMITS = frozenset(
 """EC2's codes of limits that it is below again when other copies are done, or somebody has raised a quota."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """An image as DescribeImages shows it."""
 
     id: str

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
 
 from mayfly.domain import tags
 from mayfly.domain.needs import Use, vcpu_quota, vcpus
@@ -25,8 +25,7 @@ _VALUES = 200
 """Values that one filter takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(Struct, frozen=True):
     """An instance as DescribeInstances shows it."""
 
     id: str

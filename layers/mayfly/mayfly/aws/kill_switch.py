@@ -1,9 +1,11 @@
 """The kill switch: one parameter. While it says anything but that it is off, nothing is destroyed."""
 
 import json
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from mayfly.aws import parameters as parameters_of
 from mayfly.aws.clients import controller
@@ -21,8 +23,7 @@ class KillSwitchOn(Exception):
     """Destroying is stopped, for now. The state machine tries again later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """Who turned the switch, when (UTC, by EventBridge's clock) and why."""
 
     on: bool

@@ -1,10 +1,11 @@
 """Measurements of CloudWatch, seen through one workload account."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
@@ -15,8 +16,7 @@ _QUERIES = 500
 """Metrics that one call of GetMetricData takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Struct, frozen=True):
     """A metric of CloudWatch by its namespace, its name and its dimensions."""
 
     namespace: str
@@ -24,8 +24,7 @@ class Metric:
     dimensions: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """When the last period ended of which there is a value, and the last one of which it is more than zero."""
 
     last: datetime

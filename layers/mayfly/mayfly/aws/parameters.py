@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from mayfly.aws.clients import controller
 from mayfly.domain.text import principal
@@ -36,8 +37,7 @@ _DESCRIPTION = 1024
 """Characters that Parameter Store takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """A version of a parameter: when it was written, by whom and why, as far as its description or AWS says it."""
 
     number: int

@@ -1,9 +1,9 @@
 """Reads what Service Quotas allows an account and Region."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from mayfly.domain.needs import Quota
 

@@ -6,7 +6,6 @@ does a write that DynamoDB refuses.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.conditions import Attr, ConditionBase, ConditionExpressionBuilder
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from mayfly.aws.clients import controller
 from mayfly.contract.vocabulary import USED_BY_PEOPLE
@@ -97,8 +98,7 @@ EXISTS = Attr("pk").exists()
 NEW = Attr("pk").not_exists()
 
 
-@dataclass(frozen=True, slots=True)
-class _Update:
+class _Update(Struct, frozen=True):
     """What a change sets, sets once, removes, and appends to the history; by attribute."""
 
     facts: Facts

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from mayfly.aws import groups
 from mayfly.domain.rollout import ACTIVE, desired
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh:
+class Refresh(Struct, frozen=True):
     """An instance refresh as DescribeInstanceRefreshes shows it. `template` is the version that it brings."""
 
     id: str
@@ -26,8 +26,7 @@ class Refresh:
     """How long it stands at each checkpoint."""
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(Struct, frozen=True):
     """What a group's instances are to be of: a version of its launch template, asked for since a timestamp.
 
     Attributes:

@@ -1,11 +1,11 @@
 """Stacks of CloudFormation, seen through one workload account."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct, field
 
 from mayfly.domain.needs import Use
 from mayfly.observability import logger
@@ -27,8 +27,7 @@ class RoleUnusable(Exception):
     """CloudFormation cannot work in the role that it is given: a person has to mend that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A template's text, and where CloudFormation reads it when it is too large for the call itself."""
 
     text: str
@@ -40,8 +39,7 @@ class Template:
         return {"TemplateURL": self.url} if self.url else {"TemplateBody": self.text}
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(Struct, frozen=True):
     """A stack as DescribeStacks shows it."""
 
     id: str
@@ -55,8 +53,7 @@ class Stack:
     """Whether it was built in Express mode."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """A resource of a stack as ListStackResources shows it, of a deleted stack for 90 days."""
 
     logical_id: str
@@ -71,8 +68,7 @@ class Resource:
         return self.status == "DELETE_SKIPPED"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What a stack is to be made of.
 
     Attributes:
@@ -279,8 +275,7 @@ def knows_express(workload: "Workload") -> bool:
     return asked is not None and "DeploymentConfig" in asked.members
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
+class Making(Struct, frozen=True):
     """How a stack was made: since when, until when, and how many seconds the slowest resource of each type took."""
 
     begun: datetime | None = None

@@ -1,10 +1,12 @@
 """Who may do what through the HTTP API: a role from the groups that a token names, and a decision about an action."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mayfly.domain.guard import Permission
 from mayfly.domain.text import clean
@@ -40,8 +42,7 @@ class ApiAction(StrEnum):
     OPERATE = "change what concerns all applications"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who asks.
 
     Attributes:
@@ -56,8 +57,7 @@ class Caller:
     owned: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Team:
+class Team(Struct, frozen=True):
     """Groups of the identity provider whose members own an application, and those who develop it."""
 
     owners: Collection[str] = ()

@@ -7,9 +7,10 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from mayfly.contract.vocabulary import BakeStage, Outcome
 from mayfly.domain import tags
@@ -129,8 +130,7 @@ def image_answer(state: str, why: str = "") -> TaskResult | None:
     return TaskResult(None if state == "available" else "ImageFailed", reason)
 
 
-@dataclass(frozen=True, slots=True)
-class BakeVerdict:
+class BakeVerdict(Struct, frozen=True):
     """Whether a bake made an image that proved itself, and why (not)."""
 
     proven: bool
@@ -155,8 +155,7 @@ def judge_bake(failure: str | None, proof: SuiteResult | None) -> BakeVerdict:
     return BakeVerdict(True, proof.reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """An image that a builder could start from."""
 
     id: str

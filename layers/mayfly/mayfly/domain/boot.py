@@ -4,7 +4,8 @@ A blueprint may have its instances say so or not: of one whose instances say not
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mayfly.domain import tags
 
@@ -68,8 +69,7 @@ def wrong_versions(instances: Mapping[str, Labels], version: str, artifact: str 
     return [f"{name} runs {runs or 'nothing'}, not {version}" for name, runs in said.items() if runs not in right]
 
 
-@dataclass(frozen=True, slots=True)
-class Replacement:
+class Replacement(Struct, frozen=True):
     """Whether an instance that failed may be replaced, and why (not). `failed` are all so far, this one among them."""
 
     granted: bool

@@ -5,8 +5,9 @@ A pool is an instance type in an Availability Zone, On-Demand or Spot: EC2 has c
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from mayfly.contract.vocabulary import EndingCause
 from mayfly.domain.records import Environment
@@ -20,8 +21,7 @@ _NO_MORE_SPOT = "MaxSpotInstanceCountExceeded"
 """EC2's word for the account's quota of Spot Instances, whatever the type or zone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What a group may launch.
 
     Attributes:
@@ -35,8 +35,7 @@ class Wanted:
     mixed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(Struct, frozen=True):
     """What is known after a launch that failed.
 
     Attributes:

@@ -3,10 +3,12 @@ moves in one write or not at all."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mayfly.domain.timestamp import utc_text
 
@@ -26,8 +28,7 @@ def move_id(family: str, channel: str, event: str) -> str:
     return f"{family}-{channel}"[:67] + "-" + hashlib.sha256(event.encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True, slots=True)
-class Pointed:
+class Pointed(Struct, frozen=True):
     """An image with what it is called in each Region."""
 
     image: str
@@ -39,8 +40,7 @@ class Pointed:
         return frozenset({self.image, *self.regions.values()})
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(Struct, frozen=True):
     """An image that a channel has left, while something may still run on it."""
 
     image: str
@@ -49,8 +49,7 @@ class Replaced:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(Struct, frozen=True):
     """A channel as it is.
 
     Attributes:
@@ -86,8 +85,7 @@ class ChannelAction(StrEnum):
     REFUSE = "refuse"
 
 
-@dataclass(frozen=True, slots=True)
-class MoveDecision:
+class MoveDecision(Struct, frozen=True):
     """Where a channel is to point, and why (not)."""
 
     action: ChannelAction

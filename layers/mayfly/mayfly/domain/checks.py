@@ -4,7 +4,8 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mayfly.domain import contents
 
@@ -27,8 +28,7 @@ check() {
 """Runs one check and says how it went, as a line of JSON. What it prints is cut and reduced to plain characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """A check's name, its command, and what it must do."""
 
     name: str
@@ -51,8 +51,7 @@ def script(checks: Sequence[Expected]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class ChecksVerdict:
+class ChecksVerdict(Struct, frozen=True):
     """Whether every check did what it must, and which did not."""
 
     passed: bool

@@ -7,8 +7,9 @@ import binascii
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 type Kind = Literal["package", "service", "file"]
 KINDS: tuple[Kind, ...] = ("package", "service", "file")
@@ -42,15 +43,13 @@ its name and its version (of a file, the beginning of its checksum). What does n
 how long it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """Of each kind, names and versions."""
 
     parts: Mapping[Kind, Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A name, what it was (None: it was not there), and what it is (None: it is gone)."""
 
     name: str

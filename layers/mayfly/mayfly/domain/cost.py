@@ -6,9 +6,11 @@ the launch of its first instance until it was confirmed gone, whether its life w
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from mayfly.domain.records import Environment
 
@@ -16,8 +18,7 @@ _HOURS_OF_A_MONTH = 730
 """As AWS reckons GB-months."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(Struct, frozen=True):
     """List prices.
 
     Attributes:
@@ -43,8 +44,7 @@ class Prices:
         return instances + self.gb_month[region] * volume_gb / _HOURS_OF_A_MONTH
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """What an environment has cost.
 
     Attributes:
@@ -90,8 +90,7 @@ def _slept(record: Environment, until: datetime) -> timedelta:
     return before + (until - datetime.fromisoformat(record.sleep.since)) if record.sleep else before
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What environments have cost together, in whole numbers, as records keep them.
 
     Attributes:

@@ -4,7 +4,8 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mayfly.contract.vocabulary import EndingCause, Outcome, SuiteKind
 from mayfly.domain.identity import PROOF_APPLICATION

@@ -5,8 +5,9 @@ the background. So it is safe where Mayfly confirms both itself, or where there 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from mayfly.domain import tags
 
@@ -64,8 +65,7 @@ _CONFIRMED = (
 """What Mayfly asks EC2 and Auto Scaling about itself, before an environment is ready and before it is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Whether an environment's stack is built and deleted in Express mode, and what its instances tell by their tags.
 
     Attributes:

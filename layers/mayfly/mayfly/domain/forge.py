@@ -1,9 +1,10 @@
 """What developers see beside their commits: a status with a link, and a comment on the pull request."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from mayfly.contract.vocabulary import Outcome
 
@@ -21,8 +22,7 @@ _LOOKED_AT = {"github": {"per_page": "20"}, "gitlab": {"per_page": "20", "order_
 _HEADER = ("suite", "outcome", "environment", "until (UTC)")
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """Whose API is called, and of which repository."""
 
     kind: str
@@ -39,8 +39,7 @@ class Repository:
         return f"{self.api}/projects/{quote(self.name, safe='')}"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A request of a forge's API."""
 
     method: str
@@ -48,8 +47,7 @@ class Call:
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Suite:
+class Suite(Struct, frozen=True):
     """A suite as a comment shows it.
 
     Attributes:

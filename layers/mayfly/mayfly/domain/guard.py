@@ -1,15 +1,15 @@
 """Decides whether something may be destroyed. IAM conditions in the workload account decide the same again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mayfly.domain import tags
 
 TERMINATION_PROTECTED = "the stack's termination protection is on"
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(Struct, frozen=True):
     """Whether something is granted, and why (not)."""
 
     granted: bool

@@ -2,7 +2,9 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+
+from msgspec import Struct
+from msgspec.structs import asdict, fields
 
 from mayfly.contract.vocabulary import UNKNOWN
 from mayfly.domain.records import Record
@@ -11,8 +13,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula: texts are anybody's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line of a record's history, with whose it is."""
 
     at: str
@@ -24,8 +25,7 @@ class Line:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """From one timestamp until another one, which is not in it any more."""
 
     since: str

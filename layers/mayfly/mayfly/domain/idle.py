@@ -1,8 +1,9 @@
 """Idle ending: an environment that nobody uses is ended before its deadline. What AWS does not say is no idleness."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct
 
 from mayfly.domain.records import Environment
 from mayfly.domain.timestamp import utc_text
@@ -18,24 +19,21 @@ class IdleAction(StrEnum):
     END = "end"
 
 
-@dataclass(frozen=True, slots=True)
-class IdlePolicy:
+class IdlePolicy(Struct, frozen=True):
     """How long nobody uses an environment until it is ended, and how long before its owner is warned."""
 
     after: timedelta
     warning: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """When an environment was used last, as far as AWS says; and why AWS does not say whether it was used."""
 
     last: datetime | None = None
     unknown: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class IdleDecision:
+class IdleDecision(Struct, frozen=True):
     """What is done about an environment, why, and when it ends for it."""
 
     action: IdleAction

@@ -1,14 +1,14 @@
 """The lease: an environment's right to live. It has a deadline that people can move, and a ceiling that nobody can."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from mayfly.domain.timestamp import utc_text
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
+class Extension(Struct, frozen=True):
     """Whether a lease is extended, to when, and why (not)."""
 
     granted: bool

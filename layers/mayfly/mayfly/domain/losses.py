@@ -4,8 +4,9 @@ was ready, so that what its tests found may be worth nothing."""
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct, field
 
 NEVER_SIGNALLED = "never signalled"
 NEVER_READY = "failed before they were ready"
@@ -27,8 +28,7 @@ _SHRUNK = "shrinking the capacity"
 """Words in the cause of one that nobody wanted any more, because its environment fell asleep. That is no failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
+class Losses(Struct, frozen=True):
     """The instances of one environment, or of many, and those of them that failed.
 
     Attributes:

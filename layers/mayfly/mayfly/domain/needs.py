@@ -9,9 +9,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mayfly.domain.intrinsics import Template
 
@@ -19,8 +21,7 @@ type Use = tuple[str, int, Mapping[str, Any]]
 """What exists and counts for a quota: the quota's key, how many, and the resource as AWS lists it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(Struct, frozen=True):
     """A quota of an account and Region (IAM's: of an account), as Service Quotas knows it.
 
     Attributes:
@@ -131,8 +132,7 @@ def vcpu_quota(instance_type: str, spot: bool = False) -> str | None:
     return key if key in QUOTAS else None
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """What an environment takes.
 
     Attributes:
@@ -202,8 +202,7 @@ def named(takes: Mapping[str, int]) -> dict[str, int]:
 # ---- how a template's resources are counted ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Launch:
+class _Launch(Struct, frozen=True):
     """What an instance is launched with: possible types, how many instances, and GiB by volume type of each."""
 
     types: tuple[str, ...]

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from mayfly.contract.vocabulary import UNKNOWN, EndingCause, Event, SweepAction
 from mayfly.domain.identity import PROOF_APPLICATION
@@ -32,8 +33,7 @@ _SUBJECT, _REASON = 100, 600
 """Characters: SNS takes so many of a subject, and nobody reads more of a reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """What people are told.
 
     Attributes:

@@ -1,17 +1,17 @@
 """Office hours: when an environment that people use is awake, and when it sleeps. Asleep it has no instance; all the
 rest of it stays, and so does its deadline. What a person asks for wins, for as long as they said."""
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+
+from msgspec import Struct
 
 from mayfly.domain.records import Override
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """A time of the week: on these days, from `start` to `end` as clocks of the zone show them. An end before the start
     is the next day's."""
 
@@ -58,8 +58,7 @@ class SleepAction(StrEnum):
     WAKE = "wake"
 
 
-@dataclass(frozen=True, slots=True)
-class SleepDecision:
+class SleepDecision(Struct, frozen=True):
     """What is done about an environment, and why."""
 
     action: SleepAction

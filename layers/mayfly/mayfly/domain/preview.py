@@ -1,10 +1,11 @@
 """Previews: the environment of a pull request, under one address that stays while its versions follow one another."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from mayfly.domain.forge import addresses
 
@@ -16,8 +17,7 @@ SECONDS = 60
 """For which resolvers keep a record: the next version is elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class DnsRecord:
+class DnsRecord(Struct, frozen=True):
     """Where a name leads. It ends with a dot, as Route 53 writes names."""
 
     name: str

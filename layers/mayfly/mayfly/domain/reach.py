@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from mayfly.domain.channel import Channel, Replaced
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """An instance that runs, or an environment that is going to.
 
     Attributes:
@@ -21,8 +21,7 @@ class Running:
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """One channel's reach.
 
     Attributes:

@@ -5,12 +5,14 @@ more: what is not known is ignored. So whoever reads a record never asks whether
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from types import UnionType
-from typing import Any, ClassVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 from zlib import crc32
+
+from msgspec import Meta, Struct, field
+from msgspec.structs import fields, replace
 
 from mayfly.contract.vocabulary import (
     UNKNOWN,
@@ -38,23 +40,11 @@ LINES = 150
 _KEPT, _FOLDED_BYTES = 50, 64_000
 _BYTES = {"at": 32, "who": 300, "what": 200, "why": 1_100}
 """What a line takes of each of its texts at most: a name, and one line of 1,024 characters with a little around it."""
+SPREAD = Meta(extra={"spread": True})
+"""Marks a field each entry of which is an attribute of its own."""
 
 
-@dataclass_transform(frozen_default=True)
-def part[C](cls: type[C]) -> type[C]:
-    """Makes a class a part of a record. It has each field by name (`attr` makes a condition of it), which mypy does not
-    know of a dataclass with slots."""
-    return dataclass(frozen=True, slots=True)(cls)
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def record[C](cls: type[C]) -> type[C]:
-    """Makes a class a record: a part that is made by keywords only."""
-    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
-
-
-@part
-class Entry:
+class Entry(Struct, frozen=True):
     """One line of a history."""
 
     at: str
@@ -86,8 +76,7 @@ def folded(history: Sequence[Entry]) -> tuple[tuple[Entry, ...], int]:
     return (*first, *kept), len(rest) - len(kept)
 
 
-@record
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What every record has.
 
     Attributes:
@@ -151,8 +140,7 @@ def placed(kind: type[Record], identity: str, application: str, at: str, where: 
     return {"shelf": chosen[crc32(identity.encode()) % len(chosen)], "shelved": f"{at}#{identity}"}
 
 
-@part
-class Waiting:
+class Waiting(Struct, frozen=True):
     """A task token that an execution waits with, and for what. A rollout's knows since when, and for which refresh."""
 
     for_: Wait
@@ -161,8 +149,7 @@ class Waiting:
     refresh: str | None = None
 
 
-@part
-class Ending:
+class Ending(Struct, frozen=True):
     """Why a life ended. The first ending that is recorded stands; later ones are only noted."""
 
     by: EndingCause
@@ -175,16 +162,14 @@ class Ending:
     """What the report says, where Mayfly could read it."""
 
 
-@part
-class Span:
+class Span(Struct, frozen=True):
     """How long something took."""
 
     name: str
     seconds: int
 
 
-@part
-class Override:
+class Override(Struct, frozen=True):
     """What a person asked of an environment's sleep, whatever its office hours say, and until when that holds."""
 
     asleep: bool
@@ -194,16 +179,14 @@ class Override:
     why: str
 
 
-@part
-class Sleep:
+class Sleep(Struct, frozen=True):
     """Since when an environment sleeps, and what each of its groups had, least and desired, when it fell asleep."""
 
     since: str
     groups: Mapping[str, Sequence[int]]
 
 
-@record
-class Environment(Record):
+class Environment(Record, frozen=True, kw_only=True):
     """An environment. One whose record was lost, and begun anew by a later step of its life, knows what that step knew:
     the rest is unknown, and it may lack a deadline."""
 
@@ -215,7 +198,7 @@ class Environment(Record):
     application: str = UNKNOWN
     version: str = UNKNOWN
     suite: str = UNKNOWN
-    suite_kind: str = field(default=UNKNOWN, metadata={"key": "kind"})
+    suite_kind: str = field(default=UNKNOWN, name="kind")
     runner: str | None = None
     """The type of what runs its tests, if Mayfly starts that."""
     command: str | None = None
@@ -315,8 +298,7 @@ class Environment(Record):
         return self.waiting is not None and self.waiting.for_ == what
 
 
-@part
-class Suite:
+class Suite(Struct, frozen=True):
     """A suite of a release, its environment, and those in which it is repeated if it fails or breaks."""
 
     suite: str
@@ -333,8 +315,7 @@ class Suite:
         return next((each for each in reversed(self.attempts) if each in known), self.environment)
 
 
-@part
-class SuiteResult:
+class SuiteResult(Struct, frozen=True):
     """A suite's part in a recorded verdict."""
 
     suite: str
@@ -353,8 +334,7 @@ class SuiteResult:
         return self.outcome == Outcome.PASSED and self.attempts > 1
 
 
-@part
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What was said of a release in the end."""
 
     passed: bool
@@ -367,8 +347,7 @@ class Verdict:
         return tuple(each.suite for each in self.suites if each.flaky)
 
 
-@record
-class Release(Record):
+class Release(Record, frozen=True, kw_only=True):
     """A release."""
 
     kind = RecordKind.RELEASE
@@ -418,8 +397,7 @@ def off_shelf[R: Record](record: R) -> R:
     return record
 
 
-@record
-class PullRequest(Record):
+class PullRequest(Record, frozen=True, kw_only=True):
     """A pull request of an application, by the application's name and its number."""
 
     kind = RecordKind.PULL_REQUEST
@@ -439,8 +417,7 @@ class PullRequest(Record):
     """The name that Mayfly has made for it in the hosted zone, as long as it is there."""
 
 
-@record
-class Branch(Record):
+class Branch(Record, frozen=True, kw_only=True):
     """A branch of an application, by the application's name and its own."""
 
     kind = RecordKind.BRANCH
@@ -449,8 +426,7 @@ class Branch(Record):
     """Those of its versions, the last pushed one last, as long as a newer one may supersede them."""
 
 
-@record
-class Bake(Record):
+class Bake(Record, frozen=True, kw_only=True):
     """A bake."""
 
     kind = RecordKind.BAKE
@@ -473,8 +449,7 @@ class Bake(Record):
     reason: str | None = None
 
 
-@record
-class Builder(Record):
+class Builder(Record, frozen=True, kw_only=True):
     """An instance that builds: whose bake it is."""
 
     kind = RecordKind.BUILDER
@@ -482,8 +457,7 @@ class Builder(Record):
     bake: str | None = None
 
 
-@record
-class Command(Record):
+class Command(Record, frozen=True, kw_only=True):
     """A command of Run Command: which proof it checks or which environment it tests, and where."""
 
     kind = RecordKind.COMMAND
@@ -499,8 +473,7 @@ class Command(Record):
     """Whether it has to leave a report."""
 
 
-@record
-class Group(Record):
+class Group(Record, frozen=True, kw_only=True):
     """Names the permanent environment that an Auto Scaling group belongs to."""
 
     kind = RecordKind.GROUP
@@ -508,8 +481,7 @@ class Group(Record):
     service: str | None = None
 
 
-@record
-class Image(Record):
+class Image(Record, frozen=True, kw_only=True):
     """An image, or a copy of one."""
 
     kind = RecordKind.IMAGE
@@ -531,8 +503,7 @@ class Image(Record):
     releases_passed: tuple[str, ...] = ()
 
 
-@record
-class ChannelRecord(Record):
+class ChannelRecord(Record, frozen=True, kw_only=True):
     """A channel, as `mayfly.domain.channel` moves it."""
 
     kind = RecordKind.CHANNEL
@@ -550,8 +521,7 @@ class ChannelRecord(Record):
     unsaid: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-@record
-class Family(Record):
+class Family(Record, frozen=True, kw_only=True):
     """An image family: whose turn it is to bake, and which Puppet code was pushed for it."""
 
     kind = RecordKind.FAMILY
@@ -567,8 +537,7 @@ class Family(Record):
     """The bake that was planned with this recipe."""
 
 
-@part
-class Pending:
+class Pending(Struct, frozen=True):
     """A rollout that waits."""
 
     id: str
@@ -576,24 +545,21 @@ class Pending:
     stage: str = ""
 
 
-@part
-class Asked:
+class Asked(Struct, frozen=True):
     """What a person asked of a service, and by which request."""
 
     to: str
     rollout: str | None = None
 
 
-@part
-class Passed:
+class Passed(Struct, frozen=True):
     """Keeps a code version whose release passed its tests."""
 
     version: str
     artifact: str
 
 
-@record
-class Service(Record):
+class Service(Record, frozen=True, kw_only=True):
     """A permanent environment."""
 
     kind = RecordKind.SERVICE
@@ -642,24 +608,21 @@ class Service(Record):
     sleep: Sleep | None = None
 
 
-@part
-class Side:
+class Side(Struct, frozen=True):
     """The image and version before or after a rollout."""
 
     image: str
     version: str
 
 
-@part
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """A share of the instances at which a rollout stops to be watched."""
 
     percent: int
     reached_at: str | None = None
 
 
-@record
-class Rollout(Record):
+class Rollout(Record, frozen=True, kw_only=True):
     """A rollout."""
 
     kind = RecordKind.ROLLOUT
@@ -691,20 +654,18 @@ class Rollout(Record):
     """The last instance refresh that was cancelled for a pause."""
 
 
-@record
-class Pool(Record):
+class Pool(Record, frozen=True, kw_only=True):
     """A pool of address ranges. Each range that is taken has an attribute of its own, its holder: who takes one writes
     no other's."""
 
     kind = RecordKind.POOL
 
     of: str | None = None
-    taken: Mapping[str, str] = field(default_factory=dict, metadata={"key": "range_", "spread": True})
+    taken: Annotated[Mapping[str, str], SPREAD] = field(default_factory=dict, name="range_")
     """Holders by the numbers of their ranges."""
 
 
-@record
-class Fleet(Record):
+class Fleet(Record, frozen=True, kw_only=True):
     """The instances of an environment."""
 
     kind = RecordKind.FLEET
@@ -713,8 +674,7 @@ class Fleet(Record):
     """The ids of those that ran when it became ready, 500 at most."""
 
 
-@record
-class Pace(Record):
+class Pace(Record, frozen=True, kw_only=True):
     """How far turns are given out at an account and Region, to end environments or to build them."""
 
     kind = RecordKind.PACE
@@ -737,8 +697,7 @@ class Unsaid(Record):
     """The state machine whose execution of this name says it, or something else, as long as it runs."""
 
 
-@part
-class Low:
+class Low(Struct, frozen=True):
     """A ceiling or a budget of which little is left, and the environment that took of it when that became so."""
 
     counter: str
@@ -747,8 +706,7 @@ class Low:
     environment: str
 
 
-@record
-class Ledger(Record):
+class Ledger(Record, frozen=True, kw_only=True):
     """The ledger of an installation: every reservation is one conditional write of it, so two that ask in the same
     millisecond never get the same room.
 
@@ -799,8 +757,7 @@ class Quotas(Record):
     closed: str = ""
 
 
-@record
-class Had(Record):
+class Had(Record, frozen=True, kw_only=True):
     """What the last environment of an order really had of the quotas, by the fingerprint of that order."""
 
     kind = RecordKind.NEEDS
@@ -823,8 +780,7 @@ class Sweep(Record):
     dry_run: bool = False
 
 
-@part
-class Followed:
+class Followed(Struct, frozen=True):
     """How many instances boot an image that they follow a channel to."""
 
     channel: str
@@ -832,8 +788,7 @@ class Followed:
     instances: int
 
 
-@part
-class Lost:
+class Lost(Struct, frozen=True):
     """The instances that failed of an application, of an image or of a blueprint."""
 
     of: str
@@ -841,8 +796,7 @@ class Lost:
     losses: Losses
 
 
-@record
-class Sum(Record):
+class Sum(Record, frozen=True, kw_only=True):
     """What the environments are together that live, or those that ended on a day. A sweep sums them, so that nobody has
     to read all of them who shows a figure."""
 
@@ -872,13 +826,12 @@ class Sum(Record):
     failures_at: str = ""
 
 
-@record
-class DeadLetter(Record):
+class DeadLetter(Record, frozen=True, kw_only=True):
     """A message that could not be followed. What is in it lies in the reports bucket."""
 
     kind = RecordKind.DEAD_LETTER
 
-    failure: str = field(default=UNKNOWN, metadata={"key": "kind"})
+    failure: str = field(default=UNKNOWN, name="kind")
     function: str = UNKNOWN
     event: str = UNKNOWN
     reason: str = ""
@@ -902,13 +855,16 @@ KINDS: Mapping[RecordKind, type[Record]] = {
 @cache
 def spread(kind: Any) -> Mapping[str, str]:
     """Returns the fields each entry of which is an attribute of its own, with what those attributes begin with."""
-    return {name: key for name, key in keys(kind).items() if kind.__dataclass_fields__[name].metadata.get("spread")}
+    return {name: key for name, (key, hint) in _fields(kind).items() if SPREAD in get_args(hint)}
 
 
 @cache
 def _fields(kind: Any) -> Mapping[str, tuple[str, Any]]:
-    hints = get_type_hints(kind)
-    return {each.name: (each.metadata.get("key", each.name.rstrip("_")), hints[each.name]) for each in fields(kind)}
+    # A field's name that is a word of Python's ends with an underscore, unless it says what it is called in an item.
+    return {
+        each.name: (each.name.rstrip("_") if each.encode_name == each.name else each.encode_name, each.type)
+        for each in fields(kind)
+    }
 
 
 def keys(kind: Any) -> Mapping[str, str]:
@@ -931,9 +887,8 @@ def _read(hint: Any, value: Any) -> Any:
         hint = next(each for each in get_args(hint) if each is not type(None))
     if get_origin(hint) is tuple:
         return tuple(_read(get_args(hint)[0], each) for each in value)
-    if is_dataclass(hint):
-        of_part: Any = hint
-        return read(of_part, value)
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return read(hint, value)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         # A word of a later version is kept as it is.
         return hint(value) if value in hint or hint._missing_(value) else value
@@ -951,7 +906,7 @@ def attributes(kind: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """Turns a record, or a part of one, into what an item keeps: what is not known is not in it."""
-    if is_dataclass(value):
+    if isinstance(value, Struct):
         return {
             key: plain(each)
             for key, each in attributes(type(value), {name: getattr(value, name) for name in keys(type(value))}).items()

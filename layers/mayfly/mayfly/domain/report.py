@@ -1,8 +1,9 @@
 """Reports of tests in JUnit's XML: how many there were, and the names of those that failed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from xml.parsers import expat
+
+from msgspec import Struct
 
 from mayfly.domain.text import clean
 
@@ -15,8 +16,7 @@ class Unreadable(ValueError):
     """A report that is no JUnit XML; the text says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What a report says.
 
     Attributes:

@@ -6,9 +6,10 @@ is not known to be unused stays as it is.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct
 
 from mayfly.domain.timestamp import utc_text
 
@@ -31,8 +32,7 @@ class Step(StrEnum):
     RESTORE = "restore"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """What is known of an image's use.
 
     Attributes:
@@ -43,8 +43,7 @@ class Usage:
     unknown: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ami:
+class Ami(Struct, frozen=True):
     """An image in one Region, as EC2 shows it.
 
     Attributes:
@@ -62,8 +61,7 @@ class Ami:
     snapshots: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image of a family with its copies: they are needed and used together, and go together.
 
     Attributes:
@@ -79,8 +77,7 @@ class Image:
     amis: tuple[Ami, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RetirementPolicy:
+class RetirementPolicy(Struct, frozen=True):
     """A family's policy: how many of its newest are kept, and how long each stage lasts at least."""
 
     keep_newest: int = 5
@@ -89,8 +86,7 @@ class RetirementPolicy:
     deregister_after: timedelta = timedelta(days=30)
 
 
-@dataclass(frozen=True, slots=True)
-class RetirementDecision:
+class RetirementDecision(Struct, frozen=True):
     """What is done with an image in one Region, and why."""
 
     image: str

@@ -6,10 +6,11 @@ costs time: the next look finds the same. Of many that are wanted one after the 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from mayfly.contract.vocabulary import AwsEvent, RolloutCause, RolloutStage, Wait
 from mayfly.domain.office_hours import Window
@@ -27,8 +28,7 @@ _NEW = (RolloutCause.CREATION, RolloutCause.CHANGE)
 """What brings something that nobody has seen run."""
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutRules:
+class RolloutRules(Struct, frozen=True):
     """How a service is rolled out.
 
     Attributes:
@@ -47,8 +47,7 @@ class RolloutRules:
     halted: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """A service as it stands.
 
     Attributes:
@@ -101,8 +100,7 @@ class RolloutAction(StrEnum):
         return self not in (RolloutAction.NOTHING, RolloutAction.START)
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutDecision:
+class RolloutDecision(Struct, frozen=True):
     """What is done about a service, and why; `to` which setup, because of what."""
 
     action: RolloutAction
@@ -183,8 +181,7 @@ def difference(before: Setup | None, after: Setup) -> str:
     return ", ".join([*said, *(f"new {key.replace('_', ' ')}" for key in rest)]) or "the same, on new instances"
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How instances are replaced: the bounds in per cent of the service, where it stops to be watched, and how long."""
 
     least_healthy: int = 100
@@ -303,8 +300,7 @@ def request(rollout: str, step: Wait) -> str:
     return f"{REQUEST}{rollout}-{step.replace(' ', '-')}"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """An instance of a service's group. `template` is the version of the launch template that it was made of."""
 
     id: str

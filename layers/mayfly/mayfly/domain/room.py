@@ -15,10 +15,12 @@ its stack is created when they are there; whoever lacks them longer than that ke
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mayfly.domain.needs import INSTANCES, QUOTAS, described
 from mayfly.domain.records import Low, Quotas
@@ -43,8 +45,7 @@ WHOLE_AFTER: Final = timedelta(minutes=10)
 or was ended, before it could."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(Struct, frozen=True):
     """EC2's bucket of tokens for an account and Region: each launch takes one of RunInstances. AWS's own, where it
     raised none."""
 
@@ -71,8 +72,7 @@ class Bucket:
         return max(0, -(-(lacking + min(count, self.burst) - self.burst) // self.a_second))
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """An environment that asks for room.
 
     Attributes:
@@ -127,8 +127,7 @@ def counter_of(target: str, key: str) -> str:
     return f"{target.partition('/')[0] if is_global else target}|{key}"
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """All that a decision is made from.
 
     Attributes:
@@ -204,8 +203,7 @@ def limits(wanted: Wanted, places: Mapping[str, Quotas]) -> dict[str, int]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """An environment that is built now, and where. Its start tag moves the clocks.
 
     Attributes:
@@ -218,8 +216,7 @@ class Admitted:
     after: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """An environment that waits: for what, behind whom, and as which one in the order.
 
     Attributes:
@@ -233,8 +230,7 @@ class Waiting:
     seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What becomes of everybody who waits."""
 
     admitted: tuple[Admitted, ...]

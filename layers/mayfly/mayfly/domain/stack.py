@@ -4,9 +4,10 @@ Statuses are matched exactly: ``ROLLBACK_COMPLETE`` ends like ``CREATE_COMPLETE`
 Source: the enum StackStatus of the CloudFormation API (a test holds this table against botocore's model).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
+
+from msgspec import Struct
 
 from mayfly.contract.vocabulary import Wait
 
@@ -50,8 +51,7 @@ PHASES: dict[str, Phase] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TaskResult:
+class TaskResult(Struct, frozen=True):
     """What a waiting execution is told: success, or the error that its Retry and Catch know by name."""
 
     error: (

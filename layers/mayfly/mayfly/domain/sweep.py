@@ -2,8 +2,9 @@
 the executions themselves have failed."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from mayfly.contract.vocabulary import EndingCause, SweepAction, Wait
 from mayfly.domain import tags
@@ -13,8 +14,7 @@ from mayfly.domain.stack import PHASES, Phase
 from mayfly.domain.timestamp import read_timestamp, utc_text
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """An environment as AWS shows it, at one target.
 
     Attributes:
@@ -42,8 +42,7 @@ class Found:
         return self.labels.get(tags.CONTROLLER, controller) != controller and not self.names_ours
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(Struct, frozen=True):
     """An environment as its record shows it."""
 
     deadline: datetime
@@ -63,8 +62,7 @@ class Remembered:
         return self.waiting_for in (Wait.ROOM, Wait.TESTS) or (self.waiting_for == Wait.CREATION and by_request)
 
 
-@dataclass(frozen=True, slots=True)
-class SweepPolicy:
+class SweepPolicy(Struct, frozen=True):
     """How a sweep decides.
 
     Attributes:
@@ -87,8 +85,7 @@ _FEW = 3
 """Terminations that no share forbids: in a small account three of four may well be due."""
 
 
-@dataclass(frozen=True, slots=True)
-class SweepDecision:
+class SweepDecision(Struct, frozen=True):
     """What is done with one environment, and why."""
 
     environment: str
@@ -223,8 +220,7 @@ def deadline_of(found: Found, record: Remembered | None, policy: SweepPolicy) ->
     return datetime.min.replace(tzinfo=UTC), "nothing says until when"
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """How many terminations a sweep may start, and whether it may start those it has decided on."""
 
     allowed: int

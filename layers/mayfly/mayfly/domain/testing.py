@@ -4,7 +4,8 @@ import base64
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mayfly.contract.vocabulary import Outcome
 from mayfly.domain.report import Report
@@ -29,8 +30,7 @@ def variables(document: Mapping[str, object]) -> dict[str, str]:
     return known | {f"MAYFLY_OUTPUT_{name}": value for name, value in outputs.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Uploads:
+class Uploads(Struct, frozen=True):
     """Addresses that one file can be put to, each good for a while."""
 
     log: str
@@ -67,8 +67,7 @@ def filled(body: object, document: Mapping[str, object], known: Mapping[str, str
     return places.get(body, body) if isinstance(body, str) else body
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(Struct, frozen=True):
     """How a command ended on one instance."""
 
     instance: str
@@ -81,8 +80,7 @@ class Invocation:
         return self.status in ("Success", "Failed")
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What tests have shown, and the reason for people."""
 
     outcome: Outcome

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from mayfly.domain.records import Span
 
@@ -18,8 +19,7 @@ SLOWEST = 12
 """Resource types that are told: those that took longest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(Struct, frozen=True):
     """When something happened on the way to a ready environment; None where nothing says so.
 
     Attributes:

@@ -9,12 +9,13 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 
 from boto3.dynamodb.conditions import ConditionBase
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from mayfly.aws import executions
 from mayfly.aws.attempts import going_on
@@ -66,8 +67,7 @@ class LedgerBusy(Exception):
     """Many others ask at the same time. Repeating it a little later gets through."""
 
 
-@dataclass(frozen=True, slots=True)
-class InQueue:
+class InQueue(Struct, frozen=True):
     """Where an environment stands in the queue.
 
     Attributes:
@@ -82,16 +82,14 @@ class InQueue:
     about_minutes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Returned:
+class _Returned(Struct, frozen=True):
     """What is given back: counters, and for how many seconds they were held, where that is known."""
 
     holds: Mapping[str, int]
     seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Asking:
+class _Asking(Struct, frozen=True):
     """An environment that asks for room, with what its record says."""
 
     id: str
@@ -266,8 +264,7 @@ def _without(order: Order, targets: Collection[str]) -> Order:
     return order.model_copy(update={"demand": order.demand.model_copy(update={"places": places})})
 
 
-@dataclass(frozen=True, slots=True)
-class AtOnce:
+class AtOnce(Struct, frozen=True):
     """Room that was reserved for an environment when it was planned.
 
     Attributes:

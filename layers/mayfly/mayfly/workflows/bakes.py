@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mayfly.aws import builders, clients, executions, images, instances, kill_switch, parameters, reports
 from mayfly.aws.events import announce
@@ -31,8 +32,7 @@ _LOG_KEPT = 262_144
 """Bytes of a log's end that are kept: why a bake failed stands there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """Why a family is to be baked, and what asked for it: the same event is the same bake."""
 
     family: str

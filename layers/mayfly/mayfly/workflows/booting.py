@@ -1,7 +1,8 @@
 """Notes in an environment's history which of its instances are still booting, and where they hang."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mayfly.aws.records import Records
 from mayfly.contract.vocabulary import EnvironmentStage

@@ -1,9 +1,11 @@
 """Discovers by tags what of this installation exists in an account and Region, whatever the table says."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mayfly.aws import builders, clients, instances, tagging
 from mayfly.aws.attempts import side_by_side
@@ -24,8 +26,7 @@ LOOK_SECONDS = 240.0
 """Within which all targets are looked at: a sweep has fifteen minutes, and acts in the rest of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What exists at one target.
 
     Attributes:

@@ -1,9 +1,10 @@
 """Changes an environment's record and its execution together, as every event from outside has to."""
 
 import hashlib
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from mayfly.aws import executions
 from mayfly.aws.records import EXISTS, Conflict, Records, attr, forget_after

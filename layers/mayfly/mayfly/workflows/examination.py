@@ -3,9 +3,11 @@ environments, or outlive them, and on which line."""
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT, TEMPLATE_LIMIT
 from mayfly.contract.reader import Refused
@@ -26,8 +28,7 @@ type Found = tuple[Level, tuple[str, ...], str]
 """A level, the path to what it is about, and what there is to say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(Struct, frozen=True):
     """Something about a template. An error keeps an environment from being built or ended; a warning costs something
     or loses something; a note says how Mayfly will take it."""
 

@@ -1,8 +1,9 @@
 """What a forge is told of a release: composed from the records, as they are at this moment."""
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec.structs import asdict
 
 from mayfly.aws.records import Records, forget_after
 from mayfly.contract.forges import Forge

@@ -1,10 +1,11 @@
 """Ends environments that nobody uses: no request to a load balancer of theirs, no session on an instance."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from mayfly.aws import clients, instances, kill_switch, measurements, sessions, tagging
 from mayfly.aws.attempts import going_on
@@ -34,8 +35,7 @@ _METRICS = {
 every one, whether anybody uses it or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """An environment that may be idle, since when, and by which policy."""
 
     record: Environment

@@ -1,8 +1,9 @@
 """Keeps what proven images consist of, as each proof said it, and compares it for whoever promotes an image."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from mayfly.aws import reports
 from mayfly.domain.contents import Contents, compare

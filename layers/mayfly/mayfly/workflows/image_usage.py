@@ -4,12 +4,12 @@ knows of single ones. What cannot be looked at is unknown, and never counts as u
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import botocore
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct, field
 
 from mayfly.aws import instances, parameters
 from mayfly.domain import tags
@@ -66,8 +66,7 @@ def _pages(workload: "Workload", name: str, **asked: Any) -> Any:
     return workload.ec2.get_paginator(name).paginate(**asked)  # type: ignore[call-overload]
 
 
-@dataclass(slots=True)
-class Look:
+class Look(Struct):
     """What was seen at one target: uses by image, and the kinds that could not be looked at, each with the reason."""
 
     uses: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))

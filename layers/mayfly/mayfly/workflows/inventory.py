@@ -6,11 +6,11 @@ What costs a page is looked at for all; what costs a call an image is asked of t
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
 
 from mayfly.aws import clients, images
 from mayfly.aws.records import Records
@@ -33,8 +33,7 @@ _LOOKED_AT = 2
 _NOT_LOOKED_AT = Usage(unknown=("it has to wait for a later run to be looked at closely",))
 
 
-@dataclass(frozen=True, slots=True)
-class SeenTarget:
+class SeenTarget(Struct, frozen=True):
     """One Region of an account, entered to look, with what was seen there; no workload where it cannot be entered."""
 
     account: str
@@ -43,8 +42,7 @@ class SeenTarget:
     look: image_usage.Look
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """What there is, and what uses it as far as pages tell.
 
     Attributes:

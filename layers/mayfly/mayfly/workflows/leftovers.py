@@ -5,10 +5,10 @@ asked first, and where it names something, that kind's own description decides.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 from mayfly.aws import instances, networks, tagging
 from mayfly.aws.instances import plain
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
 
 
-@dataclass(frozen=True, slots=True)
-class Remnant:
+class Remnant(Struct, frozen=True):
     """A resource that outlived its stack."""
 
     kind: str
@@ -32,8 +31,7 @@ class Remnant:
     """It is being deleted already."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(Struct, frozen=True):
     look: Callable[["Workload", Any], Iterable[Remnant]]
     delete: Callable[["Workload", str], object]
 

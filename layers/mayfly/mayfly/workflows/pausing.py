@@ -4,9 +4,10 @@ Auto Scaling cannot pause an instance refresh. So it is cancelled while it soaks
 replaced; going on, a new refresh replaces the rest.
 """
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from mayfly.aws import clients, executions, refreshes
 from mayfly.aws.records import ChangedMeanwhile, Conflict, Records, attr

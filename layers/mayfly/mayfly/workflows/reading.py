@@ -2,10 +2,12 @@
 where the last one ended; a figure comes from sums. So none reads more where more lives, or has lived."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from mayfly import views
 from mayfly.aws import kill_switch, parameters
@@ -51,8 +53,7 @@ LOOKED_AT = 900
 """Environments that one page looks at: where few of them fit, it is shorter, and goes on all the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which environments.
 
     Attributes:
@@ -85,8 +86,10 @@ class Wanted:
         return all(word in told for word in self.text.lower().split())
 
 
-@dataclass(frozen=True)
-class Reading:
+_ALL = Wanted()
+
+
+class Reading(Struct, frozen=True):
     """One look at what is recorded, at a timestamp.
 
     Attributes:
@@ -109,7 +112,7 @@ class Reading:
         """Gives access to the DynamoDB records of one kind."""
         return Records(self.table, kind)
 
-    def environments(self, wanted: Wanted = Wanted(), after: str = "", most: int = PAGE) -> Shown:
+    def environments(self, wanted: Wanted = _ALL, after: str = "", most: int = PAGE) -> Shown:
         """A page of environments, the latest first. `next` is where the next page begins, if there is one; then the
         first page has the `totals` of all that live.
 

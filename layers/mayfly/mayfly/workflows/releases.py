@@ -1,8 +1,9 @@
 """Releases: planned as one order a suite, judged by the records of their environments, counted for their image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr, forget_after

@@ -2,11 +2,11 @@
 restore them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
 
 from mayfly.aws import images, kill_switch
 from mayfly.aws.instances import plain
@@ -40,8 +40,7 @@ _SOON = timedelta(minutes=2)
 """EC2 deprecates at a full minute that has not passed yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """An image in one Region with what groups it."""
 
     ami: Ami

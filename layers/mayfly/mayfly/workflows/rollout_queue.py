@@ -6,11 +6,12 @@ rollout's own record, its execution) is done by name, and done again by the next
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from boto3.dynamodb.conditions import ConditionBase
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mayfly.aws import executions
 from mayfly.aws.events import announce
@@ -30,8 +31,7 @@ from mayfly.workflows.standing import Service
 _WHO = "plan"
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """One look at a service: what was seen of it, what its record says, and what is done about it.
 
     Attributes:

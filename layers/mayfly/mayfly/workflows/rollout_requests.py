@@ -1,9 +1,10 @@
 """Records what people and events want of permanent environments; the next look at each heeds it."""
 
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from mayfly.aws import executions
 from mayfly.aws.records import EXISTS, ChangedMeanwhile, Conflict, Records, attr

@@ -1,10 +1,10 @@
 """Creates, updates and looks at permanent environments as AWS shows them: stack, group and instances."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 from mayfly.aws import groups, instances, stacks
 from mayfly.aws.instances import Instance
@@ -39,8 +39,7 @@ class NotOurs(Exception):
     """A stack of this name stands that another controller or person made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What a service's stack is to be like."""
 
     service: str
@@ -86,8 +85,7 @@ def bring(workload: "Workload", wish: Wish, again: bool) -> TaskResult | None:
     return None if changed else TaskResult(None, "the stack is like that already")
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """A service's stack, with its group as far as there is one.
 
     Attributes:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mayfly.aws import clients, groups, instances, kill_switch, stacks
 from mayfly.aws.attempts import going_on
@@ -34,8 +36,7 @@ type Asked = EnvironmentSleepRequested | EnvironmentWakeRequested
 _WHO = "office hours"
 
 
-@dataclass(frozen=True, slots=True)
-class Sleeper:
+class Sleeper(Struct, frozen=True):
     """An environment that may sleep, and when it is awake."""
 
     record: Sleepy
@@ -116,8 +117,7 @@ def _permanent(application: Application, record: Service) -> Permanent | None:
     return next((own for own in application.permanent if own.name == record.name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """The environments that people use, as far as shelves and `aws.records.SLEEP` show them, and the applications as
     they are configured, by name. Only the one is seen that is named; it is read as it is now."""
 

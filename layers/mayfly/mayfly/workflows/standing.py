@@ -1,8 +1,9 @@
 """Records what is seen of each permanent environment, and compares it with what is wanted."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from mayfly.aws import clients, kill_switch, stacks
 from mayfly.aws.events import announce
@@ -28,8 +29,7 @@ _DRIFTS_KEPT = 100
 """Lines of what differs that a record has room for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """A permanent environment as it is configured, and its target."""
 
     application: str

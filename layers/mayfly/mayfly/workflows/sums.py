@@ -7,9 +7,11 @@ are read themselves: their sums are then of this second.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mayfly import views
 from mayfly.aws.attempts import going_on
@@ -37,8 +39,7 @@ TAKEN_UP = 500
 """Records of an earlier version that one sweep puts on the shelves."""
 
 
-@dataclass(frozen=True)
-class Sums:
+class Sums(Struct, frozen=True):
     """Sums as they are kept, and as they are where few environments are to be summed."""
 
     table: str

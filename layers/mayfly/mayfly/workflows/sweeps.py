@@ -3,11 +3,12 @@
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from mayfly import views
 from mayfly.aws import executions, kill_switch
@@ -42,8 +43,7 @@ _ROOM = 300_000
 """Characters of a report that a record has room for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """One environment or bake with what was decided about it; what was found of it, and what is remembered."""
 
     decision: SweepDecision
@@ -52,8 +52,7 @@ class Case:
     record: Environment | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(Struct, frozen=True):
     """One sweep: when it began, by which policy, and for which environments or bakes an execution runs."""
 
     settings: Settings

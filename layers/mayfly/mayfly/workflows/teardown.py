@@ -1,10 +1,10 @@
 """Removes what blocks a stack's deletion, as far as it is ours. The caller has asked the guard about the stack."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from mayfly.aws import databases, stacks
 from mayfly.aws.instances import plain

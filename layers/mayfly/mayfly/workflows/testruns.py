@@ -1,7 +1,8 @@
 """The tests of an environment, as a runner runs them: what they have to know and leave, and how they end the life."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from mayfly.aws import clients, commands, reports
 from mayfly.aws.records import Records
