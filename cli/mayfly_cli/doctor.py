@@ -5,13 +5,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec.structs import replace
 
 from mayfly.aws import clients, kill_switch
 from mayfly.aws import quotas as service_quotas

@@ -3,10 +3,10 @@
 import os
 import shutil
 from collections.abc import Sequence
-from msgspec.structs import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from mayfly.aws.instances import console
 from mayfly.domain import tags

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers" / "mayfly" / "mayfly"
 HEAVY = {"boto3", "botocore"}
+CLASSES = {"msgspec"}
 VOCABULARY = "mayfly.contract.vocabulary"
 
 
@@ -28,11 +29,12 @@ def test_the_vocabulary_imports_the_standard_library_only():
 
 
 @pytest.mark.parametrize("file", sorted((LAYER / "domain").glob("*.py")), ids=lambda file: file.name)
-def test_the_domain_imports_the_standard_library_the_vocabulary_and_itself_only(file):
+def test_the_domain_imports_what_classes_are_made_of_the_vocabulary_and_itself_only(file):
+    known = sys.stdlib_module_names | CLASSES
     foreign = {
         name
         for name in imports(file)
-        if name.split(".")[0] not in sys.stdlib_module_names and not name.startswith(("mayfly.domain", VOCABULARY))
+        if name.split(".")[0] not in known and not name.startswith(("mayfly.domain", VOCABULARY))
     }
     assert not foreign
 
@@ -97,7 +99,7 @@ class TestFunctions:
         assert "time.time" not in text
 
     def test_no_function_imports_another(self, file):
-        known = {"mayfly", "aws_lambda_powertools"} | {beside.stem for beside in file.parent.glob("*.py")}
+        known = {"mayfly", "aws_lambda_powertools"} | CLASSES | {beside.stem for beside in file.parent.glob("*.py")}
         assert {module.split(".")[0] for module in imports(file)} <= known | sys.stdlib_module_names
 
 

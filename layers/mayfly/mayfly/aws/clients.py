@@ -51,7 +51,7 @@ def unsigned(service: str) -> Any:
     return boto3.client(service, config=_CONFIG.merge(Config(signature_version=UNSIGNED)))  # type: ignore[call-overload]
 
 
-class Workload(Struct, frozen=True):
+class Workload(Struct, frozen=True, dict=True):
     """One environment's view of its workload account."""
 
     credentials: Mapping[str, str]

@@ -89,7 +89,7 @@ class Wanted(Struct, frozen=True):
 _ALL = Wanted()
 
 
-class Reading(Struct, frozen=True):
+class Reading(Struct, frozen=True, dict=True):
     """One look at what is recorded, at a timestamp.
 
     Attributes:

@@ -39,7 +39,7 @@ TAKEN_UP = 500
 """Records of an earlier version that one sweep puts on the shelves."""
 
 
-class Sums(Struct, frozen=True):
+class Sums(Struct, frozen=True, dict=True):
     """Sums as they are kept, and as they are where few environments are to be summed."""
 
     table: str
