@@ -683,8 +683,7 @@ class Pace(Record, frozen=True, kw_only=True):
     """Milliseconds since 1970."""
 
 
-@record
-class Unsaid(Record):
+class Unsaid(Record, frozen=True, kw_only=True):
     """An announcement that the bus did not take, or that an execution owes. A sweep makes it, and closes this."""
 
     kind = RecordKind.UNSAID
@@ -734,8 +733,7 @@ class Ledger(Record, frozen=True, kw_only=True):
     unsaid: tuple[Low, ...] = ()
 
 
-@record
-class Quotas(Record):
+class Quotas(Record, frozen=True, kw_only=True):
     """What AWS allows at an account and Region, as a sweep or whoever came first has read it. Everything is by the
     keys of `needs.QUOTAS`.
 
