@@ -763,8 +763,7 @@ class Had(Record, frozen=True, kw_only=True):
     takes: Mapping[str, int] = field(default_factory=dict)
 
 
-@record
-class Sweep(Record):
+class Sweep(Record, frozen=True, kw_only=True):
     """What a sweep came to. Its report is the whole truth. It lives as long as S3 has not taken that."""
 
     kind = RecordKind.SWEEP
