@@ -102,7 +102,7 @@ class Subject(Tolerant):
     aborted: bool = False
     """Whether an adopted life was broken off before its tests could begin."""
     why: str = ""
-    demand: Choice = Choice()
+    demand: Choice = Field(default_factory=Choice)
     """Of a new life: where it may go on when EC2 has no capacity for it here."""
 
     @property
