@@ -1,6 +1,6 @@
 """Confirms that nothing is left of an environment, and closes its record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -76,22 +76,22 @@ def move_on(settings: Settings, subject: Subject, kept: list[str], event: dict[s
     if seen is None or not targets:
         return None
     entry = Entry(now, "confirm_gone", "moving on", f"{left_of(kept)}; it asks for room in {' or '.join(targets)}")
-    held = attr(Environment.reserved)
+    change: dict[str, Any] = {
+        "kept": [*seen.kept, *(cut(each, 500) for each in kept)][:100] or None,
+        "drop": OF_ONE_PLACE,
+    }
     if seen.waiting:  # a repetition finds that this was written
         try:
-            records.change(
-                subject.environment,
-                entry,
-                kept=[*seen.kept, *(cut(each, 500) for each in kept)][:100] or None,
-                drop=OF_ONE_PLACE,
-                only_if=environments.NOT_ENDED & (held.exists() if seen.reserved else held.not_exists()),
+            without_room(
+                settings,
+                seen,
+                lambda held: records.change(seen.id, entry, only_if=environments.NOT_ENDED & held, **change),
+                now,
             )
         except Conflict as conflict:
             if conflict.found and conflict.found.ending:
                 return None
             raise
-        if seen.reserved:
-            admission.give_back(settings, seen, datetime.fromisoformat(now), "confirm_gone")
     reason = f"{seen.no_capacity[subject.target]} in {subject.target}"
     executions.complete_task(event["token"], TaskResult("MovesOn", reason), {})
     return {"environment": subject.environment, "next": targets}
@@ -210,13 +210,30 @@ def remember(settings: Settings, seen: Environment, change: dict[str, Any]) -> E
     up for it."""
     records = Records(settings.table, Environment)
     try:
-        unreturned = attr(Environment.reserved).exists() if seen.reserved else None
-        record = records.try_change(seen.id, only_if=unreturned, **change)
+        write: Write = lambda held: records.try_change(seen.id, only_if=held, **change)  # noqa: E731
+        return without_room(settings, seen, write, change["entry"].at) or Environment(id=seen.id)
     except Conflict:  # somebody else has given it back
         return records.try_change(seen.id, **change) or seen
+
+
+type Write = Callable[[Any], Environment | None]
+
+
+def without_room(settings: Settings, seen: Environment, write: Write, now: str) -> Environment | None:
+    """Takes an environment's room off its record in one write with what else that says, and gives it back: once,
+    whoever else does the same.
+
+    Args:
+        write: writes the record under a condition, without its reservation.
+
+    Raises:
+        Conflict: its reservation is not as it was seen.
+    """
+    held = attr(Environment.reserved)
+    record = write(held.exists() if seen.reserved else held.not_exists())
     if seen.reserved and record and not record.reserved:
-        admission.give_back(settings, seen, datetime.fromisoformat(change["entry"].at), "confirm_gone")
-    return record or Environment(id=seen.id)
+        admission.give_back(settings, seen, datetime.fromisoformat(now), "confirm_gone")
+    return record
 
 
 def told(remnant: leftovers.Remnant, refused: dict[str, str]) -> str:

@@ -20,7 +20,7 @@ from mayfly.domain.teardown import Step, next_step, refusal, request_name, told
 from mayfly.domain.testing import BESIDE
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import environments, instance_failures, leftovers, pacing, teardown
+from mayfly.workflows import causes, environments, instance_failures, leftovers, pacing, teardown
 
 FOUND_WHEN_DELETED = timedelta(days=90)
 """How long CloudFormation shows a deleted stack by its id."""
@@ -53,7 +53,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     settings, subject = load_settings(), Subject.model_validate(event["order"])
     logger.append_keys(environment=subject.environment)
     records = Records(settings.table, Environment)
-    record = begin_move(records, subject, event, context.function_name) or begin_ending(
+    record = begin_move(settings, subject, event, context.function_name) or begin_ending(
         records, subject, event, context.function_name, settings.record_days
     )
     if record.runner in BESIDE and not record.deletions:
@@ -138,11 +138,14 @@ def stack_of(workload: clients.Workload, subject: Subject, record: Environment, 
     return stack
 
 
-def begin_move(records: Records[Environment], subject: Subject, event: dict[str, Any], who: str) -> Environment | None:
+def begin_move(settings: Settings, subject: Subject, event: dict[str, Any], who: str) -> Environment | None:
     """Records that only this stack ends, and its life goes on at another target, where EC2 has capacity for it at none
     of this one's; None where it is its life that ends."""
+    records = Records(settings.table, Environment)
     failed = event["ended"]["by"] == EndingCause.FAILURE and event.get("moves")
     seen = records.try_get(subject.environment) if failed and subject.targets else None
+    if seen and subject.target not in seen.no_capacity and (lacks := without_group(settings, subject, seen, event)):
+        seen = replace(seen, no_capacity={**seen.no_capacity, subject.target: lacks})
     targets = capacity.elsewhere(seen, subject.target, subject.targets, event["ended"])
     if seen is None or not targets:
         return None
@@ -156,10 +159,20 @@ def begin_move(records: Records[Environment], subject: Subject, event: dict[str,
             subject.environment,
             None if said else entry,
             waiting=Waiting(Wait.DELETION, event["token"]),
+            no_capacity=seen.no_capacity,
             only_if=environments.NOT_ENDED,
         )
     except Conflict:
         return None
+
+
+def without_group(settings: Settings, subject: Subject, seen: Environment, event: dict[str, Any]) -> str:
+    """Which capacity EC2 lacks for instances that a stack launches without a group, by CloudFormation's events: of
+    those no event of Auto Scaling tells. "" where it failed for anything else, or CloudFormation does not say."""
+    failed = event["ended"]["error"].get("Error") == "CreationFailed"
+    if not failed or not seen.stack or seen.ending or not set(subject.targets) - {subject.target, *seen.no_capacity}:
+        return ""
+    return causes.missing_capacity(settings, subject, seen.stack)
 
 
 def begin_ending(

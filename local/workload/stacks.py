@@ -331,7 +331,7 @@ class Stacks:
         resource_event(life, name, "CREATE_IN_PROGRESS")
         if fault.get("effect") in ("fail", "rollback") and name == failing_resource(life.stack, fault):
             raise Failed(name, fault.get("reason", 'Resource handler returned message: "Internal Failure"'))
-        if refused := self._above_quota(life.stack, name):
+        if refused := self._above_quota(life.stack, name) or self._without_capacity(life.stack, name):
             raise Failed(name, refused)
         self._here.making = life
         try:
@@ -361,6 +361,24 @@ class Stacks:
         if properties is None:  # its condition is false
             return None
         return self._quotas.refusal(kind, stack.account_id, stack.region_name, properties)
+
+    def _without_capacity(self, stack: Stack, name: str) -> str | None:
+        """Why an instance without a group cannot be launched. A group's instances fail in their group."""
+        properties = resolved_properties(stack, name)
+        if properties is None or stack.template_dict["Resources"][name]["Type"] != "AWS::EC2::Instance":
+            return None
+        subnets = ec2_backends[stack.account_id][stack.region_name].subnets
+        zone = properties.get("AvailabilityZone") or f"{stack.region_name}a"
+        if of_subnet := [
+            each[properties["SubnetId"]] for each in subnets.values() if properties.get("SubnetId") in each
+        ]:
+            zone = of_subnet[0].availability_zone
+        kind = properties.get("InstanceType", "")
+        asked = {"no_capacity": zone, "account": stack.account_id, "type": kind, "market": "on-demand"}
+        if self.faults.find("no_capacity", **asked) is None:
+            return None
+        said = capacity_reason(kind, zone).removesuffix(" Launching EC2 instance failed.")
+        return f'Resource handler returned message: "{said} (Service: Ec2, Status Code: 500)"'
 
     def _boot(self, life: Life, fault: Fault) -> None:
         """Let the instances come up and signal one after the other; then the groups are complete."""

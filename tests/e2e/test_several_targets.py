@@ -96,6 +96,27 @@ def test_what_ec2_has_no_capacity_for_in_the_first_lives_in_the_second(mayfly: D
     assert mayfly.stacks(environment, OTHER) == ["DELETE_COMPLETE"]
 
 
+def test_an_instance_without_a_group_goes_on_in_the_second_too(mayfly: Driver, gallery: Gallery) -> None:
+    gallery.promoted(gallery.image())
+    application = mayfly.application(
+        blueprint="single.yaml",
+        instances=1,
+        image={"family": gallery.family, "channel": "candidate"},
+        account=None,
+        targets=[place(mayfly, REGION), place(mayfly, OTHER)],
+    )
+    mayfly.cloud.fault("workload", no_capacity=f"{REGION}*")
+    environment = mayfly.begin(application)
+    record = mayfly.record(environment)
+    [lacks_here] = record["no_capacity"].items()
+    assert lacks_here[0] == target(mayfly, REGION)
+    assert lacks_here[1].startswith(f"EC2 has no capacity for t3.micro in {REGION}")
+    assert (mayfly.stacks(environment), mayfly.stacks(environment, OTHER)) == (["DELETE_COMPLETE"], ["CREATE_COMPLETE"])
+    mayfly.finish(environment)
+    assert mayfly.end(environment)["status"] == "SUCCEEDED"
+    assert mayfly.stacks(environment, OTHER) == ["DELETE_COMPLETE"]
+
+
 def test_what_ec2_has_no_capacity_for_anywhere_fails_by_both_names(mayfly: Driver, gallery: Gallery) -> None:
     application = fleets(mayfly, gallery)
     mayfly.cloud.fault("workload", no_capacity="*")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.workload.mixed import capacity_reason
 from mayfly.aws.events import NotTaken
 from mayfly.domain.losses import Losses
 from mayfly.domain.records import Environment, read
@@ -416,6 +417,30 @@ class TestAllIsGone:
         world.call("admit_environment", {"order": order, "token": TOKEN, "now": LATER, "moves": True})
         assert (world.record()["region"], world.record()["stage"]) == ("eu-central-1", "creating")
         assert world.record()["history"][-1]["why"] == f"in {there}"
+
+    def test_and_it_goes_on_elsewhere_where_an_instance_without_a_group_had_no_capacity(self, world: World) -> None:
+        """CloudFormation says so of the resource, and Auto Scaling nothing."""
+        here, there = f"{WORKLOAD_ACCOUNT}/us-east-1", f"{WORKLOAD_ACCOUNT}/eu-central-1"
+        order = an_order(demand={"places": BOTH})
+        ended = {"by": "failure", "error": {"Error": "CreationFailed", "Cause": "it is so"}}
+        stack = world.ready()
+        world.change(stage="creating")
+        failed = {
+            "StackId": stack, "PhysicalResourceId": "", "LogicalResourceId": "Instance",
+            "ResourceType": "AWS::EC2::Instance", "ResourceStatus": "CREATE_FAILED",
+            "ResourceStatusReason": capacity_reason("t3.micro", "us-east-1a"),
+        }  # fmt: skip
+        world.wire.answer("DescribeStackEvents", StackEvents=[failed])
+        for _ in range(2):
+            world.call("delete_environment", deletion("failure", order=order, ended=ended, moves=True))
+        lacks = "EC2 has no capacity for t3.micro in us-east-1a"
+        record = world.record()
+        assert (record["no_capacity"], "ending" in record) == ({here: lacks}, False)
+        moves = [line["why"] for line in record["history"] if line["what"] == "no capacity"]
+        assert moves == [f"{lacks}: its stack in {here} is deleted; next is {there}"]
+        world.change(ending={"by": "request", "outcome": "cancelled", "reason": "no"})
+        world.call("delete_environment", deletion("failure", order=order, ended=ended, moves=True))
+        assert world.record()["ending"]["outcome"] == "cancelled"
 
     @pytest.mark.parametrize(
         ("error", "change", "more"),

@@ -259,6 +259,29 @@ class TestAReleaseIsRefused:
         with pytest.raises(Refused, match=r"parameters: .* single\.yaml declares \(none\), but .* SubnetId"):
             plan(world)
 
+    def test_where_a_parameter_of_the_blueprint_has_no_value_at_a_target(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MAYFLY_REGIONS", "us-east-1,eu-central-1")
+        world.upload("Parameters: {SubnetId: {Type: String}}\n" + A_MACHINE)
+        more = {"account": None, "image": None, "parameters": {}}
+        world.configure(**more, targets=[HERE | {"parameters": {"SubnetId": "subnet-here"}}, THERE])
+        said = (
+            f"parameters: expected a value of SubnetId in {WORKLOAD_ACCOUNT}/{THERE['region']}, because the blueprint"
+        )
+        with pytest.raises(Refused, match=said):
+            plan(world)
+        world.configure(**more, targets=[{**each, "parameters": {"SubnetId": "subnet-0"}} for each in (HERE, THERE)])
+        assert plan(world)
+
+    def test_but_not_where_mayfly_gives_it_its_value(self, world: World) -> None:
+        world.put("/mayfly/pools/vpcs", '{"range": "10.64.0.0/12", "prefix": 20}')
+        names = ("VpcCidr", "PublicSubnetCidrs", "PrivateSubnetCidrs", "PuppetServer", "PuppetSecret", "EnvironmentId")
+        declared = ", ".join(f"{name}: {{Type: String}}" for name in names)
+        world.upload(f"Parameters: {{{declared}}}\n" + A_MACHINE)
+        world.configure(image=None, parameters={"PuppetServer": "puppet.example.com"}, pool="vpcs")
+        assert plan(world)
+
     @pytest.mark.parametrize(
         ("text", "said"),
         [
@@ -300,18 +323,23 @@ class TestAnEnvironmentIsPlanned:
         assert world.record()["reserved"]
 
     def test_with_its_room_where_it_fits(self, world: World) -> None:
-        order = an_order(demand={"takes": {"vpcs": 1}, "ceilings": {"application:webshop|environments": 1}})
+        order = an_order(demand={"takes": {"instances": 1}, "ceilings": {"application:webshop|environments": 1}})
         assert world.call("plan_environment", {"order": order, "now": NOW})["admitted"]
         assert world.record()["reserved"]["application:webshop|environments"] == 1
 
     def test_and_asks_for_its_room_where_it_does_not_fit(self, world: World) -> None:
-        order = an_order(demand={"takes": {"vpcs": 1}, "ceilings": {"application:webshop|environments": 0}})
+        order = an_order(demand={"takes": {"instances": 1}, "ceilings": {"application:webshop|environments": 0}})
+        assert not world.call("plan_environment", {"order": order, "now": NOW})["admitted"]
+        assert "reserved" not in world.record()
+
+    def test_and_asks_where_nobody_has_looked_what_there_is_yet(self, world: World) -> None:
+        order = an_order(demand={"takes": {"vpcs": 1}})
         assert not world.call("plan_environment", {"order": order, "now": NOW})["admitted"]
         assert "reserved" not in world.record()
 
     def test_and_counts_for_what_others_are_bounded_by(self, world: World) -> None:
         world.records("ledger").change("room", {"counts": {"installation:|environments": 1}, "version": 1})
-        assert world.call("plan_environment", {"order": an_order(demand={"takes": {"vpcs": 1}}), "now": NOW})[
+        assert world.call("plan_environment", {"order": an_order(demand={"takes": {"instances": 1}}), "now": NOW})[
             "admitted"
         ]
         assert world.record("room", "ledger")["counts"] == {"installation:|environments": 2}

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from local.workload.mixed import NO_SPOT, capacity_reason
-from mayfly.domain.capacity import Wanted, decide_launch
+from mayfly.domain.capacity import Wanted, decide_launch, of_resources
 
 ZONES = ("us-east-1a", "us-east-1b")
 TWO = Wanted(("m5.large", "c5.large"), ZONES, 3)
@@ -90,3 +90,21 @@ def test_types_that_are_chosen_by_attributes_are_never_known_to_be_all():
     chosen = Wanted(("any type",), ZONES, 1)
     first = decide_launch((), capacity_reason("m5.large", "us-east-1a"), "us-east-1a", chosen)
     assert not decide_launch(first.pools, capacity_reason("m5.large", "us-east-1b"), "us-east-1b", chosen).ends
+
+
+def failed(why, kind="AWS::EC2::Instance"):
+    return {"LogicalResourceId": "Machine", "ResourceType": kind, "ResourceStatusReason": why}
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (failed(capacity_reason("m5.large", "us-east-1a")), "EC2 has no capacity for m5.large in us-east-1a"),
+        (failed("Insufficient capacity. (InsufficientInstanceCapacity)"), "EC2 has no capacity for Machine"),
+        (failed("The image id '[ami-1]' does not exist"), ""),
+        # Of a group another type or zone may have some: Auto Scaling goes on, and says when none has.
+        (failed(capacity_reason("m5.large", "us-east-1a"), "AWS::AutoScaling::AutoScalingGroup"), ""),
+    ],
+)
+def test_an_instance_without_a_group_has_one_pool(event, said):
+    assert of_resources([failed("internal error"), event]) == said

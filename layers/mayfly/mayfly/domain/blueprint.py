@@ -49,6 +49,15 @@ def unfit(declared: Mapping[str, Any], own: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} is '{value}': {parameter.get('ConstraintDescription') or f'it has to match {pattern}'}"
 
 
+def without_value(declared: Mapping[str, Any], given: Collection[str]) -> list[str]:
+    """The parameters of a template with neither a Default nor a value: CloudFormation refuses its stack.
+
+    Args:
+        declared: the parameters of a template. given: the names of those that have a value.
+    """
+    return [name for name, one in declared.items() if name not in given and "Default" not in (one or {})]
+
+
 def _matches(pattern: str, value: str) -> bool:
     """Tells whether a pattern is the whole value's; one that only Java's library knows is left to CloudFormation."""
     try:

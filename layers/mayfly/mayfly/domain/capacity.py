@@ -75,6 +75,22 @@ def summary(shortage: Shortage) -> str:
     return shortage.reason.partition(": ")[0]
 
 
+def of_resources(failed: Iterable[Mapping[str, Any]]) -> str:
+    """Which capacity EC2 lacks for instances that a stack launches without an Auto Scaling group; "" where that is not
+    why it failed. Each is of one type, in one zone: nothing else is tried for it.
+
+    Args:
+        failed: the events of the stack's resources at fault.
+    """
+    named = dict[str, None]()
+    for event in failed:
+        said = event.get("ResourceStatusReason", "")
+        if event.get("ResourceType") == "AWS::EC2::Instance" and (_POOL.search(said) or any(w in said for w in _LACKS)):
+            pools = [f"{kind} in {zone}" for kind, zone in _POOL.findall(said)]
+            named |= dict.fromkeys(pools or [str(event.get("LogicalResourceId"))])
+    return f"EC2 has no capacity for {', nor for '.join(named)}" if named else ""
+
+
 def elsewhere(record: Environment | None, target: str, targets: Iterable[str], ended: Mapping[str, Any]) -> list[str]:
     """Tells where an environment may be built instead, the best first, if its creation failed because EC2 has no
     capacity for it at this target; nowhere if it failed for anything else, or somebody has ended its life.

@@ -7,6 +7,9 @@ import hashlib
 from collections.abc import Collection, Mapping
 from ipaddress import IPv4Network
 
+PARAMETERS = ("VpcCidr", "PublicSubnetCidrs", "PrivateSubnetCidrs")
+"""A blueprint's parameters that take a range: the VPC's, and those of its subnets."""
+
 
 def count(pool: IPv4Network, prefix: int) -> int:
     """Tells how many ranges of this prefix length a pool has."""
@@ -40,8 +43,4 @@ def layout(vpc: IPv4Network) -> dict[str, str]:
     ones at its end, each of which takes the whole fleet if the other zone is out."""
     public = list(vpc.subnets(prefixlen_diff=4))[:2]
     private = list(vpc.subnets(prefixlen_diff=2))[2:]
-    return {
-        "VpcCidr": str(vpc),
-        "PublicSubnetCidrs": ",".join(map(str, public)),
-        "PrivateSubnetCidrs": ",".join(map(str, private)),
-    }
+    return dict(zip(PARAMETERS, (str(vpc), ",".join(map(str, public)), ",".join(map(str, private))), strict=True))

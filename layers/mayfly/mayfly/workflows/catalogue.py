@@ -16,11 +16,12 @@ from mayfly.contract.configuration import Admission, Application, Family, ImageC
 from mayfly.contract.orders import Blueprint, Pool
 from mayfly.contract.reader import Refused, explain
 from mayfly.contract.template import read
-from mayfly.domain.blueprint import COUNT, IMAGE, unfit
+from mayfly.domain import ranges
+from mayfly.domain.blueprint import COUNT, IMAGE, PARAMETERS, unfit, without_value
 from mayfly.domain.express import Deployment, choose, obstacles
 from mayfly.domain.needs import Needs, reckon
 from mayfly.settings import Settings
-from mayfly.workflows import channels
+from mayfly.workflows import channels, puppet_access
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -212,7 +213,7 @@ def missing(settings: Settings, model: Application | Family) -> list[tuple[tuple
         looks.insert(0, (where, lambda: targets(settings, of)))
         looks.append((("image",), lambda: images(settings, of, regions)))
         looks.append((("pool",), lambda: pool(settings.parameters, of.pool)))
-        looks.append((("blueprint",), lambda: found or environment(settings, of, regions[0])))
+        looks.append((("blueprint",), lambda: found or _planned(settings, of)))
     else:
         looks.insert(0, (("account",), lambda: target(settings, model.account, model.region)))
     for place, look in looks:
@@ -221,6 +222,17 @@ def missing(settings: Settings, model: Application | Family) -> list[tuple[tuple
         except Refused as refusal:
             found.append((place, f"{'.'.join(place)}: {refusal}"))
     return found
+
+
+def _planned(settings: Settings, of: Application) -> list[Needs]:
+    """Reckons what an application's environments take at each target, as a release does.
+
+    Raises:
+        Refused: they could not be planned.
+    """
+    places = targets(settings, of)
+    built = environment(settings, of, places[0][1]) | {"pool": of.pool}
+    return [needs(settings.blueprints, built | {"parameters": of.told(*place)}, place) for place in places]
 
 
 def checked(settings: Settings, document: Any) -> str:
@@ -285,12 +297,23 @@ def needs(bucket: str, order: Mapping[str, Any], target: tuple[str, str]) -> Nee
     """Returns what one environment of a pinned blueprint takes of each quota, with the parameters of its order.
 
     Args:
-        order: with its `blueprint`, `parameters` and `instance_count`.
+        order: with its `blueprint`, `parameters` and `instance_count`, and its `pool` where it has one.
+
+    Raises:
+        Refused: the blueprint has a parameter that nobody gives a value there.
     """
     account, region = target
-    text = template(bucket, Blueprint.model_validate(order["blueprint"])).text
-    told = {**order["parameters"]} | ({COUNT: str(order["instance_count"])} if order["instance_count"] else {})
-    return reckon(read(text), told, region, account)
+    blueprint, own = Blueprint.model_validate(order["blueprint"]), order["parameters"]
+    body = read(template(bucket, blueprint).text)
+    given = {*PARAMETERS, *own, *(ranges.PARAMETERS if order.get("pool") else ())}
+    given |= {puppet_access.PARAMETER} if own.get("PuppetServer") else set()
+    if lacking := without_value(body.get("Parameters") or {}, given):
+        raise Refused(
+            f"parameters: expected a value of {', '.join(lacking)} in {account}/{region}, because the blueprint "
+            f"{blueprint.key} has no Default for it, but there is none"
+        )
+    told = {**own} | ({COUNT: str(order["instance_count"])} if order["instance_count"] else {})
+    return reckon(body, told, region, account)
 
 
 def building(

@@ -1,12 +1,18 @@
 """Explains why a stack failed, by what CloudFormation and Auto Scaling say."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mayfly.aws import instances, refreshes, stacks
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mayfly.aws import clients, instances, refreshes, stacks
+from mayfly.contract.orders import Subject
 from mayfly.domain import boot, tags
+from mayfly.domain.capacity import of_resources
 from mayfly.domain.identity import environment_of
 from mayfly.domain.stack import TaskResult
+from mayfly.settings import Settings
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
@@ -36,6 +42,15 @@ def explained(workload: "Workload", stack: str, reply: TaskResult | None) -> Tas
     launches = [cause for group in dict.fromkeys(groups) for cause in refreshes.failed_launches(workload, group)]
     said = [reply.reason, *causes[:_SHOWN], *launches[:_SHOWN], *boots[:_SHOWN]]
     return TaskResult(reply.error, "; ".join(dict.fromkeys(said)))
+
+
+def missing_capacity(settings: Settings, subject: Subject, stack: str) -> str:
+    """Which capacity EC2 lacks for instances that a stack launches without a group; "" where that is not why it failed,
+    or CloudFormation does not say: its ending depends on no look."""
+    with suppress(ClientError, BotoCoreError):
+        workload = clients.workload(subject.account, subject.region, settings.workload_role, subject.environment)
+        return of_resources(stacks.failures(workload, stack, "CREATE_FAILED"))
+    return ""
 
 
 def _labels(workload: "Workload", stack: str) -> dict[str, Mapping[str, str]]:

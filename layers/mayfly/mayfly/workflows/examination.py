@@ -12,7 +12,7 @@ from msgspec.structs import asdict, replace
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT, TEMPLATE_LIMIT
 from mayfly.contract.reader import Refused
 from mayfly.contract.template import lines, read
-from mayfly.domain.blueprint import COUNT, IMAGE, PARAMETERS, PINNED, unfit
+from mayfly.domain.blueprint import COUNT, IMAGE, PARAMETERS, PINNED, unfit, without_value
 from mayfly.domain.express import choose, obstacles
 from mayfly.domain.needs import QUOTAS, reckon
 from mayfly.resource_types import resource_types
@@ -142,9 +142,8 @@ def _parameters(template: Resource, configured: Mapping[str, str] | None) -> Ite
     declared: Mapping[str, Any] = template.get("Parameters") or {}
     given = {*PARAMETERS, PINNED, *(configured or ())}
     level: Level = "warning" if configured is None else "error"
-    for name, one in declared.items():
-        if name not in given and "Default" not in (one or {}):
-            yield level, ("Parameters", name), "it has no Default: each application has to configure a value"
+    for name in without_value(declared, given):
+        yield level, ("Parameters", name), "it has no Default: each application has to configure a value"
     for name in sorted(set(configured or ()) - set(declared)):
         yield "error", ("Parameters",), f"{name} is configured, but no parameter of it"
     yield from (("error", ("Parameters",), said) for said in unfit(declared, configured or {}))

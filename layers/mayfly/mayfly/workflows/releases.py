@@ -110,7 +110,7 @@ def _orders(
 def _needs(settings: Settings, building: dict[str, Any], application: Application, target: tuple[str, str]) -> Needs:
     """What one environment takes at a target: as its template says, corrected by what the last one had."""
     parameters = application.told(*target)
-    told = building | {"parameters": parameters}
+    told = building | {"parameters": parameters, "pool": application.pool}
     needs = catalogue.needs(settings.blueprints, told, target)
     return quotas.correct(settings.table, needs, building, parameters)
 
