@@ -1,7 +1,7 @@
 """Environments are admitted where there is room, wait in order where there is none, and give it back in the end."""
 
 import json
-import threading
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -367,13 +367,13 @@ class TestWhoComesToATargetFirst:
     def test_goes_by_aws_s_defaults_where_it_has_no_answer_in_time(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        over = threading.Event()
-        monkeypatch.setattr(quotas, "FIRST_SECONDS", 0.0)
-        monkeypatch.setattr(quotas, "_first", lambda *_: over.wait())
+        def nobody_answers(_: Any, about: Iterable[str], seconds: float) -> tuple[Json, dict[str, str]]:
+            return {}, dict.fromkeys(about, f"there was no answer within {seconds:.0f} seconds")
+
+        monkeypatch.setattr(quotas, "side_by_side", nobody_answers)
         assert ask(world, **VPC)["admitted"]
-        over.set()
         found = world.record(HERE, "quotas")
-        assert (found["limits"], found["unread"]) == ({"vpcs": 5}, {"vpcs": "there was no answer within 0 seconds"})
+        assert (found["limits"], found["unread"]) == ({"vpcs": 5}, {"vpcs": "there was no answer within 25 seconds"})
 
     def test_leaves_what_another_one_has_read_meanwhile(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         """The second looks, and is admitted, after the first has looked and before it writes."""
