@@ -95,6 +95,10 @@ class Client:
     def __getattr__(self, operation: str) -> Callable[..., Json]:
         return lambda **params: self._caller(self._session, self._service, operation, params)
 
+    def generate_presigned_url(self, operation: str, **_: Any) -> str:
+        """Asks nobody."""
+        return f"https://{self._service}.example.com/{operation}"
+
     def get_paginator(self, operation: str) -> _Paginator:
         return _Paginator(getattr(self, operation), _LISTED[operation])
 

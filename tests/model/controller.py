@@ -84,6 +84,8 @@ class S3:
         return {"ContentLength": len(self.objects[Key])}
 
     def get_object(self, _session: str, Key: str, **_: Any) -> Json:  # noqa: N803
+        if Key not in self.objects:
+            raise refusal("NoSuchKey", Key)
         return {"Body": io.BytesIO(self.objects[Key])}
 
 
@@ -147,6 +149,13 @@ class StepFunctions:
         if (found := self._machines().executions.get((machine, name))) is None:
             raise refusal("ExecutionDoesNotExist", executionArn)
         return {"name": name, "status": found.status, "input": json.dumps(found.input)}
+
+    def stop_execution(self, _session: str, executionArn: str, **_: Any) -> Json:  # noqa: N803
+        machine, _, name = executionArn.replace(":execution:", ":stateMachine:").rpartition(":")
+        if (found := self._machines().executions.get((machine, name))) is None:
+            raise refusal("ExecutionDoesNotExist", executionArn)
+        self._machines().stop(found)
+        return {}
 
     def list_executions(self, _session: str, stateMachineArn: str, **_: Any) -> Json:  # noqa: N803
         return {"executions": [{"name": one.name} for one in self._machines().listed(stateMachineArn, self.lag)]}

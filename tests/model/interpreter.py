@@ -115,7 +115,7 @@ class Machines:
 
     def __init__(self, timeline: Timeline, definitions: Mapping[str, Json], integrations: Mapping[str, Integration]):
         """`definitions` by the machine's ARN; `integrations` by resource, without the suffix that says how to wait."""
-        self._timeline, self.definitions, self._integrations = timeline, definitions, integrations
+        self._timeline, self.definitions, self.integrations = timeline, definitions, integrations
         self.executions: dict[tuple[str, str], Execution] = {}
         self._tokens: dict[str, Token] = {}
         self._number = count(1)
@@ -123,6 +123,8 @@ class Machines:
         """The part of a delay with full jitter that is waited."""
         self.token_length = 0
         """Of a task token, at least. On AWS it has some 650 characters, and records are paid by the kilobyte."""
+        self.entering: Callable[[Execution, str], object] = lambda *_: None
+        """Is told of each state that an execution, or a branch of one, enters."""
         self.broken: list[str] = []
         """Expressions that failed: on AWS an execution would have failed with them."""
 
@@ -223,6 +225,7 @@ class Machines:
             state = machine["States"][name]
             execution.state = name
             execution.entered.append(name)
+            self.entering(execution, name)
             scope.context["State"] = {"Name": name, "EnteredTime": self._timeline.text, "RetryCount": 0}
             given, name = yield from self._enter(state, given, scope, execution)
         return given
@@ -320,7 +323,7 @@ class Machines:
     def _call(self, resource: str, arguments: Json, token: Token) -> Any:
         """Calls. An answer to the token that came meanwhile counts, even where the call itself fails after it."""
         try:
-            return self._integrations[resource](arguments)
+            return self.integrations[resource](arguments)
         except Failure:
             if token.answer.given:
                 return token.answer.value

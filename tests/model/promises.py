@@ -116,10 +116,12 @@ class Promises:
         return not is_ours_to_end(environment, stack.labels, stack.protected) or self.handed_over(environment)
 
     def handed_over(self, environment: str) -> bool:
-        """Whether people were told that it is theirs now: nothing deletes it, or something in it is protected."""
+        """Whether people were told that it is theirs now: nothing deletes it, or something in it is protected. Each
+        sweep says it besides."""
         failed = self._world.events.of["Environment Failed", environment]
         theirs = ("HandedOver", "because of what is in it")
-        return any(words in said.get("reason", "") for said in failed for words in theirs)
+        by_sweep = {name for name, reason in self._refusals() if reason.startswith("it was handed over to a person")}
+        return environment in by_sweep or any(words in said.get("reason", "") for said in failed for words in theirs)
 
     def _no_lease_above_its_ceiling(self) -> None:
         for environment in self._world.environments():
@@ -180,8 +182,11 @@ class Promises:
 
     def _refused(self) -> set[str]:
         """What the latest sweep left standing, and said so."""
+        return {name for name, _ in self._refusals()}
+
+    def _refusals(self) -> list[tuple[str, str]]:
         decisions = self._world.reports[-1]["decisions"] if self._world.reports else []
-        return {each["environment"] for each in decisions if each["action"] == "refuse"}
+        return [(each["environment"], each["reason"]) for each in decisions if each["action"] == "refuse"]
 
 
 def _seen(one: Stack | Resource) -> tuple[object, ...]:

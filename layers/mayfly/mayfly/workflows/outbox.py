@@ -10,7 +10,7 @@ from mayfly.aws.attempts import going_on
 from mayfly.aws.events import NotTaken, announce, announce_again, written
 from mayfly.aws.records import Records, attr, forget_after
 from mayfly.contract.fields import Announcement
-from mayfly.domain.records import Unsaid
+from mayfly.domain.records import Environment, Unsaid
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 from mayfly.settings import Settings
@@ -34,17 +34,18 @@ def say(settings: Settings, message: Announcement, now: str) -> None:
 
 def make_up(settings: Settings, now: datetime) -> None:
     """Announces what was kept, the oldest first, and closes each then: after a crash in between, a sweep announces it
-    again. What an execution owes is announced when that is over, unless it has moved its channel."""
+    again. What an execution owes is announced when that is over, unless it has moved its channel, or its environment
+    has a record: that says the rest."""
     records, long_ago = Records(settings.table, Unsaid), utc_text(now - _GRACE)
     kept = [one for one in records.live() if not one.by or one.at < long_ago]
     machines = {one.by for one in kept if one.by}
     running = set().union(*map(executions.running, machines))
-    moved = channels.movers(settings.table) if machines else set()
+    moved, lives = channels.movers(settings.table) if machines else set(), Records(settings.table, Environment)
     for one in sorted(kept, key=lambda one: one.at):
         if one.by and one.id in running:
             continue
         with going_on(one.id):
-            if one.id not in moved:
+            if one.id not in moved and not (one.by == settings.environment_machine and lives.get(one.id)):
                 announce_again(settings.facts, one.event, one.detail)
             until = forget_after(now.isoformat(), settings.record_days)
             records.change(one.id, drop=(Unsaid.live,), forget_after=until, only_if=attr(Unsaid.live).exists())

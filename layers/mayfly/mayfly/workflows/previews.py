@@ -1,17 +1,22 @@
 """Keeps previews of pull requests: each lives until its pull request is closed, the next version follows, or its
 deadline."""
 
+from contextlib import suppress
 from typing import Any
 
 from mayfly.aws import executions, names
+from mayfly.aws.events import written
 from mayfly.aws.records import ChangedMeanwhile, Conflict, Records, attr, forget_after
+from mayfly.contract.announcements import EnvironmentFailed
+from mayfly.contract.orders import Order
 from mayfly.contract.vocabulary import EndingCause, Outcome, SuiteKind
 from mayfly.domain.preview import name_of, record_of
-from mayfly.domain.records import Ending, Entry, Environment, PullRequest, Release
+from mayfly.domain.records import Ending, Entry, Environment, PullRequest, Release, Unsaid
 from mayfly.settings import Settings
 from mayfly.workflows import environments, releases
 
 _CLOSED = "its pull request was closed"
+_BROKEN_OFF = "Aborted: its execution was over before anything was built"
 _REMEMBERED = 50
 """Previews of a pull request: so many, that its record never fills, whatever is pushed. One that is not among them any
 more was ended, or is as soon as it is ready."""
@@ -35,11 +40,25 @@ def begin(settings: Settings, release: Release, entry: Entry) -> str:
         line = Entry(entry.at, entry.who, SuiteKind.PREVIEW, order.environment)
         shown = (*seen.previews, order.environment)[-_REMEMBERED:]
         _change(settings, seen, line, previews=shown, pushed_at=release.began)
+    _owe(settings, order, entry.at)
     executions.start(settings.environment_machine, order.environment, order.model_dump(mode="json"))
     for earlier in seen.previews:
         if earlier != order.environment:
             _end(settings, earlier, f"superseded by {release.version}", entry)
     return f"{order.environment} is the preview of {pull}"
+
+
+def _owe(settings: Settings, order: Order, now: str) -> None:
+    """Writes down what is to be said of a preview whose execution is over before its record is there: a sweep says it
+    then, as no verdict does."""
+    failed = EnvironmentFailed.model_validate(
+        environments.told_of(order) | {"reason": _BROKEN_OFF, "instances_left": 0}
+    )
+    facts: dict[str, Any] = {"live": Unsaid.kind.value, "at": now, "event": failed.event, "detail": written(failed)}
+    with suppress(Conflict):  # a repetition
+        Records(settings.table, Unsaid).change(
+            order.environment, by=settings.environment_machine, only_if=attr(Unsaid.event).not_exists(), **facts
+        )
 
 
 def close(settings: Settings, application: str, number: int, entry: Entry) -> tuple[str, ...]:
