@@ -24,6 +24,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -218,8 +219,8 @@ async def _body(receive: Receive) -> bytes:
 
 def _install_authorization() -> None:
     """MiniStack asks for GetParametersByPath on `*`; AWS asks for it on the path, which policies here name. Of
-    PutEvents, AWS knows whose events they say they are, and which; and a bus's own policy is asked, also about the
-    administrator."""
+    PutEvents, AWS knows whose events they say they are, and which; of items, their partition keys. A bus's own policy
+    is asked, also about the administrator."""
     actions = _ministack("core.iam_actions")
     extract, context = actions.extract_resource_arn, actions.request_tag_context
 
@@ -229,6 +230,8 @@ def _install_authorization() -> None:
             entries = json.loads(body).get("Entries", [])
             known["events:source"] = [entry.get("Source") for entry in entries]
             known["events:detail-type"] = [entry.get("DetailType") for entry in entries]
+        if action.startswith("dynamodb:") and (keys := _leading_keys(json.loads(body or b"{}"))):
+            known["dynamodb:LeadingKeys"] = keys
         return known
 
     def extract_resource_arn(
@@ -241,6 +244,16 @@ def _install_authorization() -> None:
 
     actions.extract_resource_arn, actions.request_tag_context = extract_resource_arn, request_context
     _install_bus_policies()
+
+
+def _leading_keys(asked: Json) -> list[str]:
+    """The partition keys of the items that a request is about, as `dynamodb:LeadingKeys` has them."""
+    items = [asked.get("Key"), asked.get("Item")]
+    items += [key for table in asked.get("RequestItems", {}).values() if "Keys" in table for key in table["Keys"]]
+    found = [item["pk"]["S"] for item in items if item and "pk" in item]
+    if condition := re.match(r"\s*\S+\s*=\s*(:\w+)", asked.get("KeyConditionExpression", "")):
+        found.append(asked["ExpressionAttributeValues"][condition[1]]["S"])
+    return found
 
 
 def _install_transport(app: Any) -> None:
