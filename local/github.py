@@ -73,6 +73,8 @@ class GitHub:
     workflow: Callable[[Json], object] = lambda _: None
     """What a `repository_dispatch` event starts: it is handed the client payload."""
     url: str = ""
+    away: int = 0
+    """The status that it answers everything with while it is out of order, such as 503."""
     dispatches: list[Json] = field(default_factory=list)
     statuses: dict[str, list[Json]] = field(default_factory=dict)
     """Of each commit, oldest first."""
@@ -93,6 +95,8 @@ class GitHub:
         return status, said
 
     def _answered(self, method: str, path: str, headers: Any, raw: bytes) -> tuple[int, Json | None]:
+        if self.away:
+            return self.away, {"message": "Server Error"}
         if not headers.get("User-Agent"):
             return 403, {"message": "Request forbidden by administrative rules."}
         if headers.get("Authorization") not in (f"Bearer {self.token}", f"token {self.token}"):

@@ -142,11 +142,10 @@ def by_github(arn: str, **more: Any) -> Json:
     return {"name": "smoke", "runner": runner | more}
 
 
-def configure_forge(mayfly: Driver, application: str) -> None:
-    """Has an application's developers see what came of their commits."""
+def configure_forge(mayfly: Driver, application: str, used: str) -> None:
+    """Has an application's developers see what came of their commits, by this connection."""
     ssm, name = mayfly.cloud.client("ssm"), f"/mayfly/applications/{application}"
     document = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
-    used = document["suites"][0]["runner"]["connection"]
     forge = {"type": "github", "repository": "acme/shop", "connection": used}
     ssm.put_parameter(Name=name, Value=json.dumps(document | {"forge": forge}), Type="String", Overwrite=True)
 
@@ -156,7 +155,8 @@ class TestAnApi:
         self, mayfly: Driver, hub: github.GitHub, tmp_path: Path
     ) -> None:
         script = command(PASSES, report="junit.xml") | {"name": "script"}
-        application = mayfly.application(suites=[by_github(connection(mayfly, "mayfly-one")), script])
+        arn = connection(mayfly, "mayfly-one")
+        application = mayfly.application(suites=[by_github(arn), script])
 
         def workflow(payload: Json) -> None:
             """What a job of GitHub Actions does (`ci/github/tests.yml`): runs tests, and says how they went."""
@@ -169,7 +169,7 @@ class TestAnApi:
             assert done.returncode == 0, done.stderr
 
         hub.workflow = workflow
-        configure_forge(mayfly, application)
+        configure_forge(mayfly, application, arn)
         verdict = mayfly.verdict(mayfly.push(application, commit=SHA, pull_request=7))
         assert verdict["detail-type"] == "Release Passed", (verdict, hub.refused)
         suites = verdict["detail"]["suites"]
@@ -191,6 +191,26 @@ class TestAnApi:
         assert len(hub.comments) == 1
         assert comment["issue"] == 7
         assert hub.refused == []
+
+    def test_that_is_away_for_hours_is_told_the_verdict_when_it_is_back(
+        self, mayfly: Driver, hub: github.GitHub
+    ) -> None:
+        application = mayfly.application(suites=[command("true")])
+        configure_forge(mayfly, application, connection(mayfly, "mayfly-away"))
+        hub.away = 503
+        verdict = mayfly.verdict(mayfly.push(application, commit=SHA, pull_request=7))
+        assert verdict["detail-type"] == "Release Passed", verdict
+        for _ in range(3):
+            before = len(hub.refused)
+            mayfly.until(lambda before=before: len(hub.refused) > before, "it is asked again", step=600)
+            mayfly.cloud.advance(3600)
+        assert {status for status, _ in hub.refused} == {503}
+        assert (hub.statuses, hub.comments) == ({}, {})
+        hub.away = 0
+        told = lambda: [one for one in list(hub.comments.values()) if "passed" in one["body"]]  # noqa: E731
+        mayfly.until(told, "the comment", step=600)
+        assert {one["state"] for one in hub.statuses[SHA]} == {"success"}
+        assert len(hub.comments) == 1
 
     def test_that_refuses_breaks_the_suite_with_the_reason(self, mayfly: Driver, hub: github.GitHub) -> None:
         wrong = connection(mayfly, "mayfly-wrong", "another")

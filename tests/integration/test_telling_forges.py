@@ -128,3 +128,24 @@ def test_nobody_is_told_what_there_is_no_place_for(world: World, without: str) -
         assert "comment" not in told(world)
     else:
         assert not world.call("tell_forge", announced("Release Started", release=RELEASE))["shown"]
+
+
+def test_the_machine_is_told_what_is_so_when_it_asks(pushed: World) -> None:
+    begun = told(pushed)
+    judged(pushed, "passed")
+    asked = {"release": begun["release"], "now": "2026-11-24T09:00:00.000Z"}
+    now = pushed.call("tell_forge", asked)
+    assert begun["status"]["body"]["state"] == "pending"
+    assert now["status"]["body"]["state"] == "success"
+    assert "passed" in now["comment"]["body"]["body"]
+    assert now["comment"]["look"]["query"]["since"] == "2026-11-23T09:00:00.000Z"
+
+
+def test_the_machine_is_told_nothing_where_there_is_nobody_to_tell(pushed: World) -> None:
+    pushed.configure()
+    assert pushed.call("tell_forge", {"release": RELEASE, "now": NOW}) == {}
+
+
+def test_what_the_version_before_composed_is_told_as_it_is(pushed: World) -> None:
+    begun = {name: value for name, value in told(pushed).items() if name != "release"}
+    assert pushed.call("tell_forge", begun | {"now": NOW}) == begun | {"now": NOW}

@@ -24,7 +24,7 @@ type Integration = Callable[[Json], Any]
 type Attempt = Callable[[Json, Any, "Scope", "Execution"], Steps[Any]]
 
 _TRANSITION = 0.5
-"""Seconds between entering a task and its call, and between the call's end and what follows: room for races."""
+"""Seconds between entering a task and its call (as a rule), and between the call's end and what follows: room for races."""
 
 
 class Failure(Exception):
@@ -121,6 +121,8 @@ class Machines:
         self._number = count(1)
         self.jitter: Callable[[], float] = lambda: 1.0
         """The part of a delay with full jitter that is waited."""
+        self.latency: Callable[[Json], float] = lambda _: _TRANSITION
+        """Seconds from entering a task until its call is done, by the call's arguments."""
         self.token_length = 0
         """Of a task token, at least. On AWS it has some 650 characters, and records are paid by the kilobyte."""
         self.entering: Callable[[Execution, str], object] = lambda *_: None
@@ -304,7 +306,7 @@ class Machines:
             seconds = self._evaluate(state.get("TimeoutSeconds", 99_999_999), given, scope)
             if seconds <= 0 or int(seconds) != seconds:
                 raise Failure("States.QueryEvaluationError", f"TimeoutSeconds is no positive integer: {seconds}")
-            yield Wait(_TRANSITION)
+            yield Wait(self.latency(arguments))
             if waits == "sync:2":
                 return (yield from self._child(arguments, seconds, execution))
             result = self._call(resource, arguments, token)

@@ -1,4 +1,5 @@
-"""The machine that shows a release, on virtual time: however often it dies, one comment is on a pull request."""
+"""The machine that shows a release, on virtual time: whatever overlaps, dies or is away, a commit and its pull request say
+at last what is so, in one comment."""
 
 import json
 from collections.abc import Callable
@@ -22,6 +23,7 @@ MACHINE = "arn:aws:states:us-east-1:111111111111:stateMachine:mayfly-show-releas
 SHA = "9fceb02d0ae598e95dc970b74767f19372d61af8"
 SHOP = forge.Repository("github", "acme/shop", forge.API["github"], "mayfly")
 MINUTE = 60
+HOUR = 60 * MINUTE
 
 
 class Showing:
@@ -32,14 +34,30 @@ class Showing:
         self.dynamodb = DynamoDB(self.timeline)
         self.hub = GitHub("acme/shop", "secret", commits={SHA}, pulls={7})
         calls = {
+            "arn:aws:states:::lambda:invoke": self._compose,
             "arn:aws:states:::http:invoke": self._call,
             "arn:aws:states:::aws-sdk:dynamodb:updateItem": self._write,
         }
         self.machines = Machines(self.timeline, {MACHINE: definition("show_release")}, calls)
         self.answers: Callable[[str], object] = lambda _: None
         """Is asked after each call of GitHub, by its method, whether its answer arrives."""
+        self.lost = ""
+        """The error of every call of GitHub, while it is away."""
+        self.state, self.text = "pending", ""
+        """What the records say."""
+
+    def _compose(self, arguments: Json) -> Json:
+        """What the function answers, in its form."""
+        asked = arguments["Payload"]
+        assert asked["release"] == "webshop-1-4-2"
+        status = {"method": "POST", "url": f"{SHOP.url}/statuses/{SHA}", "body": {"state": self.state}}
+        comment = forge.comment(SHOP, 7, self.text, asked["now"])
+        said = {"connection": "arn", "status": status, "comment": comment, "pull_request": "webshop#7"}
+        return {"Payload": json.loads(json.dumps(said | {"forget_after": 1_800_000_000}))}
 
     def _call(self, arguments: Json) -> Json:
+        if self.lost:
+            raise Failure(self.lost)
         path = arguments["ApiEndpoint"].removeprefix(forge.API["github"])
         query = "&".join(f"{name}={value}" for name, value in arguments.get("QueryParameters", {}).items())
         headers = {"User-Agent": "x", "Authorization": "Bearer secret"}
@@ -57,15 +75,9 @@ class Showing:
             raise Failure(f"DynamoDb.{error.response['Error']['Code']}", str(error)) from None
 
     def show(self, text: str) -> Execution:
-        """Begins to show a release with this text."""
-        said = {
-            "connection": "arn",
-            "status": {"method": "POST", "url": f"{SHOP.url}/statuses/{SHA}", "body": {"state": "pending"}},
-            "comment": forge.comment(SHOP, 7, text, "2026-11-23T07:00:00.000Z"),
-            "pull_request": "webshop#7",
-            "forget_after": 1_800_000_000,
-        }
-        begun = self.machines.start(MACHINE, f"show-{len(self.machines.executions)}", json.loads(json.dumps(said)))
+        """Begins to show a release of which there is this to say now."""
+        self.text = text
+        begun = self.machines.start(MACHINE, f"show-{len(self.machines.executions)}", {"release": "webshop-1-4-2"})
         assert begun
         return begun
 
@@ -102,7 +114,7 @@ def test_two_executions_that_overlap_write_one_comment(showing: Showing) -> None
 
 
 @pytest.mark.parametrize(
-    "state", ["Set Status", "Find Comment", "Claim Comment", "Look For Comment", "Post Comment", "Remember Comment"]
+    "state", ["Compose", "Set Status", "Find Comment", "Claim Comment", "Look For Comment", "Post Comment", "Remember Comment"]
 )
 def test_one_that_is_stopped_in_any_state_leaves_no_second_comment_behind(showing: Showing, state: str) -> None:
     stopped = showing.show("first")
@@ -138,7 +150,7 @@ def test_who_quotes_the_marker_is_not_taken_for_it(showing: Showing) -> None:
     assert len(showing.hub.comments) == 2
 
 
-def test_a_forge_that_takes_no_comment_is_asked_a_few_times_and_given_up(showing: Showing) -> None:
+def test_a_forge_that_takes_no_comment_is_asked_for_twelve_hours_and_given_up(showing: Showing) -> None:
     def answers(method: str) -> None:
         if method == "POST" and showing.hub.comments:
             showing.hub.comments.clear()
@@ -146,8 +158,73 @@ def test_a_forge_that_takes_no_comment_is_asked_a_few_times_and_given_up(showing
 
     showing.answers = answers
     one = showing.show("first")
-    showing.timeline.advance(60 * MINUTE)
-    assert (one.status, one.error) == ("FAILED", "NotTold")
+    showing.timeline.advance(11 * HOUR)
+    assert one.running
+    showing.timeline.advance(2 * HOUR)
+    assert (one.status, one.error) == ("FAILED", "States.Http.StatusCode.502")
+    assert len(showing.hub.statuses[SHA]) == 1, "what is told is not told again"
+
+
+@pytest.mark.parametrize("lost", ["States.Http.StatusCode.503", "States.Http.StatusCode.429", "States.Timeout"])
+def test_a_forge_that_is_away_for_hours_is_told_what_is_so_when_it_is_back(showing: Showing, lost: str) -> None:
+    showing.lost = lost
+    begun = [showing.show("it is tested")]
+    showing.timeline.advance(2 * HOUR)
+    showing.state = "success"
+    begun.append(showing.show("it passed"))
+    showing.timeline.advance(8 * HOUR)
+    showing.lost = ""
+    showing.timeline.advance(40 * MINUTE)
+    assert {one.status for one in begun} == {"SUCCEEDED"}
+    assert {one["state"] for one in showing.hub.statuses[SHA]} == {"success"}
+    assert showing.comments() == ["it passed"]
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
+def test_a_forge_that_refuses_is_asked_once(showing: Showing, code: int) -> None:
+    showing.lost = f"States.Http.StatusCode.{code}"
+    one = showing.show("first")
+    showing.timeline.advance(MINUTE)
+    assert (one.status, one.error) == ("FAILED", showing.lost)
+    assert one.entered.count("Set Status") == 1
+
+
+@pytest.mark.parametrize("slow", ["statuses", "comments"])
+def test_an_older_call_that_is_done_after_a_newer_one_does_not_stand(showing: Showing, slow: str) -> None:
+    showing.show("it is planned")
+    showing.timeline.advance(MINUTE)
+    showing.machines.latency = lambda arguments: 40 if slow in arguments.get("ApiEndpoint", "") else 0.5
+    older = showing.show("it is tested")
+    showing.until(older, "Set Status" if slow == "statuses" else "Change Comment")
+    showing.timeline.advance(1)
+    showing.machines.latency = lambda _: 0.5
+    showing.state = "success"
+    newer = showing.show("it passed")
+    showing.timeline.advance(20)
+    assert (newer.status, older.status) == ("SUCCEEDED", "RUNNING")
+    stood = [one["state"] for one in showing.hub.statuses[SHA]], showing.comments()
+    showing.timeline.advance(MINUTE)
+    assert older.status == "SUCCEEDED"
+    assert showing.hub.statuses[SHA][-1]["state"] == "success"
+    assert showing.comments() == ["it passed"]
+    if slow == "statuses":
+        states = [one["state"] for one in showing.hub.statuses[SHA]]
+        assert states == [*stood[0], "pending", "success"], "the older one was done last, and set right"
+
+
+def test_gitlab_refuses_to_set_what_is_set_and_is_told_the_rest(showing: Showing) -> None:
+    def answers(method: str) -> None:
+        if method == "POST" and not showing.hub.comments:
+            said = {"message": "Cannot transition status via :run from :running"}
+            raise Failure("States.Http.StatusCode.400", json.dumps(said))
+
+    showing.answers = answers
+    one = showing.show("first")
+    showing.until(one, "Look For Comment")
+    showing.answers = lambda _: None
+    showing.timeline.advance(MINUTE)
+    assert one.status == "SUCCEEDED"
+    assert showing.comments() == ["first"]
 
 
 def test_a_comment_is_looked_for_longer_than_a_claim_holds() -> None:

@@ -37,6 +37,9 @@ def walk(definition):
 ALL_STATES = [(machine, name, state) for machine in DEFINITIONS for name, state in walk(DEFINITIONS[machine])]
 TASKS = [row for row in ALL_STATES if row[2]["Type"] == "Task"]
 each_machine = pytest.mark.parametrize("machine", MACHINES)
+RETRIED = [row for row in TASKS if row[0] != "ShowRelease"]
+"""Tasks that are repeated as they are. What is shown is composed anew before it is told again."""
+each_retried = pytest.mark.parametrize(("machine", "name", "state"), RETRIED, ids=[f"{m}-{n}" for m, n, _ in RETRIED])
 each_task = pytest.mark.parametrize(("machine", "name", "state"), TASKS, ids=[f"{m}-{n}" for m, n, _ in TASKS])
 
 
@@ -92,8 +95,6 @@ OF_RUNNERS = {
     },
 }
 """What the states of runners need, and of what."""
-LOOKS_FIRST = ("ShowRelease", "Post Comment")
-"""A call whose repetition would do it twice: after a fault, its machine looks whether it was done."""
 CONFIGURED = {
     ("RunTests", "Invoke Function"): {"lambda:InvokeFunction": ":function:mayfly-tests-*"},
     ("RunTests", "Run Machine"): {"states:StartExecution": ":stateMachine:mayfly-tests-*"},
@@ -163,7 +164,7 @@ class TestShape:
         for expression in expressions(state):
             jsonata.Jsonata.jsonata(expression)
 
-    @pytest.mark.parametrize("machine", ["RunEnvironment", "BakeImage", "RollOut"])
+    @pytest.mark.parametrize("machine", ["RunEnvironment", "BakeImage", "RollOut", "ShowRelease"])
     def test_no_expression_uses_a_variable_that_some_way_there_leaves_unassigned(self, machine):
         """An undefined variable fails the execution past every Catch: the one thing that could leave a stack or a
         builder behind."""
@@ -349,6 +350,9 @@ SUITES, REGIONS = 100, 40
 MOST_EXTENSIONS = 500
 """What an application may permit; each leaves and enters `Await Tests` or `Delete Stack` once more."""
 
+SHOWN = 2 * 77
+"""Times that each state of what shows a release is visited: once a try, and as often again because there is news."""
+
 
 def most_events(definition, branches=1, times=1):
     """The events of an execution in which every state is visited and every Retry used up: of a task they are scheduled,
@@ -366,13 +370,14 @@ def most_events(definition, branches=1, times=1):
 def test_no_history_comes_near_what_step_functions_keeps(machine):
     again = MOST_EXTENSIONS * 12 if machine == "RunEnvironment" else 0
     branches = SUITES if machine == "RunRelease" else REGIONS
-    assert most_events(DEFINITIONS[machine], branches) + again < HISTORY * 0.9
+    times = SHOWN if machine == "ShowRelease" else 1
+    assert most_events(DEFINITIONS[machine], branches, times) + again < HISTORY * 0.9
 
 
 class TestRetries:
     """A Retry repeats a transient fault, looks again at what is pending or at a wait, or names what is final."""
 
-    @each_task
+    @each_retried
     def test_each_is_of_one_kind_with_the_bounds_of_its_kind(self, machine, name, state):
         for retry in state["Retry"]:
             errors, bounds = tuple(retry["ErrorEquals"]), tuple(retry.get(key) for key in BOUNDS)
@@ -386,24 +391,20 @@ class TestRetries:
                 of_kind = FOR_HOURS if lasts and errors in TRANSIENT else TRANSIENT.get(errors)
                 assert bounds == (of_kind or PENDING.get(errors[0] if len(errors) == 1 else None)), errors
 
-    @each_task
+    @each_retried
     def test_a_transient_fault_is_retried_after_everything_that_has_a_name(self, machine, name, state):
         *named, last = (tuple(retry["ErrorEquals"]) for retry in state["Retry"])
-        if (machine, name) == LOOKS_FIRST:
-            (refused, transient) = (catch["Next"] for catch in state["Catch"])
-            assert (refused, transient) == ("Not Told", "Await Answer")
-            return
         assert last in TRANSIENT, "the first that matches decides: the general one comes last"
         assert not TRANSIENT.keys() & set(named)
 
-    @each_task
+    @each_retried
     def test_a_timeout_of_a_wait_is_never_a_transient_fault(self, machine, name, state):
         """The call of a task that waits with a token was done long ago: repeating it is a decision of its own."""
         if state["Resource"].endswith((".waitForTaskToken", ".sync:2")):
             assert "States.Timeout" not in state["Retry"][-1]["ErrorEquals"]
 
     def test_every_error_that_is_named_is_raised_by_somebody(self):
-        named = {error for _, _, state in TASKS for retry in state["Retry"] for error in retry["ErrorEquals"]}
+        named = {error for _, _, state in RETRIED for retry in state["Retry"] for error in retry["ErrorEquals"]}
         own = {error for error in named if "." not in error}
         source = "".join(file.read_text() for part in ("layers", "functions") for file in (ROOT / part).rglob("*.py"))
         raised = set(re.findall(r"class (\w+)\(\w*(?:Exception|Error)\)", source)) | {"ValidationError"}  # pydantic's
@@ -466,6 +467,35 @@ class TestTheLife:
         run = DEFINITIONS["RunRelease"]["States"]["Run Suites"]["ItemProcessor"]["States"]["Run Environment"]
         assert run["Catch"][0]["ErrorEquals"] == ["States.ALL"]
         assert run["Arguments"]["Name"] == "{% $states.input.environment %}"
+
+
+class TestShowing:
+    """Whatever a forge, a function or the table says: it is later told what is so then, or never."""
+
+    STATES = DEFINITIONS["ShowRelease"]["States"]
+
+    def test_no_call_is_repeated_as_it_is(self):
+        for state in self.STATES.values():
+            if state["Type"] == "Task":
+                (catch,) = state["Catch"]
+                assert (catch["ErrorEquals"], catch["Next"]) == (["States.TaskFailed", "States.Timeout"], "Later?")
+                assert "Retry" not in state
+        assert self.STATES["Pause"]["Next"] == "Compose"
+
+    def test_the_pauses_grow_and_come_to_twelve_hours(self):
+        pause = jsonata.Jsonata.jsonata(self.STATES["Pause"]["Seconds"][2:-2].strip())
+        ends = jsonata.Jsonata.jsonata(self.STATES["Later?"]["Choices"][-1]["Condition"][2:-2].strip())
+        pauses = []
+        while True:
+            for expression in (pause, ends):
+                expression.assign("tries", len(pauses))
+                expression.assign("why", {"Error": "States.Http.StatusCode.503"})
+            if ends.evaluate(None):
+                break
+            pauses.append(pause.evaluate(None))
+        assert pauses == sorted(pauses)
+        assert pauses[0] == 15
+        assert 11.5 * 3600 < sum(pauses) < 12.5 * 3600
 
 
 class TestAPromotion:
