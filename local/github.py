@@ -89,14 +89,13 @@ class GitHub:
 
     def answer(self, method: str, path: str, headers: Any, raw: bytes) -> tuple[int, Json | None]:
         """What GitHub answers."""
-        status, said = self._answered(method, path, headers, raw)
+        out_of_order = (self.away, {"message": "Server Error"})
+        status, said = out_of_order if self.away else self._answered(method, path, headers, raw)
         if status >= 400:
             self.refused.append((status, f"{method} {path}: {said}"))
         return status, said
 
     def _answered(self, method: str, path: str, headers: Any, raw: bytes) -> tuple[int, Json | None]:
-        if self.away:
-            return self.away, {"message": "Server Error"}
         if not headers.get("User-Agent"):
             return 403, {"message": "Request forbidden by administrative rules."}
         if headers.get("Authorization") not in (f"Bearer {self.token}", f"token {self.token}"):

@@ -24,7 +24,8 @@ type Integration = Callable[[Json], Any]
 type Attempt = Callable[[Json, Any, "Scope", "Execution"], Steps[Any]]
 
 _TRANSITION = 0.5
-"""Seconds between entering a task and its call (as a rule), and between the call's end and what follows: room for races."""
+"""Seconds between entering a task and its call, where nothing else is said (`latency`), and between the call's end and
+what follows: room for races."""
 
 
 class Failure(Exception):

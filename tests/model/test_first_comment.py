@@ -1,5 +1,5 @@
-"""The machine that shows a release, on virtual time: whatever overlaps, dies or is away, a commit and its pull request say
-at last what is so, in one comment."""
+"""The machine that shows a release, on virtual time: whatever overlaps, dies or is away, a commit says at last what is so,
+and its pull request in one comment."""
 
 import json
 from collections.abc import Callable
@@ -114,7 +114,8 @@ def test_two_executions_that_overlap_write_one_comment(showing: Showing) -> None
 
 
 @pytest.mark.parametrize(
-    "state", ["Compose", "Set Status", "Find Comment", "Claim Comment", "Look For Comment", "Post Comment", "Remember Comment"]
+    "state",
+    ["Compose", "Set Status", "Find Comment", "Claim Comment", "Look For Comment", "Post Comment", "Remember Comment"],
 )
 def test_one_that_is_stopped_in_any_state_leaves_no_second_comment_behind(showing: Showing, state: str) -> None:
     stopped = showing.show("first")
