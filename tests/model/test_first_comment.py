@@ -1,5 +1,5 @@
-"""The machine that shows a release, on virtual time: whatever overlaps, dies or is away, a commit says at last what is so,
-and its pull request in one comment."""
+"""The machine that shows a release, on virtual time: whatever overlaps, dies or is away, a commit says at last what is
+so, and its pull request does in one comment."""
 
 import json
 from collections.abc import Callable
