@@ -39,7 +39,8 @@ def test_gets_a_second_type_and_a_new_image_by_one_rollout_each_and_nobody_is_re
     assert service.look()["action"] != "nothing"
     service.ended("Rollout Completed", number)
     assert service.members() == before
-    image, number = service.gets_image(), service.next
+    # The rollout begins by itself as soon as there is a new image.
+    number, image = service.next, service.gets_image()
     service.cloud.watch_fewest()
     service.ended("Rollout Completed", number)
     assert {image} == {image for image, _ in service.runs()}
@@ -53,7 +54,7 @@ def test_a_rollout_takes_the_second_where_ec2_has_no_more_of_the_first(mayfly: D
     service: Service = kept["service"].again(mayfly)
     kept["before"] = service.runs()
     service.cloud.fault("workload", no_capacity=f"{REGION}a", type=FIRST)
-    image, number = service.gets_image(), service.next
+    number, image = service.next, service.gets_image()
     service.ended("Rollout Completed", number)
     assert {image} == {image for image, _ in service.runs()}
     assert types(service)[SECOND] >= 1
