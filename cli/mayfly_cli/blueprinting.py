@@ -166,7 +166,7 @@ def _put(installation: Installation, key: str, text: str, yes: bool) -> None:
 
 
 def _there(installation: Installation, key: str) -> list[Version]:
-    """Returns the versions of a blueprint that is there, the newest first."""
+    """Lists the S3 versions of a blueprint, the newest first; refuses one that was removed."""
     found = _versions(installation, key)
     if found[0].removed:
         raise NotFound(f"{key} was removed at {found[0].at}. To take that back: mayfly blueprint back {key}")

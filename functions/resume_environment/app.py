@@ -57,8 +57,9 @@ def is_where(record: Environment, stack_id: str) -> bool:
 
 
 def explained(settings: Settings, environment: str, stack_id: str, reply: TaskResult) -> TaskResult | None:
-    """Returns the answer with its causes, looked up only where something failed. Where to look, the stack's ARN says: a
-    record that was lost and begun anew by the deletion does not."""
+    """Adds the causes of a failure, which CloudFormation's events name, to the answer for a waiting execution.
+
+    The stack's ARN says where to look: a record that was lost and begun anew by the deletion does not."""
     region, account = stack_id.split(":")[3:5]
     if (account, region) not in settings.targets:  # whatever an event says
         return None

@@ -79,7 +79,7 @@ After = Annotated[str | None, Query(max_length=256, description="`next` of the p
 
 
 def period(since: datetime | None, until: datetime | None) -> Period:
-    """Returns the period that is asked for."""
+    """Reads the period of a request's query: the last week where it names none."""
     now = now_of(router)
     begins, ends = (each if each.tzinfo else each.replace(tzinfo=UTC) for each in (since or now - WEEK, until or now))
     return Period(utc_text(begins), utc_text(ends))

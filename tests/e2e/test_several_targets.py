@@ -53,6 +53,17 @@ def stands(mayfly: Driver, environment: str) -> list[str]:
     return [region for region in (REGION, OTHER) if mayfly.stacks(environment, region)]
 
 
+def at_both(mayfly: Driver, gallery: Gallery, blueprint: str, instances: int) -> str:
+    """An application of a blueprint with both targets, the first one before the second."""
+    return mayfly.application(
+        blueprint=blueprint,
+        instances=instances,
+        image={"family": gallery.family, "channel": "candidate"},
+        account=None,
+        targets=[place(mayfly, REGION), place(mayfly, OTHER)],
+    )
+
+
 def fleets(mayfly: Driver, gallery: Gallery) -> str:
     """An application of two instances an environment, with both targets: of another type in the second."""
     gallery.promoted(gallery.image())
@@ -98,13 +109,7 @@ def test_what_ec2_has_no_capacity_for_in_the_first_lives_in_the_second(mayfly: D
 
 def test_an_instance_without_a_group_goes_on_in_the_second_too(mayfly: Driver, gallery: Gallery) -> None:
     gallery.promoted(gallery.image())
-    application = mayfly.application(
-        blueprint="single.yaml",
-        instances=1,
-        image={"family": gallery.family, "channel": "candidate"},
-        account=None,
-        targets=[place(mayfly, REGION), place(mayfly, OTHER)],
-    )
+    application = at_both(mayfly, gallery, "single.yaml", 1)
     mayfly.cloud.fault("workload", no_capacity=f"{REGION}*")
     environment = mayfly.begin(application)
     record = mayfly.record(environment)
@@ -151,13 +156,7 @@ def test_who_is_cancelled_on_the_way_to_the_second_lives_nowhere(mayfly: Driver,
 
 def test_what_has_no_room_in_the_first_lives_in_the_second(mayfly: Driver, gallery: Gallery) -> None:
     images = gallery.promoted(gallery.image())["regions"]
-    application = mayfly.application(
-        blueprint="fleet.yaml",
-        instances=2,
-        image={"family": gallery.family, "channel": "candidate"},
-        account=None,
-        targets=[place(mayfly, REGION), place(mayfly, OTHER)],
-    )
+    application = at_both(mayfly, gallery, "fleet.yaml", 2)
     first = mayfly.begin(application, version="1.0.0")
     assert (mayfly.record(first)["region"], stands(mayfly, first)) == (REGION, [REGION])
     mayfly.cloud.quotas(groups=1)

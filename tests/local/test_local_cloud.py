@@ -64,7 +64,7 @@ def state_of(directory: Path) -> dict[str, Any]:
 
 
 def processes_of(run: str) -> list[int]:
-    """Origins of this run, and what they have made."""
+    """Finds the processes of a run: its origins, and the copies that they have made."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -82,9 +82,10 @@ class LeftOut(Exception):
 
 
 def attr(*path: Any) -> Attr:
-    """Returns a field of a record in a condition, such as ``attr(Environment.deadline)``; of a part of one by the whole
-    path. A class of records has its fields by name, and mypy knows each. One entry of a field that is spread over
-    attributes is a pair: ``attr((Pool.taken, "7"))``."""
+    """Names an attribute of a DynamoDB item in a condition by a record's field, such as ``attr(Environment.deadline)``.
+
+    A field of a part is named by its whole path. A class of records has its fields by name, and mypy knows each. One
+    entry of a field that is spread over attributes is a pair: ``attr((Pool.taken, "7"))``."""
     return Attr(".".join(_key(each) for each in path))
 
 

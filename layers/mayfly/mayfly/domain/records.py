@@ -294,7 +294,7 @@ class Environment(Record, frozen=True, kw_only=True):
         return tuple(demand.get("places", ()))
 
     def waits_for(self, what: Wait) -> bool:
-        """Tells whether an execution waits for this."""
+        """Tells whether a Step Functions execution waits for this: its task token is on the record."""
         return self.waiting is not None and self.waiting.for_ == what
 
 

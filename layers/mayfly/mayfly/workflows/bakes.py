@@ -232,7 +232,7 @@ def log_key(bake: str) -> str:
 
 
 def console_key(bake: str) -> str:
-    """Tells where is kept what the builder of one that failed printed on its console."""
+    """Returns the S3 key of the console output that the builder of a failed bake printed."""
     return f"consoles/{bake}.txt"
 
 

@@ -280,7 +280,7 @@ def _exports(template: Resource) -> Iterator[Found]:
 
 
 def _deployment(template: Resource) -> Iterator[Found]:
-    """Tells whether a template may be built and deleted in CloudFormation's Express mode."""
+    """Notes whether CloudFormation may build and delete a template in Express mode, and what is in the way."""
     if PINNED in (template.get("Parameters") or {}):
         return  # of a permanent environment: what it has is to be ready
     chosen = choose("automatic", template)
