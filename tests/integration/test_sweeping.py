@@ -29,14 +29,15 @@ from tests.integration.world import (
     on_the_bus,
 )
 
-DOOR = "sweep_environments"
+SWEEP = "sweep_environments"
+PASSED = {"by": "tests", "outcome": "passed", "reason": "-", "at": NOW}
 JUST_AFTER, NEAR = "2026-11-24T07:47:35.000Z", "2026-11-24T07:20:00.000Z"
 MUCH_LATER = "2026-11-24T11:47:35.000Z"
 """Past the deadline by a second, well within the time that its own execution has; and half an hour before it."""
 
 
 def sweep(world: World, now: str = AFTER, **more: Any) -> Json:
-    return world.call(DOOR, {"now": now} | more)
+    return world.call(SWEEP, {"now": now} | more)
 
 
 def asked(at: str = AFTER, **more: Any) -> Json:
@@ -355,6 +356,47 @@ class TestWhatMustNotBeTouchedIsRefused:
         assert world.started() == {}
 
 
+class TestWhatShouldBeGoneAndIsLeftStanding:
+    """Its execution tells people. Where that was stopped before, a sweep does, once."""
+
+    @pytest.mark.parametrize(
+        ("record", "now"),
+        [
+            ({"ending": PASSED}, LATER),
+            ({"ending": PASSED, "handed_over": "Blocked by Subnet"}, LATER),
+            ({}, AFTER),
+        ],
+        ids=["it was ended", "it was handed over", "its time is over"],
+    )
+    def test_is_told_of_once(self, world: World, record: Json, now: str) -> None:
+        stack = standing(world, "kept", **record)
+        world.set_stack(stack, enable_termination_protection="handed_over" not in record)
+        report = sweep(world, now)
+        assert decisions(report) == {"kept": "refuse"}
+        sweep(world, AFTER)
+        [said] = [detail for what, detail in world.said if what == "Environment Failed"]
+        assert (said["environment"], said["instances_left"]) == ("kept", "unknown")
+        assert said["reason"] == report["decisions"][0]["reason"]
+        assert world.record("kept")["leak_announced"] == now
+
+    @pytest.mark.parametrize("it", ["runs", "has told", "has time", "is asked about"])
+    def test_is_not_told_of_where_its_execution(self, world: World, it: str) -> None:
+        more = {"leak_announced": NOW} if it == "has told" else {}
+        stack = standing(world, "kept", **more)
+        world.set_stack(stack, enable_termination_protection=True)
+        if it == "runs":
+            world.run("kept")
+        now = LATER if it == "has time" else AFTER
+        assert decisions(sweep(world, now, dry_run=it == "is asked about")) == {"kept": "refuse"}
+        assert "Environment Failed" not in [what for what, _ in world.said]
+
+    def test_is_told_of_anew_where_a_person_has_had_it_ended_again(self, world: World) -> None:
+        remembered(world, ENVIRONMENT, handed_over="Blocked by Subnet", ending=PASSED, leak_announced=NOW)
+        asked = {"environment": ENVIRONMENT, "requested_by": "ada", "why": "mended", "again": True}
+        world.call("accept_termination", on_the_bus("Environment Termination Requested", asked))
+        assert "leak_announced" not in world.record()
+
+
 class TestWhatIsLeftWithoutAStackIsEnded:
     def test_whatever_its_deadline(self, world: World) -> None:
         world.launch(named("left"), count=2)
@@ -477,7 +519,7 @@ class TestEverythingIsLookedAt:
         names = [f"old-{number:02}" for number in range(51)]  # moto shows 50 on a page
         for name in names:
             world.stand(f"mayfly-{name}", named(name))
-        report = world.call(DOOR, asked(at_most=51))
+        report = world.call(SWEEP, asked(at_most=51))
         assert decisions(report) == dict.fromkeys(names, "end")
         assert len(world.started()) == 51
 
@@ -488,7 +530,7 @@ class TestEverythingIsLookedAt:
             remembered(world, f"{name}-gone")
             world.launch(named(f"{name}-left"))
         world.wire.small_pages()
-        report = world.call(DOOR, asked(LATER, at_most=10))
+        report = world.call(SWEEP, asked(LATER, at_most=10))
         assert report["counts"] == {"keep": 3, "end": 6, "wake": 0, "adopt": 0, "refuse": 0}
         assert len(world.wire.heard("ListExecutions")) == 7  # three pages, before and after; one of the bakes'
 
@@ -509,7 +551,7 @@ class TestEverythingIsLookedAt:
         ):
             name = f"old-{account[0]}-{region}"
             world.stand(f"mayfly-{name}", named(name), region, account)
-        world.call(DOOR, asked(at_most=4))
+        world.call(SWEEP, asked(at_most=4))
         assert {name.partition("__")[0]: (at["account"], at["region"]) for name, at in world.started().items()} == {
             "old-1-us-east-1": (CONTROLLER_ACCOUNT, "us-east-1"),
             "old-1-eu-central-1": (CONTROLLER_ACCOUNT, "eu-central-1"),
@@ -681,7 +723,7 @@ class TestCaps:
     def test_are_lifted_by_who_approves_of_so_many(self, world: World) -> None:
         self.due(world, 5)
         assert sweep(world)["halted"]
-        report = world.call(DOOR, asked(at_most=5))
+        report = world.call(SWEEP, asked(at_most=5))
         assert (report["halted"], report["asked_by"]) == ("", "ops")
         assert len(world.started()) == 5
         assert world.said[-1][0] == "Sweep Completed"
@@ -707,7 +749,7 @@ class TestCaps:
 
     def test_are_not_lifted_by_who_approves_of_fewer(self, world: World) -> None:
         self.due(world, 5)
-        assert "4 may be (4 approved)" in world.call(DOOR, asked(at_most=4))["halted"]
+        assert "4 may be (4 approved)" in world.call(SWEEP, asked(at_most=4))["halted"]
         assert world.started() == {}
 
 
@@ -757,7 +799,7 @@ class TestADryRun:
 
     def test_can_be_asked_for_on_the_bus(self, world: World) -> None:
         standing(world, "due")
-        report = world.call(DOOR, asked(dry_run=True))
+        report = world.call(SWEEP, asked(dry_run=True))
         assert (decisions(report), report["dry_run"]) == ({"due": "end"}, True)
         assert world.started() == {}
 
@@ -858,7 +900,7 @@ class TestTheReport:
 
     def test_is_at_the_time_that_the_event_was_sent(self, world: World) -> None:
         standing(world, "due")
-        assert decisions(world.call(DOOR, asked("2026-11-24T07:03:00Z"))) == {"due": "adopt"}
+        assert decisions(world.call(SWEEP, asked("2026-11-24T07:03:00Z"))) == {"due": "adopt"}
 
 
 class TestWarnings:
@@ -1000,10 +1042,10 @@ class TestWhatCannotBeCarriedOut:
     def test_or_not_be_understood_lands_among_the_dead_letters(self, world: World, event: Json, expected: str) -> None:
         standing(world, "due")
         world.wire.forget()
-        answer = world.call(DOOR, event)
+        answer = world.call(SWEEP, event)
         assert not answer["accepted"]
         assert expected in answer["reason"]
-        assert world.dead_letters() == [{"function": DOOR, "reason": answer["reason"], "message": event}]
+        assert world.dead_letters() == [{"function": SWEEP, "reason": answer["reason"], "message": event}]
         assert world.wire.names() == ["SendMessage"]
 
 

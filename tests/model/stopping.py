@@ -199,6 +199,17 @@ def leaks(world: World, arm: Callable[..., None]) -> None:
     world.timeline.advance(4 * 60 * MINUTE)
 
 
+def is_protected(world: World, arm: Callable[..., None]) -> None:
+    """A life whose stack somebody protects while its tests run."""
+    arm()
+    push(world)
+    stack = world.stack_of(SMOKE)
+    assert stack
+    stack.protected = True
+    _finish_all(world)
+    world.timeline.advance(4 * 60 * MINUTE)
+
+
 def is_adopted(world: World, arm: Callable[..., None]) -> None:
     """A life that was stopped already, and that a sweep has adopted."""
     push(world)
@@ -390,7 +401,8 @@ def promises_of(world: World) -> Any:
 def still_open(world: World) -> Iterator[str]:
     """What goes on, or is held, of what is not a person's by now."""
     yield from (f"{one.name} runs, in {one.state}" for one in world.machines.executions.values() if one.running)
-    theirs = {name for name in world.environments() if "handed_over" in world.record(name)}
+    protected = {stack.name.removeprefix("mayfly-") for stack in world.account.stacks.values() if stack.protected}
+    theirs = protected | {name for name in world.environments() if "handed_over" in world.record(name)}
     for key in world.dynamodb.items:
         kind, _, name = key.partition("#")
         record = world.record(name, cast(Any, kind))
@@ -420,7 +432,10 @@ _HELD = {
 def is_told(world: World, one: Execution) -> bool:
     """Whether people heard what came of what this execution was for, from it or from somebody else."""
     name, asked = one.name.partition("__")[0], one.input
-    said = [(what, detail) for what, detail in world.events.said if what in _ENDS[one.machine]]
+    ends = _ENDS[one.machine]
+    if one.machine == ENVIRONMENT_MACHINE and not world.record(name):
+        ends = (*ends, *_ENDS[RELEASE_MACHINE])  # nobody has heard of it; the verdict says that it was not built
+    said = [(what, detail) for what, detail in world.events.said if what in ends]
     bake = {BAKE_MACHINE: name, ENVIRONMENT_MACHINE: asked.get("release"), PROMOTION_MACHINE: asked.get("requested_by")}
     if any(detail["bake"] == bake.get(one.machine) for what, detail in said if what in BAKE_ENDS):
         return True
@@ -430,8 +445,7 @@ def is_told(world: World, one: Execution) -> bool:
     return any(f'"{name}"' in json.dumps(detail) for _, detail in said)
 
 
-_OF_A_LIFE = ("Environment Terminated", "Environment Failed", "Release Passed", "Release Failed", "Sweep Completed")
-"""A verdict says what came of each suite, and a sweep what is left to a person."""
+_OF_A_LIFE = ("Environment Terminated", "Environment Failed")
 _ENDS = {
     ENVIRONMENT_MACHINE: (*_OF_A_LIFE, *BAKE_ENDS),
     TESTS_MACHINE: _OF_A_LIFE,

@@ -29,7 +29,10 @@ HISTORIES = {
         World, stopping.waits_for_its_turn, {"run_environment": ("Await Turn To Build", "Await Turn To End")}
     ),
     "its stack cannot be deleted": History(
-        World, stopping.leaks, {"run_environment": ("Delete Stack", "Announce Leak")}
+        World, stopping.leaks, {"run_environment": ("Delete Stack", "Announce Leak", "Remember Leak")}
+    ),
+    "its stack is protected": History(
+        World, stopping.is_protected, {"run_environment": ("Delete Stack", "Announce Leak", "Remember Leak")}
     ),
     "a sweep adopted it": History(World, stopping.is_adopted, {"run_environment": ("Plan", *LIFE[3:])}),
     "a sweep ends it": History(World, stopping.is_ended_by_a_sweep, {"run_environment": ("Plan", *LIFE[4:])}),

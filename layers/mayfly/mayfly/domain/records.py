@@ -258,6 +258,8 @@ class Environment(Record, frozen=True, kw_only=True):
     """How often its stack's deletion was asked for; not written of the first time."""
     kept: tuple[str, ...] = ()
     handed_over: str | None = None
+    leak_announced: str | None = None
+    """When people were told that something is left of it."""
     terminated_at: str | None = None
     instances_left: int | None = None
     override: Override | None = None

@@ -220,6 +220,11 @@ def deadline_of(found: Found, record: Remembered | None, policy: SweepPolicy) ->
     return datetime.min.replace(tzinfo=UTC), "nothing says until when"
 
 
+def is_leak(now: datetime, record: Remembered | None) -> bool:
+    """Whether what a sweep leaves standing should be gone: it was ended, or its time is over."""
+    return record is not None and (record.ended_by is not None or now >= record.deadline)
+
+
 class Limit(Struct, frozen=True):
     """How many terminations a sweep may start, and whether it may start those it has decided on."""
 

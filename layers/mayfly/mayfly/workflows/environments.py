@@ -98,7 +98,7 @@ def end_again(settings: Settings, environment: str, entry: Entry, at: datetime) 
             environment,
             entry,
             deletions=0,
-            drop=(Environment.handed_over, Environment.waiting),
+            drop=(Environment.handed_over, Environment.leak_announced, Environment.waiting),
             only_if=handed_over,
         )
     except Conflict:

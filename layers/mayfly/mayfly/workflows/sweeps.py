@@ -15,7 +15,7 @@ from mayfly.aws import executions, kill_switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.records import Conflict, Records
 from mayfly.aws.reports import keep, key_of
-from mayfly.contract.announcements import SweepCompleted, SweepHalted
+from mayfly.contract.announcements import EnvironmentFailed, SweepCompleted, SweepHalted
 from mayfly.contract.reader import Received
 from mayfly.contract.requests import SweepRequested
 from mayfly.contract.vocabulary import UNKNOWN, Begin, SweepAction
@@ -35,6 +35,7 @@ DECIDED_BY = (
     *views.ENVIRONMENT,
     *(Environment.waiting, Environment.handed_over, Environment.warned, Environment.warn_minutes_before),
     *(Environment.stack, Environment.reserved, Environment.wanted, Environment.launch_from),
+    Environment.leak_announced,
 )
 """What a sweep reads of an environment: all that is decided, reserved, summed and announced, without histories."""
 
@@ -233,6 +234,18 @@ def carry_out(this: Sweep, case: Case, halted: str) -> None:
             wake(case)
         case SweepAction.ADOPT:
             adopt(this, subject(this, case, Begin.TESTS))
+        case SweepAction.REFUSE if case.record and sweep.is_leak(this.now, remembered(case.record)):
+            announce_leak(this, case.record, case.decision.reason)
+
+
+def announce_leak(this: Sweep, record: Environment, reason: str) -> None:
+    """Announces once what is left standing to its owner, too, where its execution was stopped before it could."""
+    if record.leak_announced or record.id in this.running:
+        return
+    left = {"reason": reason, "deadline": record.deadline, "instances_left": UNKNOWN}
+    said, now = EnvironmentFailed.model_validate(environments.facts(record) | left), utc_text(this.now)
+    outbox.say(this.settings, said, now)
+    Records(this.settings.table, Environment).change(record.id, leak_announced=now)
 
 
 def judge_orphans(this: Sweep) -> None:
