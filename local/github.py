@@ -24,6 +24,14 @@ Json = dict[str, Any]
 HOST = "api.github.com"
 LONGEST_PAYLOAD = 65_535  # characters of a client payload
 STATUSES_OF_A_COMMIT = 1_000  # for one context
+LIMITS = {
+    "primary": ({"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "0"}, "API rate limit exceeded for user ID 1."),
+    "secondary": (
+        {"retry-after": "60"},
+        "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+    ),
+}
+"""What GitHub says to who asks too often, with 403 or 429: headers, and a sentence."""
 
 _TEXT = {"type": "string"}
 DISPATCH = {
@@ -75,6 +83,12 @@ class GitHub:
     url: str = ""
     away: int = 0
     """The status that it answers everything with while it is out of order, such as 503."""
+    limited: str = ""
+    """The rate limit that is used up."""
+    limits_by: int = 403
+    """The status that it answers with then: GitHub's documentation names 403 and 429 for both."""
+    read_only: bool = False
+    """Whether its token lacks the permission to write."""
     dispatches: list[Json] = field(default_factory=list)
     statuses: dict[str, list[Json]] = field(default_factory=dict)
     """Of each commit, oldest first."""
@@ -89,17 +103,26 @@ class GitHub:
 
     def answer(self, method: str, path: str, headers: Any, raw: bytes) -> tuple[int, Json | None]:
         """What GitHub answers."""
-        out_of_order = (self.away, {"message": "Server Error"})
-        status, said = out_of_order if self.away else self._answered(method, path, headers, raw)
+        status, said = self._out_of_order() or self._answered(method, path, headers, raw)
         if status >= 400:
             self.refused.append((status, f"{method} {path}: {said}"))
         return status, said
 
+    def _out_of_order(self) -> tuple[int, Json | None] | None:
+        if self.away:
+            return self.away, {"message": "Server Error"}
+        return (self.limits_by, {"message": LIMITS[self.limited][1]}) if self.limited else None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that say how often who asks may ask."""
+        return (
+            LIMITS[self.limited][0] if self.limited else {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4999"}
+        )
+
     def _answered(self, method: str, path: str, headers: Any, raw: bytes) -> tuple[int, Json | None]:
-        if not headers.get("User-Agent"):
-            return 403, {"message": "Request forbidden by administrative rules."}
-        if headers.get("Authorization") not in (f"Bearer {self.token}", f"token {self.token}"):
-            return 401, {"message": "Bad credentials"}
+        if refusal := self._refusal(method, headers):
+            return refusal
         path, _, asked = path.partition("?")
         begin = f"/repos/{self.repository}/"
         if not path.startswith(begin):
@@ -121,6 +144,16 @@ class GitHub:
                     return 422, {"message": f"Invalid request.\n\n{error.message}"}
                 return act(body, *found.groups())
         return 404, {"message": "Not Found"}
+
+    def _refusal(self, method: str, headers: Any) -> tuple[int, Json] | None:
+        """What it says to who may not ask for this."""
+        if not headers.get("User-Agent"):
+            return 403, {"message": "Request forbidden by administrative rules."}
+        if headers.get("Authorization") not in (f"Bearer {self.token}", f"token {self.token}"):
+            return 401, {"message": "Bad credentials"}
+        if self.read_only and method != "GET":
+            return 403, {"message": "Resource not accessible by personal access token"}
+        return None
 
     def _dispatch(self, body: Json) -> tuple[int, Json | None]:
         payload = body.get("client_payload", {})
@@ -173,6 +206,8 @@ def serve(github: GitHub) -> Iterator[GitHub]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json; charset=utf-8")
             self.send_header("Content-Length", str(len(answer)))
+            for name, value in github.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer)
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from local.github import LIMITS
 from tests.model.imaging_world import (
     BAKE_ENDS,
     BAKE_MACHINE,
@@ -53,15 +54,24 @@ _HOURS = 30
 """Until what was stopped must be over, however long it may have lived."""
 
 
+BY_HTTP = {
+    "type": "http",
+    "url": "https://ci.example.com/start",
+    "connection": "arn:aws:events:us-east-1:111111111111:connection/mayfly-ci/5f1c3b4e-3b2a-4c1d-9e8f-0a1b2c3d4e5f",
+}
+
+
 class Runners(World):
     """An installation that runs tests: each kind of runner, in its simplest form."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.limits = 0
+        """How many calls of an API are too many for it."""
         self.machines.integrations = {
             **self.machines.integrations,
             "arn:aws:states:::states:startExecution": self._start,
-            "arn:aws:states:::http:invoke": lambda _: {"ResponseBody": {}},
+            "arn:aws:states:::http:invoke": self._call,
             "arn:aws:states:::codebuild:startBuild": lambda _: {"Build": {"BuildStatus": "SUCCEEDED"}},
         }
 
@@ -70,6 +80,12 @@ class Runners(World):
         own = {"StartAt": "Test", "States": {"Test": {"Type": "Wait", "Seconds": 60, "End": True}}}
         more = {TESTS_MACHINE: definition("run_tests", version), OWN_MACHINE: own}
         self.machines.definitions = {**self.machines.definitions, **more}
+
+    def _call(self, _: Json) -> Json:
+        if self.limits:
+            self.limits -= 1
+            raise Failure("States.Http.StatusCode.403", json.dumps({"message": LIMITS["secondary"][1]}))
+        return {"ResponseBody": {}}
 
     def _start(self, arguments: Json) -> Json:
         if self.machines.start(arguments["StateMachineArn"], arguments["Name"], arguments["Input"]) is None:
@@ -159,7 +175,7 @@ def breaks(world: World, arm: Callable[..., None]) -> None:
 
 def waits(world: World, arm: Callable[..., None]) -> None:
     """A life for which there is no room until the other one has ended."""
-    _configure(world, ceilings={"environments": 1})
+    configure(world, ceilings={"environments": 1})
     arm()
     push(world)
     _finish_all(world)
@@ -174,7 +190,7 @@ def launches_later(world: World, arm: Callable[..., None]) -> None:
     group = "{Type: 'AWS::AutoScaling::AutoScalingGroup', Properties: {DesiredCapacity: {Ref: InstanceCount}}}"
     blueprint = f"{{Parameters: {{InstanceCount: {{Type: Number}}}}, Resources: {{Fleet: {group}}}}}"
     world.s3.objects["fleet.yaml"] = blueprint.encode()
-    _configure(world, instance_count=90)
+    configure(world, instance_count=90)
     arm()
     push(world)
     _finish_all(world)
@@ -231,7 +247,7 @@ def is_ended_by_a_sweep(world: World, arm: Callable[..., None]) -> None:
 
 def shows(world: World, arm: Callable[..., None]) -> None:
     """The preview of a pull request, which is closed then."""
-    _configure(world, suites=[{"name": "smoke"}, {"name": "show", "kind": "preview"}])
+    configure(world, suites=[{"name": "smoke"}, {"name": "show", "kind": "preview"}])
     world.events.heard = partial(_keep_previews, world)
     detail = {"application": "webshop", "version": "1.0.0", "artifact": "s3://artifacts/1", "pull_request": 7}
     world.deliver("accept_code_version", world.on_the_bus("Code Version Pushed", detail))
@@ -253,7 +269,7 @@ def with_runner(**runner: Any) -> Play:
     """A life whose tests Mayfly starts."""
 
     def play(world: World, arm: Callable[..., None]) -> None:
-        _configure(world, suites=[{"name": "smoke", "runner": runner}])
+        configure(world, suites=[{"name": "smoke", "runner": runner}])
         arm()
         push(world, 10)
         if runner["type"] == "http":
@@ -262,7 +278,14 @@ def with_runner(**runner: Any) -> Play:
     return play
 
 
-def _configure(world: World, **more: Any) -> None:
+def asks_too_often(runners: Runners, arm: Callable[..., None]) -> None:
+    """A life whose tests an API begins once it is asked less often."""
+    runners.limits = 3
+    with_runner(**BY_HTTP)(runners, arm)
+
+
+def configure(world: World, **more: Any) -> None:
+    """Changes what the application's document says."""
     parameter = "/mayfly/applications/webshop"
     world.ssm.parameters[parameter] = json.dumps(json.loads(world.ssm.parameters[parameter]) | more)
 

@@ -4,6 +4,7 @@ so, and its pull request does in one comment."""
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -43,6 +44,7 @@ class Showing:
         """Is asked after each call of GitHub, by its method, whether its answer arrives."""
         self.lost = ""
         """The error of every call of GitHub, while it is away."""
+        self.refused_at: list[float] = []
         self.state, self.text = "pending", ""
         """What the records say."""
 
@@ -64,7 +66,8 @@ class Showing:
         body = json.dumps(arguments.get("RequestBody")).encode()
         status, said = self.hub.answer(arguments["Method"], f"{path}?{query}", headers, body)
         if status >= 400:
-            raise Failure(f"States.Http.StatusCode.{status}", str(said))
+            self.refused_at.append(self.timeline.now)
+            raise Failure(f"States.Http.StatusCode.{status}", json.dumps(said))
         self.answers(arguments["Method"])
         return {"ResponseBody": said}
 
@@ -188,6 +191,77 @@ def test_a_forge_that_refuses_is_asked_once(showing: Showing, code: int) -> None
     showing.timeline.advance(MINUTE)
     assert (one.status, one.error) == ("FAILED", showing.lost)
     assert one.entered.count("Set Status") == 1
+
+
+@pytest.mark.parametrize("limit", ["primary", "secondary"])
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_rate_limit_is_waited_for(showing: Showing, limit: str, status: int) -> None:
+    showing.hub.limited, showing.hub.limits_by = limit, status
+    one = showing.show("it passed")
+    showing.timeline.advance(HOUR)
+    assert one.running
+    at = showing.refused_at
+    assert len(at) > 5
+    assert all(later - earlier >= MINUTE for earlier, later in pairwise(at)), "GitHub asks for a minute at least"
+    showing.hub.limited = ""
+    showing.timeline.advance(11 * MINUTE)
+    assert one.status == "SUCCEEDED"
+    assert showing.comments() == ["it passed"]
+
+
+def test_a_token_that_may_not_write_ends_it_at_once_with_the_reason(showing: Showing) -> None:
+    showing.hub.read_only = True
+    one = showing.show("it passed")
+    showing.timeline.advance(MINUTE)
+    assert (one.status, one.error) == ("FAILED", "States.Http.StatusCode.403")
+    assert one.cause.startswith("the connection may not do this there: ")
+    assert "not accessible by personal access token" in one.cause
+    assert len(showing.refused_at) == 1
+
+
+class TestACommentThatSomebodyDeleted:
+    """Whoever wants none says so once, by `comments` of the forge; a deletion may be a slip."""
+
+    def test_is_written_anew_where_there_is_news(self, showing: Showing) -> None:
+        showing.show("first")
+        showing.timeline.advance(MINUTE)
+        showing.hub.comments.clear()
+        begun = [showing.show("second"), showing.show("second")]
+        showing.timeline.advance(30 * MINUTE)
+        assert {one.status for one in begun} == {"SUCCEEDED"}
+        assert showing.comments() == ["second"]
+        showing.show("third")
+        showing.timeline.advance(MINUTE)
+        assert showing.comments() == ["third"]
+
+    @pytest.mark.parametrize(
+        "state", ["Change Comment", "Claim Comment", "Look For Comment", "Post Comment", "Remember Comment"]
+    )
+    def test_is_written_once_whoever_is_stopped(self, showing: Showing, state: str) -> None:
+        showing.show("first")
+        showing.timeline.advance(MINUTE)
+        showing.hub.comments.clear()
+        stopped = showing.show("second")
+        showing.until(stopped, state)
+        showing.machines.stop(stopped)
+        follows = showing.show("third")
+        showing.timeline.advance(30 * MINUTE)
+        assert follows.status == "SUCCEEDED"
+        assert showing.comments() == ["third"]
+
+    def test_is_not_taken_for_gone_where_no_comment_can_be_seen(self, showing: Showing) -> None:
+        showing.show("first")
+        showing.timeline.advance(MINUTE)
+        seen = showing.hub.comments, showing.hub.pulls
+        showing.hub.comments, showing.hub.pulls = {}, set()
+        blind = showing.show("second")
+        showing.timeline.advance(MINUTE)
+        assert (blind.status, blind.error) == ("FAILED", "States.Http.StatusCode.404")
+        assert "Look For Comment" in blind.entered
+        showing.hub.comments, showing.hub.pulls = seen
+        showing.show("third")
+        showing.timeline.advance(30 * MINUTE)
+        assert showing.comments() == ["third"]
 
 
 @pytest.mark.parametrize("slow", ["statuses", "comments"])

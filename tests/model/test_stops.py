@@ -10,7 +10,17 @@ import pytest
 from tests.model import stopping
 from tests.model.imaging_world import Imaging
 from tests.model.production_world import Production
-from tests.model.stopping import MACHINES, MOMENTS, OWN_MACHINE, History, Runners, Stop, stopped_in, with_runner
+from tests.model.stopping import (
+    BY_HTTP,
+    MACHINES,
+    MOMENTS,
+    OWN_MACHINE,
+    History,
+    Runners,
+    Stop,
+    stopped_in,
+    with_runner,
+)
 from tests.model.world import ROOT, World
 
 type Json = dict[str, Any]
@@ -50,16 +60,8 @@ HISTORIES = {
     "a build tests": History(
         Runners, with_runner(type="codebuild", project="mayfly-tests-smoke"), {"run_tests": ("Run Build",)}
     ),
-    "an API tests": History(
-        Runners,
-        with_runner(
-            type="http",
-            url="https://ci.example.com/start",
-            connection="arn:aws:events:us-east-1:111111111111:connection/"
-            "mayfly-ci/5f1c3b4e-3b2a-4c1d-9e8f-0a1b2c3d4e5f",
-        ),
-        {"run_tests": ("Call",)},
-    ),
+    "an API tests": History(Runners, with_runner(**BY_HTTP), {"run_tests": ("Call",)}),
+    "an API is asked too often": History(Runners, stopping.asks_too_often, {"run_tests": ("Call", "Pause")}),
     "production is made": History(
         Production,
         stopping.is_made,

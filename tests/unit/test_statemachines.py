@@ -477,7 +477,8 @@ class TestShowing:
     def test_no_call_is_repeated_as_it_is(self):
         for state in self.STATES.values():
             if state["Type"] == "Task":
-                (catch,) = state["Catch"]
+                *others, catch = state["Catch"]
+                assert [each["Next"] for each in others] == ["Claim Comment"] * len(others)
                 assert (catch["ErrorEquals"], catch["Next"]) == (["States.TaskFailed", "States.Timeout"], "Later?")
                 assert "Retry" not in state
         assert self.STATES["Pause"]["Next"] == "Compose"
