@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from mayfly.aws import kill_switch
-from mayfly.aws.reports import keep, key_of
+from mayfly.aws.reports import key_of
 from mayfly.contract.announcements import ImageRestored, ImageRetired
 from mayfly.contract.configuration import Family
 from mayfly.domain import retirement
@@ -13,7 +13,7 @@ from mayfly.domain.retirement import RetirementDecision, Step
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger, metrics
 from mayfly.settings import Settings, load_settings
-from mayfly.workflows import inventory, outbox, retiring
+from mayfly.workflows import inventory, outbox, reporting, retiring
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -39,13 +39,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     }
     kept = [shown(each) for each in decisions if each.step is Step.KEEP]
     report["key"] = key_of(now, context.aws_request_id, "retirements")
-    keep(settings.reports, report["key"], report | {"kept": kept})
+    report["unwritten"] = reporting.write_down(settings, report, {"kept": kept}, now)
     if dry:
         return report | {"dry_run": True, "failed": []}
     taken = [*back, *([] if report["halted"] else steps)]
     failed = act(settings, families, taken, now, context.function_name)
     inventory.ask(settings, families, asking)
-    metrics.add_metric(name="RetirementStepsFailed", unit="Count", value=len(failed))
+    metrics.add_metric(name="RetirementStepsFailed", unit="Count", value=len(failed) + bool(report["unwritten"]))
     return report | {"dry_run": False, "failed": failed}
 
 

@@ -59,6 +59,26 @@ def test_a_report_is_kept_with_every_decision(world: World, old: str) -> None:
     assert not world.wire.heard("EnableImageDeprecation")
 
 
+def test_a_report_that_s3_does_not_take_keeps_no_image_and_is_written_by_a_sweep(world: World, old: str) -> None:
+    world.wire.answer("PutObject", "AccessDenied", "not now")
+    report = retire(world)
+    assert "AccessDenied" in report["unwritten"]
+    assert [call["ImageId"] for call in world.wire.heard("EnableImageDeprecation")] == [old]
+    world.wire.recover("PutObject")
+    assert report["key"] in world.call("sweep_environments", {"now": LATER})["late"]
+    kept = json.loads(world.own("s3").get_object(Bucket=world.reports, Key=report["key"])["Body"].read())
+    assert len(kept["steps"]) + len(kept["kept"]) == 2
+
+
+def test_one_that_nothing_takes_is_in_the_log(world: World, old: str, caplog: pytest.LogCaptureFixture) -> None:
+    world.wire.answer("PutObject", "AccessDenied", "not now")
+    refused = [("UpdateItem", "ProvisionedThroughputExceededException")]
+    world.wire.before("PutObject", lambda: [world.wire.answer(*each, "not now") for each in refused])
+    retire(world, dry_run=True)
+    (logged,) = [vars(line)["report"] for line in caplog.records if "report" in vars(line)]
+    assert [one["ami"] for one in logged["steps"]] == [old]
+
+
 @pytest.mark.parametrize(
     "operation",
     ["DescribeLaunchConfigurations", "DescribeStacks", "DescribeImageUsageReports", "DescribeImageUsageReportEntries"],

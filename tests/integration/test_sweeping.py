@@ -842,14 +842,21 @@ class TestTheReport:
         assert code in first["unwritten"]
         ((_, said),) = world.said
         assert said["unwritten"] == first["unwritten"]
-        assert "live" in world.record(first["key"], "sweep")
+        assert "live" in world.record(first["key"], "late-report")
         assert sweep(world, LATER)["late"] == []
         world.wire.recover("PutObject")
         last = sweep(world, MUCH_LATER)
         assert first["key"] in written(world, last)["late"]
         assert written(world, first)["decisions"] == [{**each} for each in first["decisions"]]
-        assert not {"live", "report"} & world.record(first["key"], "sweep").keys()
+        assert not {"live", "report"} & world.record(first["key"], "late-report").keys()
         assert sweep(world, MUCH_LATER)["late"] == []
+
+    def test_that_a_version_before_kept_in_the_sweep_s_record_is_written(self, world: World) -> None:
+        key, report = "sweeps/2026/11/24/070000-52fdfc07.json", {"at": NOW}
+        world.records("sweep").change(key, {"id": key, "key": key, "live": "sweep", "report": json.dumps(report)})
+        assert sweep(world)["late"] == [key]
+        assert written(world, {"key": key}) == report
+        assert not {"live", "report"} & world.record(key, "sweep").keys()
 
     def test_that_neither_s3_nor_the_table_takes_is_in_the_log_and_keeps_nothing_from_being_ended(
         self, world: World, caplog: pytest.LogCaptureFixture
@@ -868,7 +875,7 @@ class TestTheReport:
         standing(world, "due")
         world.wire.answer("PutObject", "SlowDown", "not now")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mayfly.workflows.sweeps._ROOM", 10)
+            patch.setattr("mayfly.workflows.reporting._ROOM", 10)
             report = sweep(world)
         assert len(world.wire.heard("StartExecution")) == 1
         assert world.record(report["key"], "sweep")["counts"] == report["counts"]

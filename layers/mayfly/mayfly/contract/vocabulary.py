@@ -139,6 +139,8 @@ class RecordKind(StrEnum):
     """When an account and Region takes the next call of CloudFormation."""
     UNSAID = "unsaid"
     """Keeps announcements that EventBridge did not take in DynamoDB, until a sweep makes them."""
+    LATE_REPORT = "late-report"
+    """Keeps reports that S3 did not take in DynamoDB, until a sweep writes them."""
 
 
 class DeadLetterKind(StrEnum):

@@ -766,17 +766,26 @@ class Had(Record, frozen=True, kw_only=True):
 
 
 class Sweep(Record, frozen=True, kw_only=True):
-    """What a sweep came to. Its report is the whole truth. It lives as long as S3 has not taken that."""
+    """What a sweep came to. Its report is the whole truth."""
 
     kind = RecordKind.SWEEP
 
     key: str = ""
     report: str = ""
-    """The same as JSON, as long as it lives; empty where a record has no room for it."""
+    """The same as JSON, as long as it lives, which S3 did not take from a version before."""
     asked_by: str = UNKNOWN
     counts: Mapping[str, int] = field(default_factory=dict)
     halted: str = ""
     dry_run: bool = False
+
+
+class LateReport(Record, frozen=True, kw_only=True):
+    """The report of a sweep or a retirement that S3 did not take, by its key. A sweep writes it, and closes this."""
+
+    kind = RecordKind.LATE_REPORT
+
+    report: str = ""
+    """As S3 takes it: JSON."""
 
 
 class Followed(Struct, frozen=True):
@@ -846,7 +855,7 @@ KINDS: Mapping[RecordKind, type[Record]] = {
     for each in (
         *(Environment, Fleet, Release, Bake, Builder, Command, Group),
         *(Image, ChannelRecord, Family, Service, Rollout, Sweep, Pool, Ledger, Quotas, Had, DeadLetter),
-        *(PullRequest, Branch, Sum, Pace, Unsaid),
+        *(PullRequest, Branch, Sum, Pace, Unsaid, LateReport),
     )
 }
 

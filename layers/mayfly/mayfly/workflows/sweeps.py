@@ -1,12 +1,10 @@
 """Sweeps every target: finds by tags what outlived its deadline, and ends it like everything else."""
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
@@ -14,7 +12,7 @@ from mayfly import views
 from mayfly.aws import executions, kill_switch
 from mayfly.aws.attempts import going_on
 from mayfly.aws.records import Conflict, Records
-from mayfly.aws.reports import keep, key_of
+from mayfly.aws.reports import key_of
 from mayfly.contract.announcements import EnvironmentFailed, SweepCompleted, SweepHalted
 from mayfly.contract.reader import Received
 from mayfly.contract.requests import SweepRequested
@@ -25,9 +23,20 @@ from mayfly.domain.records import Sweep as SweepRecord
 from mayfly.domain.stack import TaskResult
 from mayfly.domain.sweep import Found, Remembered, SweepDecision, SweepPolicy
 from mayfly.domain.timestamp import read_timestamp, utc_text
-from mayfly.observability import logger, metrics
+from mayfly.observability import metrics
 from mayfly.settings import Settings
-from mayfly.workflows import admission, bakes, discovery, environments, gauges, outbox, quotas, releases, sums
+from mayfly.workflows import (
+    admission,
+    bakes,
+    discovery,
+    environments,
+    gauges,
+    outbox,
+    quotas,
+    releases,
+    reporting,
+    sums,
+)
 from mayfly.workflows.discovery import Seen, Target
 from mayfly.workflows.expiry import warn
 
@@ -38,10 +47,6 @@ DECIDED_BY = (
     Environment.leak_announced,
 )
 """What a sweep reads of an environment: all that is decided, reserved, summed and announced, without histories."""
-
-
-_ROOM = 300_000
-"""Characters of a report that a record has room for."""
 
 
 class Case(Struct, frozen=True):
@@ -102,8 +107,8 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
         "decisions": [asdict(decision) for decision in decisions if decision.action is not SweepAction.KEEP],
     }
     kept = {"kept": [asdict(decision) for decision in decisions if decision.action is SweepAction.KEEP]}
-    report["key"], report["late"] = key_of(now, invocation), list(write_late(settings))
-    report["unwritten"] = write_down(settings, report, kept, asked.why, now)
+    report["key"], report["late"] = key_of(now, invocation), list(reporting.write_late(settings))
+    report["unwritten"] = reporting.write_down(settings, report, kept, now)
     if not asked.dry_run:
         act(this, cases, records, halted)
         if not halted:
@@ -126,32 +131,6 @@ def run(settings: Settings, received: Received[SweepRequested], invocation: str)
     with going_on("the list of reports"):
         remember(settings, report, asked.why, now)
     return report
-
-
-def write_down(settings: Settings, report: dict[str, Any], kept: dict[str, Any], why: str, now: datetime) -> str:
-    """Writes what was decided down, before anything is ended; returns why S3 did not take it. Then it is in the table,
-    and in the log where that takes nothing either: what has to end ends all the same."""
-    try:
-        keep(settings.reports, report["key"], report | kept)
-    except (ClientError, BotoCoreError) as error:
-        with going_on("its report"):  # people are told by the alarm for what could not be carried out
-            logger.error("S3 does not take the report", extra={"report": report})
-            written = (json.dumps(each) for each in (report | kept, report))
-            remember(settings, report, why, now, next((each for each in written if len(each) < _ROOM), ""))
-            raise
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def write_late(settings: Settings) -> Iterator[str]:
-    """Writes the reports that S3 did not take from sweeps before; returns their keys."""
-    records = Records(settings.table, SweepRecord)
-    with going_on("the reports of sweeps before"):
-        for before in records.live():
-            if before.report:
-                keep(settings.reports, before.key, json.loads(before.report))
-                yield before.key
-            records.change(before.id, drop=(SweepRecord.live, SweepRecord.report))
 
 
 def decide_environments(
@@ -308,18 +287,13 @@ def subject(this: Sweep, case: Case, begin: Begin) -> dict[str, Any]:
     }
 
 
-def remember(settings: Settings, report: dict[str, Any], why: str, now: datetime, unwritten: str | None = None) -> None:
-    """Lists the report among the records, so that nobody has to read all reports to find one.
-
-    Args:
-        unwritten: the report, where S3 does not take it.
-    """
+def remember(settings: Settings, report: dict[str, Any], why: str, now: datetime) -> None:
+    """Lists the report among the records, so that nobody has to read all reports to find one."""
     facts = {key: report[key] for key in ("key", "asked_by", "counts", "halted", "dry_run")}
     entry = Entry(report["at"], report["asked_by"], "swept", why)
     with suppress(Conflict):  # it is listed already
         until = now + timedelta(days=settings.record_days)
-        lives = unwritten is not None
-        Records(settings.table, SweepRecord).begin(report["key"], entry, until, lives, report=unwritten, **facts)
+        Records(settings.table, SweepRecord).begin(report["key"], entry, until, live=False, **facts)
 
 
 def tell(settings: Settings, report: dict[str, Any]) -> None:
