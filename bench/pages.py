@@ -78,14 +78,19 @@ class Counted(dynamodb.DynamoDB):
         before = dict(self.items.get(request["Key"]["pk"]["S"], {}))
         reply = super().update_item(_session, **request)
         after = reply["Attributes"]
-        self.written += max(1, math.ceil(max(map(_bytes, (before, after))) / KILOBYTE))
+        units = {"item": max(1, math.ceil(max(map(bytes_of, (before, after))) / KILOBYTE))}
         for key, shown in (("live", {"pk"}), ("born", {"pk"}), ("shelf", dynamodb.PROJECTED)):
             old, new = (_shown(item, shown) if key in item else None for item in (before, after))
             if old != new:
                 moved = old is not None and new is not None and before[key] != after[key]
-                size = max(_bytes(each) for each in (old, new) if each is not None)
-                self.written += (2 if moved else 1) * math.ceil(size / KILOBYTE)
+                size = max(bytes_of(each) for each in (old, new) if each is not None)
+                units[key] = (2 if moved else 1) * math.ceil(size / KILOBYTE)
+        self.written += sum(units.values())
+        self.note(request, before, after, units)
         return reply
+
+    def note(self, request: Json, before: Json, after: Json, units: Json) -> None:
+        """Takes note of a write and its units: of the item, and of each index."""
 
     def read_once[R](self, make: Callable[..., R], kind: object, item: Json) -> R:
         """Reads an item as often as it is asked for: what that takes is measured."""
@@ -93,7 +98,7 @@ class Counted(dynamodb.DynamoDB):
 
     def get_item(self, _session: str, Key: Json, ConsistentRead: bool = False, **_: Any) -> Json:  # noqa: N803
         found = self._item(Key["pk"]["S"])
-        self._reads(_bytes(found), ConsistentRead)
+        self._reads(bytes_of(found), ConsistentRead)
         return {"Item": found} if found else {}
 
     def batch_get_item(self, _session: str, RequestItems: Json) -> Json:  # noqa: N803
@@ -101,7 +106,7 @@ class Counted(dynamodb.DynamoDB):
         keys = [key["pk"]["S"] for key in wanted["Keys"]]
         found = [item for item in map(self._item, keys) if item]
         for item in found:
-            self._reads(_bytes(item), wanted.get("ConsistentRead", False))
+            self._reads(bytes_of(item), wanted.get("ConsistentRead", False))
         return {"Responses": {table: found}}
 
     def query(self, _session: str, IndexName: str, ExpressionAttributeValues: Json, **more: Any) -> Json:  # noqa: N803
@@ -110,20 +115,20 @@ class Counted(dynamodb.DynamoDB):
         whole = self._indexes.get((IndexName, value), [])
         if not shelf:
             keys = [{"pk": {"S": pk}} for _, pk in whole]
-            self._reads(sum(map(_bytes, keys)), False)
+            self._reads(sum(map(bytes_of, keys)), False)
             return {"Items": keys}
         before = ExpressionAttributeValues.get(":before", {}).get("S")
         end = bisect.bisect_left(whole, before, key=lambda one: one[0]) if before else len(whole)
         begin = max(0, end - more["Limit"])
         page = [_shown(self._item(pk), dynamodb.PROJECTED) for _, pk in reversed(whole[begin:end])]
-        self._reads(sum(map(_bytes, page)), False)
+        self._reads(sum(map(bytes_of, page)), False)
         return {"Items": page} | ({"LastEvaluatedKey": page[-1]} if begin else {})
 
     def _reads(self, size: int, consistent: bool) -> None:
         self.read += max(1, math.ceil(size / BLOCK)) * (1.0 if consistent else 0.5)
 
 
-def _bytes(item: Json) -> int:
+def bytes_of(item: Json) -> int:
     return int(dynamodb.size({"M": item})) if item else 0
 
 

@@ -7,7 +7,7 @@ from mayfly.aws.dead_letters import message_handler
 from mayfly.aws.records import Records
 from mayfly.contract.aws_events import StackStatus
 from mayfly.contract.reader import receive
-from mayfly.contract.vocabulary import UNKNOWN
+from mayfly.contract.vocabulary import UNKNOWN, EnvironmentStage, Wait
 from mayfly.domain.identity import environment_of
 from mayfly.domain.records import Environment
 from mayfly.domain.stack import PHASES, TaskResult, answer
@@ -17,16 +17,26 @@ from mayfly.settings import Settings, load_settings
 from mayfly.workflows import causes
 
 
+class TooEarly(Exception):
+    """A stack was faster than who asked for it."""
+
+
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 @message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """An event that nobody waits for, of an older stack or a second time, changes nothing."""
+    """An event that nobody waits for, of an older stack or a second time, changes nothing.
+
+    Raises:
+        TooEarly: who asked for the stack has not written yet that an execution waits for it. The event is sent again.
+    """
     settings = load_settings()
     status = receive(StackStatus, event).message
     environment = environment_of(status.stack_id)
     logger.append_keys(environment=environment)
     record = Records(settings.table, Environment).get(environment) if environment else None
+    if record and is_early(record, status):
+        raise TooEarly(f"{status.stack_id} is {status.details.status}, and nobody waits for it yet")
     if record is None or record.waiting is None:
         return {"environment": environment, "resumed": False, "reason": "nobody waits for this stack"}
     if (record.stack or status.stack_id) != status.stack_id:
@@ -49,6 +59,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         reply = explained(settings, str(environment), status.stack_id, reply) or reply
     resumed = executions.complete_task(record.waiting.token, reply, {"stack": status.stack_id})
     return {"environment": environment, "resumed": resumed, "reason": reply.reason}
+
+
+def is_early(record: Environment, status: StackStatus) -> bool:
+    """Tells whether a stack is over for whose creation nobody waits yet: its id is written with the token that waits."""
+    built = record.stage in (EnvironmentStage.PLANNED, EnvironmentStage.QUEUED, EnvironmentStage.CREATING)
+    unknown = record.stack is None and not record.waits_for(Wait.CREATION) and not record.waits_for(Wait.DELETION)
+    over = answer(Wait.CREATION, status.details.status) is not None
+    return built and unknown and over and record.ending is None and is_where(record, status.stack_id)
 
 
 def is_where(record: Environment, stack_id: str) -> bool:

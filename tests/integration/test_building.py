@@ -148,14 +148,14 @@ class TestTheStackIsAskedFor:
         assert call["RoleSessionName"] == ENVIRONMENT
         assert call["Tags"] == [{"Key": "mayfly:environment", "Value": ENVIRONMENT}]
 
-    def test_after_the_token_is_stored_that_its_event_will_need(self, world: World) -> None:
+    def test_and_its_id_is_written_with_the_token_in_one_write(self, world: World) -> None:
         world.planned()
         world.wire.forget()
         world.call("create_environment", creation())
-        (asked,) = [place for place, name in enumerate(world.wire.names()) if name == "CreateStack"]
-        stored = world.wire.names().index("UpdateItem")
-        assert stored < asked
-        assert world.wire.calls[stored][1]["ExpressionAttributeValues"][":waiting"]["M"]["token"] == {"S": TOKEN}
+        (written,) = world.wire.heard("UpdateItem")
+        values = written["ExpressionAttributeValues"]
+        assert values[":waiting"]["M"]["token"] == {"S": TOKEN}
+        assert values[":stack"]["S"] == world.record()["stack"]
 
     def test_and_its_id_is_kept(self, world: World) -> None:
         found = world.created()
@@ -182,6 +182,27 @@ class TestTheStackIsAskedFor:
         world.wire.recover("CreateStack")
         assert world.call("create_environment", AGAIN)["stack"] == world.record()["stack"]
         assert world.record()["waiting"]["token"] == NEXT_TOKEN
+
+
+class TestALifeIsEndedWhileItsStackIsAskedFor:
+    def test_and_its_deletion_finds_the_stack_by_its_id(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        world.planned()
+        app, ending = (
+            function("create_environment"),
+            {"by": "request", "outcome": "ended", "reason": "not wanted any more"},
+        )
+        asked = app.stacks.create
+
+        def create(*given: object) -> str:
+            world.change(ending=ending)
+            return str(asked(*given))
+
+        monkeypatch.setattr(app.stacks, "create", create)
+        with pytest.raises(error("EndedBefore", "create_environment"), match="not wanted any more"):
+            world.call("create_environment", creation())
+        record = world.record()
+        assert (record["stack"], record["stage"]) == (world.stack()["StackId"], "planned")
+        assert "waiting" not in record
 
 
 class TestTheStackIsNotAskedFor:
@@ -282,9 +303,13 @@ class TestAStackThatStandsUnderTheNameAndIsNotOurs:
         assert "stack" not in world.record()
 
 
-def confirm(world: World, built: str, **change: Any) -> Json:
-    event = {"order": an_order(**change), "stack": built, "deadline": DEADLINE, "token": REPORT_TOKEN, "now": LATER}
-    return world.call("confirm_ready", event)
+WAITS: Json = {"task": NEXT_TOKEN, "waits": True}
+"""The machine waits for the tests in the state that confirms."""
+
+
+def confirm(world: World, built: str, order: Json | None = None, **more: Any) -> Json:
+    event = {"order": order or an_order(), "stack": built, "deadline": DEADLINE, "token": REPORT_TOKEN, "now": LATER}
+    return world.call("confirm_ready", event | more)
 
 
 class TestAnEnvironmentIsReady:
@@ -320,6 +345,39 @@ class TestAnEnvironmentIsReady:
     def test_and_asks_for_no_token_that_the_machine_of_an_earlier_version_tells_nobody(self, world: World) -> None:
         world.call("confirm_ready", {"order": an_order(), "stack": world.created(), "now": LATER})
         assert "report_token" not in world.record()
+
+    def test_and_waits_for_its_tests_with_what_it_writes_of_itself(self, world: World) -> None:
+        built = world.created()
+        world.wire.forget()
+        confirm(world, built, **WAITS)
+        record = world.record()
+        assert (record["stage"], record["waiting"]) == ("awaiting tests", {"for": "tests", "token": NEXT_TOKEN})
+        assert record["instances_built"] == 1
+        assert [call["Key"]["pk"]["S"].partition("#")[0] for call in world.wire.heard("UpdateItem")].count(
+            "environment"
+        ) == 1
+        assert world.settled == []
+
+    @pytest.mark.parametrize(
+        "change", [{"waits": False}, {"order": an_order(runner={"type": "codebuild", "project": "mayfly-tests-smoke"})}]
+    )
+    def test_and_goes_on_where_it_cannot_wait_or_somebody_starts_its_tests(self, world: World, change: Json) -> None:
+        """After a repetition, the machine knows no more how long it may wait."""
+        built = world.created()
+        answer = confirm(world, built, **WAITS | change)
+        told = {"told": "Success", "taskToken": NEXT_TOKEN, "output": json.dumps({"outputs": answer["outputs"]})}
+        assert world.settled == [told]
+        assert (world.record()["stage"], world.record().get("waiting")) == ("creating", None)
+
+    def test_and_goes_on_to_its_end_where_its_life_was_ended_before(self, world: World) -> None:
+        built = world.created()
+        ending = {"by": "tests", "outcome": "failed", "reason": "called off", "at": NOW}
+        world.change(stage="terminating", ending=ending)
+        confirm(world, built, **WAITS)
+        (told,) = world.settled
+        assert (told["told"], told["taskToken"]) == ("Success", NEXT_TOKEN)
+        record = world.record()
+        assert (record["stage"], record["ending"], record["instances_built"]) == ("terminating", ending, 1)
 
     def test_and_its_record_keeps_what_was_built(self, world: World) -> None:
         built = world.created()
@@ -366,12 +424,12 @@ class TestABlueprintThatCountsForItself:
 
     def test_is_ready_at_once_where_it_has_no_instances(self, world: World) -> None:
         built = self.built(world, "Resources: {Jobs: {Type: 'AWS::SQS::Queue'}}")
-        assert confirm(world, built, instance_count=None)["instances"] == 0
+        assert confirm(world, built, an_order(instance_count=None))["instances"] == 0
         assert world.record()["history"][-1]["why"].startswith("0 of 0 instances run")
 
     def test_is_ready_with_as_many_as_its_group_wants(self, world: World) -> None:
         built = self.built(world, A_GROUP_OF_TWO)
-        assert confirm(world, built, instance_count=None)["instances"] == 2
+        assert confirm(world, built, an_order(instance_count=None))["instances"] == 2
         assert world.record()["instance_count"] == 2
 
     def test_is_not_ready_while_one_does_not_run(self, world: World) -> None:
@@ -379,7 +437,7 @@ class TestABlueprintThatCountsForItself:
         first = next(iter(world.states()))
         world.there("ec2").stop_instances(InstanceIds=[first])
         with pytest.raises(error("NotReady", "confirm_ready"), match=f"{first} is stopped"):
-            confirm(world, built, instance_count=None)
+            confirm(world, built, an_order(instance_count=None))
 
     def test_is_not_ready_while_its_group_wants_more(self, world: World) -> None:
         built = self.built(world, A_GROUP_OF_TWO)
@@ -390,7 +448,7 @@ class TestABlueprintThatCountsForItself:
         with pytest.raises(
             error("NotReady", "confirm_ready"), match=r"2 of 3 instances of the group .* are in service"
         ):
-            confirm(world, built, instance_count=None)
+            confirm(world, built, an_order(instance_count=None))
 
 
 class TestAnEnvironmentIsNotReady:
