@@ -96,16 +96,16 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def remember(
     records: Records[Environment], order: Order, entry: Entry, facts: dict[str, Any], task: str | None
 ) -> bool:
-    """Writes down what stands and, with a task token, that an execution waits with it for the tests, unless the life has
-    been ended. Returns whether it waits."""
+    """Writes down what stands and, with a task token, that an execution waits with it for the tests, unless the life
+    has been ended. Returns whether it waits."""
     if task is None:
         # A token is long, and each write pays for the whole record.
         records.change(order.environment, entry, drop=(Environment.waiting,), **facts)
         return False
-    stage, waiting = EnvironmentStage.AWAITING_TESTS, Waiting(Wait.TESTS, task)
+    waits = {"stage": EnvironmentStage.AWAITING_TESTS, "waiting": Waiting(Wait.TESTS, task)}
     try:
-        change = {"stage": stage, "waiting": waiting, "only_if": environments.NOT_ENDED}
-        return records.change(order.environment, entry, **facts, **change) is not None
+        known = facts | waits
+        return records.change(order.environment, entry, only_if=environments.NOT_ENDED, **known) is not None
     except Conflict as conflict:
         if conflict.found:  # otherwise its record is lost, and the machine ends what nobody can report on
             records.change(order.environment, entry, **facts)

@@ -39,19 +39,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise TooEarly(f"{status.stack_id} is {status.details.status}, and nobody waits for it yet")
     if record is None or record.waiting is None:
         return {"environment": environment, "resumed": False, "reason": "nobody waits for this stack"}
-    if (record.stack or status.stack_id) != status.stack_id:
-        return {
-            "environment": environment,
-            "resumed": False,
-            "reason": f"it is about an older stack than {record.stack}",
-        }
-    if record.stack is None and not is_where(record, status.stack_id):
-        return {"environment": environment, "resumed": False, "reason": "it is about a stack at another target"}
+    if other := about_another(record, status):
+        return {"environment": environment, "resumed": False, "reason": f"it is about {other}"}
     if status.details.status not in PHASES:
         # It counts as going on. An alarm tells people that CloudFormation has learnt something new.
         metrics.add_metric(name="UnknownStackStatuses", unit="Count", value=1)
-    if is_of_earlier(status.request, record.deletions):
-        return {"environment": environment, "resumed": False, "reason": "it is about an earlier deletion"}
     reply = answer(record.waiting.for_, status.details.status, status.details.reason)
     if reply is None:
         return {"environment": environment, "resumed": False, "reason": f"{status.details.status} ends no wait"}
@@ -61,8 +53,17 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return {"environment": environment, "resumed": resumed, "reason": reply.reason}
 
 
+def about_another(record: Environment, status: StackStatus) -> str:
+    """Names what a status event is about, if it is not what the execution waits for."""
+    if (record.stack or status.stack_id) != status.stack_id:
+        return f"an older stack than {record.stack}"
+    if record.stack is None and not is_where(record, status.stack_id):
+        return "a stack at another target"
+    return "an earlier deletion" if is_of_earlier(status.request, record.deletions) else ""
+
+
 def is_early(record: Environment, status: StackStatus) -> bool:
-    """Tells whether a stack is over for whose creation nobody waits yet: its id is written with the token that waits."""
+    """Tells whether a stack is over for whose creation nobody waits yet: its id is written with the token."""
     built = record.stage in (EnvironmentStage.PLANNED, EnvironmentStage.QUEUED, EnvironmentStage.CREATING)
     unknown = record.stack is None and not record.waits_for(Wait.CREATION) and not record.waits_for(Wait.DELETION)
     over = answer(Wait.CREATION, status.details.status) is not None
