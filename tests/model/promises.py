@@ -58,8 +58,12 @@ class Promises:
             assert _seen(there[identity]) == seen, f"{identity} is not ours and was touched"
 
     def _one_stack_each(self) -> None:
-        names = [stack.name for stack in self._world.account.stacks.values()]
-        assert len(names) == len(set(names)), f"two stacks for one environment: {sorted(names)}"
+        """In each account one, and in all of them one at a time: a life may go on at another target."""
+        accounts = self._world.account.accounts
+        names = [[stack.name for stack in one.stacks.values()] for one in accounts]
+        names.append([stack.name for one in accounts for stack in one.stacks.values() if stack.there])
+        for each in names:
+            assert len(each) == len(set(each)), f"two stacks for one environment: {sorted(each)}"
 
     def _nothing_outlives_its_time(self) -> None:
         now, account = self._world.timeline.now, self._world.account

@@ -116,10 +116,13 @@ class Stopper:
         self.adopted = False
         """Whether one that a sweep began is meant."""
 
-    def arm(self, adopted: bool = False) -> None:
-        """From now on it may happen: what came before is only how it began."""
+    def arm(self, adopted: bool = False, there: bool = False) -> None:
+        """From now on it may happen: what came before is only how it began. Where one is `there`, it waits already."""
         self.adopted = adopted
         self._world.machines.entering = self._entering
+        if there:
+            [one] = self._world.machines.running(self._stop.machine)
+            self._entering(one, one.state)
 
     def _entering(self, execution: Execution, state: str) -> None:
         name, _, _ = execution.name.partition("[")  # of a Map's branch
@@ -180,6 +183,18 @@ def waits(world: World, arm: Callable[..., None]) -> None:
     push(world)
     _finish_all(world)
     world.timeline.advance(10 * MINUTE)
+    _finish_all(world)
+
+
+def moves_on(world: World, arm: Callable[..., None]) -> None:
+    """A life for which EC2 has no capacity in one account, and some in the other one."""
+    targets = [{"account": account, "region": "us-east-1"} for account in ACCOUNTS]
+    configure(world, account=None, targets=targets, suites=[{"name": "smoke"}])
+    world.next.creation = Creation.LACKS
+    push(world, 1)
+    world.next.creation = Creation.WELL
+    arm()
+    world.timeline.advance(20 * MINUTE)
     _finish_all(world)
 
 
@@ -319,6 +334,41 @@ def rolls_out(world: Production, arm: Callable[..., None]) -> None:
     arm()
     world.ssm.parameters[STABLE] = "ami-2"
     world.timeline.advance(120 * MINUTE)
+
+
+def is_paused(world: Production, arm: Callable[..., None]) -> None:
+    """The rollout of a new image stands still at a checkpoint, until somebody has it go on."""
+    rollout = _paused(world)
+    arm(there=True)
+    world.timeline.advance(30 * MINUTE)
+    _ask(world, "Resume", rollout)
+    world.timeline.advance(120 * MINUTE)
+
+
+def goes_on(world: Production, arm: Callable[..., None]) -> None:
+    """The rollout of a new image goes on after a pause."""
+    rollout = _paused(world)
+    arm()
+    _ask(world, "Resume", rollout)
+    world.timeline.advance(120 * MINUTE)
+
+
+def _paused(world: Production) -> str:
+    _in_production(world)
+    world.ssm.parameters[STABLE] = "ami-2"
+    while not (running := world.machines.running(ROLLOUT_MACHINE)):
+        world.timeline.advance(MINUTE)
+    world.timeline.advance(5 * MINUTE)
+    rollout = running[0].name
+    _ask(world, "Pause", rollout)
+    world.timeline.advance(60 * MINUTE)
+    assert world.record(rollout, "rollout")["stage"] == "paused"
+    return rollout
+
+
+def _ask(world: Production, what: str, rollout: str) -> None:
+    detail = {"rollout": rollout, "why": "to see", "requested_by": "dev"}
+    world.deliver("resume_rollout", world.on_the_bus(f"Rollout {what} Requested", detail))
 
 
 def goes_back(world: Production, arm: Callable[..., None]) -> None:

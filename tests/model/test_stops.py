@@ -36,6 +36,9 @@ HISTORIES = {
         World, stopping.breaks, {"run_environment": (*LIFE[:2], "Delete Stack"), "run_release": RELEASE}
     ),
     "it waits for room": History(World, stopping.waits, {"run_environment": ("Await Room",)}),
+    "it moves on to another target": History(
+        World, stopping.moves_on, {"run_environment": ("Delete Stack", "Confirm Gone", "Await Room", *LIFE[1:4])}
+    ),
     "it launches later": History(World, stopping.launches_later, {"run_environment": ("Await Launches",)}),
     "many call CloudFormation": History(
         World, stopping.waits_for_its_turn, {"run_environment": ("Await Turn To Build", "Await Turn To End")}
@@ -78,6 +81,10 @@ HISTORIES = {
                 "Announce End",
             )
         },
+    ),
+    "a rollout is paused": History(Production, stopping.is_paused, {"roll_out": ("Replace Instances",)}),
+    "a rollout goes on after a pause": History(
+        Production, stopping.goes_on, {"roll_out": ("Settle Stack", "Verify", "Judge")}
     ),
     "production goes back": History(
         Production,

@@ -34,6 +34,8 @@ class Creation(StrEnum):
     """It hangs, and no event comes."""
     FAILS = "fails"
     """One instance does not come."""
+    LACKS = "lacks capacity"
+    """EC2 has none for one instance."""
     ROLLS_BACK = "rolls back"
     SHORT = "short"
     """CREATE_COMPLETE, but an instance has died by then."""
@@ -163,7 +165,7 @@ class Account:
     def create(self, stack: Stack, instances: int) -> None:
         self.stacks[stack.id], stack.born_with = stack, dict(stack.labels)
         for number in range(instances):
-            if stack.creation is not Creation.FAILS or number:
+            if stack.creation not in _LACKING or number:
                 self.add("instance", stack.labels, stack.id, state="pending")
         self.add("security-group", stack.labels, stack.id)
         stack.objects = 5 if stack.block is Block.BUCKET else 0
@@ -175,11 +177,11 @@ class Account:
             return
         for instance in self.of_stack(stack):
             instance.state = "running"
-        if stack.creation is Creation.FAILS:
-            stack.blocked_by = [_fault("Fleet", "AWS::AutoScaling::AutoScalingGroup", "Received 0 SUCCESS signals")]
+        if stack.creation in _LACKING:
+            stack.blocked_by = [_LACKING[stack.creation]]
             self.turn(stack, "CREATE_FAILED")
         elif stack.creation is Creation.ROLLS_BACK:
-            stack.blocked_by = [_fault("Fleet", "AWS::AutoScaling::AutoScalingGroup", "Received 0 SUCCESS signals")]
+            stack.blocked_by = [_NO_SIGNALS]
             self.turn(stack, "ROLLBACK_IN_PROGRESS")
             self._end_resources(stack)
             self.timeline.after(60, lambda: self._rolled_back(stack))
@@ -283,3 +285,14 @@ def _fault(logical: str, kind: str, reason: str, physical: str = "") -> Json:
         "ResourceType": kind,
         "ResourceStatusReason": reason,
     }
+
+
+_NO_SIGNALS = _fault("Fleet", "AWS::AutoScaling::AutoScalingGroup", "Received 0 SUCCESS signals")
+_NO_CAPACITY = (
+    "We currently do not have sufficient t3.medium capacity in the Availability Zone you requested (us-east-1a)."
+)
+_LACKING = {
+    Creation.FAILS: _NO_SIGNALS,
+    Creation.LACKS: _fault("Instance", "AWS::EC2::Instance", _NO_CAPACITY),
+}
+"""Why a stack fails that lacks an instance."""
