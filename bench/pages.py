@@ -19,6 +19,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from msgspec.structs import replace
 
 from bench.visits import release as a_release
 from mayfly import observability
@@ -175,7 +176,7 @@ def _an_hour(rows: Iterable[Json]) -> int:
 
 
 def _sweep(settings: Any, now: datetime) -> Json:
-    in_days = settings.model_copy(update={"record_days": SUMMED_DAYS})
+    in_days = replace(settings, record_days=SUMMED_DAYS)
     sums.keep(in_days, list(Records(settings.table, Environment).live()), now)
     return {}
 

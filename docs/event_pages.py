@@ -12,8 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from msgspec.json import schema_components
+from msgspec.structs import fields
+
 from mayfly.contract import announcements, requests
-from mayfly.contract.fields import Announcement, EventDetail
+from mayfly.contract.fields import END, Announcement, Part
+from mayfly.contract.messages import Message, Request
 from mayfly.contract.vocabulary import Event, Source
 from mayfly_cli.documents import meanings
 
@@ -72,37 +76,49 @@ SHARED = {
 EXAMPLES: dict[str, dict[str, Any]] = json.loads((ROOT / "docs" / "events-examples.json").read_text())
 
 
-def _declared(base: type[EventDetail]) -> Iterator[type[EventDetail]]:
+type Detail = type[Announcement | Request]
+
+
+def _declared(base: type[Any]) -> Iterator[type[Any]]:
     for model in base.__subclasses__():
         if "event" in vars(model):
             yield model
         yield from _declared(model)
 
 
-CATALOGUE: dict[str, type[EventDetail]] = {model.event: model for model in _declared(EventDetail)}
+CATALOGUE: dict[str, Detail] = {model.event: model for base in (Request, Announcement) for model in _declared(base)}
 
 
-def schema_of(model: type[EventDetail]) -> dict[str, Any]:
+def schema_of(model: Detail) -> dict[str, Any]:
     """The JSON Schema of an event's detail, with the meaning of each field."""
-    schema = model.model_json_schema()
-    for each in (model, *_parts(model)):
+    schema = _of_struct(model) if issubclass(model, Part) else model.model_json_schema()
+    for each in (model, *_parts()):
         part = schema if each is model else schema.get("$defs", {}).get(each.__name__, {})
         said = meanings(each)
-        for name, field in each.model_fields.items():
-            shown = part.get("properties", {}).get(str(field.validation_alias or name))
+        for name, written in _fields(each):
+            shown = part.get("properties", {}).get(written)
             if shown is not None:
                 shown.pop("title", None)
                 shown |= {"description": said.get(name) or SHARED[name]}
-    if issubclass(model, Announcement):  # whoever hears one has to put up with what a later version says besides
-        for part in (schema, *schema.get("$defs", {}).values()):
-            part.pop("additionalProperties", None)
     return schema
 
 
-def _parts(model: type[EventDetail]) -> list[Any]:
-    return [
-        each for module in (announcements, requests) for each in vars(module).values() if hasattr(each, "model_fields")
-    ]
+def _of_struct(model: type[Part]) -> dict[str, Any]:
+    _, parts = schema_components([model], ref_template="#/$defs/{name}")
+    found: dict[str, Any] = json.loads(json.dumps(parts).replace(json.dumps(END)[1:-1], ""))
+    return found.pop(model.__name__) | ({"$defs": found} if found else {})
+
+
+def _fields(each: type[Any]) -> list[tuple[str, str]]:
+    """The names of a class's fields, in Python and in JSON."""
+    if issubclass(each, Part):
+        return [(field.name, field.encode_name) for field in fields(each)]
+    return [(name, name) for name in each.model_fields]
+
+
+def _parts() -> list[type[Any]]:
+    every = [each for module in (announcements, requests) for each in vars(module).values()]
+    return [each for each in every if isinstance(each, type) and issubclass(each, Part | Message)]
 
 
 def schema() -> dict[str, Any]:

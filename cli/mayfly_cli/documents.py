@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from mayfly.contract import configuration, forges, runners
 from mayfly.contract.configuration import Application, Family
-from mayfly.contract.reader import short
+from mayfly.contract.fields import short
 
 type Json = dict[str, Any]
 type KeyPath = tuple[int | str, ...]

@@ -37,7 +37,8 @@ def explained(error: Exception) -> Exception:
     from pydantic import ValidationError
 
     from mayfly.aws.events import NotTaken
-    from mayfly.contract.reader import Refused, explain
+    from mayfly.contract.messages import explain
+    from mayfly.contract.reader import Refused
 
     match error:
         case ValidationError():

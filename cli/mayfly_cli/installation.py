@@ -20,12 +20,12 @@ from mayfly.aws import events
 from mayfly.aws.clients import controller
 from mayfly.aws.records import Records
 from mayfly.contract.configuration import Application
-from mayfly.contract.fields import Request
+from mayfly.contract.messages import Request
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import APPLICATION_SOURCE, Source
 from mayfly.domain.records import Environment, Record, Release, Rollout, Service
 from mayfly.domain.text import principal
-from mayfly.settings import Settings
+from mayfly.settings import Settings, read
 from mayfly.workflows import catalogue
 from mayfly.workflows.reading import Reading
 from mayfly_cli.errors import NoAccess, NotFound, TimedOut
@@ -76,7 +76,7 @@ class Installation:
     def settings(self) -> Settings:
         """The settings that its functions have."""
         known = {**self.parameters, **self.outputs}
-        return Settings.model_validate({name: known[key] for name, key in SETTINGS.items() if key in known})
+        return read(Settings, {name: known[key] for name, key in SETTINGS.items() if key in known})
 
     @cached_property
     def who(self) -> str:

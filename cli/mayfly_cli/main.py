@@ -22,7 +22,7 @@ from mayfly_cli import blueprinting, configuring
 from mayfly_cli.errors import Failed, NotFound, explained
 
 if TYPE_CHECKING:
-    from mayfly.contract.fields import Request
+    from mayfly.contract.messages import Request
     from mayfly.contract.requests import (
         DeadLettersDiscardRequested,
         DeadLettersRedriveRequested,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import mayfly.contract.configuration  # noqa: F401 - read in each first call
 from mayfly.aws.dead_letters import message_handler
 from mayfly.contract.orders import Move
 from mayfly.contract.reader import receive_any
@@ -33,4 +34,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def move_of(asked: Request) -> Move:
     """Returns what the execution is to do."""
     action = {"action": "roll back"} if isinstance(asked, ImageRollbackRequested) else {}
-    return Move.model_validate(asked.model_dump() | action)
+    return Move.read(asked.model_dump() | action)

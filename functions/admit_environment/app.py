@@ -13,7 +13,7 @@ from mayfly.workflows import admission, quotas
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Completes the task at once where there is room. Otherwise whoever makes room does it."""
-    order = Order.model_validate(event["order"])
+    order = Order.read(event["order"])
     order = order if event.get("moves") else order.staying()
     logger.append_keys(environment=order.environment)
     settings, now = load_settings(), datetime.fromisoformat(event["now"])

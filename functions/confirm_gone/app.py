@@ -45,7 +45,7 @@ GONE = "no stack is left, nothing that carries its tags, and nothing that was in
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Gone is what AWS says is gone. What outlived its stack is deleted here, where the guard permits."""
-    settings, subject = load_settings(), Subject.model_validate(event["order"])
+    settings, subject = load_settings(), Subject.read(event["order"])
     logger.append_keys(environment=subject.environment)
     workload = clients.workload(subject.account, subject.region, settings.workload_role, subject.environment)
     stack = stacks.describe(workload, event["stack"]) if event["stack"] else None
@@ -183,10 +183,10 @@ def answer(subject: Subject, ending: Ending) -> TaskResult:
 def say(settings: Settings, subject: Subject, result: dict[str, Any], failed: bool) -> None:
     """Announces the end, and that the environment itself was the reason, where it was."""
     whose = environments.told_of(subject)
-    announce(settings.facts, EnvironmentTerminated.model_validate(whose | result))
+    announce(settings.facts, EnvironmentTerminated(**whose | result))
     if failed:
         reason = result["ending"]["reason"]
-        announce(settings.facts, EnvironmentFailed.model_validate(whose | result | {"reason": reason}))
+        announce(settings.facts, EnvironmentFailed(**whose | result | {"reason": reason}))
 
 
 def of_end(settings: Settings, subject: Subject, kept: list[str], now: str) -> dict[str, Any]:

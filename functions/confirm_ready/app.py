@@ -56,7 +56,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     The token is written before it is said that the environment is ready: an ending that comes before is found by the
     condition of that write, and one that comes later finds the token.
     """
-    settings, order = load_settings(), Order.model_validate(event["order"])
+    settings, order = load_settings(), Order.read(event["order"])
     logger.append_keys(environment=order.environment)
     workload = clients.workload(order.account, order.region, settings.workload_role, order.environment)
     stack = stacks.describe(workload, event["stack"])
@@ -85,7 +85,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     # Whose tests nobody starts waits for them here, from the first look on: a later one knows not until when.
     task = event["task"] if order.runner is None and event.get("waits") else None
     waits = remember(Records(settings.table, Environment), order, entry, facts, task)
-    known = {"instances": len(running), "outputs": outputs, "token": token}
+    known: dict[str, Any] = {"instances": len(running), "outputs": outputs, "token": token}
     if "token" in event:
         announce(settings.facts, EnvironmentReady(**environments.told_of(order), deadline=event["deadline"], **known))
     if "task" in event and not waits:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import mayfly.contract.configuration  # noqa: F401 - read in each first call
 from mayfly.aws.dead_letters import message_handler
 from mayfly.aws.records import Records
 from mayfly.contract.announcements import ReleasePassed

@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     that is faster is sent again. A repetition finds the stack standing, looks at it once, and waits on or answers by
     itself: the slow reconciler behind the fast path.
     """
-    settings, order, token = load_settings(), Order.model_validate(event["order"]), event["token"]
+    settings, order, token = load_settings(), Order.read(event["order"]), event["token"]
     logger.append_keys(environment=order.environment)
     records = Records(settings.table, Environment)
     built = f"stack {stack_name(order.environment)}{', in Express mode' if order.express else ''}"
@@ -44,8 +44,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return {"environment": order.environment, "stack": None}
     record = not_ended(records.get(order.environment))
     if event.get("announces") and not record.stack:  # a repetition that finds what was asked for has said it
-        said = {"deadline": str(record.deadline), "no_capacity": dict(record.no_capacity)}
-        announce(settings.facts, EnvironmentRequested(**environments.told_of(order), **said))
+        told, deadline, without = environments.told_of(order), str(record.deadline), dict(record.no_capacity)
+        announce(settings.facts, EnvironmentRequested(**told, deadline=deadline, no_capacity=without))
     workload = clients.workload(order.account, order.region, settings.workload_role, order.environment)
     template = catalogue.template(settings.blueprints, order.blueprint)
     wanted = stacks.Wanted(
@@ -127,7 +127,7 @@ def timestamp(written: str | None) -> datetime:
 
 def parameters(order: Order, controller: str, own: dict[str, str]) -> dict[str, str]:
     """Returns what every blueprint is told, what this application adds, and what is the environment's own."""
-    facts = order.model_dump(include=set(blueprint.PARAMETERS.values()))
+    facts = order.only(*blueprint.PARAMETERS.values())
     return blueprint.parameters(order.told | own, order.declared, **facts, controller=controller)
 
 

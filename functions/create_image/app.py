@@ -23,7 +23,7 @@ class BakeFailed(Exception):
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Asks the builder itself how it went: its state, and the tag that it wrote. So this is also the one look after an
     event that did not come. The image's name makes it unique: a repetition finds the one asked for before."""
-    settings, plan, token = load_settings(), Bake.model_validate(event["plan"]), event["token"]
+    settings, plan, token = load_settings(), Bake.read(event["plan"]), event["token"]
     logger.append_keys(bake=plan.bake)
     records, images = Records(settings.table, BakeRecord), Records(settings.table, Image)
     workload = clients.workload(plan.account, plan.region, settings.workload_role, plan.bake, tags.BAKE)
@@ -47,7 +47,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         base_image=plan.builder.base_image,
         made_of=made_of,
         waiting=Waiting(Wait.IMAGE, token),
-        **plan.model_dump(include={"bake", "family", "account", "region"}),
+        **plan.only("bake", "family", "account", "region"),
     )
     entry = Entry(event["now"], context.function_name, ImageStage.IMAGING, f"{image.id} of {name}")
     records.change(plan.bake, entry, image=image.id)

@@ -50,7 +50,7 @@ class Extended(Exception):
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Runs at the end of every life, whatever ended it, and again where a deletion failed or its event is late."""
-    settings, subject = load_settings(), Subject.model_validate(event["order"])
+    settings, subject = load_settings(), Subject.read(event["order"])
     logger.append_keys(environment=subject.environment)
     records = Records(settings.table, Environment)
     record = begin_move(settings, subject, event, context.function_name) or begin_ending(

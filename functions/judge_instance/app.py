@@ -97,8 +97,8 @@ def under_test(settings: Settings, event: dict[str, Any], who: str) -> dict[str,
             lost_instances=known,
         )
     # Said also of a repetition: the first try may have died before it said anything.
-    said = {"instance": lost.instance, "reason": reason, "lost": known.index(lost.instance) + 1}
-    announce(settings.facts, EnvironmentInstanceLost(**environments.facts(record), **said))
+    facts, number = environments.facts(record), known.index(lost.instance) + 1
+    announce(settings.facts, EnvironmentInstanceLost(**facts, instance=lost.instance, reason=reason, lost=number))
     return {"instance": lost.instance, "judged": True, "reason": reason}
 
 
@@ -141,8 +141,8 @@ def fall_back(settings: Settings, record: Environment, group: groups.Group, entr
     why = f"EC2 has no Spot Instances for it: {base} of {group.desired} are launched On-Demand"
     if why not in [known.why for known in record.history]:
         Records(settings.table, Environment).change(record.id, replace(entry, what="On-Demand instead", why=why))
-    said = {"on_demand": base, "instances": group.desired, "reason": why}
-    announce(settings.facts, EnvironmentOnDemand(**environments.facts(record), **said))
+    facts = environments.facts(record)
+    announce(settings.facts, EnvironmentOnDemand(**facts, on_demand=base, instances=group.desired, reason=why))
     groups.fill_on_demand(workload, group, base)
 
 

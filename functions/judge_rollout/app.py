@@ -27,10 +27,10 @@ METRICS = {
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Every rollout that began ends here. Its announcement makes the next look at the service, which may start one for
     what was wanted meanwhile."""
-    settings, plan, now = load_settings(), Rollout.model_validate(event["plan"]), event["now"]
+    settings, plan, now = load_settings(), Rollout.read(event["plan"]), event["now"]
     logger.append_keys(rollout=plan.rollout)
     records = Records(settings.table, RolloutRecord)
-    record = rollouts.recall(settings, plan.model_dump(mode="json"), datetime.fromisoformat(now))
+    record = rollouts.recall(settings, plan.plain(), datetime.fromisoformat(now))
     outcome, reason = judge_rollout(said(plan, event["failure"]), plan.before is None, said(plan, event["unverified"]))
     entry = Entry(now, context.function_name, outcome, reason)
     facts: dict[str, Any] = {"stage": outcome, "reason": reason, "ended_at": now}
@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except Conflict:
         logger.info("its turn was given back already")
     metrics.add_metric(name=METRICS[outcome], unit="Count", value=1)
-    return rollouts.shown(plan.model_dump(mode="json")) | {"outcome": outcome, "reason": reason}
+    return rollouts.shown(plan.plain()) | {"outcome": outcome, "reason": reason}
 
 
 def said(plan: Rollout, failure: Any) -> str:
@@ -58,8 +58,8 @@ def said(plan: Rollout, failure: Any) -> str:
 def of_service(plan: Rollout, outcome: RolloutStage, reason: str, now: str) -> tuple[dict[str, Any], tuple[Any, ...]]:
     """Returns what a service's record says from now on, and what it says no longer."""
     changed = plan.before != plan.after
-    after = plan.after.model_dump(mode="json")
-    before = plan.before.model_dump(mode="json") if plan.before else None
+    after = plan.after.plain()
+    before = plan.before.plain() if plan.before else None
     if outcome == RolloutStage.COMPLETED:
         facts = {"stage": ServiceStage.STEADY, "setup": after, "image": plan.after.image, "version": plan.after.version}
         if plan.cause == RolloutCause.STEP_BACK:

@@ -14,10 +14,10 @@ from mayfly.workflows import testruns
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A runner that could not be started, or died, has broken its suite. A report that is left is read in any case."""
-    settings, order = load_settings(), Order.model_validate(event["order"])
+    settings, order = load_settings(), Order.read(event["order"])
     logger.append_keys(environment=order.environment)
     where, left, unreadable = testruns.read_report(settings, order.environment)
-    kind = order.runner.type if order.runner else ""
+    kind = order.tested_by.type if order.tested_by else ""
     judged, log = judge_answer(kind, event.get("result"), event.get("error"), left)
     judged = unreadable or judged
     entry = Entry(event["now"], context.function_name, "tests judged", judged.reason)

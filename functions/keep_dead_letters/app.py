@@ -28,4 +28,4 @@ def keep(record: SQSRecord) -> None:
     sent = datetime.fromtimestamp(int(record.attributes.sent_timestamp or 0) / 1000, UTC)
     if dead_letters.keep(load_settings(), letter, record.message_id, sent):
         metrics.add_metric(name="DeadLetters", unit="Count", value=1)
-        logger.warning("dead letter", extra=letter.model_dump(mode="json", exclude={"message"}))
+        logger.warning("dead letter", extra=letter.only("id", "kind", "function", "event", "reason"))

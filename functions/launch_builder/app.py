@@ -6,8 +6,7 @@ from typing import Any
 
 from mayfly.aws import builders, clients, executions, instances, keys
 from mayfly.aws.records import Records
-from mayfly.contract.configuration import Puppet
-from mayfly.contract.orders import Bake
+from mayfly.contract.orders import Bake, Puppet
 from mayfly.contract.vocabulary import BakeStage, Wait
 from mayfly.domain import tags
 from mayfly.domain.bake import builder_answer, made_of, of_builder, pointer_until, user_data
@@ -26,7 +25,7 @@ SCRIPTS = Path(__file__).parent
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The builder stops itself when it is done, and EC2's event ends the wait. One look right after the launch covers a
     repetition, and an event that was faster than the record."""
-    settings, plan, token = load_settings(), Bake.model_validate(event["plan"]), event["token"]
+    settings, plan, token = load_settings(), Bake.read(event["plan"]), event["token"]
     logger.append_keys(bake=plan.bake)
     records = Records(settings.table, BakeRecord)
     begun = records.change(
@@ -66,7 +65,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def ingredients(puppet: Puppet) -> dict[str, str | None]:
     """Returns the digests of the code and the package that a builder runs, or which server compiles its catalogue."""
     server = f"{puppet.server}, environment {puppet.environment}" if puppet.server else None
-    return {"code": puppet.sha256, "server": server, "package": puppet.package_sha256 or puppet.package}
+    return {
+        "code": puppet.sha256,
+        "server": server,
+        "package": (puppet.package or "").partition("#sha256=")[2] or puppet.package,
+    }
 
 
 def values(plan: Bake, cleanup: str) -> dict[str, str]:

@@ -81,7 +81,8 @@ def tell(settings: Settings, reach: Reach, now: str, who: str) -> None:
     # Recorded before it is announced: of two that see the same, one announces it.
     if reach.gone and channels.forget(settings.table, channel, reach.gone, Entry(now, who, "replaced", why)):
         for left in reach.gone:
-            outbox.say(settings, ImageReplaced(**dimensions, **asdict(left), gone_at=now), now)
+            replaced = ImageReplaced(family=channel.family, channel=channel.name, **asdict(left), gone_at=now)
+            outbox.say(settings, replaced, now)
 
 
 def shown(reach: Reach) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mayfly.settings import Settings, load_settings
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Its rule lets through what may be for people; which words, and who is told besides, is decided here."""
     settings = load_settings()
-    detail = receive(Heard, event).message.model_dump(exclude_none=True)
+    detail = receive(Heard, event).message.detail
     notification = notification_of(event["detail-type"], detail, settings.console)
     if notification is None:
         return {"told": [], "reason": f"{event['detail-type']} is not for people"}

@@ -3,10 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import mayfly.contract.template  # noqa: F401 - read in each first call
 from mayfly.aws import clients
 from mayfly.aws.records import Records
 from mayfly.contract.configuration import Family, Puppet
 from mayfly.contract.orders import Bake, Builder
+from mayfly.contract.orders import Puppet as Recipe
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import BakeStage, SuiteKind
 from mayfly.domain import tags
@@ -55,7 +57,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         builder=builder,
         proof=proof(settings, bake, family, rate),
         **rate,
-    ).model_dump(mode="json")
+    ).plain()
     code = builder.puppet.artifact or f"the server {builder.puppet.server}"
     records.change(
         bake,
@@ -84,7 +86,7 @@ def builder_of(bake: str, family: Family, base: Candidate, puppet: Puppet, until
         base_image=base.id,
         root_device=base.root_device,
         kms_key_id=family.kms_key_ids.get(family.region),
-        puppet=puppet,
+        puppet=Recipe.read(puppet.model_dump()),
         log=log_at(family.logs, bake),
         minutes=family.bake_minutes,
         expires_at=until,

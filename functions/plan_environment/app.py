@@ -13,17 +13,22 @@ from mayfly.observability import logger
 from mayfly.settings import load_settings
 from mayfly.workflows import admission, environments, superseding
 
+_KEPT = (
+    *("release", "application", "version", "suite", "owner", "owner_topic", "account", "region"),
+    *("image", "channel", "warn_minutes_before", "most_extensions"),
+)
+
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The deadline counts from the first time this runs: a repetition finds the record and gives the same."""
     settings, now = load_settings(), datetime.fromisoformat(event["now"])
-    subject = Subject.model_validate(event["order"])
+    subject = Subject.read(event["order"])
     logger.append_keys(environment=subject.environment)
     begun = Begin(subject.begin) is Begin.CREATION
     facts = adopted(subject, now, settings.record_days)
     if begun:
-        order = Order.model_validate(event["order"])
+        order = Order.read(event["order"])
         order = order if event.get("moves") else order.staying()
         room = admission.reserved_at_once(settings, order, now) or admission.AtOnce({}, now, {})
         facts = ordered(order, now, room)
@@ -61,13 +66,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def ordered(order: Order, now: datetime, room: admission.AtOnce) -> dict[str, Any]:
     """What is remembered of a new environment, whose lifetime begins when EC2 has tokens for it."""
     at = room.at
-    kept = {"release", "application", "version", "suite", "owner", "owner_topic", "account", "region"}
-    kept |= {"image", "channel", "warn_minutes_before", "most_extensions"}
-    return order.model_dump(mode="json", include=kept) | {
+    return order.only(*_KEPT) | {
         "blueprint": order.blueprint.key,
         "instance_count": order.instance_count or 0,  # where the blueprint says, it is known once they run
         "suite_kind": order.kind,
-        "runner": order.runner.type if order.runner else None,
+        "runner": order.tested_by.type if order.tested_by else None,
         "stage": EnvironmentStage.PLANNED,
         "planned_at": utc_text(now),
         "deadline": utc_text(at + timedelta(minutes=order.lifetime_minutes)),

@@ -28,7 +28,7 @@ class AlreadyThere(Exception):
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What cannot be done is refused here, before anything is copied or shared."""
-    settings, asked, now = load_settings(), Move.model_validate(event["move"]), datetime.fromisoformat(event["now"])
+    settings, asked, now = load_settings(), Move.read(event["move"]), datetime.fromisoformat(event["now"])
     logger.append_keys(family=asked.family, channel=asked.channel)
     name = event.get("name", "")  # a machine of an earlier version says none
     if name:

@@ -3,6 +3,8 @@ the older releases of its branch that it supersedes."""
 
 from typing import Any
 
+import mayfly.contract.configuration
+import mayfly.contract.template  # noqa: F401 - read in each first call
 from mayfly.contract.requests import CodeVersionPushed
 from mayfly.contract.vocabulary import EnvironmentStage
 from mayfly.domain.records import Entry
@@ -24,4 +26,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     entry = Entry(event["now"], context.function_name, EnvironmentStage.PLANNED, why)
     if record := releases.remember_plan(settings, release, orders, entry):
         superseding.supersede(settings, record, event["now"], context.function_name)
-    return {"release": release, "orders": [order.model_dump(mode="json") for order in orders]}
+    return {"release": release, "orders": [order.plain() for order in orders]}

@@ -15,7 +15,7 @@ class RemovalRefused(Exception):
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Found by its tags and not by its record: one that was launched and not written down is found as well."""
-    settings, plan = load_settings(), Bake.model_validate(event["plan"])
+    settings, plan = load_settings(), Bake.read(event["plan"])
     logger.append_keys(bake=plan.bake)
     kept = bakes.keep_log(settings, plan)
     done = bakes.clean_up(settings, (plan.account, plan.region), plan.bake)

@@ -35,13 +35,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Auto Scaling's event ends the wait. Without one this runs again and looks: it asks for one refresh at most."""
     settings, plan, step, token = (
         load_settings(),
-        Rollout.model_validate(event["plan"]),
+        Rollout.read(event["plan"]),
         Wait(event["step"]),
         event["token"],
     )
     logger.append_keys(rollout=plan.rollout)
     records = Records(settings.table, RolloutRecord)
-    record = rollouts.recall(settings, plan.model_dump(mode="json"), datetime.fromisoformat(event["now"]))
+    record = rollouts.recall(settings, plan.plain(), datetime.fromisoformat(event["now"]))
     before = record.waiting if record and record.waiting and record.waiting.for_ == step else None
     again = before is not None
     # The same token names the same wait for all the events of a refresh; only its latest one is told.

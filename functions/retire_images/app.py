@@ -59,7 +59,7 @@ def act(
             failed.append(shown(each) | {"error": error})
             continue
         said = ImageRestored if each.step is Step.RESTORE else ImageRetired
-        outbox.say(settings, said.model_validate(shown(each) | {"stage": retiring.DONE[each.step]}), utc_text(now))
+        outbox.say(settings, said(**shown(each), stage=retiring.DONE[each.step]), utc_text(now))
     return failed
 
 

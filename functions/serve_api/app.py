@@ -73,7 +73,8 @@ def console() -> Response[bytes]:
 def config() -> Response[str]:
     """Returns what the console has to know before anybody signs in."""
     settings = load_sign_in()
-    said = settings.model_dump(include={"issuer", "client_id", "sign_in"}) | {"scopes": SCOPES, "version": __version__}
+    said = {"issuer": settings.issuer, "client_id": settings.client_id, "sign_in": settings.sign_in}
+    said |= {"scopes": SCOPES, "version": __version__}
     # Cognito's access tokens name groups and client; what another issuer's are for, is its own business.
     said["token"] = "access_token" if settings.sign_in else "id_token"
     return Response(200, content_types.APPLICATION_JSON, json.dumps(said), {"Cache-Control": "no-cache"})

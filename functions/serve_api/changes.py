@@ -30,7 +30,8 @@ from shapes import (
 )
 
 from mayfly.aws import events
-from mayfly.contract.fields import ApplicationName, ChannelName, FamilyName, Identity, PullRequest, Request
+from mayfly.contract.fields import ApplicationName, ChannelName, FamilyName, Identity, PullRequest
+from mayfly.contract.messages import Request
 from mayfly.contract.reader import Refused
 from mayfly.contract.requests import (
     ApplicationChangeRequested,

@@ -12,7 +12,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestValidationError,
 )
 
-from mayfly.contract.reader import short
+from mayfly.contract.fields import short
 from mayfly.observability import logger
 
 NO_ROUTE = "Not found"

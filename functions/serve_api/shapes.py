@@ -13,13 +13,13 @@ from mayfly.contract.fields import (
     FamilyName,
     ImageId,
     Line,
-    Message,
     Minutes,
     PullRequest,
     ReportToken,
     Terminations,
     Version,
 )
+from mayfly.contract.messages import Message
 from mayfly.contract.requests import DeadLetterChoice
 from mayfly.contract.vocabulary import TestResult, Tone
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from mayfly.aws import clients, commands, instances
 from mayfly.aws.records import Records
-from mayfly.contract.orders import Order
-from mayfly.contract.runners import CommandRunner
+from mayfly.contract.orders import Order, Runner
 from mayfly.domain import tags
 from mayfly.domain.bake import pointer_until
 from mayfly.domain.records import Command, Entry, Environment
@@ -28,9 +27,9 @@ class NoInstance(Exception):
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Run Command's event brings the result. A repetition finds the command in the record, and sends no other."""
-    settings, order = load_settings(), Order.model_validate(event["order"])
+    settings, order = load_settings(), Order.read(event["order"])
     logger.append_keys(environment=order.environment)
-    if not isinstance(runner := order.runner, CommandRunner):
+    if (runner := order.tested_by) is None or runner.type != "command":
         raise ValueError(f"runner: expected a command, but it is {runner}")
     limit = utc_text(datetime.fromisoformat(event["now"]) + timedelta(minutes=runner.minutes + LATE_MINUTES))
     records = Records(settings.table, Environment)
@@ -55,7 +54,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return {"environment": order.environment, "command": command, "limit": limit}
 
 
-def lines_of(settings: Settings, order: Order, runner: CommandRunner, event: dict[str, Any]) -> list[str]:
+def lines_of(settings: Settings, order: Order, runner: Runner, event: dict[str, Any]) -> list[str]:
     """Returns what Run Command runs."""
     known = variables(testruns.document(order, event["deadline"], event["outputs"], artifact=order.artifact))
     # Where each of many would put a file to the same address, nobody does.
@@ -74,8 +73,8 @@ def running_in(settings: Settings, order: Order, workload: clients.Workload) -> 
 
 def remember(settings: Settings, order: Order, sent: tuple[str, list[str]], entry: Entry) -> None:
     """Writes down whose command it is and where it runs: Run Command's event names nothing else."""
-    (command, running), runner = sent, order.runner
-    one = isinstance(runner, CommandRunner) and runner.instances == "one"
+    (command, running), runner = sent, order.tested_by
+    one = runner is not None and runner.instances == "one"
     Records(settings.table, Command).change(
         command,
         environment=order.environment,
@@ -83,7 +82,7 @@ def remember(settings: Settings, order: Order, sent: tuple[str, list[str]], entr
         region=order.region,
         instance=running[0] if one else "",
         expected=len(running),
-        report=isinstance(runner, CommandRunner) and runner.report is not None,
+        report=runner is not None and runner.report is not None,
         forget_after=pointer_until(entry.at, settings.record_days),
     )
     Records(settings.table, Environment).change(order.environment, entry, command=command)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import mayfly.contract.configuration
+import mayfly.contract.requests  # noqa: F401 - read in each first call
 from mayfly.aws.dead_letters import message_handler
 from mayfly.contract.reader import receive_sweep
 from mayfly.observability import logger, metrics

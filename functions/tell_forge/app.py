@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+import mayfly.contract.configuration  # noqa: F401 - read in each first call
 from mayfly.aws import executions
 from mayfly.aws.dead_letters import message_handler
 from mayfly.contract.announcements import Heard

@@ -27,13 +27,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """
     settings, plan, step, token = (
         load_settings(),
-        Rollout.model_validate(event["plan"]),
+        Rollout.read(event["plan"]),
         Wait(event["step"]),
         event["token"],
     )
     logger.append_keys(rollout=plan.rollout)
     records = Records(settings.table, RolloutRecord)
-    before = rollouts.recall(settings, plan.model_dump(mode="json"), datetime.fromisoformat(event["now"]))
+    before = rollouts.recall(settings, plan.plain(), datetime.fromisoformat(event["now"]))
     again = before is not None and before.waiting is not None and before.waiting.for_ == step
     entry = None if again else Entry(event["now"], context.function_name, step, "")
     record = records.change(plan.rollout, entry, waiting=Waiting(step, token))
@@ -56,7 +56,7 @@ def wish(settings: Settings, plan: Rollout, step: Wait, record: RolloutRecord | 
     setup: Setup = plan.before if back and plan.before else plan.after
     template = (record.template if record and step is Wait.SETTLE else None) or plan.template_version
     body = catalogue.template(settings.blueprints, setup.blueprint) if setup.blueprint else None
-    own = setup.model_dump(mode="json")
+    own = setup.plain()
     parameters = services.parameters(own, plan.service, plan.application, settings.controller, template)
     wanted = stacks.Wanted(
         body,

@@ -24,7 +24,7 @@ class NotSettled(Exception):
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Auto Scaling and CloudFormation have said that they are done. What runs, only the instances themselves say."""
-    settings, plan, failed = load_settings(), Rollout.model_validate(event["plan"]), bool(event["failure"])
+    settings, plan, failed = load_settings(), Rollout.read(event["plan"]), bool(event["failure"])
     logger.append_keys(rollout=plan.rollout)
     record = Records(settings.table, RolloutRecord).get(plan.rollout)
     setup = plan.before if failed and plan.before else plan.after

@@ -7,7 +7,8 @@ import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
 from mayfly.contract import announcements, requests
-from mayfly.contract.fields import Announcement, Request
+from mayfly.contract.fields import Announcement
+from mayfly.contract.messages import Request
 from mayfly.contract.reader import Refused, receive
 from mayfly.contract.vocabulary import Event
 from tests.contract import EXAMPLES, example

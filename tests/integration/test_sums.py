@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mayfly.aws.records import Records
 from mayfly.domain.records import LIVE, Entry, Environment, Release, Sum, placed
@@ -158,7 +159,7 @@ def test_releases_come_in_pages(world: World) -> None:
 
 def test_of_days_that_are_settled_like_all_before_them_are_not_read_again(world: World) -> None:
     """A sweep reads what lives and the days that are not settled: not one record for each day that is kept."""
-    settings = load_settings().model_copy(update={"record_days": 5})
+    settings = replace(load_settings(), record_days=5)
     for _ in range(4):
         sums.keep(settings, [], BEGUN)
 

@@ -113,16 +113,46 @@ def test_time_is_an_input_everywhere_in_the_layer():
                 assert called not in {"now", "utcnow", "time", "sleep", "today"}, f"{file.name}:{node.lineno}"
 
 
+PEOPLE = {f"mayfly.contract.{name}" for name in ("configuration", "forges", "messages", "requests", "runners")}
+"""The modules that read what people write, by pydantic."""
+
+
+def reached(files):
+    """Every module that these files import as soon as they are imported, and those import in turn."""
+    found, left = set(), [*files]
+    while left:
+        for node in ast.parse(left.pop().read_text()).body:
+            if isinstance(node, ast.Import):
+                named = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                named = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            else:
+                continue
+            for module in named - found:
+                found.add(module)
+                path = LAYER.parent / f"{module.replace('.', '/')}.py"
+                left += [path] if path.exists() else []
+    return found
+
+
+@pytest.mark.parametrize("function", sorted((ROOT / "functions").iterdir()), ids=lambda function: function.name)
+def test_a_function_that_reads_nothing_that_people_write_does_not_wait_for_pydantic(function):
+    """It takes as long to import as all else that a function needs."""
+    files = list(function.glob("*.py"))
+    if not {name for file in files for name in imports(file)} & PEOPLE:
+        assert not reached(files) & {"pydantic", *PEOPLE}
+
+
 def test_no_message_is_built_when_the_contract_is_imported():
     """Each costs milliseconds of every cold start; a function reads one or two."""
     ask = """
 import importlib, pkgutil, mayfly.contract as contract
-from mayfly.contract.fields import Message, Tolerant
+from mayfly.contract.messages import Message
 for module in pkgutil.iter_modules(contract.__path__, "mayfly.contract."):
     importlib.import_module(module.name)
 def below(model):
     return {model}.union(*map(below, model.__subclasses__()))
-print(*sorted(each.__name__ for each in below(Message) | below(Tolerant) if each.__pydantic_complete__))
+print(*sorted(each.__name__ for each in below(Message) if each.__pydantic_complete__))
 """
     built = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, env=os.environ)
     assert built.stdout.split() == []

@@ -246,11 +246,11 @@ class TestPublishedImages:
             {"ECSAmis": [{"Regions": {"eu-west-1": one}}]},
             {"v2": {"x": [{"Regions": {"eu-west-1": [one]}}]}},
         ):
-            regions = BaseImagesPublished.model_validate(message).regions
+            regions = BaseImagesPublished.read(message).regions
             assert [(image.image, image.name) for image in regions["eu-west-1"]] == [("ami-12345678", "a")]
 
     def test_of_several_parts_are_gathered(self):
         one = {"ImageId": "ami-12345678", "Name": "a"}
         message = {"ECSAmis": [{"Regions": {"eu-west-1": one}}, {"Regions": {"eu-west-1": one | {"Name": "b"}}}]}
-        images = BaseImagesPublished.model_validate(message).regions["eu-west-1"]
+        images = BaseImagesPublished.read(message).regions["eu-west-1"]
         assert [image.name for image in images] == ["a", "b"]

@@ -1,11 +1,13 @@
 """The command line knows of an installation what its functions are told."""
 
+from msgspec.structs import fields
+
 from mayfly.settings import Settings, SignIn
 from mayfly_cli.installation import SETTINGS
 from tests.blueprint import INSTALLATION, template
 
 TEMPLATE = template(INSTALLATION)
-REQUIRED = {field.alias for field in Settings.model_fields.values() if field.is_required()}
+REQUIRED = {field.encode_name for field in fields(Settings) if field.required}
 
 
 def variables(node):
@@ -21,7 +23,7 @@ def variables(node):
 
 
 def test_the_template_sets_the_settings_that_there_are_and_no_others():
-    known = {field.alias for model in (Settings, SignIn) for field in model.model_fields.values()}
+    known = {field.encode_name for kind in (Settings, SignIn) for field in fields(kind)}
     assert set(variables(TEMPLATE)) == known
 
 

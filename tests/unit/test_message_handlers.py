@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from mayfly.contract.aws_events import StackStatus
 from mayfly.contract.configuration import Application
-from mayfly.contract.reader import Refused, explain, receive
+from mayfly.contract.messages import explain
+from mayfly.contract.reader import Refused, receive
 from mayfly.contract.requests import CodeVersionPushed, TestFinished
 
 ROOT = Path(__file__).resolve().parents[2]

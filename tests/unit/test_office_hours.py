@@ -156,8 +156,10 @@ class TestATimeZone:
         assert monday.is_open(datetime(2026, 11, 29, 12, tzinfo=UTC))  # Sunday at noon is Monday there
 
     def test_is_utc_where_none_is_configured(self) -> None:
-        assert configuration.Window.model_validate(HOURS).read() == Window(("mon",), time(7), time(19), ZoneInfo("UTC"))
-        assert configuration.Window.model_validate(HOURS | {"time_zone": "Europe/Berlin"}).read().zone == BERLIN
+        assert configuration.Window.model_validate(HOURS).hours() == Window(
+            ("mon",), time(7), time(19), ZoneInfo("UTC")
+        )
+        assert configuration.Window.model_validate(HOURS | {"time_zone": "Europe/Berlin"}).hours().zone == BERLIN
 
     @pytest.mark.parametrize("name", ["Europe/Nowhere", "", "../etc/passwd", "CET+1", "Europe", "a" * 300])
     def test_that_is_unknown_is_refused_with_what_was_expected(self, name: str) -> None:

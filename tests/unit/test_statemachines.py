@@ -407,7 +407,9 @@ class TestRetries:
         named = {error for _, _, state in RETRIED for retry in state["Retry"] for error in retry["ErrorEquals"]}
         own = {error for error in named if "." not in error}
         source = "".join(file.read_text() for part in ("layers", "functions") for file in (ROOT / part).rglob("*.py"))
-        raised = set(re.findall(r"class (\w+)\(\w*(?:Exception|Error)\)", source)) | {"ValidationError"}  # pydantic's
+        raised = set(re.findall(r"class (\w+)\(\w*(?:Exception|Error)\)", source)) | {
+            "ValidationError"
+        }  # pydantic's, and msgspec's
         answered = set(re.findall(r'"(\w+)"', source))
         assert own <= raised | answered
         assert PENDING.keys() <= own

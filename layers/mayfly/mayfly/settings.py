@@ -1,53 +1,58 @@
 """Typed environment variables. All that are missing or malformed are named at once."""
 
 import os
+from collections.abc import Mapping
 from functools import cache
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from msgspec import NODEFAULT, Meta, Struct, ValidationError, convert, field
+from msgspec.structs import fields
+
+type _Text = Annotated[str, Meta(min_length=1)]
+type _Arn = Annotated[str, Meta(pattern="^arn:")]
+type _Count = Annotated[int, Meta(ge=0)]
 
 
-class Settings(BaseModel):
+class Settings(Struct, frozen=True, kw_only=True):
     """The template sets these variables on every function."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    table: str = Field(alias="MAYFLY_TABLE", min_length=1)
-    controller: str = Field(alias="MAYFLY_CONTROLLER", pattern=r"^\d{12}/[a-z0-9-]+/.+$")
+    table: _Text = field(name="MAYFLY_TABLE")
+    controller: Annotated[str, Meta(pattern=r"^\d{12}/[a-z0-9-]+/.+$")] = field(name="MAYFLY_CONTROLLER")
     """Value of the tag mayfly:controller: account/Region/stack of this installation."""
-    release_machine: str = Field(alias="MAYFLY_RELEASE_MACHINE_ARN", pattern=r"^arn:")
-    dead_letters: str = Field(alias="MAYFLY_DEAD_LETTERS_URL", pattern=r"^https?://")
-    environment_machine: str = Field(alias="MAYFLY_ENVIRONMENT_MACHINE_ARN", pattern=r"^arn:")
-    bake_machine: str = Field(alias="MAYFLY_BAKE_MACHINE_ARN", pattern=r"^arn:")
-    promotion_machine: str = Field(alias="MAYFLY_PROMOTION_MACHINE_ARN", pattern=r"^arn:")
-    tests_machine: str = Field(alias="MAYFLY_TESTS_MACHINE_ARN", pattern=r"^arn:")
-    show_machine: str = Field(alias="MAYFLY_SHOW_MACHINE_ARN", pattern=r"^arn:")
-    rollout_machine: str = Field(alias="MAYFLY_ROLLOUT_MACHINE_ARN", pattern=r"^arn:")
-    bus: str = Field(alias="MAYFLY_BUS", min_length=1)
+    release_machine: _Arn = field(name="MAYFLY_RELEASE_MACHINE_ARN")
+    dead_letters: Annotated[str, Meta(pattern=r"^https?://")] = field(name="MAYFLY_DEAD_LETTERS_URL")
+    environment_machine: _Arn = field(name="MAYFLY_ENVIRONMENT_MACHINE_ARN")
+    bake_machine: _Arn = field(name="MAYFLY_BAKE_MACHINE_ARN")
+    promotion_machine: _Arn = field(name="MAYFLY_PROMOTION_MACHINE_ARN")
+    tests_machine: _Arn = field(name="MAYFLY_TESTS_MACHINE_ARN")
+    show_machine: _Arn = field(name="MAYFLY_SHOW_MACHINE_ARN")
+    rollout_machine: _Arn = field(name="MAYFLY_ROLLOUT_MACHINE_ARN")
+    bus: _Text = field(name="MAYFLY_BUS")
     """Where requests are put."""
-    facts: str = Field(alias="MAYFLY_FACTS", min_length=1)
+    facts: _Text = field(name="MAYFLY_FACTS")
     """The bus on which Mayfly says what is, and nobody else."""
-    reports: str = Field(alias="MAYFLY_REPORTS_BUCKET", min_length=1)
-    accounts: str = Field(alias="MAYFLY_ACCOUNTS", default="", pattern=r"^(\d{12}(,\d{12})*)?$")
-    regions: str = Field(alias="MAYFLY_REGIONS", default="", pattern=r"^([a-z0-9-]+(,[a-z0-9-]+)*)?$")
-    most_ends: int = Field(alias="MAYFLY_SWEEP_MOST", ge=0)
-    share_ended: int = Field(alias="MAYFLY_SWEEP_PERCENT", ge=0, le=100)
-    most_retired: int = Field(alias="MAYFLY_RETIRE_MOST", ge=0)
+    reports: _Text = field(name="MAYFLY_REPORTS_BUCKET")
+    accounts: Annotated[str, Meta(pattern=r"^(\d{12}(,\d{12})*)?$")] = field(default="", name="MAYFLY_ACCOUNTS")
+    regions: Annotated[str, Meta(pattern=r"^([a-z0-9-]+(,[a-z0-9-]+)*)?$")] = field(default="", name="MAYFLY_REGIONS")
+    most_ends: _Count = field(name="MAYFLY_SWEEP_MOST")
+    share_ended: Annotated[int, Meta(ge=0, le=100)] = field(name="MAYFLY_SWEEP_PERCENT")
+    most_retired: _Count = field(name="MAYFLY_RETIRE_MOST")
     """Steps of retirement that one run takes at most."""
-    blueprints: str = Field(alias="MAYFLY_BLUEPRINTS_BUCKET", min_length=1)
-    parameters: str = Field(alias="MAYFLY_PARAMETERS", pattern=r"^(/[A-Za-z0-9_.-]+)+$")
+    blueprints: _Text = field(name="MAYFLY_BLUEPRINTS_BUCKET")
+    parameters: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_.-]+)+$")] = field(name="MAYFLY_PARAMETERS")
     """Path below which Parameter Store holds applications/<name>, families/<family> and images/<family>/<channel>."""
-    workload_role: str = Field(alias="MAYFLY_WORKLOAD_ROLE", min_length=1)
-    stack_role: str = Field(alias="MAYFLY_STACK_ROLE", min_length=1)
-    record_days: int = Field(alias="MAYFLY_RECORD_DAYS", gt=0)
+    workload_role: _Text = field(name="MAYFLY_WORKLOAD_ROLE")
+    stack_role: _Text = field(name="MAYFLY_STACK_ROLE")
+    record_days: Annotated[int, Meta(gt=0)] = field(name="MAYFLY_RECORD_DAYS")
     """How long a finished record is kept."""
-    notifications: str = Field(alias="MAYFLY_NOTIFICATIONS_TOPIC", default="", pattern=r"^(arn:.+)?$")
+    notifications: Annotated[str, Meta(pattern=r"^(arn:.+)?$")] = field(default="", name="MAYFLY_NOTIFICATIONS_TOPIC")
     """Where people are told: set on the function that does so."""
-    console: str = Field(alias="MAYFLY_CONSOLE_URL", default="", pattern=r"^(https?://.+)?$")
+    console: Annotated[str, Meta(pattern=r"^(https?://.+)?$")] = field(default="", name="MAYFLY_CONSOLE_URL")
     """Where the console is, for links in what people are told."""
 
-    preview_zone: str = Field(alias="MAYFLY_PREVIEW_ZONE", default="", pattern=r"^[A-Z0-9]{0,32}$")
+    preview_zone: Annotated[str, Meta(pattern=r"^[A-Z0-9]{0,32}$")] = field(default="", name="MAYFLY_PREVIEW_ZONE")
     """The hosted zone of Route 53 with the addresses of previews, set where they are written; "" for none."""
-    preview_domain: str = Field(alias="MAYFLY_PREVIEW_DOMAIN", default="", pattern=r"^[a-z0-9.-]*$")
+    preview_domain: Annotated[str, Meta(pattern=r"^[a-z0-9.-]*$")] = field(default="", name="MAYFLY_PREVIEW_DOMAIN")
     """What their names end with."""
 
     @property
@@ -69,16 +74,14 @@ class Settings(BaseModel):
         return tuple((account, region) for account in accounts for region in regions)
 
 
-class SignIn(BaseModel):
+class SignIn(Struct, frozen=True, kw_only=True):
     """How people sign in, and whose tokens the HTTP API takes: set on the function that serves it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    issuer: str = Field(alias="MAYFLY_ISSUER", pattern=r"^https?://")
-    client_id: str = Field(alias="MAYFLY_CLIENT_ID", min_length=1)
-    sign_in: str = Field(alias="MAYFLY_SIGN_IN", pattern=r"^(https?://[^/]+)?$")
+    issuer: Annotated[str, Meta(pattern=r"^https?://")] = field(name="MAYFLY_ISSUER")
+    client_id: _Text = field(name="MAYFLY_CLIENT_ID")
+    sign_in: Annotated[str, Meta(pattern=r"^(https?://[^/]+)?$")] = field(name="MAYFLY_SIGN_IN")
     """Base of Cognito's hosted UI; empty where the issuer is another, whose discovery document says where."""
-    groups_claim: str = Field(alias="MAYFLY_GROUPS_CLAIM", min_length=1)
+    groups_claim: _Text = field(name="MAYFLY_GROUPS_CLAIM")
 
 
 @cache
@@ -101,9 +104,29 @@ def load_sign_in() -> SignIn:
     return _read(SignIn)
 
 
-def _read[M: BaseModel](model: type[M]) -> M:
+def _read[M: Settings | SignIn](kind: type[M]) -> M:
     try:
-        return model.model_validate(dict(os.environ))
-    except ValidationError as error:
-        wrong = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
+        return read(kind, os.environ)
+    except ValueError as wrong:
         raise RuntimeError(f"this function's environment is incomplete: {wrong}") from None
+
+
+def read[M: Settings | SignIn](kind: type[M], said: Mapping[str, str]) -> M:
+    """Reads settings from variables.
+
+    Raises:
+        ValueError: names each variable that is missing or wrong.
+    """
+    found, wrong = dict[str, Any](), list[str]()
+    for each in fields(kind):
+        name = each.encode_name
+        try:
+            if name in said:
+                found[each.name] = convert(said[name], each.type, strict=False)
+            elif each.default is NODEFAULT:
+                wrong.append(f"{name}: it is missing")
+        except ValidationError as error:
+            wrong.append(f"{name}: {error}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return kind(**found)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws.clients import controller
-from mayfly.contract.fields import Announcement, EventDetail, Request
+from mayfly.contract.fields import Announcement
 from mayfly.contract.vocabulary import Source
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
+
+    from mayfly.contract.messages import Request
 
 
 class NotTaken(RuntimeError):
@@ -25,7 +27,7 @@ def announce(facts: str, message: Announcement) -> str:
     Raises:
         NotTaken: EventBridge did not take it; the invocation is repeated then.
     """
-    return announce_again(facts, message.event, written(message))
+    return announce_again(facts, message.event, message.written())
 
 
 def announce_again(facts: str, event: str, detail: str) -> str:
@@ -41,12 +43,7 @@ def announce_again(facts: str, event: str, detail: str) -> str:
         raise NotTaken(f"EventBridge did not take {event}: {error}") from error
 
 
-def written(message: EventDetail) -> str:
-    """Writes a message as JSON, as it stands on the bus."""
-    return message.model_dump_json(by_alias=True, exclude_none=True)
-
-
-def ask(requests: str, message: Request, source: str) -> str:
+def ask(requests: str, message: "Request", source: str) -> str:
     """Puts a request on the bus of requests; returns the event's id.
 
     Args:
@@ -55,7 +52,7 @@ def ask(requests: str, message: Request, source: str) -> str:
     Raises:
         NotTaken: EventBridge did not take it.
     """
-    return _put(requests, message.event, written(message), source)
+    return _put(requests, message.event, message.written(), source)
 
 
 def _put(bus: str, event: str, detail: str, source: str) -> str:

@@ -1,6 +1,8 @@
 """Finds an image and its copies in other Regions by tag, makes them, shares them with accounts, and looks at them
 afterwards."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,13 +11,13 @@ from botocore.exceptions import ClientError
 from msgspec import Struct
 
 from mayfly.aws import clients
-from mayfly.contract.configuration import Family
 from mayfly.domain import tags
 from mayfly.domain.bake import Candidate
 from mayfly.settings import Settings
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
+    from mayfly.contract.configuration import Family
 
 
 class CopyLimitReached(Exception):
@@ -44,13 +46,13 @@ class Seen(Struct, frozen=True):
     snapshots: tuple[str, ...]
 
 
-def enter(settings: Settings, family: Family, name: str, region: str, session: str) -> "Workload":
+def enter(settings: Settings, family: Family, name: str, region: str, session: str) -> Workload:
     """Enters a Region of a family's account, in a session that can change what belongs to this family and nothing
     else."""
     return clients.workload(family.account, region, settings.workload_role, session, (tags.IMAGE_FAMILY, name))
 
 
-def describe_image(workload: "Workload", image: str) -> Seen | None:
+def describe_image(workload: Workload, image: str) -> Seen | None:
     """Returns the image of this id, a disabled one too; None where there is none (any more)."""
     listed = workload.ec2.describe_images(
         Filters=[{"Name": "image-id", "Values": [image]}], IncludeDisabled=True, IncludeDeprecated=True
@@ -58,7 +60,7 @@ def describe_image(workload: "Workload", image: str) -> Seen | None:
     return _seen(listed[0]) if listed else None
 
 
-def available(workload: "Workload", **which: Any) -> Iterator[Candidate]:
+def available(workload: Workload, **which: Any) -> Iterator[Candidate]:
     """Returns the images that are available among those that DescribeImages is asked for by these arguments."""
     filters = [*which.pop("Filters", []), {"Name": "state", "Values": ["available"]}]
     for page in workload.ec2.get_paginator("describe_images").paginate(Filters=filters, **which):
@@ -67,7 +69,7 @@ def available(workload: "Workload", **which: Any) -> Iterator[Candidate]:
             yield Candidate(image["ImageId"], named, created, image["RootDeviceName"], image["Architecture"])
 
 
-def copies_of(workload: "Workload", source: str, controller: str) -> list[Seen]:
+def copies_of(workload: Workload, source: str, controller: str) -> list[Seen]:
     """This controller's copies of an image in the workload's Region, the newest first, whatever became of them."""
     pages = workload.ec2.get_paginator("describe_images").paginate(
         Owners=["self"],
@@ -80,7 +82,7 @@ def copies_of(workload: "Workload", source: str, controller: str) -> list[Seen]:
     return [_seen(image) for image in reversed(found)]
 
 
-def copy(workload: "Workload", source: Seen, home: str, key: str | None, request: str) -> str:
+def copy(workload: Workload, source: Seen, home: str, key: str | None, request: str) -> str:
     """Asks for a copy in the workload's Region, tagged like its source in the same call; returns its id.
 
     Args:
@@ -111,7 +113,7 @@ def copy(workload: "Workload", source: Seen, home: str, key: str | None, request
     return reply["ImageId"]
 
 
-def share(workload: "Workload", image: str, accounts: Collection[str]) -> None:
+def share(workload: Workload, image: str, accounts: Collection[str]) -> None:
     """Lets accounts launch an image, besides those that may already."""
     if lacking := sorted(set(accounts) - shared_with(workload, image)):
         workload.ec2.modify_image_attribute(
@@ -119,13 +121,13 @@ def share(workload: "Workload", image: str, accounts: Collection[str]) -> None:
         )
 
 
-def launch_permissions(workload: "Workload", image: str) -> list[dict[str, str]]:
+def launch_permissions(workload: Workload, image: str) -> list[dict[str, str]]:
     """Tells who may launch an image, as EC2 says it: accounts, organizations, everybody."""
     reply = workload.ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
     return [dict(permission) for permission in reply["LaunchPermissions"]]  # type: ignore[arg-type]
 
 
-def shared_with(workload: "Workload", image: str) -> set[str]:
+def shared_with(workload: Workload, image: str) -> set[str]:
     """Returns the accounts that may launch an image."""
     return {permission["UserId"] for permission in launch_permissions(workload, image) if "UserId" in permission}
 

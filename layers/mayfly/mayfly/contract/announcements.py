@@ -1,20 +1,20 @@
 """What Mayfly says on its bus: each class is the detail of the event that it names."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from msgspec import field
+from msgspec.structs import replace
 
 from mayfly.contract.fields import (
     Announcement,
     ApplicationName,
     Identity,
     Line,
-    Message,
+    Part,
     ReportToken,
-    Tolerant,
     Version,
+    without_nulls,
 )
-from mayfly.contract.requests import EnvironmentExtensionRequested
 from mayfly.contract.vocabulary import (
     EndingCause,
     Event,
@@ -25,19 +25,24 @@ from mayfly.contract.vocabulary import (
 )
 
 
-class Heard(Tolerant):
-    """The detail of any announcement, as far as people are told of it: whatever it carries."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
+class Heard(Part):
+    """The detail of any announcement, as far as people are told of it."""
 
     environment: Identity | None = None
     release: Identity | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+    """Whatever it carries."""
+
+    @classmethod
+    def read(cls, said: Any, strict: bool = True) -> Self:
+        """Reads any announcement."""
+        return replace(super().read(said, strict), detail=without_nulls(said))
 
 
 # ---- releases
 
 
-class Tests(Message):
+class Tests(Part):
     """What a report in JUnit's XML says."""
 
     tests: int
@@ -50,7 +55,7 @@ class Tests(Message):
     """Names of the first that failed."""
 
 
-class SuiteResult(Message):
+class SuiteResult(Part):
     """One suite's part in a verdict."""
 
     suite: str
@@ -68,7 +73,7 @@ class SuiteResult(Message):
     """On how many environments it was tried. One that passed at a later attempt is flaky."""
 
 
-class StartedSuite(Message):
+class StartedSuite(Part):
     """A suite of a release, and the environment that is built for it."""
 
     suite: str
@@ -139,7 +144,7 @@ class EnvironmentRequested(_Environment, event=Event.ENVIRONMENT_REQUESTED):
 
     deadline: str
     """When it is terminated, whatever its tests say."""
-    no_capacity: dict[str, str] = Field(default_factory=dict)
+    no_capacity: dict[str, str] = field(default_factory=dict)
     """Targets (account/Region) where EC2 had no capacity for it before, each with which."""
 
 
@@ -209,6 +214,16 @@ class EnvironmentExtended(_Environment, event=Event.ENVIRONMENT_EXTENDED):
     why: str
 
 
+class ToExtend(Part):
+    """The detail of `Environment Extension Requested`."""
+
+    environment: Identity
+    minutes: int
+    """To be added to its deadline, in minutes."""
+    why: str
+    requested_by: str
+
+
 class EnvironmentExpiring(_Environment, event=Event.ENVIRONMENT_EXPIRING):
     """An environment that waits for its tests is ended soon: its deadline comes near, or nobody uses it."""
 
@@ -220,7 +235,7 @@ class EnvironmentExpiring(_Environment, event=Event.ENVIRONMENT_EXPIRING):
     """Until the deadline, in minutes."""
     why: str | None = None
     """Why it ends before its deadline; null where it is ended by that."""
-    to_extend: EnvironmentExtensionRequested
+    to_extend: ToExtend
     """The detail of the event that keeps it for an hour more: with the reason and the name filled in."""
 
 
@@ -250,7 +265,7 @@ class EnvironmentAwake(_Sleep, event=Event.ENVIRONMENT_AWAKE):
     """If nobody asks for anything else; null where nothing puts it to sleep by itself."""
 
 
-class Ending(Message):
+class Ending(Part):
     """Why an environment ended."""
 
     by: EndingCause
@@ -273,7 +288,7 @@ class _Ended(_Environment):
     instances_left: int
     """0: none exists any more, says EC2."""
     instances_failed: int = 0
-    failures: dict[str, int] = Field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
     kept: tuple[str, ...]
     """What could not be deleted with it, and is left to people."""
 
@@ -293,7 +308,7 @@ class EnvironmentFailed(_Environment, event=Event.ENVIRONMENT_FAILED):
     ending: Ending | None = None
     instances_built: int | None = None
     instances_failed: int = 0
-    failures: dict[str, int] = Field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
     """What could not be deleted with it, and is left to people."""
 
@@ -336,7 +351,7 @@ class KillSwitchTurned(Announcement, event=Event.KILL_SWITCH_TURNED):
     at: str
 
 
-class SweepDecision(Message):
+class SweepDecision(Part):
     """What a sweep decided about one environment."""
 
     environment: str
@@ -415,7 +430,7 @@ class _Move(Announcement):
 
 
 class _Moved(_Move):
-    before: str = Field(validation_alias="from", serialization_alias="from")
+    before: str = field(name="from")
     """The image that the channel pointed to before; empty for none."""
     regions: dict[str, str]
     """What the image is called in each Region."""
@@ -487,7 +502,7 @@ class ImageRestored(_Retirement, event=Event.IMAGE_RESTORED):
 # ---- permanent environments
 
 
-class Pinned(Message):
+class Pinned(Part):
     """What a permanent environment runs."""
 
     image: str
@@ -504,9 +519,9 @@ class _Rollout(Announcement):
     cause: RolloutCause
     why: str
     """For people."""
-    before: Pinned | None = Field(default=None, validation_alias="from", serialization_alias="from")
+    before: Pinned | None = field(default=None, name="from")
     """Null where nothing was there before."""
-    after: Pinned = Field(validation_alias="to", serialization_alias="to")
+    after: Pinned = field(name="to")
 
 
 class RolloutAwaitingApproval(_Rollout, event=Event.ROLLOUT_AWAITING_APPROVAL):

@@ -1,60 +1,60 @@
 """AWS's own events, as far as Mayfly reads them."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from msgspec import Meta, field
 
-from mayfly.contract.fields import ImageId, Tolerant
+from mayfly.contract.fields import END, ImageId, Tolerant
 
 
 class _StatusDetails(Tolerant):
     status: str
-    reason: str = Field(default="", alias="status-reason")
+    reason: str = field(default="", name="status-reason")
 
 
 class RefreshStatus(Tolerant):
     """Detail of AWS's events ``EC2 Auto Scaling Instance Refresh ...``."""
 
-    refresh: str = Field(alias="InstanceRefreshId")
-    group: str = Field(alias="AutoScalingGroupName")
-    percent: int = Field(default=0, alias="CheckpointPercentage")
+    refresh: str = field(name="InstanceRefreshId")
+    group: str = field(name="AutoScalingGroupName")
+    percent: int = field(default=0, name="CheckpointPercentage")
     """Of a checkpoint that is reached. AWS sends it as a string."""
 
 
 class StackStatus(Tolerant):
     """Detail of AWS's event ``CloudFormation Stack Status Change``."""
 
-    stack_id: Annotated[str, StringConstraints(pattern=r"^arn:[^:]+:cloudformation:[^:]+:\d{12}:stack/.+$")] = Field(
-        alias="stack-id"
+    stack_id: Annotated[str, Meta(pattern=r"^arn:[^:]+:cloudformation:[^:]+:\d{12}:stack/.+$" + END)] = field(
+        name="stack-id"
     )
-    details: _StatusDetails = Field(alias="status-details")
-    request: str = Field(default="", alias="client-request-token")
+    details: _StatusDetails = field(name="status-details")
+    request: str = field(default="", name="client-request-token")
     """Of the call that it is an effect of."""
 
 
 class InstanceState(Tolerant):
     """Detail of AWS's event ``EC2 Instance State-change Notification``."""
 
-    instance: str = Field(alias="instance-id")
+    instance: str = field(name="instance-id")
     state: str
 
 
 class InstanceTerminated(Tolerant):
     """Detail of AWS's event ``EC2 Instance Terminate Successful``: Auto Scaling has taken an instance out."""
 
-    instance: str = Field(alias="EC2InstanceId")
-    group: str = Field(alias="AutoScalingGroupName")
-    cause: str = Field(alias="Cause")
+    instance: str = field(name="EC2InstanceId")
+    group: str = field(name="AutoScalingGroupName")
+    cause: str = field(name="Cause")
     """For people, and in no fixed form."""
 
 
 class LaunchFailed(Tolerant):
     """Detail of AWS's event ``EC2 Instance Launch Unsuccessful``: Auto Scaling could not launch an instance."""
 
-    group: str = Field(alias="AutoScalingGroupName")
-    why: str = Field(default="", alias="StatusMessage")
-    details: dict[str, str] = Field(default_factory=dict, alias="Details")
+    group: str = field(name="AutoScalingGroupName")
+    why: str = field(default="", name="StatusMessage")
+    details: dict[str, str] = field(default_factory=dict, name="Details")
 
     @property
     def zone(self) -> str:
@@ -65,15 +65,15 @@ class LaunchFailed(Tolerant):
 class ImageState(Tolerant):
     """Detail of AWS's event ``EC2 AMI State Change``."""
 
-    image: str = Field(alias="ImageId")
-    state: str = Field(alias="State")
-    why: str = Field(default="", alias="ErrorMessage")
+    image: str = field(name="ImageId")
+    state: str = field(name="State")
+    why: str = field(default="", name="ErrorMessage")
 
 
 class CommandStatus(Tolerant):
     """Detail of AWS's event ``EC2 Command Status-change Notification``: how a command stands as a whole."""
 
-    command: str = Field(alias="command-id")
+    command: str = field(name="command-id")
     status: str
 
 
@@ -88,8 +88,8 @@ class ParameterChange(Tolerant):
 class PublishedImage(Tolerant):
     """One image in a publisher's message."""
 
-    image: ImageId = Field(alias="ImageId")
-    name: str = Field(default="", alias="Name")
+    image: ImageId = field(name="ImageId")
+    name: str = field(default="", name="Name")
 
 
 class BaseImagesPublished(Tolerant):
@@ -100,16 +100,16 @@ class BaseImagesPublished(Tolerant):
     any ``Regions`` in it. A publisher that sends prose (Windows) cannot be followed.
     """
 
-    regions: dict[str, tuple[PublishedImage, ...]] = Field(min_length=1)
+    regions: Annotated[dict[str, tuple[PublishedImage, ...]], Meta(min_length=1)]
 
-    @model_validator(mode="before")
     @classmethod
-    def _gather(cls, message: Any) -> Any:
+    def read(cls, said: Any, strict: bool = False) -> Self:
+        """Reads what any publisher sends."""
         regions: dict[str, list[Any]] = {}
-        for found in _regions_in(message):
+        for found in _regions_in(said):
             for region, images in found.items():
                 regions.setdefault(region, []).extend(images if isinstance(images, list) else [images])
-        return {"regions": regions}
+        return super().read({"regions": regions}, strict)
 
 
 def _regions_in(message: Any) -> Iterator[dict[str, Any]]:

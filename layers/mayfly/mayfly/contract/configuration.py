@@ -14,7 +14,6 @@ from mayfly.contract.fields import (
     FamilyName,
     Line,
     Location,
-    Message,
     PoolName,
     Region,
     ServiceName,
@@ -23,6 +22,7 @@ from mayfly.contract.fields import (
     TopicArn,
 )
 from mayfly.contract.forges import Forge
+from mayfly.contract.messages import Message
 from mayfly.contract.runners import Runner
 from mayfly.contract.vocabulary import SuiteKind
 from mayfly.domain import access, office_hours
@@ -91,7 +91,7 @@ class Window(Message):
             ) from None
         return name
 
-    def read(self) -> office_hours.Window:
+    def hours(self) -> office_hours.Window:
         """Returns the window by which the domain decides."""
         return office_hours.Window(self.days, self.start, self.end, ZoneInfo(self.time_zone))
 

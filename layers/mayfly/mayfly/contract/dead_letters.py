@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mayfly.contract.fields import Tolerant
+from mayfly.contract.fields import Part
 from mayfly.contract.vocabulary import UNKNOWN, DeadLetterKind
 from mayfly.domain.text import clean
 
@@ -17,7 +17,7 @@ TOPICS = {
 """Whose each topic's notifications are. A dead letter of SNS does not say it."""
 
 
-class DeadLetter(Tolerant):
+class DeadLetter(Part):
     """A message that could not be followed, whole, with the reason."""
 
     id: str
@@ -31,7 +31,7 @@ class DeadLetter(Tolerant):
     """What the function was handed, or was to be."""
 
 
-class _OfFunction(Tolerant):
+class _OfFunction(Part):
     """What `mayfly.aws.dead_letters` sends of a message that a function refused."""
 
     function: str
@@ -39,10 +39,10 @@ class _OfFunction(Tolerant):
     message: Any
 
 
-class _OfLambda(Tolerant):
+class _OfLambda(Part):
     """What Lambda sends to the destination on failure of an asynchronous invocation."""
 
-    class Context(Tolerant):
+    class Context(Part):
         functionArn: str  # noqa: N815 - AWS's own name
         condition: str = UNKNOWN
 
@@ -51,7 +51,7 @@ class _OfLambda(Tolerant):
     responsePayload: Any = None  # noqa: N815
 
 
-class _OfSns(Tolerant):
+class _OfSns(Part):
     """A notification as SNS hands it to a dead-letter queue."""
 
     Type: Literal["Notification"]
@@ -83,14 +83,14 @@ def _sorted(said: Any, attributes: Mapping[str, str]) -> tuple[DeadLetterKind, s
         return DeadLetterKind.UNDELIVERED, _name(attributes.get("TARGET_ARN", "")), f"{failure} ({tried})", message
     if isinstance(said, dict):
         if {"function", "reason", "message"} <= said.keys():
-            ours = _OfFunction.model_validate(said)
+            ours = _OfFunction.read(said)
             return DeadLetterKind.REFUSED, ours.function, ours.reason, ours.message
         if "requestPayload" in said:
-            failed = _OfLambda.model_validate(said)
+            failed = _OfLambda.read(said)
             function = _name(failed.requestContext.functionArn)
             return DeadLetterKind.FAILED, function, _failure(failed), failed.requestPayload
         if said.get("Type") == "Notification":
-            note = _OfSns.model_validate(said)
+            note = _OfSns.read(said)
             stack, function = _of_topic(note.TopicArn)
             failure = f"{attributes.get('ErrorCode', UNKNOWN)}: {attributes.get('ErrorMessage', '')}"
             return DeadLetterKind.UNDELIVERED, f"{stack}-{function}", failure, _as_invoked(said)

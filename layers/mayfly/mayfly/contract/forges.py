@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from mayfly.contract.fields import ConnectionArn, Message
+from mayfly.contract.fields import ConnectionArn
+from mayfly.contract.messages import Message
 
 
 class Forge(Message):

@@ -6,12 +6,11 @@ version does not know is ignored. Messages from outside stay strict.
 """
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, StrictBool, model_validator
-from pydantic.config import ExtraValues
+from msgspec import field
+from msgspec.structs import replace
 
-from mayfly.contract.configuration import Puppet, Ranges
 from mayfly.contract.fields import (
     ApplicationName,
     ChannelName,
@@ -19,29 +18,18 @@ from mayfly.contract.fields import (
     Identity,
     ImageId,
     Line,
-    Message,
+    Part,
     PoolName,
     PullRequest,
     SuiteName,
-    Tolerant,
     TopicArn,
     Version,
 )
-from mayfly.contract.runners import Runner
 from mayfly.contract.vocabulary import UNKNOWN, Begin, RolloutCause, SuiteKind
 from mayfly.domain.lease import MOST_EXTENSIONS
 
 
-class Input(Message):
-    """An input of an execution, or a part of one: strict where it is made, tolerant where it is read."""
-
-    @classmethod
-    def model_validate(cls, obj: Any, *, extra: ExtraValues | None = "ignore", **how: Any) -> Self:
-        """Reads an input that any version wrote: what this one does not know is ignored, in its parts as well."""
-        return super().model_validate(obj, extra=extra, **how)
-
-
-class Move(Input):
+class Move(Part):
     """What an execution of promote_image is to do: to point a channel to an image, or back to the one before."""
 
     family: FamilyName
@@ -50,37 +38,35 @@ class Move(Input):
     image: ImageId | None = None
     why: Line
     requested_by: Line
-    by_policy: StrictBool = False
+    by_policy: bool = False
     """Whether nobody but a policy asks. It does not undo what a person has rolled back."""
 
-    @model_validator(mode="after")
-    def _names_what_it_promotes(self) -> Self:
+    def __post_init__(self) -> None:
         if self.action == "promote" and self.image is None:
             raise ValueError("expected an image to promote")
-        return self
 
 
-class Blueprint(Input):
+class Blueprint(Part):
     """A blueprint as it was when the release was planned: an object of the blueprints bucket, with its version."""
 
     key: str
     version_id: str | None
 
 
-class Anywhere(Tolerant):
+class Anywhere(Part):
     """An account and Region, of an execution that may go on there."""
 
     account: str
     region: str
 
 
-class Choice(Tolerant):
+class Choice(Part):
     """Where an environment may be built, of all that its order asks of admission."""
 
     places: tuple[Anywhere, ...] = ()
 
 
-class Subject(Tolerant):
+class Subject(Part):
     """Whose life an execution is. What it ends by a sweep is known by no more than this, from tags alone."""
 
     environment: Identity
@@ -102,7 +88,7 @@ class Subject(Tolerant):
     aborted: bool = False
     """Whether an adopted life was broken off before its tests could begin."""
     why: str = ""
-    demand: Choice = Field(default_factory=Choice)
+    demand: Choice = field(default_factory=Choice)
     """Of a new life: where it may go on when EC2 has no capacity for it here."""
 
     @property
@@ -116,13 +102,15 @@ class Subject(Tolerant):
         return tuple(f"{each.account}/{each.region}" for each in self.demand.places)
 
 
-class Pool(Ranges):
+class Pool(Part):
     """A pool as it was when the release was planned."""
 
     name: PoolName
+    range: str
+    prefix: int
 
 
-class Place(Input):
+class Place(Part):
     """An account and Region where an environment may be built, and what differs there.
 
     Attributes:
@@ -134,7 +122,7 @@ class Place(Input):
     account: str
     region: str
     image: str | None = None
-    parameters: dict[str, str] = Field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
     burst: int = 1000
     launches_a_second: int = 2
 
@@ -144,7 +132,7 @@ class Place(Input):
         return f"{self.account}/{self.region}"
 
 
-class Demand(Input):
+class Demand(Part):
     """What an environment asks of admission, and what bounds it, as it was when its release was planned.
 
     Attributes:
@@ -160,12 +148,12 @@ class Demand(Input):
         places: where it may be built, the best first; none where that is only where its order says.
     """
 
-    takes: dict[str, int] = Field(default_factory=dict)
+    takes: dict[str, int] = field(default_factory=dict)
     cents: int = 0
-    ceilings: dict[str, int] = Field(default_factory=dict)
-    budgets: dict[str, int] = Field(default_factory=dict)
+    ceilings: dict[str, int] = field(default_factory=dict)
+    budgets: dict[str, int] = field(default_factory=dict)
     refuses: tuple[str, ...] = ()
-    warns: dict[str, int] = Field(default_factory=dict)
+    warns: dict[str, int] = field(default_factory=dict)
     weight: int = 1
     priority: int = 5
     members: int = 1
@@ -174,7 +162,19 @@ class Demand(Input):
     places: tuple[Place, ...] = ()
 
 
-class Order(Input):
+class Runner(Part):
+    """Who runs the tests, as far as functions start them or wait for them: the rest is for its state machine."""
+
+    type: str = ""
+    minutes: int = 60
+    script: str = ""
+    instances: Literal["one", "all"] = "one"
+    report: str | None = None
+    body: dict[str, Any] | str = ""
+    encoding: str = "json"
+
+
+class Order(Part):
     """All that one environment's life needs to know: the input of its execution. Nothing is looked up later, so
     that all suites of a release get the same image and blueprint, and a repetition gets them again."""
 
@@ -188,7 +188,8 @@ class Order(Input):
     branch: str | None = None
     suite: SuiteName
     kind: SuiteKind
-    runner: Runner | None = None
+    runner: dict[str, Any] | None = None
+    """Who runs its tests, as it is configured (`contract.runners`)."""
     repetitions: tuple[Identity, ...] = ()
     """The environments in which its suite is tried again, one after the other, after it failed or broke."""
     owner: Line
@@ -215,9 +216,14 @@ class Order(Input):
     ceiling_minutes: int
     warn_minutes_before: tuple[int, ...]
     most_extensions: int = MOST_EXTENSIONS
-    demand: Demand = Field(default_factory=Demand)
+    demand: Demand = field(default_factory=Demand)
     """What it asks of admission; of an order that an earlier version planned, nothing: it is built at once."""
     begin: Begin = Begin.CREATION
+
+    @property
+    def tested_by(self) -> Runner | None:
+        """Who runs its tests, if anybody does."""
+        return Runner.read(self.runner) if self.runner else None
 
     @property
     def told(self) -> dict[str, str]:
@@ -228,10 +234,22 @@ class Order(Input):
     def staying(self) -> "Order":
         """The same, to be built where it says and nowhere else: its execution was begun by a version of Mayfly that
         does not listen for another place."""
-        return self.model_copy(update={"demand": self.demand.model_copy(update={"places": ()})})
+        return replace(self, demand=replace(self.demand, places=()))
 
 
-class Builder(Input):
+class Puppet(Part):
+    """How a builder is configured, as it was when its bake was planned."""
+
+    mode: Literal["apply", "agent"]
+    artifact: str | None = None
+    sha256: str | None = None
+    manifest: str = "manifests/site.pp"
+    server: str | None = None
+    environment: str = "production"
+    package: str | None = None
+
+
+class Builder(Part):
     """What a bake launches, and when that must be gone."""
 
     base_image: ImageId
@@ -248,7 +266,7 @@ class Builder(Input):
     expires_at: str
 
 
-class Bake(Input):
+class Bake(Part):
     """All that one bake needs to know once it is planned: nothing is looked up later."""
 
     bake: Identity
@@ -263,7 +281,7 @@ class Bake(Input):
     """EC2's bucket of tokens where the builder is launched. A bake that an earlier version planned has AWS's own."""
 
 
-class Setup(Input):
+class Setup(Part):
     """What a permanent environment consists of: all that a rollout changes, and can change back."""
 
     image: str
@@ -275,7 +293,7 @@ class Setup(Input):
     instance_count: int
 
 
-class Rollout(Input):
+class Rollout(Part):
     """All that one rollout needs to know: the input of its execution. Nothing is looked up later, so that it goes
     back to exactly what was there before, whatever is configured meanwhile."""
 

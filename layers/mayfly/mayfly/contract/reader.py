@@ -1,15 +1,18 @@
 """Reads messages from events of EventBridge and notifications of SNS, and explains what is wrong with them."""
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Literal
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SnsModel
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from msgspec import ValidationError, field
+from msgspec.structs import replace
 
-from mayfly.contract.fields import Announcement, Request, Timestamp
-from mayfly.contract.requests import SweepRequested, SweepScheduled
+from mayfly.contract.fields import Announcement, Part, from_json, short, timestamp
 from mayfly.contract.vocabulary import APPLICATION_SOURCE, UNKNOWN, Source
+
+if TYPE_CHECKING:
+    from mayfly.contract.messages import Request
+    from mayfly.contract.requests import SweepRequested
 
 _SKEW = timedelta(minutes=5)
 """How far the sender's clock may be off. Nothing goes by it; but who sends a message of another time, sends an old one
@@ -22,7 +25,45 @@ _PERSONS = (Source.API, Source.OPERATOR)
 """Who may ask for everything: the API has asked a token before, and operators are named by their policy."""
 
 
-class Received[M: BaseModel](BaseModel):
+class Readable(Protocol):
+    """What a message can be."""
+
+    @classmethod
+    def read(cls, said: Any) -> Self:
+        """Reads it as it was sent."""
+
+
+class _Event(Part):
+    """An event of EventBridge, as a rule hands it over."""
+
+    detail_type: str = field(name="detail-type")
+    id: str
+    source: str
+    time: datetime
+    detail: Any
+    sent: datetime | None = None
+    """The sender's time: the rule has put EventBridge's own in its place."""
+
+
+class _Notification(Part):
+    MessageId: str
+    TopicArn: str
+    Timestamp: datetime
+    Message: str
+
+
+class _Record(Part):
+    EventSource: Literal["aws:sns"]
+    Sns: _Notification
+
+
+class _Notifications(Part):
+    """Notifications of SNS, as it hands them over."""
+
+    Records: tuple[_Record, ...]
+
+
+class Received[M](Part):
     """A message with when AWS took it (UTC), the way it came, and whose it is.
 
     Attributes:
@@ -30,7 +71,7 @@ class Received[M: BaseModel](BaseModel):
     """
 
     message: M
-    at: Timestamp
+    at: datetime
     via: str
     source: str
 
@@ -77,52 +118,57 @@ class Refused(Exception):
     """A message that cannot be understood or followed; the text names field, value and what was expected."""
 
 
-def receive[M: BaseModel](model: type[M], event: object) -> Received[M]:
+def receive[M: Readable](model: type[M], event: object) -> Received[M]:
     """Reads a message from an event of EventBridge or a notification of SNS, as Lambda hands them over, and refuses
     those whose sender may not say it.
 
     Raises:
         Refused: the envelope or the message is not what it should be.
     """
-    # What an execution of a later version announces besides is no business of whoever hears it.
-    unknown: Literal["ignore"] | None = "ignore" if issubclass(model, Announcement) else None
     try:
         if isinstance(event, dict) and event.get("Records"):
-            notifications = SnsModel.model_validate(event).Records
+            notifications = _Notifications.read(event).Records
             if len(notifications) != 1:
                 raise Refused(f"Records: expected one, as SNS sends them, but there are {len(notifications)}")
             notification = notifications[0].Sns
-            message = model.model_validate_json(str(notification.Message), extra=unknown)
+            message = model.read(from_json(notification.Message))
             source = source_of_topic(notification.TopicArn)
             via, at = f"{_NOTIFIED}{notification.MessageId}", notification.Timestamp
-            received: Received[M] = Received(message=message, at=at, via=via, source=source)
+            received = Received(message=message, at=_checked(at), via=via, source=source)
         else:
-            envelope = EventBridgeModel.model_validate(event)
-            message = model.model_validate(envelope.detail, extra=unknown)
+            envelope = _Event.read(event)
+            message = model.read(envelope.detail)
             via = f"EventBridge {envelope.id}"
-            received = Received(message=message, at=envelope.time, via=via, source=envelope.source)
-            if isinstance(message, Request):
-                _check_clock(received, event)
+            at = _checked(envelope.time)
+            received = Received(message=message, at=at, via=via, source=envelope.source)
+            if not isinstance(message, Part):
+                _check_clock(envelope)
     except ValidationError as error:
-        raise Refused(explain(error)) from None
-    except TypeError as error:  # Powertools' model of SNS, where it expects an object and finds something else
-        raise Refused(f"Records: expected a notification of SNS, but {error}") from None
+        raise Refused(str(error)) from None
     _check_source(received)
     return _with_claims(received)
 
 
-def receive_any(models: Sequence[type[Request]], event: dict[str, Any]) -> Received[Any]:
+def receive_any(models: Sequence[type["Request"]], event: dict[str, Any]) -> Received[Any]:
     """Receives a message of one of these models: of the one that the event names, or else of the first."""
     return receive(next((model for model in models if model.event == event.get("detail-type")), models[0]), event)
 
 
-def _with_claims[M: BaseModel](received: Received[M]) -> Received[M]:
+def _checked(at: datetime) -> datetime:
+    try:
+        return timestamp(at)
+    except ValueError as error:
+        raise Refused(f"time: {error}") from None
+
+
+def _with_claims[M](received: Received[M]) -> Received[M]:
     """Marks the names of a payload as claims: none looks like one that somebody has verified."""
-    said = {name: getattr(received.message, name, None) for name in _CLAIMS}
+    message: Any = received.message
+    said = {name: getattr(message, name, None) for name in _CLAIMS}
     told = {name: received.claimed(value) for name, value in said.items() if value}
-    if not isinstance(received.message, Request) or not told:
+    if isinstance(message, Part) or not told:
         return received
-    return received.model_copy(update={"message": received.message.model_copy(update=told)})
+    return replace(received, message=message.model_copy(update=told))
 
 
 def source_of_topic(arn: str) -> str:
@@ -132,13 +178,12 @@ def source_of_topic(arn: str) -> str:
     return f"{APPLICATION_SOURCE}{parts[1]}" if len(parts) == 3 else arn
 
 
-def _check_source[M: BaseModel](received: Received[M]) -> None:
-    message: BaseModel = received.message
-    source = received.source
+def _check_source(received: Received[Any]) -> None:
+    message, source = received.message, received.source
     if isinstance(message, Announcement):
         if source != Source.MAYFLY:
             raise Refused(f"source: expected {Source.MAYFLY}, but it is {short(source)}")
-    elif isinstance(message, Request) and not received.by_person:
+    elif not isinstance(message, Part) and not received.by_person:
         also = message.also_by
         if also is None or (source != also if also != APPLICATION_SOURCE else not source.startswith(also)):
             named = f"{also}<application>" if also == APPLICATION_SOURCE else also
@@ -148,55 +193,25 @@ def _check_source[M: BaseModel](received: Received[M]) -> None:
             received.check_application(application)
 
 
-def _check_clock[M: BaseModel](received: Received[M], event: object) -> None:
-    """The rule has put EventBridge's own time in the place of the sender's, which it hands over as `sent`."""
-    said = event.get("sent") if isinstance(event, dict) else None
-    sent = _TIMESTAMP.validate_python(said)
-    if abs(sent - received.at) > _SKEW:
-        raise Refused(f"time: expected one at most 5 minutes from {received.at.isoformat()}, but it is {said}")
+def _check_clock(envelope: _Event) -> None:
+    at, sent = envelope.time, envelope.sent
+    if sent is None or sent.tzinfo is None or abs(sent - at) > _SKEW:
+        raise Refused(f"time: expected one at most 5 minutes from {at.isoformat()}, but it is {sent}")
 
 
-_TIMESTAMP = TypeAdapter(Timestamp)
-
-
-def receive_sweep(event: object) -> Received[SweepRequested]:
+def receive_sweep(event: object) -> Received["SweepRequested"]:
     """Reads what is asked of a sweep: by an event on the bus, by the schedule, or by hand like by the schedule.
 
     Raises:
         Refused: it is not what it should be.
     """
+    from mayfly.contract.requests import SweepRequested, SweepScheduled
+
     if isinstance(event, dict) and "detail-type" in event:
         return receive(SweepRequested, event)
     try:
-        scheduled = SweepScheduled.model_validate(event)
+        scheduled = SweepScheduled.read(event)
     except ValidationError as error:
-        raise Refused(explain(error)) from None
+        raise Refused(str(error)) from None
     message = SweepRequested(why="schedule", requested_by="schedule", dry_run=scheduled.dry_run)
     return Received(message=message, at=scheduled.now, via="schedule", source=Source.MAYFLY)
-
-
-def explain(error: ValidationError) -> str:
-    """Returns a validation error for people: the first fields, their values, and what was expected of each."""
-    faults = error.errors()
-    said = [
-        f"{short('.'.join(str(part) for part in fault['loc'])) or 'message'}: "
-        # What is wrong about several fields together names them itself; the whole document helps nobody.
-        f"{fault['msg']}"
-        + (
-            ""
-            if fault["type"] == "value_error" and isinstance(fault["input"], Mapping)
-            else f", but it is {short(repr(fault['input']))}"
-        )
-        for fault in faults[:_FAULTS_SHOWN]
-    ]
-    more = len(faults) - len(said)
-    return "; ".join([*said, f"and {more} more"] if more else said)
-
-
-_FAULTS_SHOWN = 20
-"""Nobody reads more, and the dead letter has to fit into a message of SQS."""
-
-
-def short(text: str) -> str:
-    """As much of a text as an error shows."""
-    return text if len(text) <= 120 else text[:120] + "…"

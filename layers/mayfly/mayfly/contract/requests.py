@@ -16,17 +16,15 @@ from mayfly.contract.fields import (
     ImageId,
     Line,
     Location,
-    Message,
     Minutes,
     PullRequest,
     ReportToken,
-    Request,
     Sha256,
     SuiteName,
     Terminations,
-    Timestamp,
     Version,
 )
+from mayfly.contract.messages import Message, Request, Timestamp
 from mayfly.contract.vocabulary import APPLICATION_SOURCE, DeadLetterKind, Event, Source, TestResult
 
 

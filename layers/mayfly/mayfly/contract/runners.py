@@ -4,7 +4,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from mayfly.contract.fields import ConnectionArn, Message
+from mayfly.contract.fields import ConnectionArn
+from mayfly.contract.messages import Message
 
 DOCUMENT: Final = "$document"
 VARIABLES: Final = "$variables"

@@ -5,13 +5,15 @@ again. What was reserved stands in the environment's record as well, so a reserv
 found and freed by a sweep. Who waits has its task token in its own record, and costs nothing until it is woken.
 """
 
+from __future__ import annotations
+
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import ConditionBase
 from msgspec import Struct
@@ -22,7 +24,6 @@ from mayfly.aws.attempts import going_on
 from mayfly.aws.events import announce
 from mayfly.aws.records import NEW, Conflict, Records, attr
 from mayfly.contract.announcements import EnvironmentQueued, RoomRunningLow
-from mayfly.contract.configuration import Admission, Application, Launches
 from mayfly.contract.orders import Demand, Order, Place
 from mayfly.contract.vocabulary import UNKNOWN, EnvironmentStage, SuiteKind, Wait
 from mayfly.domain import room
@@ -37,6 +38,9 @@ from mayfly.observability import logger, metrics
 from mayfly.prices import list_prices
 from mayfly.settings import Settings
 from mayfly.workflows import environments
+
+if TYPE_CHECKING:
+    from mayfly.contract.configuration import Admission, Application
 
 _LEDGER = "room"
 _TRIES = 10
@@ -116,7 +120,7 @@ class _Asking(Struct, frozen=True):
             return {self.targets[0]: Bucket(self.demand.burst, self.demand.launches_a_second)}
         return {each.target: Bucket(each.burst, each.launches_a_second) for each in self.demand.places}
 
-    def at(self, clocks: Mapping[str, int]) -> "_Asking":
+    def at(self, clocks: Mapping[str, int]) -> _Asking:
         """The same, which asks for the first time now, at these clocks."""
         return self if self.virtual is not None else replace(self, virtual=clocks.get(room.ALL, 0))
 
@@ -216,15 +220,15 @@ def demand(
 
 def _with_rate(place: Place, limits: Admission) -> Place:
     """A place with EC2's launch rate there."""
-    launches = limits.launches.get(place.target) or Launches()
-    return place.model_copy(update={"burst": launches.burst, "launches_a_second": launches.a_second})
+    launches = limits.launches.get(place.target)
+    return replace(place, burst=launches.burst, launches_a_second=launches.a_second) if launches else place
 
 
 def _of(order: Order) -> Demand:
     """What an order asks. A repetition and a preview come by themselves, whatever was admitted together before."""
     first = environment_id(order.release, order.suite)
     alone = order.kind is SuiteKind.PREVIEW or order.environment in repetitions(first, MOST_RETRIES)
-    return order.demand.model_copy(update={"members": 1}) if alone else order.demand
+    return replace(order.demand, members=1) if alone else order.demand
 
 
 def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -> dict[str, Any]:
@@ -261,7 +265,7 @@ def ask(settings: Settings, order: Order, token: str, now: datetime, who: str) -
 def _without(order: Order, targets: Collection[str]) -> Order:
     """An order without the places at which EC2 had no capacity for it."""
     places = tuple(each for each in order.demand.places if each.target not in targets)
-    return order.model_copy(update={"demand": order.demand.model_copy(update={"places": places})})
+    return replace(order, demand=replace(order.demand, places=places))
 
 
 class AtOnce(Struct, frozen=True):
@@ -401,7 +405,7 @@ def _say_low(settings: Settings, unsaid: Sequence[Low], now: datetime) -> None:
             detail = room.low_facts(low.counter, low.count, low.most) | {"at": utc_text(now)}
             # Of the installation it concerns nobody's environment.
             whose = {"environment": low.environment} if detail["name"] else {}
-            announce(settings.facts, RoomRunningLow.model_validate(detail | whose))
+            announce(settings.facts, RoomRunningLow(**detail | whose))
         _said_low(settings, unsaid)
 
 
@@ -527,7 +531,7 @@ def _waiting(table: str, queue: tuple[str, ...]) -> Iterator[_Asking]:
             (record.account, record.region),
             str(said["since"]),
             int(said["virtual"]),
-            Demand.model_validate(said["demand"]),
+            Demand.read(said["demand"]),
             record.waiting.token,
             timedelta(minutes=int(said["lifetime_minutes"])),
             timedelta(minutes=int(said["ceiling_minutes"])),
@@ -551,7 +555,7 @@ def _enqueue(settings: Settings, asking: _Asking, decision: Decision, seen: Ledg
             wanted={
                 "since": asking.since,
                 "virtual": asking.virtual,
-                "demand": asking.demand.model_dump(),
+                "demand": asking.demand.plain(),
                 "lifetime_minutes": int(asking.lifetime.total_seconds() // 60),
                 "ceiling_minutes": int(asking.ceiling.total_seconds() // 60),
             },
@@ -566,7 +570,7 @@ def _enqueue(settings: Settings, asking: _Asking, decision: Decision, seen: Ledg
     metrics.add_metric(name="EnvironmentsQueued", unit="Count", value=1)
     said = asdict(_in_queue(at, seen)) | {"deadline": record.deadline, "waiting": len(decision.waiting)}
     detail = environments.facts(record) | said
-    announce(settings.facts, EnvironmentQueued.model_validate(detail))
+    announce(settings.facts, EnvironmentQueued(**detail))
 
 
 def _grant(settings: Settings, asking: _Asking, admitted: Admitted, now: datetime, who: str) -> None:
@@ -629,7 +633,7 @@ def place_of(record: Environment) -> dict[str, str]:
 def _placed(asking: _Asking, target: str) -> dict[str, Any]:
     """What a record says of the place where its environment is admitted."""
     found = next((each for each in asking.demand.places if each.target == target), None)
-    return found.model_dump(include={"account", "region", "image"}) if found else {}
+    return found.only("account", "region", "image") if found else {}
 
 
 def _holds(admitted: Admitted) -> dict[str, int]:

@@ -1,9 +1,11 @@
 """Bakes: asked for, one at a time for each family, and cleaned up after."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
@@ -13,7 +15,6 @@ from mayfly.aws import builders, clients, executions, images, instances, kill_sw
 from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.announcements import ImageBaked, ImageRejected
-from mayfly.contract.configuration import BaseImage
 from mayfly.contract.orders import Bake as Plan
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import BakeStage, Event
@@ -27,6 +28,9 @@ from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 from mayfly.settings import Settings
 from mayfly.workflows import channels
+
+if TYPE_CHECKING:
+    from mayfly.contract.configuration import BaseImage
 
 _LOG_KEPT = 262_144
 """Bytes of a log's end that are kept: why a bake failed stands there."""
@@ -166,14 +170,14 @@ def make_up(settings: Settings, bake: str, now: datetime) -> None:
         failure = {} if proof else {"Error": "Aborted", "Cause": "its execution ended before its image was proven"}
         conclude(settings, bake, failure, Entry(utc_text(now), "sweep", "", ""), stays_open=True)
         record = records.get(bake) or record
-    detail = {"why": record.why, "requested_by": record.requested_by, "reason": record.reason}
+    detail: dict[str, Any] = {"why": record.why, "requested_by": record.requested_by, "reason": record.reason}
     detail |= shown(record, give_turn(settings, bake, record.family, now))
     if record.stage == BakeStage.PROVEN:
         there = channels.read(settings.table, record.family, CANDIDATE).image == record.image
         promotion = f"{CANDIDATE} points to it" if there else "its execution ended before that: a person may promote it"
-        announce(settings.facts, ImageBaked.model_validate(detail | {"candidate": there, "promotion": promotion}))
+        announce(settings.facts, ImageBaked(**detail, candidate=there, promotion=promotion))
     else:
-        announce(settings.facts, ImageRejected.model_validate(detail))
+        announce(settings.facts, ImageRejected(**detail))
     records.change(bake, drop=(Bake.live,))
 
 

@@ -1,21 +1,23 @@
 """Reads what a platform team configures: applications and image families in Parameter Store, blueprints in their
 bucket."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, ValidationError
+from msgspec import ValidationError
 
+from mayfly import contract
 from mayfly.aws import parameters as parameters_of
 from mayfly.aws.clients import controller, unsigned
 from mayfly.aws.stacks import TEMPLATE_BODY_LIMIT, TEMPLATE_LIMIT, Template
-from mayfly.contract.configuration import Admission, Application, Family, ImageChoice, Launches, Ranges
+from mayfly.contract.fields import from_json
 from mayfly.contract.orders import Blueprint, Pool
-from mayfly.contract.reader import Refused, explain
-from mayfly.contract.template import read
+from mayfly.contract.reader import Refused
 from mayfly.domain import ranges
 from mayfly.domain.blueprint import COUNT, IMAGE, PARAMETERS, unfit, without_value
 from mayfly.domain.express import Deployment, choose, obstacles
@@ -25,6 +27,9 @@ from mayfly.workflows import channels, puppet_access
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from mayfly.contract.configuration import Application, Family, ImageChoice
+    from mayfly.contract.messages import Message
 
 _SHOWN = 3
 """Reasons that are named of many."""
@@ -37,7 +42,7 @@ def application(parameters: str, name: str) -> Application:
         Refused: there is none, or it is wrong; each wrong field is named.
     """
     parameter = f"{parameters}/applications/{name}"
-    return _application(parameter, _value(parameter))
+    return _read(contract.configuration.Application, parameter, _value(parameter))
 
 
 def family(parameters: str, name: str) -> Family:
@@ -47,10 +52,10 @@ def family(parameters: str, name: str) -> Family:
         Refused: there is none, or it is wrong; each wrong field is named.
     """
     parameter = f"{parameters}/families/{name}"
-    return _family(parameter, _value(parameter))
+    return _read(contract.configuration.Family, parameter, _value(parameter))
 
 
-def admission(parameters: str) -> Admission:
+def admission(parameters: str) -> contract.configuration.Admission:
     """Tells how much may be built at once; without ceilings where nothing is configured.
 
     Raises:
@@ -58,20 +63,17 @@ def admission(parameters: str) -> Admission:
     """
     parameter = f"{parameters}/admission"
     if (value := parameters_of.get(controller("ssm"), parameter)) is None:
-        return Admission()
-    try:
-        return Admission.model_validate_json(value)
-    except ValidationError as error:
-        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
+        return contract.configuration.Admission()
+    return _read(contract.configuration.Admission, parameter, value)
 
 
 def launches(parameters: str, at: tuple[str, str]) -> dict[str, int]:
     """EC2's launch rate at an account and Region, as the plans of bakes and rollouts say it. AWS's own where the
     document is wrong: that stops neither."""
-    named = dict[str, Launches]()
+    named = dict[str, contract.configuration.Launches]()
     with suppress(Refused):
         named = admission(parameters).launches
-    found = named.get("/".join(at)) or Launches()
+    found = named.get("/".join(at)) or contract.configuration.Launches()
     return {"burst": found.burst, "launches_a_second": found.a_second}
 
 
@@ -84,44 +86,34 @@ def pool(parameters: str, name: str | None) -> Pool | None:
     if name is None:
         return None
     parameter = f"{parameters}/pools/{name}"
-    try:
-        found = Ranges.model_validate_json(_value(parameter))
-    except ValidationError as error:
-        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
+    found = _read(contract.configuration.Ranges, parameter, _value(parameter))
     return Pool(name=name, **found.model_dump())
 
 
 def families(parameters: str) -> Iterator[tuple[str, Family | Refused]]:
     """Returns every configured image family, by name. One that is wrong comes as its refusal, and hides no other."""
-    yield from _every(f"{parameters}/families/", _family)
+    yield from _every(f"{parameters}/families/", contract.configuration.Family)
 
 
 def applications(parameters: str) -> Iterator[tuple[str, Application | Refused]]:
     """Returns every configured application, by name. One that is wrong comes as its refusal, and hides no other."""
-    yield from _every(f"{parameters}/applications/", _application)
+    yield from _every(f"{parameters}/applications/", contract.configuration.Application)
 
 
-def _every[M](path: str, read: Callable[[str, str], M]) -> Iterator[tuple[str, M | Refused]]:
+def _every[M: Message](path: str, model: type[M]) -> Iterator[tuple[str, M | Refused]]:
     for parameter, value in parameters_of.below(controller("ssm"), path):
         name = parameter.removeprefix(path)
         try:
-            yield name, read(parameter, value)
+            yield name, _read(model, parameter, value)
         except Refused as refusal:
             yield name, refusal
 
 
-def _application(parameter: str, value: str) -> Application:
+def _read[M: Message](model: type[M], parameter: str, value: str) -> M:
     try:
-        return Application.model_validate_json(value)
+        return model.read(from_json(value))
     except ValidationError as error:
-        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
-
-
-def _family(parameter: str, value: str) -> Family:
-    try:
-        return Family.model_validate_json(value)
-    except ValidationError as error:
-        raise Refused(f"the parameter {parameter} is wrong: {explain(error)}") from None
+        raise Refused(f"the parameter {parameter} is wrong: {error}") from None
 
 
 def target(settings: Settings, account: str | None, region: str | None) -> tuple[str, str]:
@@ -196,9 +188,9 @@ def application_of(document: Any) -> Application:
         Refused: it is none; each wrong field is named.
     """
     try:
-        return Application.model_validate(document)
+        return contract.configuration.Application.read(document)
     except ValidationError as error:
-        raise Refused(explain(error)) from None
+        raise Refused(str(error)) from None
 
 
 def missing(settings: Settings, model: Application | Family) -> list[tuple[tuple[str, ...], str]]:
@@ -207,7 +199,7 @@ def missing(settings: Settings, model: Application | Family) -> list[tuple[tuple
     looks: list[tuple[tuple[str, ...], Callable[[], object]]] = [
         (("blueprint",), lambda: pin(settings.blueprints, model.blueprint)),
     ]
-    if isinstance(model, Application):
+    if isinstance(model, contract.configuration.Application):
         of, where = model, ("targets",) if model.targets else ("account",)
         regions = [each.region for each in of.targets] or [of.region or settings.targets[0][1]]
         looks.insert(0, (where, lambda: targets(settings, of)))
@@ -249,7 +241,7 @@ def checked(settings: Settings, document: Any) -> str:
     return value
 
 
-def as_kept(model: BaseModel) -> str:
+def as_kept(model: Message) -> str:
     """Turns a document into what Parameter Store keeps: what was said, without what goes without saying."""
     return json.dumps(model.model_dump(mode="json", exclude_unset=True), separators=(",", ":"), ensure_ascii=False)
 
@@ -303,8 +295,8 @@ def needs(bucket: str, order: Mapping[str, Any], target: tuple[str, str]) -> Nee
         Refused: the blueprint has a parameter that nobody gives a value there.
     """
     account, region = target
-    blueprint, own = Blueprint.model_validate(order["blueprint"]), order["parameters"]
-    body = read(template(bucket, blueprint).text)
+    blueprint, own = Blueprint.read(order["blueprint"]), order["parameters"]
+    body = contract.template.read(template(bucket, blueprint).text)
     given = {*PARAMETERS, *own, *(ranges.PARAMETERS if order.get("pool") else ())}
     given |= {puppet_access.PARAMETER} if own.get("PuppetServer") else set()
     if lacking := without_value(body.get("Parameters") or {}, given):
@@ -331,7 +323,7 @@ def building(
     """
     blueprint = pin(bucket, key)
     try:
-        found = read(template(bucket, blueprint).text)
+        found = contract.template.read(template(bucket, blueprint).text)
         declared = tuple(found.get("Parameters") or ())
     except ValueError as error:
         raise Refused(f"the blueprint {key} cannot be read: {error}") from None
@@ -343,7 +335,7 @@ def building(
             f"deployment: expected automatic or standard, because of the blueprint {key}, but it is express: {why}"
         )
     return {
-        "blueprint": blueprint.model_dump(),
+        "blueprint": blueprint.plain(),
         "declared": declared,
         "express": chosen.express,
         "tells_boot": chosen.tells_boot,
@@ -375,9 +367,9 @@ def environment(settings: Settings, of: Application, region: str) -> dict[str, A
     """
     built = building(settings.blueprints, of.blueprint, of.parameters, of.instance_count, of.deployment)
     if any(each.parameters for each in of.targets):
-        text = template(settings.blueprints, Blueprint.model_validate(built["blueprint"])).text
+        text = template(settings.blueprints, Blueprint.read(built["blueprint"])).text
         for number, each in enumerate(of.targets):
-            declared = read(text).get("Parameters") or {}
+            declared = contract.template.read(text).get("Parameters") or {}
             _fitting(f"targets.{number}.parameters", of.blueprint, each.parameters, declared)
     if IMAGE not in built["declared"]:
         return built | {"image": None, "channel": None}

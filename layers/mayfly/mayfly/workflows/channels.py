@@ -11,9 +11,10 @@ from botocore.exceptions import ClientError
 from mayfly.aws import executions
 from mayfly.aws import parameters as parameters_of
 from mayfly.aws.clients import controller
-from mayfly.aws.events import announce, written
+from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr, forget_after
 from mayfly.contract.announcements import ImagePromoted, ImagePromotionFailed, ImageRolledBack
+from mayfly.contract.fields import without_nulls
 from mayfly.contract.orders import Move
 from mayfly.domain.channel import Channel, ChannelAction, Pointed, Replaced
 from mayfly.domain.records import ChannelRecord, Entry, Unsaid, plain
@@ -98,7 +99,7 @@ def start(settings: Settings, name: str, asked: Move, now: str) -> bool:
     Returns:
         False where it is over already.
     """
-    started = executions.start(settings.promotion_machine, name, asked.model_dump(mode="json", exclude_none=True))
+    started = executions.start(settings.promotion_machine, name, without_nulls(asked.plain()))
     if started:
         with suppress(Conflict):  # it is so quick that it has been over meanwhile
             owe(settings, name, asked, now, only_if=attr(Unsaid.event).not_exists())
@@ -108,10 +109,10 @@ def start(settings: Settings, name: str, asked: Move, now: str) -> bool:
 def owe(settings: Settings, name: str, asked: Move, now: str, **how: Any) -> None:
     """Writes down what is to be said of a move whose execution is over before it has said anything else: a sweep says
     it then. A rollback may name no image."""
-    known = asked.model_dump(include={"family", "channel", "why", "requested_by"}) | {"image": asked.image or ""}
+    known = asked.only("family", "channel", "why", "requested_by") | {"image": asked.image or ""}
     error, reason = _BROKEN_OFF
     failed = ImagePromotionFailed(**known, error=error, reason=reason)
-    facts: dict[str, Any] = {"live": Unsaid.kind.value, "at": now, "event": failed.event, "detail": written(failed)}
+    facts: dict[str, Any] = {"live": Unsaid.kind.value, "at": now, "event": failed.event, "detail": failed.written()}
     Records(settings.table, Unsaid).change(name, by=settings.promotion_machine, **facts, **how)
 
 
@@ -139,7 +140,7 @@ def make_up(settings: Settings, channel: Channel, now: datetime) -> None:
     for version, said in late.items():
         if said["by"] not in running:
             settle(settings, said["by"], utc_text(now))  # or a sweep would say that it failed
-            announce(settings.facts, _MOVED[ChannelAction(said["action"])].model_validate(said["detail"]))
+            announce(settings.facts, _MOVED[ChannelAction(said["action"])].read(said["detail"]))
             _close(settings.table, channel, version)
 
 

@@ -1,22 +1,26 @@
 """Keeps dead letters until a person has them redriven or discarded."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mayfly.aws import functions, reports
 from mayfly.aws.records import Conflict, Records, attr
 from mayfly.contract.dead_letters import DeadLetter
-from mayfly.contract.requests import DeadLetterChoice
 from mayfly.contract.vocabulary import UNKNOWN, DeadLetterKind, DeadLetterStage
 from mayfly.domain.records import DeadLetter as Record
 from mayfly.domain.records import Entry
 from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 from mayfly.settings import Settings
+
+if TYPE_CHECKING:
+    from mayfly.contract.requests import DeadLetterChoice
 
 type Json = dict[str, Any]
 
@@ -31,10 +35,10 @@ def keep(settings: Settings, letter: DeadLetter, sqs_id: str, at: datetime) -> b
         False where this very message of the queue is kept already.
     """
     records = Records(settings.table, Record)
-    reports.overwrite(settings.reports, key_of(letter.id), letter.model_dump(mode="json"))
+    reports.overwrite(settings.reports, key_of(letter.id), letter.plain())
     entry = Entry(utc_text(at), letter.function, letter.kind, letter.reason[:1024])
     facts: dict[str, Any] = {
-        **letter.model_dump(mode="json", include={"function", "event"}),
+        **letter.only("function", "event"),
         "failure": letter.kind,
         "reason": entry.why,
         "stage": DeadLetterStage.WAITING,

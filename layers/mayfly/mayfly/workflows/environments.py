@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from mayfly.aws import executions
 from mayfly.aws.records import EXISTS, Conflict, Records, attr, forget_after
+from mayfly.contract.fields import without_nulls
 from mayfly.contract.orders import Order, Subject
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import Begin, EndingCause, EnvironmentStage, Wait
@@ -163,7 +164,7 @@ def recreated(subject: Subject, deadline: str, now: str, days: int) -> dict[str,
     }
 
 
-def facts(record: Environment) -> dict[str, str]:
+def facts(record: Environment) -> dict[str, Any]:
     """Names an environment as every announcement of one does: whose life it is, and where."""
     return {
         "environment": record.id,
@@ -178,19 +179,18 @@ def facts(record: Environment) -> dict[str, str]:
     }
 
 
-_IDENTIFIES = {"release", "application", "version", "suite", "owner", "account", "region"}
+_IDENTIFIES = ("release", "application", "version", "suite", "owner", "account", "region")
 
 
 def told_of(subject: Order | Subject) -> dict[str, Any]:
     """Names an environment, by what its execution knows of it, with its pull request."""
-    return subject.model_dump(
-        mode="json", include={*_IDENTIFIES, "environment", "kind", "pull_request"}, exclude_none=True
-    )
+    said: dict[str, Any] = without_nulls(subject.only(*_IDENTIFIES, "environment", "kind", "pull_request"))
+    return said
 
 
 def identified(subject: Subject) -> dict[str, Any]:
     """Names an environment by its record: whose it is, and where."""
-    return subject.model_dump(mode="json", include=_IDENTIFIES) | {"suite_kind": subject.kind}
+    return subject.only(*_IDENTIFIES) | {"suite_kind": subject.kind}
 
 
 def digest(message: str) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 
 from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr
-from mayfly.contract.announcements import EnvironmentExpiring
-from mayfly.contract.requests import EnvironmentExtensionRequested
+from mayfly.contract.announcements import EnvironmentExpiring, ToExtend
 from mayfly.contract.vocabulary import EnvironmentStage
 from mayfly.domain.idle import IdleDecision
 from mayfly.domain.lease import warnings_due
@@ -58,12 +57,11 @@ def warn_idle(settings: Settings, now: datetime, record: Environment, decision: 
 
 
 def _expiring(record: Environment, at: datetime, minutes: int, why: str | None = None) -> EnvironmentExpiring:
-    extension = EnvironmentExtensionRequested(environment=record.id, minutes=60, why="...", requested_by="...")
     return EnvironmentExpiring(
         **environments.facts(record),
         deadline=utc_text(at),
         ceiling=str(record.ceiling),
         minutes_left=minutes,
         why=why,
-        to_extend=extension,
+        to_extend=ToExtend(environment=record.id, minutes=60, why="...", requested_by="..."),
     )

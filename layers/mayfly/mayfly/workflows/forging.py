@@ -1,12 +1,13 @@
 """What a forge is told of a release: composed from the records, as they are at this moment."""
 
+from __future__ import annotations
+
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
 from mayfly.aws.records import Records, forget_after
-from mayfly.contract.forges import Forge
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import EnvironmentStage, SuiteKind
 from mayfly.domain import forge
@@ -15,6 +16,9 @@ from mayfly.domain.timestamp import utc_text
 from mayfly.observability import logger
 from mayfly.settings import Settings
 from mayfly.workflows import catalogue
+
+if TYPE_CHECKING:
+    from mayfly.contract.forges import Forge
 
 _FIRST_TRIED = timedelta(days=1)
 """Since when a comment may be there that nobody remembers: who wrote it died."""

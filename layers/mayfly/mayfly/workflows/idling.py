@@ -1,5 +1,7 @@
 """Ends environments that nobody uses: no request to a load balancer of theirs, no session on an instance."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -7,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from mayfly import contract
 from mayfly.aws import clients, instances, kill_switch, measurements, sessions, tagging
 from mayfly.aws.attempts import going_on
 from mayfly.aws.measurements import Measured, Metric
 from mayfly.aws.records import Conflict, Records, attr
-from mayfly.contract.configuration import Application
 from mayfly.contract.vocabulary import EndingCause, Outcome, Wait
 from mayfly.domain import tags
 from mayfly.domain.idle import IdleAction, IdleDecision, IdlePolicy, Usage, counts_from, decide_idle, is_due
@@ -68,7 +70,7 @@ def due(now: datetime, applications: Mapping[str, object], used: Iterable[Enviro
     """Returns those that have been idle for almost as long as their application says, as far as their records know."""
     for record in used:
         application, since = applications.get(record.application), counts_from(record)
-        if isinstance(application, Application) and application.end_when_idle_minutes and since:
+        if isinstance(application, contract.configuration.Application) and application.end_when_idle_minutes and since:
             warning = timedelta(minutes=min(application.warn_minutes_before, default=_WARN_MINUTES))
             policy = IdlePolicy(timedelta(minutes=application.end_when_idle_minutes), warning)
             if is_due(now, since, policy):
@@ -78,7 +80,7 @@ def due(now: datetime, applications: Mapping[str, object], used: Iterable[Enviro
 _WARN_MINUTES = 30
 
 
-def end_idle_at(settings: Settings, now: datetime, workload: "Workload", cases: Sequence[Case]) -> list[dict[str, str]]:
+def end_idle_at(settings: Settings, now: datetime, workload: Workload, cases: Sequence[Case]) -> list[dict[str, str]]:
     """Looks at those of one account and Region, in few calls."""
     names = [case.record.id for case in cases]
     metrics.add_metric(name="IdleLooks", unit="Count", value=len(names))
@@ -95,7 +97,7 @@ def end_idle_at(settings: Settings, now: datetime, workload: "Workload", cases: 
 
 
 def usage_of(
-    workload: "Workload", controller: str, names: Collection[str], since: datetime, now: datetime
+    workload: Workload, controller: str, names: Collection[str], since: datetime, now: datetime
 ) -> dict[str, Usage]:
     """Tells when each environment was used last, by CloudWatch's and Systems Manager's word."""
     balancers = _balancers(workload, controller, names)
@@ -132,7 +134,7 @@ def _metrics_of(balancer: str) -> list[Metric]:
     return [Metric(*named, dimensions) for named in _METRICS.get(balancer.partition("/")[0], ())]
 
 
-def _balancers(workload: "Workload", controller: str, names: Collection[str]) -> dict[str, list[str]]:
+def _balancers(workload: Workload, controller: str, names: Collection[str]) -> dict[str, list[str]]:
     """Returns the load balancers of each environment, as metrics name them: ``app/web/50dc6c495c0c9188``."""
     found: dict[str, list[str]] = {}
     tagged = tagging.of_environments(workload, controller, names, ["elasticloadbalancing:loadbalancer"])

@@ -4,6 +4,8 @@ use.
 What costs a page is looked at for all; what costs a call an image is asked of those only that are due otherwise.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,7 +16,6 @@ from msgspec import Struct
 
 from mayfly.aws import clients, images
 from mayfly.aws.records import Records
-from mayfly.contract.configuration import Family
 from mayfly.contract.reader import Refused
 from mayfly.domain import retirement
 from mayfly.domain.channel import needed
@@ -26,6 +27,7 @@ from mayfly.workflows import catalogue, channels, image_usage, retiring
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
+    from mayfly.contract.configuration import Family
 
 _LOOKED_AT = 2
 """How many times as many images are looked at closely as steps may be taken: some turn out to be in use."""
@@ -38,7 +40,7 @@ class SeenTarget(Struct, frozen=True):
 
     account: str
     region: str
-    workload: "Workload | None"
+    workload: Workload | None
     look: image_usage.Look
 
 
@@ -134,7 +136,7 @@ def _by_target(due: Iterable[RetirementDecision]) -> dict[tuple[str, str], list[
 def families(settings: Settings) -> tuple[dict[str, Family], list[str]]:
     """Returns the families that are configured, and what is wrong with the others: their images are left alone."""
     listed = list(catalogue.families(settings.parameters))
-    good = {name: found for name, found in listed if isinstance(found, Family)}
+    good = {name: found for name, found in listed if not isinstance(found, Refused)}
     return good, [f"{name}: {found}" for name, found in listed if isinstance(found, Refused)]
 
 
@@ -208,7 +210,7 @@ def ask(settings: Settings, configured: Mapping[str, Family], asking: Iterable[R
     return taken
 
 
-def _enter(settings: Settings, account: str, region: str) -> "Workload":
+def _enter(settings: Settings, account: str, region: str) -> Workload:
     return clients.workload(account, region, settings.workload_role, None)
 
 

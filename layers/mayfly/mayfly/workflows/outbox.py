@@ -7,7 +7,7 @@ from typing import Any
 
 from mayfly.aws import executions
 from mayfly.aws.attempts import going_on
-from mayfly.aws.events import NotTaken, announce, announce_again, written
+from mayfly.aws.events import NotTaken, announce, announce_again
 from mayfly.aws.records import Records, attr, forget_after
 from mayfly.contract.fields import Announcement
 from mayfly.domain.records import Environment, Unsaid
@@ -26,7 +26,7 @@ def say(settings: Settings, message: Announcement, now: str) -> None:
         announce(settings.facts, message)
     except NotTaken:
         logger.exception("this is announced by a sweep")
-        detail = written(message)
+        detail = message.written()
         identity = hashlib.sha256(f"{message.event} {detail}".encode()).hexdigest()[:32]
         facts: dict[str, Any] = {"live": Unsaid.kind.value, "at": now, "event": message.event, "detail": detail}
         Records(settings.table, Unsaid).change(identity, **facts)

@@ -4,8 +4,10 @@ Auto Scaling cannot pause an instance refresh. So it is cancelled while it soaks
 replaced; going on, a new refresh replaces the rest.
 """
 
+from __future__ import annotations
+
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -13,7 +15,6 @@ from mayfly.aws import clients, executions, refreshes
 from mayfly.aws.records import ChangedMeanwhile, Conflict, Records, attr
 from mayfly.contract.announcements import RolloutPaused
 from mayfly.contract.reader import Refused
-from mayfly.contract.requests import RolloutPauseRequested, RolloutResumeRequested
 from mayfly.contract.vocabulary import Event, RolloutStage, Wait
 from mayfly.domain import tags
 from mayfly.domain.records import Entry, Rollout
@@ -22,6 +23,9 @@ from mayfly.domain.stack import TaskResult
 from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
 from mayfly.workflows import outbox
+
+if TYPE_CHECKING:
+    from mayfly.contract.requests import RolloutPauseRequested, RolloutResumeRequested
 
 _WHO = "resume"
 NEXT_CHECKPOINT = "it pauses at its next checkpoint"

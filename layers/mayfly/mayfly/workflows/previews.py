@@ -5,7 +5,6 @@ from contextlib import suppress
 from typing import Any
 
 from mayfly.aws import executions, names
-from mayfly.aws.events import written
 from mayfly.aws.records import ChangedMeanwhile, Conflict, Records, attr, forget_after
 from mayfly.contract.announcements import EnvironmentFailed
 from mayfly.contract.orders import Order
@@ -41,7 +40,7 @@ def begin(settings: Settings, release: Release, entry: Entry) -> str:
         shown = (*seen.previews, order.environment)[-_REMEMBERED:]
         _change(settings, seen, line, previews=shown, pushed_at=release.began)
     _owe(settings, order, entry.at)
-    executions.start(settings.environment_machine, order.environment, order.model_dump(mode="json"))
+    executions.start(settings.environment_machine, order.environment, order.plain())
     for earlier in seen.previews:
         if earlier != order.environment:
             _end(settings, earlier, f"superseded by {release.version}", entry)
@@ -51,10 +50,8 @@ def begin(settings: Settings, release: Release, entry: Entry) -> str:
 def _owe(settings: Settings, order: Order, now: str) -> None:
     """Writes down what is to be said of a preview whose execution is over before its record is there: a sweep says it
     then, as no verdict does."""
-    failed = EnvironmentFailed.model_validate(
-        environments.told_of(order) | {"reason": _BROKEN_OFF, "instances_left": 0}
-    )
-    facts: dict[str, Any] = {"live": Unsaid.kind.value, "at": now, "event": failed.event, "detail": written(failed)}
+    failed = EnvironmentFailed(**environments.told_of(order), reason=_BROKEN_OFF, instances_left=0)
+    facts: dict[str, Any] = {"live": Unsaid.kind.value, "at": now, "event": failed.event, "detail": failed.written()}
     with suppress(Conflict):  # a repetition
         Records(settings.table, Unsaid).change(
             order.environment, by=settings.environment_machine, only_if=attr(Unsaid.event).not_exists(), **facts

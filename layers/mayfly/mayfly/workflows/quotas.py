@@ -267,7 +267,7 @@ def correct(table: str, needs: Needs, building: Mapping[str, Any], parameters: M
     Args:
         building: what an order says of its blueprint.
     """
-    blueprint = Blueprint.model_validate(building["blueprint"])
+    blueprint = Blueprint.read(building["blueprint"])
     had = Records(table, Had).get(_name(blueprint, parameters, building["instance_count"]))
     return corrected(needs, had.takes) if had else needs
 

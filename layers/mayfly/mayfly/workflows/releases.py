@@ -1,17 +1,18 @@
 """Releases: planned as one order a suite, judged by the records of their environments, counted for their image."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from mayfly import contract
 from mayfly.aws.events import announce
 from mayfly.aws.records import Conflict, Records, attr, forget_after
 from mayfly.contract.announcements import ReleaseFailed, ReleasePassed
-from mayfly.contract.configuration import Application
-from mayfly.contract.orders import Order, Place
+from mayfly.contract.orders import Blueprint, Order, Place
 from mayfly.contract.reader import Refused
-from mayfly.contract.requests import CodeVersionPushed
 from mayfly.contract.vocabulary import ReleaseStage, SuiteKind
 from mayfly.domain import superseding
 from mayfly.domain.channel import CANDIDATE, STABLE, Channel
@@ -22,6 +23,10 @@ from mayfly.domain.needs import Needs
 from mayfly.domain.records import Entry, Environment, Image, Release, Suite, Verdict, plain
 from mayfly.settings import Settings
 from mayfly.workflows import admission, catalogue, channels, quotas
+
+if TYPE_CHECKING:
+    from mayfly.contract.configuration import Application
+    from mayfly.contract.requests import CodeVersionPushed
 
 _PUSHED = ("application", "version", "artifact", "commit", "pull_request", "attempt")
 
@@ -54,10 +59,10 @@ def plan_preview(settings: Settings, release: Release) -> Order | None:
     application = catalogue.application(settings.parameters, release.application)
     if all(suite.kind is not SuiteKind.PREVIEW for suite in application.suites):
         return None
-    said = {name: each for name, each in plain(release).items() if name in CodeVersionPushed.model_fields}
-    pushed = CodeVersionPushed.model_validate(said)
+    model = contract.requests.CodeVersionPushed
+    pushed = model.read({name: each for name, each in plain(release).items() if name in model.model_fields})
     [order] = _orders(settings, release.id, pushed, application, previews=True)
-    return order.model_copy(update={"image": release.image})
+    return replace(order, image=release.image)
 
 
 def _orders(
@@ -82,6 +87,7 @@ def _orders(
         raise Refused(f"hotfix: expected false, because {pushed.application} is not allowed hotfixes, but it is true")
     limits = catalogue.admission(settings.parameters)
     asked, best = admission.demand(application, pushed.application, limits, places, pushed.hotfix)
+    blueprint = Blueprint.read(building["blueprint"])
     pool = catalogue.pool(settings.parameters, application.pool)
     return [
         Order(
@@ -89,13 +95,13 @@ def _orders(
             release=release,
             suite=suite.name,
             kind=suite.kind,
-            runner=suite.runner,
+            runner=suite.runner.model_dump(mode="json") if suite.runner else None,
             repetitions=repetitions(environment_id(release, suite.name), suite.retries),
             pool=pool,
             demand=asked,
             account=best.account,
             region=best.region,
-            **building | {"image": best.image},
+            **building | {"image": best.image, "blueprint": blueprint},
             **pushed.model_dump(include={"application", "version", "artifact", "commit", "pull_request", "branch"}),
             **application.model_dump(
                 include={"owner", "owner_topic", "parameters", "lifetime_minutes"}

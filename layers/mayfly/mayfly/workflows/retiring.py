@@ -1,6 +1,8 @@
 """Lists the images of a family as EC2 shows them, copies with their originals, and takes the steps that retire and
 restore them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,8 +13,7 @@ from msgspec import Struct
 from mayfly.aws import images, kill_switch
 from mayfly.aws.instances import plain
 from mayfly.aws.records import Conflict, Records, attr, forget_after
-from mayfly.contract.configuration import Family
-from mayfly.contract.vocabulary import ImageStage
+from mayfly.contract.vocabulary import ImageStage, Retirement
 from mayfly.domain import tags
 from mayfly.domain.guard import may_destroy, protection
 from mayfly.domain.records import Entry
@@ -24,12 +25,13 @@ from mayfly.settings import Settings
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
+    from mayfly.contract.configuration import Family
 
 DONE = {
-    Step.DEPRECATE: "deprecated",
-    Step.DISABLE: "disabled",
-    Step.DEREGISTER: "deregistered",
-    Step.RESTORE: "restored",
+    Step.DEPRECATE: Retirement.DEPRECATED,
+    Step.DISABLE: Retirement.DISABLED,
+    Step.DEREGISTER: Retirement.DEREGISTERED,
+    Step.RESTORE: Retirement.RESTORED,
 }
 """What an image is after a step."""
 
@@ -50,7 +52,7 @@ class Found(Struct, frozen=True):
     rejected: bool
 
 
-def listed(workload: "Workload", account: str, controller: str, now: datetime) -> Iterator[Found]:
+def listed(workload: Workload, account: str, controller: str, now: datetime) -> Iterator[Found]:
     """Returns every image of this controller in one Region of an account that is made to its end, page by page."""
     pages = workload.ec2.get_paginator("describe_images").paginate(
         Owners=["self"],
@@ -97,7 +99,7 @@ def _protection(image: Any, labels: Mapping[str, str], kept: Mapping[str, str]) 
     return "; ".join(f"{one}: {kept[one]}" for one in _snapshots(image) if one in kept)
 
 
-def _protected_snapshots(workload: "Workload", which: Any) -> dict[str, str]:
+def _protected_snapshots(workload: Workload, which: Any) -> dict[str, str]:
     """Returns the snapshots that are protected by a tag of their own, each with what that says, page by page."""
     pages = workload.ec2.get_paginator("describe_snapshots").paginate(
         OwnerIds=["self"], Filters=which, PaginationConfig={"PageSize": 1000}
@@ -106,7 +108,7 @@ def _protected_snapshots(workload: "Workload", which: Any) -> dict[str, str]:
     return {snapshot: said for snapshot, said in found if said}
 
 
-def _refusal(workload: "Workload", ami: Ami) -> str:
+def _refusal(workload: Workload, ami: Ami) -> str:
     """Returns what the guard says by tags that are read freshly, of the image and of the snapshots that would go with
     it. What the run began with may be minutes old."""
     by_id = [{"Name": "snapshot-id", "Values": list(ami.snapshots)}]
@@ -176,7 +178,7 @@ def _claim(records: Records[ImageRecord], image: str, now: datetime) -> None:
 
 
 def _take(
-    workload: "Workload", family: Family, records: Records[ImageRecord], decision: RetirementDecision, now: datetime
+    workload: Workload, family: Family, records: Records[ImageRecord], decision: RetirementDecision, now: datetime
 ) -> dict[str, Any]:
     """Takes the step itself; returns what the record is to remember of it."""
     ami = decision.ami
@@ -196,19 +198,19 @@ def _take(
     return {"retirement": DONE[decision.step]}
 
 
-def deprecate(workload: "Workload", ami: Ami, now: datetime) -> None:
+def deprecate(workload: Workload, ami: Ami, now: datetime) -> None:
     """Lets nobody find an image any more who does not know it. Who does can still launch it."""
     workload.ec2.enable_image_deprecation(ImageId=ami.id, DeprecateAt=now + _SOON)
 
 
-def disable(workload: "Workload", ami: Ami, now: datetime) -> None:
+def disable(workload: Workload, ami: Ami, now: datetime) -> None:
     """Lets nobody launch an image any more. EC2 forgets who it was shared with, and when this was: the caller has
     saved the one, the tag keeps the other."""
     workload.ec2.create_tags(Resources=[ami.id], Tags=[{"Key": tags.DISABLED_AT, "Value": utc_text(now)}])
     workload.ec2.disable_image(ImageId=ami.id)
 
 
-def deregister(workload: "Workload", ami: Ami) -> None:
+def deregister(workload: Workload, ami: Ami) -> None:
     """Deregisters an image with its snapshots: into the Recycle Bin, where a rule says so."""
     ec2 = workload.ec2
     known: Any = ec2.meta.service_model.operation_model("DeregisterImage").input_shape
@@ -228,7 +230,7 @@ def deregister(workload: "Workload", ami: Ami) -> None:
                 raise
 
 
-def restore(workload: "Workload", ami: Ami, shares: Iterable[Mapping[str, str]]) -> None:
+def restore(workload: Workload, ami: Ami, shares: Iterable[Mapping[str, str]]) -> None:
     """Brings an image back from whatever stage it is in, for all that it was shared with."""
     if ami.stage is Stage.DISABLED:
         workload.ec2.enable_image(ImageId=ami.id)

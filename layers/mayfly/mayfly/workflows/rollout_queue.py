@@ -172,7 +172,7 @@ def _wait(turn: Turn, drop: Collection[Any]) -> None:
     plan = rollouts.plan(turn.service, None, turn.record, turn.decision, turn.rollout)
     # Told before it is written down: who dies in between tells it again with the next look.
     if action is RolloutAction.AWAIT_APPROVAL:
-        announce(turn.settings.facts, RolloutAwaitingApproval.model_validate(rollouts.shown(plan)))
+        announce(turn.settings.facts, RolloutAwaitingApproval.read(rollouts.shown(plan)))
     rollouts.begin(turn.settings, plan, action.value, turn.now)
 
 

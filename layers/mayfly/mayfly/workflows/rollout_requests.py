@@ -1,8 +1,10 @@
 """Records what people and events want of permanent environments; the next look at each heeds it."""
 
+from __future__ import annotations
+
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -10,7 +12,6 @@ from mayfly.aws import executions
 from mayfly.aws.records import EXISTS, ChangedMeanwhile, Conflict, Records, attr
 from mayfly.contract.announcements import ReleasePassed
 from mayfly.contract.reader import Received, Refused
-from mayfly.contract.requests import RolloutAbortRequested, RolloutApproved, RolloutRequested
 from mayfly.contract.vocabulary import UNKNOWN, Event, ReleaseStage, RolloutStage, Source, Wait
 from mayfly.domain.records import Asked, Entry, Passed, Pending, Release, Rollout, Service, plain
 from mayfly.domain.rollout import no_abort
@@ -18,6 +19,9 @@ from mayfly.domain.stack import TaskResult
 from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
 from mayfly.workflows import catalogue
+
+if TYPE_CHECKING:
+    from mayfly.contract.requests import RolloutAbortRequested, RolloutApproved, RolloutRequested
 
 _ENDED = (RolloutStage.ROLLED_BACK, RolloutStage.FAILED)
 
@@ -29,7 +33,7 @@ def remember_version(settings: Settings, service: str, passed: ReleasePassed, no
         Refused: the release's record does not say that it passed. What is heard is no evidence.
     """
     release = Records(settings.table, Release).get(passed.release) or Release(id=passed.release)
-    said = {"stage": ReleaseStage.PASSED, **passed.model_dump(include={"application", "version", "artifact"})}
+    said = {"stage": ReleaseStage.PASSED, **passed.only("application", "version", "artifact")}
     if other := sorted(name for name, value in said.items() if getattr(release, name) != value):
         raise Refused(
             f"release: expected {passed.release} to have passed by its record, which differs: {', '.join(other)}"

@@ -42,7 +42,7 @@ def plan(
     """Collects all that a rollout needs to know."""
     creation = decision.cause == RolloutCause.CREATION.value
     stands = services.stands(seen, record)[0] or services.setup_of(seen.stack) if seen and not creation else None
-    return Order.model_validate(
+    return Order.read(
         {
             "rollout": rollout,
             "service": service.id,
@@ -56,7 +56,7 @@ def plan(
             "template_version": seen.pinned if seen else services.FIRST,
         }
         | service.own.rollout.model_dump(include=_PACE)
-    ).model_dump(mode="json")
+    ).plain()
 
 
 def run(settings: Settings, plan: Plan, now: datetime) -> bool:
@@ -136,7 +136,7 @@ def say(settings: Settings, record: Rollout) -> None:
         known = {key: getattr(record, key) for key in ("service", "application", "account", "region", "cause", "why")}
         sides = {"from": plain(record.from_), "to": plain(record.to)}
         outcome = {"rollout": record.id, "outcome": record.stage, "reason": record.reason}
-        announce(settings.facts, said.model_validate(known | sides | outcome))
+        announce(settings.facts, said.read(known | sides | outcome))
     elif record.stage == RolloutStage.SUPERSEDED:
         by = str(record.reason).removeprefix(_SUPERSEDED)
         announce(settings.facts, RolloutSuperseded(rollout=record.id, service=record.service, by=by))

@@ -1,5 +1,7 @@
 """Has environments sleep and wake: by their office hours, or as a person asks."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -13,10 +15,8 @@ from mayfly.aws.attempts import going_on
 from mayfly.aws.groups import Group
 from mayfly.aws.records import EXISTS, Conflict, Records, attr
 from mayfly.contract.announcements import EnvironmentAsleep, EnvironmentAwake
-from mayfly.contract.configuration import Application, Permanent
 from mayfly.contract.reader import Received, Refused
-from mayfly.contract.requests import EnvironmentSleepRequested, EnvironmentWakeRequested
-from mayfly.contract.vocabulary import USED_BY_PEOPLE, EnvironmentStage, Wait
+from mayfly.contract.vocabulary import USED_BY_PEOPLE, EnvironmentStage, Event, Wait
 from mayfly.domain import tags
 from mayfly.domain.guard import TERMINATION_PROTECTED, is_ours, may_destroy
 from mayfly.domain.identity import stack_name
@@ -29,6 +29,8 @@ from mayfly.workflows.sums import Sums
 
 if TYPE_CHECKING:
     from mayfly.aws.clients import Workload
+    from mayfly.contract.configuration import Application, Permanent
+    from mayfly.contract.requests import EnvironmentSleepRequested, EnvironmentWakeRequested
 
 type Sleepy = Environment | Service
 type Asked = EnvironmentSleepRequested | EnvironmentWakeRequested
@@ -51,7 +53,7 @@ class Sleeper(Struct, frozen=True):
         """Returns the records that it is kept in."""
         return Records(settings.table, type(self.record))
 
-    def enter(self, settings: Settings) -> "Workload":
+    def enter(self, settings: Settings) -> Workload:
         """Enters its account, in a session of its own name."""
         account, region = str(self.record.account), str(self.record.region)
         return clients.workload(account, region, settings.workload_role, self.record.id, self.label)
@@ -75,7 +77,7 @@ def ask(settings: Settings, received: Received[Asked]) -> tuple[str, str]:
         received.check_person()
     records: Records[Any] = Records(settings.table, type(record))
     until = utc_text(received.at + timedelta(minutes=asked.minutes))
-    wanted = Override(isinstance(asked, EnvironmentSleepRequested), at, until, asked.requested_by, asked.why)
+    wanted = Override(asked.event is Event.ENVIRONMENT_SLEEP_REQUESTED, at, until, asked.requested_by, asked.why)
     before = attr(type(record).override)
     entry = Entry(at, asked.requested_by, asked.event, f"until {until}: {asked.why}")
     refused = _never(settings, record)
@@ -161,7 +163,7 @@ def sleepers(settings: Settings, seen: Seen) -> Iterator[Sleeper]:
     services = Records(settings.table, Service)
     for service in services.live() if seen.only is None else services.many([seen.only]):
         application = seen.applications.get(service.application)
-        if isinstance(application, Application):
+        if application and not isinstance(application, Refused):
             own = _permanent(application, service)
             may = own is not None and own.kind == "staging"
             if may or service.sleep:  # what became production is woken
@@ -169,7 +171,7 @@ def sleepers(settings: Settings, seen: Seen) -> Iterator[Sleeper]:
 
 
 def _hours(configured: Application | Permanent | None) -> Window | None:
-    return configured.office_hours.read() if configured and configured.office_hours else None
+    return configured.office_hours.hours() if configured and configured.office_hours else None
 
 
 def attend(settings: Settings, sleeper: Sleeper, now: datetime) -> SleepDecision:
@@ -216,7 +218,7 @@ def fall_asleep(settings: Settings, sleeper: Sleeper, decision: SleepDecision, n
     return decision
 
 
-def _protected(settings: Settings, sleeper: Sleeper, workload: "Workload", found: list[Group]) -> str:
+def _protected(settings: Settings, sleeper: Sleeper, workload: Workload, found: list[Group]) -> str:
     """Tells why an environment's instances must not go, "" where they may: asked over tags that are read right
     before."""
     if (said := kill_switch.read(settings.parameters)) != kill_switch.OFF:

@@ -1,15 +1,17 @@
 """Records what is seen of each permanent environment, and compares it with what is wanted."""
 
+from __future__ import annotations
+
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from mayfly import contract
 from mayfly.aws import clients, kill_switch, stacks
 from mayfly.aws.events import announce
 from mayfly.aws.records import Records, forget_after
 from mayfly.contract.announcements import ServiceDrifted
-from mayfly.contract.configuration import Application, ImageChoice, Permanent, RolloutPolicy
 from mayfly.contract.reader import Refused
 from mayfly.contract.vocabulary import UNKNOWN, ServiceStage
 from mayfly.domain import tags
@@ -21,6 +23,9 @@ from mayfly.domain.timestamp import utc_text
 from mayfly.settings import Settings
 from mayfly.workflows import catalogue, services
 from mayfly.workflows.services import Seen
+
+if TYPE_CHECKING:
+    from mayfly.contract.configuration import Application, ImageChoice, Permanent, RolloutPolicy
 
 _DRIFT_EVERY = timedelta(hours=6)
 """Between two comparisons of a service with its blueprint."""
@@ -45,7 +50,8 @@ class Service(Struct, frozen=True):
     @property
     def image(self) -> ImageChoice:
         """Names the channel that the service follows. Whoever configures permanent environments names an image."""
-        return ImageChoice(family=self.owner.image.family if self.owner.image else UNKNOWN, channel=self.own.channel)
+        family = self.owner.image.family if self.owner.image else UNKNOWN
+        return contract.configuration.ImageChoice(family=family, channel=self.own.channel)
 
 
 def of(settings: Settings, name: str, application: Application, own: Permanent) -> Service:
@@ -159,7 +165,7 @@ def _wanted(settings: Settings, service: Service, record: ServiceRecord) -> tupl
         return None, f"no release of {service.application} has passed yet"
     try:
         image = catalogue.image(settings, service.image, service.target[1])
-        blueprint = catalogue.pin(settings.blueprints, service.own.blueprint).model_dump()
+        blueprint = catalogue.pin(settings.blueprints, service.own.blueprint).plain()
     except Refused as refusal:
         return None, str(refusal)
     return {
@@ -177,7 +183,7 @@ def rules(settings: Settings, configured: RolloutPolicy) -> RolloutRules:
     said = kill_switch.read(settings.parameters)
     return RolloutRules(
         configured.when == "approved",
-        configured.window.read() if configured.window else None,
+        configured.window.hours() if configured.window else None,
         timedelta(days=configured.max_days),
         configured.drift == "replace",
         "" if said == kill_switch.OFF else f"the kill switch is on: {said}",

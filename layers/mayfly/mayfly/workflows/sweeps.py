@@ -1,9 +1,11 @@
 """Sweeps every target: finds by tags what outlived its deadline, and ends it like everything else."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -15,7 +17,6 @@ from mayfly.aws.records import Conflict, Records
 from mayfly.aws.reports import key_of
 from mayfly.contract.announcements import EnvironmentFailed, SweepCompleted, SweepHalted
 from mayfly.contract.reader import Received
-from mayfly.contract.requests import SweepRequested
 from mayfly.contract.vocabulary import UNKNOWN, Begin, SweepAction
 from mayfly.domain import sweep, tags
 from mayfly.domain.records import Bake, Entry, Environment, Ledger, Record, Release, plain
@@ -39,6 +40,9 @@ from mayfly.workflows import (
 )
 from mayfly.workflows.discovery import Seen, Target
 from mayfly.workflows.expiry import warn
+
+if TYPE_CHECKING:
+    from mayfly.contract.requests import SweepRequested
 
 DECIDED_BY = (
     *views.ENVIRONMENT,
@@ -222,7 +226,7 @@ def announce_leak(this: Sweep, record: Environment, reason: str) -> None:
     if record.leak_announced or record.id in this.running:
         return
     left = {"reason": reason, "deadline": record.deadline, "instances_left": UNKNOWN}
-    said, now = EnvironmentFailed.model_validate(environments.facts(record) | left), utc_text(this.now)
+    said, now = EnvironmentFailed(**environments.facts(record) | left), utc_text(this.now)
     outbox.say(this.settings, said, now)
     Records(this.settings.table, Environment).change(record.id, leak_announced=now)
 
@@ -305,5 +309,5 @@ def tell(settings: Settings, report: dict[str, Any]) -> None:
     metrics.add_metric(name="SweepHalted", unit="Count", value=int(bool(report["halted"])))
     said = SweepHalted if report["halted"] and counts["end"] + counts["wake"] else SweepCompleted
     detail = {key: report[key] for key in ("at", "asked_by", "counts", "halted", "unseen", "key", "unwritten")}
-    refused = [each for each in report["decisions"] if each["action"] is SweepAction.REFUSE][:20]
-    outbox.say(settings, said.model_validate(detail | {"refused": refused}), report["at"])
+    refused = tuple(each for each in report["decisions"] if each["action"] is SweepAction.REFUSE)[:20]
+    outbox.say(settings, said(**detail, refused=refused), report["at"])

@@ -30,8 +30,8 @@ def uploads(settings: Settings, environment: str, minutes: int) -> Uploads:
 
 def document(order: Order, deadline: str, outputs: dict[str, str], **more: str | None) -> dict[str, Any]:
     """Returns what tests have to know. GitHub takes ten fields at most: these are eight, and `more` has two."""
-    known = {"environment", "release", "application", "version", "commit", "suite"}
-    return order.model_dump(mode="json", include=known) | {"deadline": deadline, "outputs": outputs} | more
+    known = order.only("environment", "release", "application", "version", "commit", "suite")
+    return known | {"deadline": deadline, "outputs": outputs} | more
 
 
 def left_report(settings: Settings, environment: str) -> tuple[str | None, report.Report | None]:
