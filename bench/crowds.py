@@ -90,7 +90,7 @@ class Crowd:
         of = room.of_places(wanted, self.places)
         buckets, at = dict.fromkeys(self.places, room.Bucket()), BEGIN + timedelta(seconds=self.at)
         now = room.Room(self.counts, of.bounds, self.clocks, of.closed, buckets=buckets, launches=self.full_at)
-        decision = room.decide(wanted, now, at)
+        decision = room.decide_admission(wanted, now, at)
         self.full_at = room.launches_after(now, decision.admitted, at)
         self.clocks = room.clocks_after(self.clocks, decision.admitted, decision.waiting)
         for each in decision.admitted:

@@ -399,7 +399,7 @@ class TestWhoComesToATargetFirst:
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ask(world, "webshop-1", **VPC)
-        look = quotas._look
+        look = quotas._read_quotas
 
         def meanwhile(*its: Any) -> Any:
             found = look(*its)

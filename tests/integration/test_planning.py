@@ -393,7 +393,7 @@ SUBJECT = {
 
 @pytest.mark.parametrize("begin", ["tests", "termination"])
 class TestALifeIsTakenUp:
-    def take_up(self, world: World, begin: str, **change: Any) -> Json:
+    def adopt(self, world: World, begin: str, **change: Any) -> Json:
         answer = world.call("plan_environment", {"order": SUBJECT | {"begin": begin} | change, "now": LATER})
         assert not answer.pop("admitted")
         assert len(answer.pop("token")) == 43
@@ -403,7 +403,7 @@ class TestALifeIsTakenUp:
         world.ready()
         world.change(deadline="2026-11-24T09:00:00.000Z")
         before = world.record()
-        assert self.take_up(world, begin) == {
+        assert self.adopt(world, begin) == {
             "environment": ENVIRONMENT,
             "deadline": "2026-11-24T09:00:00.000Z",
             "begin": begin,
@@ -421,7 +421,7 @@ class TestALifeIsTakenUp:
         ]
 
     def test_without_a_record_one_is_begun_from_its_tags(self, world: World, begin: str) -> None:
-        assert self.take_up(world, begin)["deadline"] == DEADLINE
+        assert self.adopt(world, begin)["deadline"] == DEADLINE
         record = world.record()
         assert (record["stage"], record["planned_at"], record["live"]) == ("adopted", LATER, "environment")
         assert (record["application"], record["account"], record["release"]) == ("webshop", WORKLOAD_ACCOUNT, "unknown")
@@ -429,24 +429,24 @@ class TestALifeIsTakenUp:
 
     def test_without_a_record_its_deadline_is_its_ceiling(self, world: World, begin: str) -> None:
         """What its owner was promised is lost with the record; nothing is promised beyond the tag."""
-        self.take_up(world, begin)
+        self.adopt(world, begin)
         assert world.record()["ceiling"] == world.record()["deadline"] == DEADLINE
         asked = {"environment": ENVIRONMENT, "minutes": 60, "why": "-", "requested_by": "dev"}
         assert not world.call("accept_extension", on_the_bus("Environment Extension Requested", asked))["accepted"]
 
     def test_without_any_deadline_it_is_over_now(self, world: World, begin: str) -> None:
-        assert self.take_up(world, begin, deadline=None)["deadline"] == LATER
+        assert self.adopt(world, begin, deadline=None)["deadline"] == LATER
 
     def test_with_a_record_that_its_ending_began_anew_it_goes_by_its_tags(self, world: World, begin: str) -> None:
         world.ready()
         world.lose()
         world.call("delete_environment", deletion())
-        assert self.take_up(world, begin)["deadline"] == DEADLINE
+        assert self.adopt(world, begin)["deadline"] == DEADLINE
         assert world.record()["ending"]["by"] == "tests"
 
     def test_where_the_table_is_lost_too(self, world: World, begin: str) -> None:
         world.own("dynamodb").delete_table(TableName=world.table)
-        assert self.take_up(world, begin)["deadline"] == DEADLINE
+        assert self.adopt(world, begin)["deadline"] == DEADLINE
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,9 @@ class TestManyEnvironments:
 
 
 class TestAnEarlierVersion:
-    def test_has_what_lives_taken_up_by_the_sweep(self, world: World, records: Table) -> None:
+    def test_has_what_lives_put_on_the_shelves_by_the_sweep(self, world: World, records: Table) -> None:
         world.records().begin("old", {"planned_at": NOW, "application": "webshop"}, Entry(NOW, "a", "b", "c"), UNTIL)
-        sums.take_up(load_settings(), list(records.live()))
+        sums.shelve(load_settings(), list(records.live()))
         found = records.get("old")
         assert found
         assert (found.shelved, found.born, found.lives) == (f"{NOW}#old", None, True)
@@ -139,7 +139,7 @@ class TestAnEarlierVersion:
         world.records().begin("old", {"planned_at": NOW}, Entry(NOW, "a", "b", "c"), UNTIL)
         living = list(records.live())
         world.records().change("old", {"terminated_at": NOW}, drop=("live",))
-        sums.take_up(load_settings(), living)
+        sums.shelve(load_settings(), living)
         assert [one.id for one in records.live()] == []
 
 

@@ -111,7 +111,7 @@ class TestWhatLivesIsKept:
         assert decisions(sweep(world, "2026-11-25T06:00:00.000Z")) == {}
         assert world.settled == []
 
-    def test_also_where_it_was_taken_up_by_a_sweep(self, world: World) -> None:
+    def test_also_where_it_was_adopted_by_a_sweep(self, world: World) -> None:
         world.ready()
         world.run(f"{ENVIRONMENT}__2991234")
         assert decisions(sweep(world, LATER)) == {}
@@ -199,7 +199,7 @@ class TestWhatIsPastItsDeadlineIsEnded:
         assert world.call("plan_environment", {"order": order, "now": AFTER})["begin"] == "termination"
 
 
-class TestWhatNobodyWaitsForIsTakenUp:
+class TestWhatNobodyWaitsForIsAdopted:
     def test_until_its_deadline(self, world: World) -> None:
         world.ready()
         report = sweep(world, LATER)
@@ -700,7 +700,7 @@ class TestCaps:
         assert report["halted"]
         assert not world.started()
 
-    def test_keep_nothing_from_being_taken_up(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_keep_nothing_from_being_adopted(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MAYFLY_SWEEP_MOST", "0")
         self.due(world, 1)
         standing(world, "orphan", deadline=CEILING)

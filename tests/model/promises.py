@@ -16,8 +16,8 @@ STRATEGY = 120 * 60
 """The same where something blocks the stack's deletion: the waits between the four deletions of the strategy, and
 before a person is told, are 83 minutes by themselves."""
 
-TAKEN_UP = 20 * 60
-"""Seconds after which somebody waits again for what nobody waited for: a sweep, at most one take-up in ten minutes."""
+ADOPTED = 20 * 60
+"""Seconds after which somebody waits again for what nobody waited for: a sweep, at most one adoption in ten minutes."""
 
 LIFETIME_UNKNOWN = 24 * 3600
 """Seconds that an environment lives which nothing says a deadline of."""
@@ -83,7 +83,7 @@ class Promises:
             environment = stack.name.removeprefix("mayfly-")
             if stack.there and stack.id not in self._foreign_stacks and not self.excused(stack):
                 since = max(heard.get(environment, 0), self._disturbed(environment))
-                assert now < since + TAKEN_UP, f"nobody waits for {stack.name}"
+                assert now < since + ADOPTED, f"nobody waits for {stack.name}"
 
     def _disturbed(self, environment: str) -> float:
         """When something last went wrong that could concern this environment."""

@@ -823,7 +823,7 @@ class Sum(Record, frozen=True, kw_only=True):
     """Environments that wait for a person's verdict."""
     late: int = 0
     """Environments past their deadline."""
-    taken_up: bool = False
+    all_shelved: bool = field(default=False, name="taken_up")
     """Everything that lives is on the shelves, also what an earlier version began."""
     settled_to: str = ""
     """Of what lives: the last day of those that are settled like all before it."""

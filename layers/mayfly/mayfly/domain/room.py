@@ -237,7 +237,7 @@ class Decision(Struct, frozen=True):
     waiting: tuple[Waiting, ...]
 
 
-def decide(queue: Iterable[Wanted], room: Room, now: datetime) -> Decision:
+def decide_admission(queue: Iterable[Wanted], room: Room, now: datetime) -> Decision:
     """Decides about everybody who waits, in their fair order."""
     room = _paced(room, now)
     counts, claims = Counter(dict(room.counts)), Counter[str]()

@@ -299,7 +299,7 @@ def reserved_at_once(settings: Settings, order: Order, now: datetime) -> AtOnce 
             break
         counts = _counts(table, seen, found.bounds, {})
         found = replace(found, counts=counts, launches=seen.launches)
-        decision = room.decide([asking.wanted(now)], found, now)
+        decision = room.decide_admission([asking.wanted(now)], found, now)
         if decision.waiting:
             break
         after = _after(seen, found, decision, None, now)
@@ -373,7 +373,7 @@ def _settle(
         counts = _counts(settings.table, seen, found.bounds, returned.holds if returned else {})
         wanted = [each.wanted(now) for each in waiting.values()]
         found = replace(found, counts=counts, clocks=seen.clocks, launches=seen.launches)
-        decision = room.decide(wanted, found, now)
+        decision = room.decide_admission(wanted, found, now)
         if asking and not queued and asking.id in {each.wanted.environment for each in decision.waiting}:
             if over := room.refused(asking.wanted(now), asking.demand.refuses, found):
                 raise OverCeiling(over)
@@ -726,7 +726,7 @@ def queue(table: str, now: datetime) -> dict[str, InQueue]:
     found = _room(table, waiting, now)
     counts = _counts(table, seen, found.bounds, {})
     found = replace(found, counts=counts, clocks=seen.clocks, launches=seen.launches)
-    decision = room.decide([each.wanted(now) for each in waiting], found, now)
+    decision = room.decide_admission([each.wanted(now) for each in waiting], found, now)
     return {each.wanted.environment: _in_queue(each, seen) for each in decision.waiting}
 
 

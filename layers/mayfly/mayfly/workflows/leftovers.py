@@ -32,7 +32,7 @@ class Remnant(Struct, frozen=True):
 
 
 class _Kind(Struct, frozen=True):
-    look: Callable[["Workload", Any], Iterable[Remnant]]
+    list_by_tag: Callable[["Workload", Any], Iterable[Remnant]]
     delete: Callable[["Workload", str], object]
 
 
@@ -61,7 +61,7 @@ def find(workload: "Workload", environment: str, controller: str, found: Listed 
     hinted = {kind for arn in hints if (kind := _kind_of(arn))}
     by_tag = [{"Name": f"tag:{tags.ENVIRONMENT}", "Values": [environment]}]
     kinds = [kind for kind in _KINDS if kind in ("group", "instance") or kind in hinted]
-    there = (remnant for kind in kinds for remnant in _KINDS[kind].look(workload, by_tag))
+    there = (remnant for kind in kinds for remnant in _KINDS[kind].list_by_tag(workload, by_tag))
     return [remnant for remnant in there if remnant.labels.get(tags.CONTROLLER, controller) == controller]
 
 
@@ -126,13 +126,13 @@ def _described(operation: str, listed: str, identity: str, labelled: str = "Tags
     kind = {"VolumeId": "volume", "NetworkInterfaceId": "network-interface", "GroupId": "security-group"}
     kind |= {"LaunchTemplateId": "launch-template"}
 
-    def look(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
+    def listing(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
         pages: Any = workload.ec2.get_paginator(operation)  # type: ignore[call-overload]
         for page in pages.paginate(Filters=by_tag):
             for found in page[listed]:
                 yield Remnant(kind[identity], found[identity], plain(found.get(labelled, [])))
 
-    return look
+    return listing
 
 
 def _key_pairs(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
@@ -146,7 +146,7 @@ def _tagged_only(
     """Makes the listing of a kind that only the tagging API finds by tag: each resource is looked at, as that API also
     shows what is gone."""
 
-    def look(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
+    def listing(workload: "Workload", by_tag: Any) -> Iterable[Remnant]:
         found = tagging.listed(workload, [{"Key": tags.ENVIRONMENT, "Values": by_tag[0]["Values"]}], [service])
         for arn, labels in found.items():
             identity = arn.split(":", 5)[5].partition(kind)[2].lstrip(":")
@@ -155,7 +155,7 @@ def _tagged_only(
             if exists(workload, identity):
                 yield Remnant(kind, identity, labels)
 
-    return look
+    return listing
 
 
 def is_log_group(workload: "Workload", identity: str) -> bool:

@@ -64,7 +64,7 @@ def keep(settings: Settings, records: Sequence[Environment], unseen: Mapping[str
     kept = Records(settings.table, Quotas)
     known = {each.id: each for each in kept.many(["/".join(target) for target in settings.targets])}
     open_ = [target for target in settings.targets if "/".join(target) not in unseen]
-    found, _ = side_by_side(lambda target: _look(settings, target, known, records), open_, LOOK_SECONDS)
+    found, _ = side_by_side(lambda target: _read_quotas(settings, target, known, records), open_, LOOK_SECONDS)
     looked = {"/".join(target): each for target, each in found.items()}
     for name, why in unseen.items():
         looked[name] = {"closed": f"nothing can be built in {name}: {why}" if _REFUSED in why else ""}
@@ -121,7 +121,7 @@ def _add(kept: Records[Quotas], seen: Quotas, found: Quotas) -> None:
             seen = conflict.found or Quotas(id=seen.id)
 
 
-def _look(
+def _read_quotas(
     settings: Settings, target: Target, known: Mapping[str, Quotas], records: Sequence[Environment]
 ) -> dict[str, Any]:
     """What a target allows, and what of it others have: whoever holds no reservation. A quota that was read once is

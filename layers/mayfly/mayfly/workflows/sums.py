@@ -35,7 +35,7 @@ DAYS_A_SWEEP = 3
 """Days that one sweep sums: today, yesterday, and after an upgrade those before, one after the other."""
 VERY_FEW = 50
 """Environments that are read whole to count the instances that failed: 50 read units."""
-TAKEN_UP = 500
+SHELVED_A_SWEEP = 500
 """Records of an earlier version that one sweep puts on the shelves."""
 
 
@@ -61,7 +61,7 @@ class Sums(Struct, frozen=True, dict=True):
     @property
     def all_shelved(self) -> bool:
         """Whether everything that lives is on the shelves."""
-        return self._kept is not None and self._kept.taken_up
+        return self._kept is not None and self._kept.all_shelved
 
     @cached_property
     def living(self) -> Sum:
@@ -120,7 +120,7 @@ def _is_summed_anew(known: Sum, few: int) -> bool:
 
 OF_WHAT_LIVES = (
     *(Sum.at, Sum.environments, Sum.spent, Sum.instances, Sum.stages, Sum.verdicts, Sum.late, Sum.deadlines),
-    *(Sum.followed, Sum.taken_up, Sum.settled_to),
+    *(Sum.followed, Sum.all_shelved, Sum.settled_to),
 )
 OF_A_DAY = (Sum.at, Sum.settled, Sum.environments, Sum.spent, Sum.failures, Sum.failures_at)
 
@@ -136,7 +136,7 @@ def keep(settings: Settings, living: Sequence[Environment], now: datetime) -> No
     with going_on("the sum of what lives"):
         before = (day for day in days if day < min(unsettled, default=""))
         settled_to = max(before, default=sums.settled_to)
-        summed = replace(of_living(living, now), taken_up=take_up(settings, living), settled_to=settled_to)
+        summed = replace(of_living(living, now), all_shelved=shelve(settings, living), settled_to=settled_to)
         _write(records, summed, until, _OF_WHAT_LIVES)
     for day in unsettled[:DAYS_A_SWEEP]:
         with going_on(f"the sum of {day}"):
@@ -149,21 +149,21 @@ def keep(settings: Settings, living: Sequence[Environment], now: datetime) -> No
             _write(records, summed, until, more)
 
 
-def take_up(settings: Settings, living: Iterable[Environment]) -> bool:
+def shelve(settings: Settings, living: Iterable[Environment]) -> bool:
     """Puts on the shelves what an earlier version began: lists find it there. Says whether that was all of it."""
     records, older = Records(settings.table, Environment), [one for one in living if one.shelf is None]
-    for one in older[:TAKEN_UP]:
+    for one in older[:SHELVED_A_SWEEP]:
         with going_on(one.id), suppress(Conflict):
             place = placed(Environment, one.id, one.application, begun(one), LIVE)
             records.change(one.id, drop=(Environment.born,), only_if=attr(Environment.live).exists(), **place)
-    return len(older) <= TAKEN_UP
+    return len(older) <= SHELVED_A_SWEEP
 
 
 def _days(now: datetime, days: int) -> list[str]:
     return [utc_text(now - timedelta(days=day))[:10] for day in range(days + 1)]
 
 
-_OF_WHAT_LIVES = ("instances", "stages", "verdicts", "late", "deadlines", "followed", "taken_up", "settled_to")
+_OF_WHAT_LIVES = ("instances", "stages", "verdicts", "late", "deadlines", "followed", "all_shelved", "settled_to")
 
 
 def _write(records: Records[Sum], summed: Sum, until: int, more: Sequence[str]) -> None:
