@@ -6,7 +6,9 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from local.accounts import Accounts
+from mayfly.aws.records import of_item
 from mayfly.contract.vocabulary import ReleaseStage
+from mayfly.domain.records import Record
 from mayfly.domain.timestamp import utc_text
 
 type Json = dict[str, Any]
@@ -16,6 +18,13 @@ def read_record(cloud: Accounts, table: str, key: str) -> Json:
     """Reads a record as plain values; {} if there is none."""
     reply = cloud.client("dynamodb").get_item(TableName=table, Key={"pk": {"S": key}}, ConsistentRead=True)
     return _plain(reply.get("Item", {}))
+
+
+def read_typed[R: Record](cloud: Accounts, table: str, kind: type[R], identity: str) -> R:
+    """Reads a record as its type; one of which nothing is known if there is none."""
+    key = {"pk": {"S": f"{kind.kind}#{identity}"}}
+    reply = cloud.client("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True)
+    return of_item(kind, {"id": {"S": identity}, **reply.get("Item", {})})
 
 
 def all_records(cloud: Accounts, table: str) -> list[Json]:

@@ -29,10 +29,12 @@ from local.cloud import LocalCloud
 from local.demo import forge, images, rollouts
 from local.demo.screen import wait
 from local.install import ROOT, SIMULATED, Installation, configure, install
-from local.records import read_record
+from local.records import read_typed
 from mayfly.contract.vocabulary import EnvironmentStage as Stage
 from mayfly.contract.vocabulary import RolloutStage
 from mayfly.domain.identity import environment_id, release_id
+from mayfly.domain.records import Environment, Record, Release, Verdict, plain
+from mayfly.domain.report import Report
 from mayfly.prices import list_prices
 
 Json = dict[str, Any]
@@ -62,9 +64,9 @@ class Story:
         self.environments = {suite: environment_id(self.release, suite) for suite in forge.SUITES}
         self.began = cloud.now()
         self.lines: list[tuple[datetime, str]] = []
-        self.records: dict[str, Json] = {suite: {} for suite in forge.SUITES}
+        self.records = {suite: Environment(id=name) for suite, name in self.environments.items()}
         self.fleet: dict[str, dict[str, int]] = {}
-        self.verdict: Json = {}
+        self.verdict: Verdict | None = None
         self.hub, self.commit = hub, pushed["commit"]
         self.shown: list[str] = []
 
@@ -72,15 +74,21 @@ class Story:
         """Reads the records and counts the instances. These looks are the demo's own and in no figure."""
         self.fleet = self.cloud.fleet()
         for suite, environment in self.environments.items():
-            before = self.records[suite].get("stage")
-            self.records[suite] = self._record(f"environment#{environment}")
+            before = self.stage(suite)
+            self.records[suite] = self._record(Environment, environment)
             if (stage := self.stage(suite)) != before:
                 self._tell(suite, stage)
-        self.verdict = self._record(f"release#{self.release}").get("verdict", {})
+        self.verdict = self._record(Release, self.release).verdict
         statuses = self.hub.statuses.get(self.commit, [])
         for status in statuses[len(self.shown) :]:
             self.say(f"GitHub shows at {self.commit[:7]}: [bold]{status['state']}[/], {status['description']}")
             self.shown.append(status["state"])
+
+    @property
+    def judged(self) -> Verdict:
+        """The verdict, once there is one."""
+        assert self.verdict
+        return self.verdict
 
     def say(self, text: str) -> None:
         """One line of the story."""
@@ -88,19 +96,19 @@ class Story:
 
     def stage(self, suite: str) -> str:
         """The stage of a suite's environment, or nothing while there is none."""
-        return str(self.records[suite].get("stage", ""))
+        return self.records[suite].stage or ""
 
-    def _record(self, key: str) -> Json:
-        return read_record(self.cloud, self.outputs["TableName"], key)
+    def _record[R: Record](self, kind: type[R], identity: str) -> R:
+        return read_typed(self.cloud, self.outputs["TableName"], kind, identity)
 
     def _tell(self, suite: str, stage: str) -> None:
         record = self.records[suite]
-        built = record.get("instances_built", 0)
+        built = record.instances_built or 0
         texts: dict[str, str] = {
-            Stage.PLANNED: f"until {record.get('deadline', '')[11:16]} UTC tomorrow at the latest",
+            Stage.PLANNED: f"until {(record.deadline or '')[11:16]} UTC tomorrow at the latest",
             Stage.CREATING: "CloudFormation builds the stack",
             Stage.AWAITING_TESTS: f"all {built} instances signalled and run; the tests may begin",
-            Stage.TERMINATING: record.get("ending", {}).get("reason", ""),
+            Stage.TERMINATING: record.ending.reason if record.ending else "",
             Stage.TERMINATED: "no stack and no instance is left, says EC2",
         }
         if text := texts.get(stage):
@@ -112,19 +120,19 @@ class Story:
         for title, ratio in (("suite", 3), ("life", 5), ("instances", 3), ("since push", 3), ("ended by", 4)):
             table.add_column(title, ratio=ratio, no_wrap=True)
         for suite, environment in self.environments.items():
-            ending = self.records[suite].get("ending", {})
+            ending = self.records[suite].ending
             table.add_row(
                 suite,
                 _bar(self.stage(suite)),
                 _instances(self.fleet.get(environment, {}), self.records[suite]),
                 _since(self.began, self._last_change(suite)),
-                f"{ending['by']}: {ending['outcome']}" if ending else "",
+                f"{ending.by}: {ending.outcome}" if ending else "",
             )
         feed = "\n".join(f"[dim]{_since(self.began, at):>10}[/]  {text}" for at, text in self.lines[-16:])
         return Group(table, Panel(Text.from_markup(feed), title=self.release, border_style="dim", title_align="left"))
 
     def _last_change(self, suite: str) -> datetime:
-        over = self.records[suite].get("terminated_at")
+        over = self.records[suite].terminated_at
         return datetime.fromisoformat(over) if over else self.cloud.now()
 
 
@@ -136,14 +144,10 @@ def _bar(stage: str) -> Text:
     )
 
 
-def _instances(counts: dict[str, int], record: Json) -> str:
-    running, wanted = counts.get("running", 0), record.get("instance_count", 0)
+def _instances(counts: dict[str, int], record: Environment) -> str:
+    running, wanted = counts.get("running", 0), record.instance_count
     return (
-        f"{running} of {wanted}"
-        if wanted and record.get("stage") != Stage.TERMINATED
-        else f"{running} left"
-        if wanted
-        else ""
+        f"{running} of {wanted}" if wanted and record.stage != Stage.TERMINATED else f"{running} left" if wanted else ""
     )
 
 
@@ -164,12 +168,10 @@ def tell(console: Console, cloud: LocalCloud, installation: Installation) -> Sto
         story.say(f"[bold]{name} {pushed['version']}[/] is pushed, of pull request {forge.PULL_REQUEST}")
         cloud.client("events").put_events(Entries=[entries[0] | {"Detail": json.dumps(pushed)}])
         wait(live, story, lambda: story.verdict, "the verdict")
-        for suite in story.verdict["suites"]:
-            counts = suite.get("tests") or {}
-            story.say(
-                f"{suite['suite']}: a report of {counts.get('tests', 0)} tests, {counts.get('failures', 0)} failed"
-            )
-        story.say(f"Release {'Passed' if story.verdict['passed'] else 'Failed'}: {story.verdict['reason']}")
+        for suite in story.judged.suites:
+            counts = suite.tests or Report(0, 0, 0, ())
+            story.say(f"{suite.suite}: a report of {counts.tests} tests, {counts.failures} failed")
+        story.say(f"Release {'Passed' if story.judged.passed else 'Failed'}: {story.judged.reason}")
         wait(live, story, lambda: story.shown[-1:] != ["pending"], "the status of the commit")
         wait(live, story, lambda: story.stage(forge.PREVIEW) == Stage.AWAITING_TESTS, "the preview")
         story.say("nobody closes the pull request; [bold]the local cloud's clock moves on by 24 hours[/]")
@@ -193,9 +195,9 @@ def summarise(story: Story) -> Json:
     return {
         "release": {
             "id": story.release,
-            "passed": story.verdict["passed"],
-            "reason": story.verdict["reason"],
-            "suites": story.verdict["suites"],
+            "passed": story.judged.passed,
+            "reason": story.judged.reason,
+            "suites": [plain(each) for each in story.judged.suites],
             "state_transitions": costs.state_transitions(release),
         },
         "environments": lives,

@@ -17,9 +17,10 @@ from local.cloud import REGION, LocalCloud
 from local.demo.screen import wait
 from local.facts import Facts
 from local.install import ROOT
-from local.records import read_record
+from local.records import read_typed
 from mayfly.contract.vocabulary import BakeStage, EnvironmentStage, Event, Outcome, Source
 from mayfly.domain.identity import environment_id, release_id
+from mayfly.domain.records import Bake, ChannelRecord, Environment, Family, Record
 
 Json = dict[str, Any]
 
@@ -39,19 +40,18 @@ class Images:
         pushed = json.loads(json.loads((ROOT / "events" / "code_version_pushed.json").read_text())[0]["Detail"])
         self.pushed: Json = pushed | {"version": version, "artifact": f"s3://artifacts/{version}.tgz"}
         self.release = release_id(self.pushed["application"], version, 1)
-        self.bake: Json = {}
-        self.proof: Json = {}
-        self.channels: dict[str, Json] = {"candidate": {}, "stable": {}}
+        self.bake, self.proof = Bake(id=""), Environment(id="")
+        self.channels = {each: ChannelRecord(id=f"{FAMILY}/{each}") for each in ("candidate", "stable")}
         self.booted: Counter[str] = Counter()
 
     @property
     def image(self) -> str:
         """The image that the bake made; nothing before."""
-        return str(self.bake.get("image", ""))
+        return self.bake.image or ""
 
-    def read(self, key: str) -> Json:
+    def read[R: Record](self, kind: type[R], identity: str) -> R:
         """A record as it is now."""
-        return read_record(self.cloud, self.outputs["TableName"], key)
+        return read_typed(self.cloud, self.outputs["TableName"], kind, identity)
 
     def look(self) -> None:
         """Reads the records. These looks are the demo's own.
@@ -59,12 +59,11 @@ class Images:
         Raises:
             RuntimeError: the bake was rejected; says why.
         """
-        name = self.bake.get("id") or self.read(f"family#{FAMILY}").get("bake", "")
-        self.bake = self.read(f"bake#{name}") if name else {}
-        self.proof = self.read(f"environment#{name}-proof") if name else {}
-        self.channels = {each: self.read(f"channel#{FAMILY}/{each}") for each in self.channels}
-        if self.bake.get("stage") in (BakeStage.REJECTED, BakeStage.SUPERSEDED):
-            raise RuntimeError(f"the bake was {self.bake['stage']}: {self.bake.get('reason')}")
+        if name := self.bake.id or self.read(Family, FAMILY).bake:
+            self.bake, self.proof = self.read(Bake, name), self.read(Environment, f"{name}-proof")
+        self.channels = {each: self.read(ChannelRecord, f"{FAMILY}/{each}") for each in self.channels}
+        if self.bake.stage in (BakeStage.REJECTED, BakeStage.SUPERSEDED):
+            raise RuntimeError(f"the bake was {self.bake.stage}: {self.bake.reason}")
 
     def say(self, text: str) -> None:
         """One line of the story."""
@@ -75,17 +74,15 @@ class Images:
         table = Table(expand=True, border_style="dim")
         for title, ratio in (("", 3), ("stage", 4), ("image", 5), ("how", 6)):
             table.add_column(title, ratio=ratio, no_wrap=True)
-        proof = str(self.proof.get("stage", ""))
+        proof = self.proof.stage or ""
         puppet = "Puppet on a builder"
         checks = "its checks, by Run Command"
-        table.add_row("bake", _bar(STAGES, str(self.bake.get("stage", ""))), self.image, puppet)
+        table.add_row("bake", _bar(STAGES, self.bake.stage or ""), self.image, puppet)
         table.add_row("proof", _bar(PROOF, proof), self.image if proof else "", checks)
         for name, record in self.channels.items():
-            regions = ", ".join(sorted(record.get("regions", {})))
-            moved = str(record.get("image", "")) == self.image != ""
-            table.add_row(
-                name, Text("■ moved" if moved else "□", "green" if moved else ""), record.get("image"), regions
-            )
+            regions = ", ".join(sorted(record.regions))
+            moved = record.image == self.image != ""
+            table.add_row(name, Text("■ moved" if moved else "□", "green" if moved else ""), record.image, regions)
         runs = ", ".join(f"{count} on {image}" for image, count in self.booted.items())
         table.add_row("next release", runs and "ready", self.image if runs else "", runs)
         feed = "\n".join(
@@ -108,17 +105,17 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str], version: 
     story = Images(cloud, outputs, version)
     with Live(console=console, auto_refresh=False) as live:
         begin(live, story)
-        wait(live, story, lambda: "builder" in story.bake, "the builder's launch")
-        story.say(f"builder {story.bake['builder']} runs; its log goes to {story.bake['log']}")
-        wait(live, story, lambda: bool(story.proof), "the image")
+        wait(live, story, lambda: story.bake.builder is not None, "the builder's launch")
+        story.say(f"builder {story.bake.builder} runs; its log goes to {story.bake.log}")
+        wait(live, story, lambda: story.proof.stage is not None, "the image")
         story.say(f"[bold]{story.image}[/] is available, its builder is gone; an environment boots it to prove it")
-        wait(live, story, lambda: story.bake.get("stage") == BakeStage.PROVEN, "the proof")
-        story.say(f"proven: {story.bake['reason']}")
-        wait(live, story, lambda: story.channels["candidate"].get("image") == story.image, "the candidate")
+        wait(live, story, lambda: story.bake.stage == BakeStage.PROVEN, "the proof")
+        story.say(f"proven: {story.bake.reason}")
+        wait(live, story, lambda: story.channels["candidate"].image == story.image, "the candidate")
         story.say("[bold]candidate[/] points to it by itself")
         promote(story)
-        wait(live, story, lambda: story.channels["stable"].get("image") == story.image, "the promotion")
-        story.say(f"[bold]stable[/] points to it, in {', '.join(sorted(story.channels['stable']['regions']))} at once")
+        wait(live, story, lambda: story.channels["stable"].image == story.image, "the promotion")
+        story.say(f"[bold]stable[/] points to it, in {', '.join(sorted(story.channels['stable'].regions))} at once")
         release(live, story)
         live.update(story.screen(), refresh=True)
     return story
@@ -126,8 +123,8 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str], version: 
 
 def begin(live: Live, story: Images) -> None:
     """The schedule has asked for a bake in the night that the first chapter skipped."""
-    wait(live, story, lambda: bool(story.bake), "the nightly bake")
-    story.say(f"asked for by the {story.bake['requested_by']}, in the night that has passed")
+    wait(live, story, lambda: story.bake.stage is not None, "the nightly bake")
+    story.say(f"asked for by the {story.bake.requested_by}, in the night that has passed")
 
 
 def promote(story: Images) -> None:
@@ -146,7 +143,7 @@ def release(live: Live, story: Images) -> None:
     story.say(f"{story.pushed['application']} {story.pushed['version']} is pushed: the next environments")
 
     def all_are(stage: str) -> Callable[[], bool]:
-        return lambda: all(story.read(f"environment#{each}").get("stage") == stage for each in environments)
+        return lambda: all(story.read(Environment, each).stage == stage for each in environments)
 
     wait(live, story, all_are(EnvironmentStage.AWAITING_TESTS), "readiness")
     story.booted = booted(story.cloud, environments)
@@ -184,12 +181,12 @@ def _say(story: Images, what: str, detail: Json) -> None:
 
 def summarise(story: Images) -> Json:
     """The chapter's figures, as build/demo.json has them."""
-    history = costs.history(story.cloud, story.outputs["BakeMachine"], story.bake["id"])
-    proof = costs.history(story.cloud, story.outputs["EnvironmentMachine"], f"{story.bake['id']}-proof")
+    history = costs.history(story.cloud, story.outputs["BakeMachine"], story.bake.id)
+    proof = costs.history(story.cloud, story.outputs["EnvironmentMachine"], f"{story.bake.id}-proof")
     return {
-        "bake": story.bake["id"],
+        "bake": story.bake.id,
         "image": story.image,
         "state_transitions": costs.state_transitions(history) + costs.state_transitions(proof),
-        "channels": {name: record["regions"] for name, record in story.channels.items()},
+        "channels": {name: dict(record.regions) for name, record in story.channels.items()},
         "booted_next": dict(story.booted),
     }

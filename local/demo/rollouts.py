@@ -12,9 +12,10 @@ from local.cloud import LocalCloud
 from local.demo import rollout_story
 from local.facts import Facts
 from local.install import ROOT, configure, network
-from local.records import read_record
+from local.records import read_typed
 from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, ServiceStage, Source
 from mayfly.domain.identity import environment_id, release_id, service_id
+from mayfly.domain.records import Environment, Record, Rollout, Service
 
 Json = dict[str, Any]
 
@@ -45,8 +46,8 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
 
     facts = Facts(cloud, outputs["FactsBusName"])
 
-    def read(key: str) -> Json:
-        return read_record(cloud, outputs["TableName"], key)
+    def read[R: Record](kind: type[R], identity: str) -> R:
+        return read_typed(cloud, outputs["TableName"], kind, identity)
 
     def said(what: str, detail: Json) -> None:
         entry = {"Source": Source.OPERATOR, "DetailType": what, "EventBusName": outputs["BusName"]}
@@ -56,10 +57,10 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
     with console.status(f"{SERVICE} is made: {INSTANCES} instances over three zones"), cloud.hurry(MAKING):
         # Its alarms fire while it is new and not all of it is healthy yet: nothing is rolled out before they are over.
         _until(
-            lambda: read(f"service#{SERVICE}").get("stage") == ServiceStage.STEADY and cloud.is_calm(stack),
+            lambda: read(Service, SERVICE).stage == ServiceStage.STEADY and cloud.is_calm(stack),
             f"{SERVICE} is steady",
         )
-    number = read(f"service#{SERVICE}")["serial"] + 1
+    number = (read(Service, SERVICE).serial or 0) + 1
     release = release_id(APPLICATION, VERSION, 1)
     tested = {environment_id(release, suite["name"]) for suite in configuration()["suites"]}
 
@@ -72,17 +73,17 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
 
     def over() -> bool:
         for environment in list(tested):
-            if read(f"environment#{environment}").get("stage") == EnvironmentStage.AWAITING_TESTS:
+            if read(Environment, environment).stage == EnvironmentStage.AWAITING_TESTS:
                 result = {"environment": environment, "outcome": Outcome.PASSED, "token": facts.token(environment)}
                 said(Event.TEST_FINISHED, result)
                 tested.discard(environment)
-        return "ended_at" in read(f"rollout#{SERVICE}-{number}")
+        return read(Rollout, f"{SERVICE}-{number}").ended_at is not None
 
     with cloud.hurry(ROLLING):
         figures = rollout_story.tell(console, cloud, f"mayfly-{SERVICE}", start, over)
     history = costs.history(cloud, outputs["RolloutMachine"], f"{SERVICE}-{number}")
     return figures | {
-        "stage": read(f"rollout#{SERVICE}-{number}")["stage"],
+        "stage": read(Rollout, f"{SERVICE}-{number}").stage,
         "state_transitions": costs.state_transitions(history),
     }
 
