@@ -407,7 +407,7 @@ class TestWhoComesToATargetFirst:
             return found | {"limits": {"vpcs": 4}}
 
         with monkeypatch.context() as slow:
-            slow.setattr(quotas, "_look", meanwhile)
+            slow.setattr(quotas, "_read_quotas", meanwhile)
             sweep(world)
         assert world.record(HERE, "quotas")["limits"] == {"vpcs": 5, "elastic-ips": 5}
         sweep(world)
