@@ -5,6 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from msgspec.structs import asdict
 
 from mayfly.contract.dead_letters import read
 from mayfly.observability import logger, metrics
@@ -28,4 +29,4 @@ def keep(record: SQSRecord) -> None:
     sent = datetime.fromtimestamp(int(record.attributes.sent_timestamp or 0) / 1000, UTC)
     if dead_letters.keep(load_settings(), letter, record.message_id, sent):
         metrics.add_metric(name="DeadLetters", unit="Count", value=1)
-        logger.warning("dead letter", extra=letter.only("id", "kind", "function", "event", "reason"))
+        logger.warning("dead letter", extra={name: said for name, said in asdict(letter).items() if name != "message"})

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec.structs import asdict
 
 from mayfly.aws import functions, reports
 from mayfly.aws.records import Conflict, Records, attr
@@ -35,10 +36,11 @@ def keep(settings: Settings, letter: DeadLetter, sqs_id: str, at: datetime) -> b
         False where this very message of the queue is kept already.
     """
     records = Records(settings.table, Record)
-    reports.overwrite(settings.reports, key_of(letter.id), letter.plain())
+    reports.overwrite(settings.reports, key_of(letter.id), asdict(letter))
     entry = Entry(utc_text(at), letter.function, letter.kind, letter.reason[:1024])
     facts: dict[str, Any] = {
-        **letter.only("function", "event"),
+        "function": letter.function,
+        "event": letter.event,
         "failure": letter.kind,
         "reason": entry.why,
         "stage": DeadLetterStage.WAITING,
