@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from mayfly.aws import clients, executions, instances, networks, stacks
+from mayfly.aws import clients, instances, networks, stacks
 from mayfly.aws.events import announce
 from mayfly.aws.groups import capacities
-from mayfly.aws.records import Conflict, Records
+from mayfly.aws.records import Records
 from mayfly.contract.announcements import EnvironmentReady
 from mayfly.contract.orders import Order
-from mayfly.contract.vocabulary import EnvironmentStage, SuiteKind, Wait
+from mayfly.contract.vocabulary import SuiteKind, Wait
 from mayfly.domain import tags
 from mayfly.domain.boot import booting, shortfall, wrong_versions
 from mayfly.domain.ending import digest
 from mayfly.domain.preview import OUTPUT, name_of, stable_address
-from mayfly.domain.records import Entry, Environment, Fleet, Release, Span, Waiting
-from mayfly.domain.stack import TaskResult, answer
+from mayfly.domain.records import Entry, Environment, Fleet, Release, Span
+from mayfly.domain.stack import answer
 from mayfly.domain.text import clean
 from mayfly.domain.timestamp import read_timestamp, utc_text
 from mayfly.domain.timing import Course, of_types, spans, told
@@ -51,11 +51,7 @@ class EndedBefore(Exception):
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """CREATE_COMPLETE says that all instances signalled; what they are doing now, only EC2 knows.
-
-    The token is written before it is said that the environment is ready: an ending that comes before is found by the
-    condition of that write, and one that comes later finds the token.
-    """
+    """CREATE_COMPLETE says that all instances signalled; what they are doing now, only EC2 knows."""
     settings, order = load_settings(), Order.read(event["order"])
     logger.append_keys(environment=order.environment)
     workload = clients.workload(order.account, order.region, settings.workload_role, order.environment)
@@ -70,46 +66,24 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     spent, slowest = until_ready(settings, order, stacks.making(workload, stack.id), running, event["now"])
     remember_fleet(settings, order, running, event["now"])
     quotas.learn(settings, order, running, event["now"])
-    facts = {
-        "spans": spent,
-        "slowest": slowest,
-        "outputs": shown(outputs),
-        "instances_built": len(running),
-        "instance_count": len(running),
-        "ready_at": max([event["now"], *(utc_text(instance.launched_at) for instance in running)]),
+    Records(settings.table, Environment).change(
+        order.environment,
+        Entry(event["now"], context.function_name, "ready", said(len(running), order.instance_count, spent)),
+        drop=(Environment.waiting,),  # a token is long, and each write pays for the whole record
+        spans=spent,
+        slowest=slowest,
+        outputs=shown(outputs),
+        instances_built=len(running),
+        instance_count=len(running),
+        ready_at=max([event["now"], *(utc_text(instance.launched_at) for instance in running)]),
         # The machine of an earlier version tells nobody: its tests pass as they did then.
-        "report_token": digest(token) if "token" in event else None,
+        report_token=digest(token) if "token" in event else None,
         **instances.counted(workload, order.environment, settings.controller, running),
-    }
-    entry = Entry(event["now"], context.function_name, "ready", said(len(running), order.instance_count, spent))
-    # Whose tests nobody starts waits for them here, from the first look on: a later one knows not until when.
-    task = event["task"] if order.runner is None and event.get("waits") else None
-    waits = remember(Records(settings.table, Environment), order, entry, facts, task)
-    known: dict[str, Any] = {"instances": len(running), "outputs": outputs, "token": token}
+    )
+    known = {"instances": len(running), "outputs": outputs, "token": token}
     if "token" in event:
         announce(settings.facts, EnvironmentReady(**environments.told_of(order), deadline=event["deadline"], **known))
-    if "task" in event and not waits:
-        executions.complete_task(event["task"], TaskResult(None, ""), {"outputs": outputs})
     return {"environment": order.environment, **known}
-
-
-def remember(
-    records: Records[Environment], order: Order, entry: Entry, facts: dict[str, Any], task: str | None
-) -> bool:
-    """Writes down what stands and, with a task token, that an execution waits with it for the tests, unless the life
-    has been ended. Returns whether it waits."""
-    if task is None:
-        # A token is long, and each write pays for the whole record.
-        records.change(order.environment, entry, drop=(Environment.waiting,), **facts)
-        return False
-    waits = {"stage": EnvironmentStage.AWAITING_TESTS, "waiting": Waiting(Wait.TESTS, task)}
-    try:
-        known = facts | waits
-        return records.change(order.environment, entry, only_if=environments.NOT_ENDED, **known) is not None
-    except Conflict as conflict:
-        if conflict.found:  # otherwise its record is lost, and the machine ends what nobody can report on
-            records.change(order.environment, entry, **facts)
-        return False
 
 
 def remember_fleet(settings: Settings, order: Order, running: Sequence[instances.Instance], now: str) -> None:

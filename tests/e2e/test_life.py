@@ -43,11 +43,12 @@ class TestALife:
             "planned",
             "creating",
             "ready",
+            "awaiting tests",
             "Test Finished",
             "terminating",
             "terminated",
         ]
-        said = record["history"].pop(3)  # EventBridge tells time in whole seconds: it may seem to come early
+        said = record["history"].pop(4)  # EventBridge tells time in whole seconds: it may seem to come early
         assert [line["at"] for line in record["history"]] == sorted(line["at"] for line in record["history"])
         assert all(line["who"] and line["why"] for line in record["history"])
         assert (said["who"], said["why"]) == ("anna@example.com (says mayfly.operator)", "the tests passed: all green")

@@ -66,14 +66,18 @@ def test_what_runs_goes_on_through_an_upgrade_and_back(own: Driver, previous: Pa
     own.finish(awaiting)
     assert own.end(awaiting)["status"] == "SUCCEEDED", "begun by the version before, ended by this one"
     between = own.begin(own.application())
+    own.cloud.fault("workload", stack="create", effect="slow", times=1)
+    also_creating = own.push(own.application()) + "-smoke"
+    own.until(lambda: own.record(also_creating).get("stage") == "creating", f"{also_creating} is being created")
 
     deploy(own.cloud, quiet, previous)
     own.cloud.clear_faults()
-    own.life(creating, "awaiting tests")
+    for environment in (creating, also_creating):
+        own.life(environment, "awaiting tests")
     assert bakes.end(bake)["status"] == "SUCCEEDED", bakes.record(bake)
     with own.cloud.hurry(FASTER):  # not before: what waits for a builder or a stack waits by the same clock
         assert service.ended("Rollout Completed", 2)["to"]["image"] == image
-    for environment in (creating, between):
+    for environment in (creating, also_creating, between):
         own.finish(environment)
         assert own.end(environment)["status"] == "SUCCEEDED", f"{environment} ended by the version before"
     assert not [one for one in own.announcements() if one["detail-type"] in ("Environment Failed", "Rollout Failed")]

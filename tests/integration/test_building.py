@@ -303,13 +303,9 @@ class TestAStackThatStandsUnderTheNameAndIsNotOurs:
         assert "stack" not in world.record()
 
 
-WAITS: Json = {"task": NEXT_TOKEN, "waits": True}
-"""The machine waits for the tests in the state that confirms."""
-
-
-def confirm(world: World, built: str, order: Json | None = None, **more: Any) -> Json:
-    event = {"order": order or an_order(), "stack": built, "deadline": DEADLINE, "token": REPORT_TOKEN, "now": LATER}
-    return world.call("confirm_ready", event | more)
+def confirm(world: World, built: str, **change: Any) -> Json:
+    event = {"order": an_order(**change), "stack": built, "deadline": DEADLINE, "token": REPORT_TOKEN, "now": LATER}
+    return world.call("confirm_ready", event)
 
 
 class TestAnEnvironmentIsReady:
@@ -345,39 +341,6 @@ class TestAnEnvironmentIsReady:
     def test_and_asks_for_no_token_that_the_machine_of_an_earlier_version_tells_nobody(self, world: World) -> None:
         world.call("confirm_ready", {"order": an_order(), "stack": world.created(), "now": LATER})
         assert "report_token" not in world.record()
-
-    def test_and_waits_for_its_tests_with_what_it_writes_of_itself(self, world: World) -> None:
-        built = world.created()
-        world.wire.forget()
-        confirm(world, built, **WAITS)
-        record = world.record()
-        assert (record["stage"], record["waiting"]) == ("awaiting tests", {"for": "tests", "token": NEXT_TOKEN})
-        assert record["instances_built"] == 1
-        assert [call["Key"]["pk"]["S"].partition("#")[0] for call in world.wire.heard("UpdateItem")].count(
-            "environment"
-        ) == 1
-        assert world.settled == []
-
-    @pytest.mark.parametrize(
-        "change", [{"waits": False}, {"order": an_order(runner={"type": "codebuild", "project": "mayfly-tests-smoke"})}]
-    )
-    def test_and_goes_on_where_it_cannot_wait_or_somebody_starts_its_tests(self, world: World, change: Json) -> None:
-        """After a repetition, the machine knows no more how long it may wait."""
-        built = world.created()
-        answer = confirm(world, built, **WAITS | change)
-        told = {"told": "Success", "taskToken": NEXT_TOKEN, "output": json.dumps({"outputs": answer["outputs"]})}
-        assert world.settled == [told]
-        assert (world.record()["stage"], world.record().get("waiting")) == ("creating", None)
-
-    def test_and_goes_on_to_its_end_where_its_life_was_ended_before(self, world: World) -> None:
-        built = world.created()
-        ending = {"by": "tests", "outcome": "failed", "reason": "called off", "at": NOW}
-        world.change(stage="terminating", ending=ending)
-        confirm(world, built, **WAITS)
-        (told,) = world.settled
-        assert (told["told"], told["taskToken"]) == ("Success", NEXT_TOKEN)
-        record = world.record()
-        assert (record["stage"], record["ending"], record["instances_built"]) == ("terminating", ending, 1)
 
     def test_and_its_record_keeps_what_was_built(self, world: World) -> None:
         built = world.created()
@@ -424,12 +387,12 @@ class TestABlueprintThatCountsForItself:
 
     def test_is_ready_at_once_where_it_has_no_instances(self, world: World) -> None:
         built = self.built(world, "Resources: {Jobs: {Type: 'AWS::SQS::Queue'}}")
-        assert confirm(world, built, an_order(instance_count=None))["instances"] == 0
+        assert confirm(world, built, instance_count=None)["instances"] == 0
         assert world.record()["history"][-1]["why"].startswith("0 of 0 instances run")
 
     def test_is_ready_with_as_many_as_its_group_wants(self, world: World) -> None:
         built = self.built(world, A_GROUP_OF_TWO)
-        assert confirm(world, built, an_order(instance_count=None))["instances"] == 2
+        assert confirm(world, built, instance_count=None)["instances"] == 2
         assert world.record()["instance_count"] == 2
 
     def test_is_not_ready_while_one_does_not_run(self, world: World) -> None:
@@ -437,7 +400,7 @@ class TestABlueprintThatCountsForItself:
         first = next(iter(world.states()))
         world.there("ec2").stop_instances(InstanceIds=[first])
         with pytest.raises(error("NotReady", "confirm_ready"), match=f"{first} is stopped"):
-            confirm(world, built, an_order(instance_count=None))
+            confirm(world, built, instance_count=None)
 
     def test_is_not_ready_while_its_group_wants_more(self, world: World) -> None:
         built = self.built(world, A_GROUP_OF_TWO)
@@ -448,7 +411,7 @@ class TestABlueprintThatCountsForItself:
         with pytest.raises(
             error("NotReady", "confirm_ready"), match=r"2 of 3 instances of the group .* are in service"
         ):
-            confirm(world, built, an_order(instance_count=None))
+            confirm(world, built, instance_count=None)
 
 
 class TestAnEnvironmentIsNotReady:

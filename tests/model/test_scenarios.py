@@ -94,7 +94,7 @@ class TestALostTable:
 
     def test_ends_a_life_that_nobody_could_report_on_any_more(self, world: World) -> None:
         push(world, minutes=0)
-        world.timeline.advance(126)  # to the moment between the stack's event and what it resumes
+        world.timeline.advance(127)  # to the moment between the stack's event and what it resumes
         world.dynamodb.items.clear()
         world.timeline.advance(MINUTE)
         asked = {"environment": SMOKE, "minutes": 10, "why": "looking", "requested_by": "dev"}

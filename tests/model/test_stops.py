@@ -25,19 +25,17 @@ from tests.model.world import ROOT, World
 
 type Json = dict[str, Any]
 
-LIFE = ("Plan", "Create Stack", "Confirm Ready", "Delete Stack", "Confirm Gone")
+LIFE = ("Plan", "Create Stack", "Confirm Ready", "Await Tests", "Delete Stack", "Confirm Gone")
 RELEASE = ("Plan", "Announce Start", "Run Suites", "Run Environment", "Judge", "Announce Verdict", "Close")
 HISTORIES = {
     "a release passes": History(World, stopping.passes, {"run_release": RELEASE, "run_environment": LIFE}),
-    "a life expires": History(
-        World, stopping.expires, {"run_environment": (*LIFE, "Await Tests"), "run_release": RELEASE}
-    ),
+    "a life expires": History(World, stopping.expires, {"run_environment": LIFE, "run_release": RELEASE}),
     "its stacks fail": History(
         World, stopping.breaks, {"run_environment": (*LIFE[:2], "Delete Stack"), "run_release": RELEASE}
     ),
     "it waits for room": History(World, stopping.waits, {"run_environment": ("Await Room",)}),
     "it moves on to another target": History(
-        World, stopping.moves_on, {"run_environment": ("Delete Stack", "Confirm Gone", "Await Room", *LIFE[1:4])}
+        World, stopping.moves_on, {"run_environment": ("Delete Stack", "Confirm Gone", "Await Room", *LIFE[1:5])}
     ),
     "it launches later": History(World, stopping.launches_later, {"run_environment": ("Await Launches",)}),
     "many call CloudFormation": History(
@@ -49,13 +47,13 @@ HISTORIES = {
     "its stack is protected": History(
         World, stopping.is_protected, {"run_environment": ("Delete Stack", "Announce Leak", "Remember Leak")}
     ),
-    "a sweep adopted it": History(World, stopping.is_adopted, {"run_environment": ("Plan", "Await Tests", *LIFE[3:])}),
-    "a sweep ends it": History(World, stopping.is_ended_by_a_sweep, {"run_environment": ("Plan", *LIFE[3:])}),
+    "a sweep adopted it": History(World, stopping.is_adopted, {"run_environment": ("Plan", *LIFE[3:])}),
+    "a sweep ends it": History(World, stopping.is_ended_by_a_sweep, {"run_environment": ("Plan", *LIFE[4:])}),
     "a preview": History(World, stopping.shows, {"run_environment": LIFE}),
     "a function tests": History(
         Runners,
         with_runner(type="lambda", function="mayfly-tests-smoke"),
-        {"run_environment": ("Start Tests", "Await Tests"), "run_tests": ("Plan", "Invoke Function", "Judge")},
+        {"run_environment": ("Start Tests",), "run_tests": ("Plan", "Invoke Function", "Judge")},
     ),
     "a machine tests": History(
         Runners,

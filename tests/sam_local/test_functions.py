@@ -26,6 +26,7 @@ EVENTS = ROOT / "events"
 # Release and environment of the sample events.
 RELEASE = "webshop-0-0-1-5e57c22e"
 ENVIRONMENT = f"{RELEASE}-smoke"
+INSTANCES = 2
 
 PLACE = {"account": "222222222222", "region": "us-east-1", "image": "ami-12c6146b"}
 PLANNED = {"environment": ENVIRONMENT, "deadline": "2026-11-24T07:47:34.120Z", "begin": "creation", "place": PLACE}
@@ -45,8 +46,7 @@ LIFE: dict[str, Callable[[Answer], object]] = {
     # The sample event names a stack that is not the one just created.
     "resume_environment": lambda said: not said["resumed"] and "older stack" in said["reason"],
     "judge_instance": lambda said: not said["judged"],
-    # It goes on at once, as after a repetition: behind the sample's token there is no execution.
-    "confirm_ready": lambda said: said["errorType"] == "ClientError" and "SendTask" in said["errorMessage"],
+    "confirm_ready": lambda said: said["instances"] == INSTANCES,
     # No execution waits: the functions are called without their state machine. A sweep leaves it a while.
     "sweep_environments": lambda said: said["counts"]["keep"] == 1 and said["unseen"] == {},
     # Its suite is run by a program: only what people test sleeps.
