@@ -124,9 +124,9 @@ def read[M: Settings | SignIn](kind: type[M], said: Mapping[str, str]) -> M:
             if name in said:
                 found[each.name] = convert(said[name], each.type, strict=False)
             elif each.default is NODEFAULT:
-                wrong.append(f"{name}: it is missing")
+                wrong.append(f"{name}: Field required")
         except ValidationError as error:
-            wrong.append(f"{name}: {error}")
+            wrong.append(f"{name}: {error}, but it is {said[name]!r}")
     if wrong:
         raise ValueError("; ".join(wrong))
     return kind(**found)

@@ -58,7 +58,6 @@ Identity = Annotated[str, *_within(pattern=ENVIRONMENT)]
 Version = Annotated[str, *_within(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$")]
 Commit = Annotated[str, *_within(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 """What a forge knows it by. It becomes a part of an address there."""
-_LONGEST = 1024
 Line = Annotated[str, *_within(min_length=1, max_length=_LONGEST), _Cleaned()]
 """Whatever people and programs write; cleaned here, once, of what a terminal, a mail or a page would obey."""
 TopicArn = Annotated[str, *_within(pattern=r"^arn:[^:]+:sns:[^:]+:\d{12}:mayfly-[A-Za-z0-9_-]+$")]
@@ -173,6 +172,8 @@ def _explained(fault: str, said: Any) -> str:
     for name, number in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", path):
         said = said[int(number)] if number else said[name]
         names.append(name or number)
+    if missing := re.fullmatch("Object missing required field `(.+)`", wrong):
+        return f"{'.'.join([*names, missing[1]])}: Field required"
     whole = isinstance(said, dict) and not wrong.startswith("Expected `")
     # What is wrong about an object as a whole names its fields itself; all of it helps nobody.
     return f"{'.'.join(names) or 'message'}: {wrong}" + ("" if whole else f", but it is {short(repr(said))}")
