@@ -153,7 +153,7 @@ class TestWhatCannotBeUnderstood:
 def test_a_setting_that_is_missing_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MAYFLY_TABLE")
     monkeypatch.setenv("MAYFLY_RECORD_DAYS", "soon")
-    with pytest.raises(RuntimeError, match="MAYFLY_TABLE: Field required; MAYFLY_RECORD_DAYS: .*, but it is 'soon'"):
+    with pytest.raises(RuntimeError, match=r"MAYFLY_TABLE: Field required; MAYFLY_RECORD_DAYS: .*, but it is 'soon'"):
         world.call(HANDLER, pushed())
 
 
