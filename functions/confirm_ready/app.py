@@ -80,7 +80,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         report_token=digest(token) if "token" in event else None,
         **instances.counted(workload, order.environment, settings.controller, running),
     )
-    known = {"instances": len(running), "outputs": outputs, "token": token}
+    known: dict[str, Any] = {"instances": len(running), "outputs": outputs, "token": token}
     if "token" in event:
         announce(settings.facts, EnvironmentReady(**environments.told_of(order), deadline=event["deadline"], **known))
     return {"environment": order.environment, **known}
