@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from msgspec import to_builtins
+
 from bench import costs
 from local.accounts import Accounts
 from local.cloud import REGION
 from local.facts import Facts
 from local.install import application_topic, configure
 from local.records import read_record
-from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, Source, SuiteKind
+from mayfly.contract.vocabulary import UNKNOWN, EnvironmentStage, Event, Outcome, Source, SuiteKind
 from mayfly.domain.identity import environment_id, release_id, stack_name
+from mayfly.domain.records import Environment, Record, Release
 
 type Json = dict[str, Any]
 type Way = Literal["bus", "topic"]
@@ -88,7 +91,7 @@ class Driver:
             return detail
         named = environment_id(str(detail.get("release")), str(detail.get("suite")))
         environment = str(detail.get("environment") or named)
-        if self.record(environment).get("report_token") is None:
+        if self.read(Environment, environment).report_token is None:
             return detail
         return detail | {"token": self.token(environment)}
 
@@ -104,7 +107,8 @@ class Driver:
             assert not answer["FailedEntryCount"], answer
 
     def _application(self, environment: str) -> str:
-        return str(self.record(environment).get("application", "webshop"))
+        known = self.read(Environment, environment).application
+        return "webshop" if known == UNKNOWN else known
 
     # ---- what they wait for ---------------------------------------------------------------------------------
 
@@ -114,26 +118,29 @@ class Driver:
         self.life(environment, EnvironmentStage.AWAITING_TESTS)
         return environment
 
-    def life(self, environment: str, stage: str) -> Json:
+    def life(self, environment: str, stage: str) -> Environment:
         """Waits until an environment is at this stage; returns its record then.
 
         Raises:
             AssertionError: its execution ended elsewhere, or it took too long; says what was seen.
         """
 
-        def look() -> Json | None:
-            record = self.record(environment)
-            if record.get("stage") == stage:
+        def seen() -> Environment:
+            return self.read(Environment, environment)
+
+        def look() -> Environment | None:
+            record = seen()
+            if record.stage == stage:
                 return record
             over = self.execution(environment)
-            assert over.get("status", "RUNNING") == "RUNNING" or self.record(environment).get("stage") == stage, (
+            assert over.get("status", "RUNNING") == "RUNNING" or seen().stage == stage, (
                 f"{environment} ended before it was {stage}: {_shown(over)}\n{_shown(record)}"
             )
             return None
 
-        return self.until(look, f"{environment} is {stage}", lambda: self.record(environment))
+        return self.until(look, f"{environment} is {stage}", seen)
 
-    def end(self, name: str, kind: str = "environment") -> Json:
+    def end(self, name: str, kind: type[Record] = Environment) -> Json:
         """Waits until a Step Functions execution ends, by default an environment's life, and returns its
         description."""
 
@@ -141,7 +148,7 @@ class Driver:
             execution = self.execution(name, kind)
             return execution if execution.get("status", "RUNNING") != "RUNNING" else None
 
-        return self.until(look, f"{name} has ended", lambda: self.record(name, kind))
+        return self.until(look, f"{name} has ended", lambda: self.read(kind, name))
 
     def verdict(self, release: str) -> Json:
         """Waits for the verdict over a release and its announcement; returns the announcement."""
@@ -151,7 +158,7 @@ class Driver:
             ends = (Event.RELEASE_PASSED, Event.RELEASE_FAILED)
             return next((one for one in said if one["detail-type"] in ends), None)
 
-        return self.until(look, f"the verdict on {release}", lambda: self.release(release))
+        return self.until(look, f"the verdict on {release}", lambda: self.read(Release, release))
 
     def until[T](
         self,
@@ -174,27 +181,19 @@ class Driver:
 
     # ---- what they see --------------------------------------------------------------------------------------
 
-    def record(self, name: str, kind: str = "environment") -> Json:
-        """The record of a thing of this kind, {} where there is none."""
-        return read_record(self.cloud, self.outputs["TableName"], f"{kind}#{name}")
+    def read[R: Record](self, kind: type[R], name: str) -> R:
+        """The record of a thing of this kind, one of which nothing is known where there is none."""
+        return read_record(self.cloud, self.outputs["TableName"], kind, name)
 
-    def release(self, release: str) -> Json:
-        """A release's record, {} where there is none."""
-        return self.record(release, "release")
-
-    def execution(self, name: str, kind: str = "environment") -> Json:
+    def execution(self, name: str, kind: type[Record] = Environment) -> Json:
         """The execution that is the life of a thing of this kind, {} where there is none yet."""
         states = self.cloud.client("stepfunctions")
-        arn = f"{self.outputs[f'{kind.capitalize()}Machine'].replace(':stateMachine:', ':execution:')}:{name}"
+        arn = f"{self.outputs[f'{kind.kind.capitalize()}Machine'].replace(':stateMachine:', ':execution:')}:{name}"
         try:
             found: Json = states.describe_execution(executionArn=arn)
         except states.exceptions.ExecutionDoesNotExist:
             return {}
         return {name: value for name, value in found.items() if name != "ResponseMetadata"}
-
-    def history(self, record: Json) -> list[tuple[str, str]]:
-        """What and why of each line of a record's history."""
-        return [(line["what"], line["why"]) for line in record["history"]]
 
     def stacks(self, environment: str, region: str = REGION) -> list[str]:
         """The status of every stack that this environment ever had, the deleted ones included."""
@@ -233,4 +232,4 @@ class Driver:
 
 
 def _shown(value: object) -> str:
-    return json.dumps(value, indent=1, default=str)
+    return json.dumps(to_builtins(value, enc_hook=str), indent=1)

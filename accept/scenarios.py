@@ -20,6 +20,7 @@ from local.facts import Facts
 from local.install import configure
 from mayfly.contract.vocabulary import BakeStage, EnvironmentStage, Event
 from mayfly.domain.identity import environment_id
+from mayfly.domain.records import Bake, ChannelRecord, Environment, Family, Record, Rollout, Service
 from mayfly.domain.timestamp import utc_text
 
 type Json = dict[str, Any]
@@ -105,29 +106,28 @@ class Acceptance(Driver):
         """Waits for the end of an environment; tells its life."""
         status = str(self.end(environment)["status"])
         record = self.until(
-            lambda: self._ended(environment), f"{environment} has ended", lambda: self.record(environment)
+            lambda: self._ended(environment), f"{environment} has ended", lambda: self.read(Environment, environment)
         )
-        ending = record.get("ending", {})
-        region = record["region"]
+        ending, region = record.ending, record.region
         statuses = {
             "execution": status,
             "stack": self.stacks(environment, region),
-            "stage": record["stage"],
-            "ended by": ending.get("by"),
-            "outcome": ending.get("outcome"),
-            "reason": plain(str(ending.get("reason", ""))),
-            "instances built": record.get("instances_built", 0),
+            "stage": record.stage,
+            "ended by": ending and ending.by,
+            "outcome": ending and ending.outcome,
+            "reason": plain(ending.reason if ending else ""),
+            "instances built": record.instances_built or 0,
             "instances left": self.instances_left(environment, region),
             # What a look saw of its boots depends on when it looked.
-            "history": [line["what"] for line in record["history"] if line["what"] != "booting"],
+            "history": [line.what for line in record.history if line.what != "booting"],
         }
         return Happened(self.told("environment", environment), statuses, durations(record))
 
-    def _ended(self, environment: str) -> Json | None:
-        record = self.record(environment)
+    def _ended(self, environment: str) -> Environment | None:
+        record = self.read(Environment, environment)
         ends = {Event.ENVIRONMENT_TERMINATED, Event.ENVIRONMENT_FAILED}
         announced = ends & set(self.told("environment", environment))
-        return record if record.get("stage") == EnvironmentStage.TERMINATED and announced else None
+        return record if record.stage == EnvironmentStage.TERMINATED and announced else None
 
 
 # ---- the scenarios ---------------------------------------------------------------------------------------
@@ -136,22 +136,22 @@ class Acceptance(Driver):
 def bake(run: Acceptance) -> Happened:
     """An image is baked with Puppet, and proven in an environment."""
     run.say(Event.IMAGE_BAKE_REQUESTED, [{"family": FAMILY, "why": "acceptance", "requested_by": PERSON}])
-    name = run.until(lambda: run.record(FAMILY, "family").get("bake"), "the bake has begun")
+    name = run.until(lambda: run.read(Family, FAMILY).bake, "the bake has begun")
     run.sessions["bake"] = [name, f"{name}-proof"]
 
-    execution = run.end(name, "bake")
-    record = run.record(name, "bake")
-    run.kept["image"] = str(record.get("image", ""))
-    proof = run.record(f"{name}-proof")
+    execution = run.end(name, Bake)
+    record = run.read(Bake, name)
+    run.kept["image"] = record.image or ""
+    proof = run.read(Environment, f"{name}-proof").ending
     statuses = {
         "execution": execution["status"],
-        "stage": record["stage"],
-        "reason": plain(str(record.get("reason", ""))),
-        "proof": proof.get("ending", {}).get("outcome"),
-        "history": [line["what"] for line in record["history"]],
+        "stage": record.stage,
+        "reason": plain(record.reason or ""),
+        "proof": proof and proof.outcome,
+        "history": [line.what for line in record.history],
     }
     happened = Happened(run.told("bake", name), statuses, durations(record))
-    if record["stage"] != BakeStage.PROVEN:
+    if record.stage != BakeStage.PROVEN:
         raise Otherwise(happened)
     return happened
 
@@ -159,7 +159,7 @@ def bake(run: Acceptance) -> Happened:
 def promotion(run: Acceptance) -> Happened:
     """The channel `candidate` follows the proof; `stable` follows a person, in two Regions at once."""
     image = run.kept["image"]
-    run.until(lambda: run.record(f"{FAMILY}/candidate", "channel").get("image") == image, "candidate points to it")
+    run.until(lambda: run.read(ChannelRecord, f"{FAMILY}/candidate").image == image, "candidate points to it")
     asked = {"family": FAMILY, "channel": "stable", "image": image, "why": "acceptance", "requested_by": PERSON}
     began = run.place.now()
     run.say(Event.IMAGE_PROMOTION_REQUESTED, [asked])
@@ -174,14 +174,14 @@ def promotion(run: Acceptance) -> Happened:
         )
 
     events = run.until(moved, "stable has moved")
-    channel = run.record(f"{FAMILY}/stable", "channel")
+    channel = run.read(ChannelRecord, f"{FAMILY}/stable")
     states = {}
-    for region, copy in channel.get("regions", {}).items():
+    for region, copy in channel.regions.items():
         (described,) = run.place.workload_client("ec2", region_name=region).describe_images(ImageIds=[copy])["Images"]
         states["first Region" if region == run.place.region else "second Region"] = described["State"]
-    statuses = {"points to the proven image": channel.get("image") == image, "copies": states}
+    statuses = {"points to the proven image": channel.image == image, "copies": states}
     happened = Happened(events, statuses, {"moved": _seconds(began, run.place.now())})
-    if Event.IMAGE_PROMOTED not in events or channel.get("image") != image:
+    if Event.IMAGE_PROMOTED not in events or channel.image != image:
         raise Otherwise(happened)
     return happened
 
@@ -198,7 +198,7 @@ def life_by_deadline(run: Acceptance) -> Happened:
     """Two instances; nobody reports."""
     shop = run.shop(lifetime_minutes=LIFETIME_MINUTES)
     environment = _noted(run, "life by deadline", run.release_of(shop))
-    deadline = datetime.fromisoformat(run.life(environment, EnvironmentStage.AWAITING_TESTS)["deadline"])
+    deadline = datetime.fromisoformat(str(run.life(environment, EnvironmentStage.AWAITING_TESTS).deadline))
     run.place.advance(max(0.0, _seconds(run.place.now(), deadline)) + 1)
     return run.lived(environment)
 
@@ -223,16 +223,18 @@ def sweep(run: Acceptance) -> Happened:
     """An execution is stopped; past the deadline, a sweep ends what nobody ends any more."""
     shop = run.shop(instances=1, lifetime_minutes=LIFETIME_MINUTES)
     environment = _noted(run, "sweep", run.release_of(shop))
-    deadline = datetime.fromisoformat(run.life(environment, EnvironmentStage.AWAITING_TESTS)["deadline"])
+    deadline = datetime.fromisoformat(str(run.life(environment, EnvironmentStage.AWAITING_TESTS).deadline))
     run.place.client("stepfunctions").stop_execution(executionArn=run.execution(environment)["executionArn"])
     run.place.advance(max(0.0, _seconds(run.place.now(), deadline)) + 60)
     run.say(Event.SWEEP_REQUESTED, [{"why": "acceptance", "requested_by": PERSON}])
-    record = run.until(lambda: run._ended(environment), f"{environment} is ended", lambda: run.record(environment))
-    ending = record.get("ending", {})
+    record = run.until(
+        lambda: run._ended(environment), f"{environment} is ended", lambda: run.read(Environment, environment)
+    )
+    ending = record.ending
     statuses = {
-        "stage": record["stage"],
-        "ended by": ending.get("by"),
-        "outcome": ending.get("outcome"),
+        "stage": record.stage,
+        "ended by": ending and ending.by,
+        "outcome": ending and ending.outcome,
         "stack": run.stacks(environment, run.place.region),
         "instances left": run.instances_left(environment, run.place.region),
     }
@@ -255,12 +257,12 @@ def rollback(run: Acceptance) -> Happened:
 
     def stop(rollout_id: str) -> None:
         def replacing() -> bool:
-            return bool(run.record(rollout_id, "rollout").get("percent", 0) >= 10)
+            return run.read(Rollout, rollout_id).percent >= 10
 
         with run.place.hurry(FASTER):
-            run.until(replacing, "instances are replaced", lambda: run.record(rollout_id, "rollout"))
+            run.until(replacing, "instances are replaced", lambda: run.read(Rollout, rollout_id))
         run.say(Event.ROLLOUT_ABORT_REQUESTED, [{"rollout": rollout_id, "why": "acceptance", "requested_by": PERSON}])
-        run.until(lambda: run.record(rollout_id, "rollout").get("aborted"), "the request is heard")
+        run.until(lambda: run.read(Rollout, rollout_id).aborted, "the request is heard")
 
     # So that it still stands at its first checkpoint when somebody stops it.
     run.configure(run.kept["shop"], permanent=[_production(run, soak_minutes=60)])
@@ -358,18 +360,18 @@ def _rolled(run: Acceptance, version: str, number: int, meanwhile: Callable[[str
 
     with run.place.hurry(FASTER):
         run.until(
-            lambda: run.record(rollout_id, "rollout"), f"{rollout_id} began", lambda: run.record(service, "service")
+            lambda: run.read(Rollout, rollout_id).history, f"{rollout_id} began", lambda: run.read(Service, service)
         )
     meanwhile(rollout_id)
     with run.place.hurry(FASTER):
-        events = run.until(over, f"{rollout_id} is over", lambda: run.record(rollout_id, "rollout"))
-    record = run.record(rollout_id, "rollout")
+        events = run.until(over, f"{rollout_id} is over", lambda: run.read(Rollout, rollout_id))
+    record = run.read(Rollout, rollout_id)
     statuses = {
-        "stage": record["stage"],
-        "cause": record.get("cause"),
-        "reason": plain(str(record.get("reason", ""))),
+        "stage": record.stage,
+        "cause": record.cause,
+        "reason": plain(record.reason or ""),
         "instances": sum(one["LifecycleState"] == "InService" for one in _group(run, service)["Instances"]),
-        "service": run.record(service, "service").get("stage"),
+        "service": run.read(Service, service).stage,
     }
     return Happened(events, statuses, durations(record))
 
@@ -400,12 +402,12 @@ def _asked(console_url: str, path: str, token: str | None) -> requests.Response:
     return requests.get(console_url + path, headers=headers, timeout=120)
 
 
-def durations(record: Json) -> dict[str, float]:
+def durations(record: Record) -> dict[str, float]:
     """Seconds from each line of a record's history to the next one of another kind."""
     found: dict[str, float] = {}
-    for line, following in pairwise(record.get("history", [])):
-        seconds = _seconds(datetime.fromisoformat(line["at"]), datetime.fromisoformat(following["at"]))
-        found[line["what"]] = round(found.get(line["what"], 0.0) + seconds, 1)
+    for line, following in pairwise(record.history):
+        seconds = _seconds(datetime.fromisoformat(line.at), datetime.fromisoformat(following.at))
+        found[line.what] = round(found.get(line.what, 0.0) + seconds, 1)
     return found
 
 

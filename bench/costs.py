@@ -3,15 +3,17 @@
 The counts are the same on AWS. Durations are this machine's, and so is the part of the price that follows from them.
 """
 
-import json
 import math
 from collections import Counter
 from typing import Any
+
+import msgspec
 
 from local.accounts import Accounts
 from local.cloud import REGION, LocalCloud
 from local.records import read_record
 from mayfly.contract.vocabulary import EnvironmentStage
+from mayfly.domain.records import Environment
 from mayfly.prices import list_prices
 
 type Json = dict[str, Any]
@@ -40,20 +42,22 @@ def state_transitions(events: list[Json]) -> int:
 
 def life(cloud: LocalCloud, machine: str, table: str, environment: str) -> Json:
     """One life in figures: see the README for the meaning of each."""
-    record = read_record(cloud, table, f"environment#{environment}")
-    ledger = cloud.ledger()
+    record = read_record(cloud, table, Environment, environment)
+    ending, ledger = record.ending, cloud.ledger()
     invocations = [row for row in ledger["invocations"] if row["environment"] == environment]
     calls = [row for row in ledger["calls"] if row["environment"] == environment and row["action"] != "AssumeRole"]
     transitions = state_transitions(history(cloud, machine, environment))
     return {
         "id": environment,
-        **{key: record.get(key) for key in ("application", "version", "suite")},
+        "application": record.application,
+        "version": record.version,
+        "suite": record.suite,
         "stages": stages(record),
-        "instances_built": record.get("instances_built", 0),
+        "instances_built": record.instances_built or 0,
         "instances_left": instances_left(cloud, environment),
-        "ended_by": record.get("ending", {}).get("by"),
-        "outcome": record.get("ending", {}).get("outcome"),
-        "reason": record.get("ending", {}).get("reason"),
+        "ended_by": ending and ending.by,
+        "outcome": ending and ending.outcome,
+        "reason": ending and ending.reason,
         "state_transitions": transitions,
         "lambda_invocations": len(invocations),
         "billed_ms": sum(math.ceil(row["ms"]) for row in invocations),
@@ -62,13 +66,13 @@ def life(cloud: LocalCloud, machine: str, table: str, environment: str) -> Json:
     }
 
 
-def cost(transitions: int, invocations: list[Json], record: Json) -> float:
+def cost(transitions: int, invocations: list[Json], record: Environment) -> float:
     """US dollars at list prices: Mayfly's own, without the instances that it builds."""
     price = list_prices().services
     gigabyte_seconds = sum(math.ceil(row["ms"]) / 1000 * row["memory_mb"] / 1024 for row in invocations)
     # Each change of the record writes all of it, in units of 1 KB; its final size bounds the earlier ones.
     # Each has a line of the history.
-    writes = len(record.get("history", [])) * math.ceil(len(json.dumps(record)) / 1024)
+    writes = len(record.history) * math.ceil(len(msgspec.json.encode(record)) / 1024)
     events = 3 + 1 + 2  # announced; the result; the stack's two events, crossing accounts
     return float(
         transitions * price["state_transition"]
@@ -82,12 +86,12 @@ def cost(transitions: int, invocations: list[Json], record: Json) -> float:
     )
 
 
-def stages(record: Json) -> list[Json]:
+def stages(record: Environment) -> list[Json]:
     """The stages an environment has gone through, from its record's history, each once, with when it began."""
     seen: dict[str, str] = {}
-    for line in record.get("history", []):
-        if line["what"] in (*EnvironmentStage, "ready"):
-            seen.setdefault(line["what"], line["at"])
+    for line in record.history:
+        if line.what in (*EnvironmentStage, "ready"):
+            seen.setdefault(line.what, line.at)
     return [{"name": name, "at": at} for name, at in seen.items()]
 
 

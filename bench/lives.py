@@ -9,7 +9,7 @@ from bench import costs
 from local.cloud import LocalCloud
 from local.facts import Facts
 from local.install import Installation, configure
-from local.records import read_typed
+from local.records import read_record
 from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, Source
 from mayfly.domain.identity import environment_id, release_id
 from mayfly.domain.records import Environment
@@ -69,7 +69,7 @@ def _say(cloud: LocalCloud, what: str, detail: Json) -> None:
 def _reach(cloud: LocalCloud, installation: Installation, environment: str, stage: str) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
-        record = read_typed(cloud, installation.outputs["TableName"], Environment, environment)
+        record = read_record(cloud, installation.outputs["TableName"], Environment, environment)
         if record.stage == stage:
             return
         if time.monotonic() > until:

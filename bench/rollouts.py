@@ -13,9 +13,10 @@ from bench import costs
 from local.client import Client
 from local.cloud import WORKLOAD_ACCOUNT, LocalCloud
 from local.install import Installation, configure, network
-from local.records import all_records, read_record, remember_release
+from local.records import all_records, remember_release
 from mayfly.contract.vocabulary import Event
 from mayfly.domain.identity import service_id
+from mayfly.domain.records import Rollout
 
 Json = dict[str, Any]
 
@@ -86,18 +87,14 @@ class Service:
         remember_release(self.cloud, self.installation.outputs["TableName"], detail)
         self.cloud.announce(self.installation.outputs["FactsBusName"], Event.RELEASE_PASSED, detail)
 
-    def record(self) -> Json:
-        """What Mayfly knows of it."""
-        return read_record(self.cloud, self.installation.outputs["TableName"], f"service#{self.id}")
-
-    def rollout(self, before: int) -> Json:
+    def rollout(self, before: int) -> Rollout:
         """The record of the rollout that follows so many others, once it is over."""
         table = self.installation.outputs["TableName"]
 
-        def over() -> Json | None:
-            mine = [one for one in all_records(self.cloud, table) if one.get("service") == self.id]
-            done = [one for one in mine if one.get("ended_at")]
-            return max(done, key=lambda one: str(one["ended_at"])) if len(done) > before else None
+        def over() -> Rollout | None:
+            mine = [one for one in all_records(self.cloud, table, Rollout) if one.service == self.id]
+            done = [one for one in mine if one.ended_at]
+            return max(done, key=lambda one: str(one.ended_at)) if len(done) > before else None
 
         return until(over)
 
@@ -119,11 +116,11 @@ class Service:
                 until(lambda: client.counts.versions["2.0"] > 0)
                 self.cloud.fault("workload", outage="us-east-1b")
             record = self.rollout(1)
-        seconds = (datetime.fromisoformat(record["ended_at"]) - began).total_seconds()
-        history = costs.history(self.cloud, self.installation.outputs["RolloutMachine"], record["id"])
+        seconds = (datetime.fromisoformat(str(record.ended_at)) - began).total_seconds()
+        history = costs.history(self.cloud, self.installation.outputs["RolloutMachine"], record.id)
         counts = client.counts
         return {
-            "ended": record["stage"],
+            "ended": record.stage,
             "virtual_seconds": round(seconds),
             "requests": counts.sent,
             "errors_raw": counts.errors,

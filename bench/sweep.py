@@ -15,6 +15,7 @@ from local.cloud import LocalCloud
 from local.install import Installation
 from local.records import all_records
 from mayfly.contract.vocabulary import EnvironmentStage, Event, Source
+from mayfly.domain.records import Environment
 from mayfly.domain.timestamp import utc_text
 
 Json = dict[str, Any]
@@ -193,8 +194,9 @@ def _running(states: Any, machine: str) -> list[Json]:
 
 
 def _stages(cloud: LocalCloud, installation: Installation, names: list[str]) -> list[str]:
-    records = {r["id"]: r.get("stage", "") for r in all_records(cloud, installation.outputs["TableName"]) if "id" in r}
-    return [records.get(name, "") for name in names]
+    found = all_records(cloud, installation.outputs["TableName"], Environment)
+    stages = {one.id: str(one.stage or "") for one in found}
+    return [stages.get(name, "") for name in names]
 
 
 def _until(over: Any, what: str) -> None:

@@ -3,7 +3,6 @@
 import signal
 import sys
 import time
-from typing import Any
 
 from rich.console import Console
 
@@ -12,7 +11,7 @@ from local.cloud import CloudError, LocalCloud
 from local.demo.rollouts import SERVICE, declare
 from local.facts import Facts
 from local.install import ROOT, SIMULATED, Installation, install
-from local.records import all_records
+from local.records import all_histories
 from mayfly.contract.vocabulary import Event
 from mayfly.domain.text import whole_seconds
 
@@ -85,19 +84,12 @@ def watch(console: Console, cloud: LocalCloud, table: str, facts: Facts) -> None
                 token = tokens / fact["detail"]["environment"]
                 (half := token.with_suffix(".part")).write_text(fact["detail"]["token"])
                 half.rename(token)  # who waits for the file finds all of it
-        for record in sorted(all_records(cloud, table), key=_order):
-            lines = record.get("history", [])
-            for line in lines[told.get(record["pk"], 0) :]:
-                name = f"[bold]{record['pk'].partition('#')[2]}[/]"
-                console.print(
-                    f"[dim]{line['at'][11:19]}[/]  {name}  {line['what']}  [dim]{whole_seconds(line['why'])}[/]"
-                )
-            told[record["pk"]] = len(lines)
+        for key, lines in sorted(all_histories(cloud, table).items(), key=lambda one: one[1][-1].at if one[1] else ""):
+            for line in lines[told.get(key, 0) :]:
+                name = f"[bold]{key.partition('#')[2]}[/]"
+                console.print(f"[dim]{line.at[11:19]}[/]  {name}  {line.what}  [dim]{whole_seconds(line.why)}[/]")
+            told[key] = len(lines)
         time.sleep(0.5)
-
-
-def _order(record: dict[str, Any]) -> str:
-    return str(record["history"][-1]["at"]) if record.get("history") else ""
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from local.cloud import LocalCloud
 from local.demo import forge, images, rollouts
 from local.demo.screen import wait
 from local.install import ROOT, SIMULATED, Installation, configure, install
-from local.records import read_typed
+from local.records import read_record
 from mayfly.contract.vocabulary import EnvironmentStage as Stage
 from mayfly.contract.vocabulary import RolloutStage
 from mayfly.domain.identity import environment_id, release_id
@@ -99,7 +99,7 @@ class Story:
         return self.records[suite].stage or ""
 
     def _record[R: Record](self, kind: type[R], identity: str) -> R:
-        return read_typed(self.cloud, self.outputs["TableName"], kind, identity)
+        return read_record(self.cloud, self.outputs["TableName"], kind, identity)
 
     def _tell(self, suite: str, stage: str) -> None:
         record = self.records[suite]

@@ -17,7 +17,7 @@ from local.cloud import REGION, LocalCloud
 from local.demo.screen import wait
 from local.facts import Facts
 from local.install import ROOT
-from local.records import read_typed
+from local.records import read_record
 from mayfly.contract.vocabulary import BakeStage, EnvironmentStage, Event, Outcome, Source
 from mayfly.domain.identity import environment_id, release_id
 from mayfly.domain.records import Bake, ChannelRecord, Environment, Family, Record
@@ -51,7 +51,7 @@ class Images:
 
     def read[R: Record](self, kind: type[R], identity: str) -> R:
         """A record as it is now."""
-        return read_typed(self.cloud, self.outputs["TableName"], kind, identity)
+        return read_record(self.cloud, self.outputs["TableName"], kind, identity)
 
     def look(self) -> None:
         """Reads the records. These looks are the demo's own.

@@ -12,7 +12,7 @@ from local.cloud import LocalCloud
 from local.demo import rollout_story
 from local.facts import Facts
 from local.install import ROOT, configure, network
-from local.records import read_typed
+from local.records import read_record
 from mayfly.contract.vocabulary import EnvironmentStage, Event, Outcome, ServiceStage, Source
 from mayfly.domain.identity import environment_id, release_id, service_id
 from mayfly.domain.records import Environment, Record, Rollout, Service
@@ -47,7 +47,7 @@ def tell(console: Console, cloud: LocalCloud, outputs: dict[str, str]) -> Json:
     facts = Facts(cloud, outputs["FactsBusName"])
 
     def read[R: Record](kind: type[R], identity: str) -> R:
-        return read_typed(cloud, outputs["TableName"], kind, identity)
+        return read_record(cloud, outputs["TableName"], kind, identity)
 
     def said(what: str, detail: Json) -> None:
         entry = {"Source": Source.OPERATOR, "DetailType": what, "EventBusName": outputs["BusName"]}

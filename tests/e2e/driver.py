@@ -10,6 +10,7 @@ from accept.driver import Json, Way
 from bench import costs
 from local.cloud import LocalCloud
 from mayfly.domain.timestamp import utc_text
+from tests.items import read_item
 
 __all__ = ["Driver", "Json", "Way", "dead_letters"]
 
@@ -23,6 +24,18 @@ class Driver(driver.Driver):
     def facts_bus(self) -> str:
         """The bus on which Mayfly says what happened: an early version has one bus for all."""
         return self.outputs.get("FactsBusName", self.outputs["BusName"])
+
+    def record(self, name: str, kind: str = "environment") -> Json:
+        """The item of a thing of this kind, {} where there is none."""
+        return read_item(self.cloud, self.outputs["TableName"], f"{kind}#{name}")
+
+    def release(self, release: str) -> Json:
+        """A release's item, {} where there is none."""
+        return self.record(release, "release")
+
+    def history(self, record: Json) -> list[tuple[str, str]]:
+        """What and why of each line of a record's history."""
+        return [(line["what"], line["why"]) for line in record["history"]]
 
     def passes(self, seconds: float, function: str) -> None:
         """Moves time on, and waits until a function has run whose schedule makes it due by then."""

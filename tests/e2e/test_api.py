@@ -215,7 +215,7 @@ class TestADeveloper:
         watch = ada.want("POST", f"/api/environments/{environment}/extension", {"minutes": 30, "why": "a demo"})[
             "watch"
         ]
-        mayfly.until(lambda: ada.read(watch)["deadline"] > before["deadline"] or None, "the deadline moves")
+        mayfly.until(lambda: ada.read(watch)["deadline"] > before.deadline or None, "the deadline moves")
         (shown,) = ada.read(f"/api/environments?application={application}")["environments"]
         assert (shown["id"], shown["stage"], shown["instances_built"]) == (environment, "awaiting tests", 1)
 

@@ -175,13 +175,13 @@ class TestEvents:
         mayfly.cloud.fault("workload", event="*_COMPLETE", effect="lose")
         environment = environment_id(mayfly.push(mayfly.application()), "smoke")
         mayfly.until(lambda: mayfly.stacks(environment) == ["CREATE_COMPLETE"], "the stack stands")
-        assert mayfly.life(environment, "creating")["waiting"]["for"] == "creation"
+        assert mayfly.life(environment, "creating").waiting.for_ == "creation"
         mayfly.cloud.advance(RECONCILED)
         mayfly.life(environment, "awaiting tests")
 
         mayfly.finish(environment)
         mayfly.until(lambda: mayfly.stacks(environment) == ["DELETE_COMPLETE"], "the stack is gone")
-        assert mayfly.life(environment, "terminating")["waiting"]["for"] == "deletion"
+        assert mayfly.life(environment, "terminating").waiting.for_ == "deletion"
         mayfly.cloud.advance(RECONCILED)
         _ended_well(mayfly, environment)
 

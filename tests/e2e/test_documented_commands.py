@@ -22,8 +22,8 @@ from samtranslator.yaml_helper import yaml_parse
 
 from local.cloud import ADMIN_KEYS, PATIENCE_SECONDS, WORKLOAD_ACCOUNT, LocalCloud
 from local.install import ROOT, configure, installed
-from local.records import all_records, read_record
 from mayfly.domain.identity import environment_id, release_id
+from tests.items import all_items, read_item
 
 type Json = dict[str, Any]
 
@@ -200,7 +200,7 @@ class Reader:
 
     def record(self, key: str) -> Json:
         """A record."""
-        return read_record(self.cloud, self.outputs["TableName"], key)
+        return read_item(self.cloud, self.outputs["TableName"], key)
 
     @cached_property
     def outputs(self) -> dict[str, str]:
@@ -246,7 +246,7 @@ class Reader:
         """Has the ids of the two latest images that were baked."""
         code, said = self.tell('mayfly bake base --why "to compare with" --watch')
         assert code == 0, said
-        records = all_records(self.cloud, self.outputs["TableName"])
+        records = all_items(self.cloud, self.outputs["TableName"])
         baked = [one for one in records if one["pk"].startswith("bake#") and one.get("stage") == "proven"]
         before, image = [one["image"] for one in sorted(baked, key=lambda one: str(one["history"][0]["at"]))][-2:]
         self.tell(f"BEFORE={before} IMAGE={image}")
@@ -295,7 +295,7 @@ class Reader:
         self.say("Code Version Pushed", {"application": "webshop", "version": mark, "artifact": "s3://artifacts/1"})
 
         def kept() -> list[str]:
-            records = all_records(self.cloud, self.outputs["TableName"])
+            records = all_items(self.cloud, self.outputs["TableName"])
             return [one["id"] for one in records if one["pk"].startswith("dead-letter#") and mark in one["reason"]]
 
         self.until(kept, f"the dead letter of {mark}")

@@ -10,10 +10,11 @@ import pytest
 from bench import costs
 from local.cloud import LocalCloud
 from local.install import configure_family
-from local.records import all_records
 from mayfly.domain.bake import bake_id
+from mayfly.domain.records import Bake
 from tests.e2e.driver import Driver, Json
 from tests.e2e.gallery import family_document
+from tests.items import all_items
 
 # Near two at night the schedule would bake, too, what a test bakes.
 pytestmark = pytest.mark.usefixtures("no_images")
@@ -61,7 +62,7 @@ class Bakes:
 
     def of(self, family: str) -> list[str]:
         """The bakes of a family, from the records."""
-        records = all_records(self.cloud, self.mayfly.outputs["TableName"])
+        records = all_items(self.cloud, self.mayfly.outputs["TableName"])
         return [one["id"] for one in records if one["pk"].startswith("bake#") and one["family"] == family]
 
     def record(self, bake: str, kind: str = "bake") -> Json:
@@ -70,7 +71,7 @@ class Bakes:
 
     def end(self, bake: str) -> Json:
         """Waits until a bake's execution is over; returns its description."""
-        return self.mayfly.end(bake, "bake")
+        return self.mayfly.end(bake, Bake)
 
     def stage(self, bake: str, stage: str) -> Json:
         """Waits until a bake has come to a stage; returns its record then."""
@@ -376,7 +377,7 @@ class TestWhatStartsABake:
         applied, asked = bakes.family(), bakes.family(puppet={"mode": "agent", "server": "puppet.example"})
         bakes.mayfly.say("Puppet Code Pushed", [{"version": "7", "pushed_by": "r10k"}] * 2)
         bake = bake_id(asked, "Puppet code 7")
-        bakes.mayfly.until(lambda: bakes.mayfly.execution(bake, "bake"), f"the bake {bake}")
+        bakes.mayfly.until(lambda: bakes.mayfly.execution(bake, Bake), f"the bake {bake}")
         assert bakes.end(bake)["status"] == "SUCCEEDED"
         assert bakes.candidate(asked) == bakes.images(bake)[0]["ImageId"]
         assert (bakes.of(applied), bakes.of(asked)) == ([], [bake])
@@ -435,7 +436,7 @@ class TestWhatADeadBakeLeaves:
         bake = bakes.ask(family)
         bakes.mayfly.until(lambda: bakes.machines(bake) == {"running": 1}, "the builder runs")
         bakes.mayfly.until(lambda: bakes.record(bake).get("builder"), "a builder")
-        arn = bakes.mayfly.execution(bake, "bake")["executionArn"]
+        arn = bakes.mayfly.execution(bake, Bake)["executionArn"]
         bakes.cloud.client("stepfunctions").stop_execution(executionArn=arn)
         bakes.cloud.advance((5 + MARGIN_MINUTES) * 60 + 1)
         bakes.mayfly.say("Sweep Requested", [{"why": "a test", "requested_by": "ada@example.com"}])

@@ -52,7 +52,7 @@ def test_a_pull_request_is_shown_under_one_address_until_it_is_closed(mayfly: Dr
     first = mayfly.push(application, pull_request=7)
     assert mayfly.verdict(first)["detail-type"] == "Release Passed", "no verdict waits for it"
     older = environment_id(first, "show")
-    outputs = mayfly.life(older, "awaiting tests")["outputs"]
+    outputs = mayfly.life(older, "awaiting tests").outputs
     assert outputs["PreviewAddress"] == f"http://{name}:8080/{older}"
     there = {f"{name}.": ("CNAME", BALANCER)}
     mayfly.until(lambda: addresses(mayfly, zone) == there, "the address", lambda: addresses(mayfly, zone))

@@ -64,12 +64,12 @@ class TestACeiling:
         application = mayfly.application(ceilings={"environments": 1}, lifetime_minutes=60)
         first = mayfly.begin(application, version="1.0.0")
         second = environment_id(mayfly.push(application, "2.0.0"), "smoke")
-        planned = mayfly.life(second, "queued")["deadline"]
+        planned = mayfly.life(second, "queued").deadline
         said = mayfly.announcement("Environment Queued", second)
         assert said["lacks"] == f"the ceiling of environments of the application {application}: 1 needed, 0 free"
         mayfly.cloud.advance(600)
         mayfly.finish(first)
-        assert mayfly.life(second, "awaiting tests")["deadline"] > planned
+        assert mayfly.life(second, "awaiting tests").deadline > planned
         mayfly.finish(second)
         assert mayfly.end(second)["status"] == "SUCCEEDED"
 

@@ -185,8 +185,8 @@ def test_what_has_no_room_in_the_first_lives_in_the_second(mayfly: Driver, galle
     assert mayfly.end(second)["status"] == "SUCCEEDED"
     # Who waits, waits for both: its room is where it was given back first.
     admitted = mayfly.life(third, "awaiting tests")
-    assert (admitted["region"], admitted["image"], stands(mayfly, third)) == (OTHER, images[OTHER], [OTHER])
-    [why] = [why for what, why in mayfly.history(admitted) if what == "admitted"]
+    assert (admitted.region, admitted.image, stands(mayfly, third)) == (OTHER, images[OTHER], [OTHER])
+    [why] = [line.why for line in admitted.history if line.what == "admitted"]
     assert why.endswith(f"; in {target(mayfly, OTHER)}")
     for each in (first, third):
         mayfly.finish(each)
