@@ -71,8 +71,8 @@ def cost(transitions: int, invocations: list[Json], record: Environment) -> floa
     price = list_prices().services
     gigabyte_seconds = sum(math.ceil(row["ms"]) / 1000 * row["memory_mb"] / 1024 for row in invocations)
     # Each change of the record writes all of it, in units of 1 KB; its final size bounds the earlier ones.
-    # Each has a line of the history.
-    writes = len(record.history) * math.ceil(len(msgspec.json.encode(record)) / 1024)
+    # One change more than the history has lines: the stack's id.
+    writes = (len(record.history) + 1) * math.ceil(len(msgspec.json.encode(record)) / 1024)
     events = 3 + 1 + 2  # announced; the result; the stack's two events, crossing accounts
     return float(
         transitions * price["state_transition"]

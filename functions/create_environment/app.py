@@ -31,9 +31,8 @@ class NotOurs(Exception):
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Runs first to ask for the stack, and again whenever the event that should end the wait does not come.
 
-    The token is written with the stack's id, in one write behind the call: CloudFormation's event takes longer, and one
-    that is faster is sent again. A repetition finds the stack standing, looks at it once, and waits on or answers by
-    itself: the slow reconciler behind the fast path.
+    The token is stored before the call that causes the event. A repetition finds the stack standing, looks at it
+    once, and waits on or answers by itself: the slow reconciler behind the fast path.
     """
     settings, order, token = load_settings(), Order.read(event["order"]), event["token"]
     logger.append_keys(environment=order.environment)
@@ -42,7 +41,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     entry = Entry(event["now"], context.function_name, EnvironmentStage.CREATING, built)
     if pacing.waits(settings.table, f"{order.account}/{order.region}", Lane.BUILD, event, order.environment):
         return {"environment": order.environment, "stack": None}
-    record = not_ended(records.get(order.environment))
+    record = remember(records, order, token, entry)
     if event.get("announces") and not record.stack:  # a repetition that finds what was asked for has said it
         told, deadline, without = environments.told_of(order), str(record.deadline), dict(record.no_capacity)
         announce(settings.facts, EnvironmentRequested(**told, deadline=deadline, no_capacity=without))
@@ -58,53 +57,33 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )
     until = (timestamp(record.deadline), timestamp(record.ceiling))
     labels = tags.of_environment(order.environment, order.application, settings.controller, *until)
-    made = stacks.create(workload, stack_name(order.environment), wanted, labels)
-    stack_id = made or standing(settings, order, workload).id
-    remember(records, order, Waiting(Wait.CREATION, token), stack_id, entry)
-    if not made:  # it may have been over before anybody waited
-        metrics.add_metric(name="StacksLookedAtAgain", unit="Count", value=1)
-        seen = standing(settings, order, workload)
-        if reply := causes.explained(workload, seen.id, answer(Wait.CREATION, seen.status, seen.status_reason)):
-            executions.complete_task(token, reply, {"stack": seen.id})
+    stack_id = stacks.create(workload, stack_name(order.environment), wanted, labels)
+    if stack_id is None:
+        stack_id = look_again(settings, order, workload, token)
+    made = records.change(order.environment, stack=stack_id)
+    if made and made.ending:
+        environments.wake(made, made.ending)
     return {"environment": order.environment, "stack": stack_id}
 
 
-def not_ended(record: Environment | None) -> Environment:
-    """Lets pass the record of an environment that is still wanted.
-
-    Raises:
-        EndedBefore: it is not, or there is no record.
-    """
-    if record is None or record.ending:
-        said = record.ending.reason if record and record.ending else "nothing: there is none"
-        raise EndedBefore(f"its record says {said}")
-    return record
-
-
-def remember(records: Records[Environment], order: Order, waiting: Waiting, stack: str, entry: Entry) -> None:
-    """Writes down that an execution waits for this stack, and what other functions need of its order.
-
-    Raises:
-        EndedBefore: its life was ended while the stack was asked for; its deletion finds the stack by its id.
-    """
+def remember(records: Records[Environment], order: Order, token: str, entry: Entry) -> Environment:
+    """Writes down that an execution waits for this environment, and what other functions need of its order."""
     try:
         record = records.change(
             order.environment,
             entry,
             stage=EnvironmentStage.CREATING,
-            stack=stack,
-            waiting=waiting,
+            waiting=Waiting(Wait.CREATION, token),
             replace_failed=replaceable(order.told.get("ReplaceFailed", "")),
             pool=order.pool.name if order.pool else None,
             only_if=environments.NOT_ENDED,
         )
     except Conflict as conflict:
-        if conflict.found:
-            records.change(order.environment, stack=stack)
-        not_ended(conflict.found)
-        raise
+        ending = conflict.found.ending.reason if conflict.found else "nothing: there is none"
+        raise EndedBefore(f"its record says {ending}") from None
     if record is None:
         raise EndedBefore("the table is lost: no environment is built without a record")
+    return record
 
 
 def own(settings: Settings, order: Order, template: stacks.Template) -> dict[str, str]:
@@ -131,12 +110,16 @@ def parameters(order: Order, controller: str, own: dict[str, str]) -> dict[str, 
     return blueprint.parameters(order.told | own, order.declared, **facts, controller=controller)
 
 
-def standing(settings: Settings, order: Order, workload: clients.Workload) -> stacks.Stack:
-    """Returns the stack that stands under this name already."""
+def look_again(settings: Settings, order: Order, workload: clients.Workload, token: str) -> str:
+    """Looks once at the stack that stands under this name, and completes the task if it is over. Returns its id."""
+    metrics.add_metric(name="StacksLookedAtAgain", unit="Count", value=1)
     stack = stacks.describe(workload, stack_name(order.environment))
     if stack is None:
         raise RuntimeError("the stack vanished between two calls")  # retried by the state machine
     ours = is_ours(order.environment, settings.controller, stack.tags)
     if not ours.granted:
         raise NotOurs(f"{stack.id} stands already: {ours.reason}")
-    return stack
+    reply = causes.explained(workload, stack.id, answer(Wait.CREATION, stack.status, stack.status_reason))
+    if reply:
+        executions.complete_task(token, reply, {"stack": stack.id})
+    return stack.id

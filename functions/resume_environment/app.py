@@ -7,7 +7,7 @@ from mayfly.aws.dead_letters import message_handler
 from mayfly.aws.records import Records
 from mayfly.contract.aws_events import StackStatus
 from mayfly.contract.reader import receive
-from mayfly.contract.vocabulary import UNKNOWN, EnvironmentStage, Wait
+from mayfly.contract.vocabulary import UNKNOWN
 from mayfly.domain.identity import environment_of
 from mayfly.domain.records import Environment
 from mayfly.domain.stack import PHASES, TaskResult, answer
@@ -17,33 +17,31 @@ from mayfly.settings import Settings, load_settings
 from mayfly.workflows import causes
 
 
-class TooEarly(Exception):
-    """A stack was faster than who asked for it."""
-
-
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 @message_handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """An event that nobody waits for, of an older stack or a second time, changes nothing.
-
-    Raises:
-        TooEarly: who asked for the stack has not written yet that an execution waits for it. The event is sent again.
-    """
+    """An event that nobody waits for, of an older stack or a second time, changes nothing."""
     settings = load_settings()
     status = receive(StackStatus, event).message
     environment = environment_of(status.stack_id)
     logger.append_keys(environment=environment)
     record = Records(settings.table, Environment).get(environment) if environment else None
-    if record and is_early(record, status):
-        raise TooEarly(f"{status.stack_id} is {status.details.status}, and nobody waits for it yet")
     if record is None or record.waiting is None:
         return {"environment": environment, "resumed": False, "reason": "nobody waits for this stack"}
-    if other := about_another(record, status):
-        return {"environment": environment, "resumed": False, "reason": f"it is about {other}"}
+    if (record.stack or status.stack_id) != status.stack_id:
+        return {
+            "environment": environment,
+            "resumed": False,
+            "reason": f"it is about an older stack than {record.stack}",
+        }
+    if record.stack is None and not is_where(record, status.stack_id):
+        return {"environment": environment, "resumed": False, "reason": "it is about a stack at another target"}
     if status.details.status not in PHASES:
         # It counts as going on. An alarm tells people that CloudFormation has learnt something new.
         metrics.add_metric(name="UnknownStackStatuses", unit="Count", value=1)
+    if is_of_earlier(status.request, record.deletions):
+        return {"environment": environment, "resumed": False, "reason": "it is about an earlier deletion"}
     reply = answer(record.waiting.for_, status.details.status, status.details.reason)
     if reply is None:
         return {"environment": environment, "resumed": False, "reason": f"{status.details.status} ends no wait"}
@@ -51,23 +49,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         reply = explained(settings, str(environment), status.stack_id, reply) or reply
     resumed = executions.complete_task(record.waiting.token, reply, {"stack": status.stack_id})
     return {"environment": environment, "resumed": resumed, "reason": reply.reason}
-
-
-def about_another(record: Environment, status: StackStatus) -> str:
-    """Names what a status event is about, if it is not what the execution waits for."""
-    if (record.stack or status.stack_id) != status.stack_id:
-        return f"an older stack than {record.stack}"
-    if record.stack is None and not is_where(record, status.stack_id):
-        return "a stack at another target"
-    return "an earlier deletion" if is_of_earlier(status.request, record.deletions) else ""
-
-
-def is_early(record: Environment, status: StackStatus) -> bool:
-    """Tells whether a stack is over for whose creation nobody waits yet: its id is written with the token."""
-    built = record.stage in (EnvironmentStage.PLANNED, EnvironmentStage.QUEUED, EnvironmentStage.CREATING)
-    unknown = record.stack is None and not record.waits_for(Wait.CREATION) and not record.waits_for(Wait.DELETION)
-    over = answer(Wait.CREATION, status.details.status) is not None
-    return built and unknown and over and record.ending is None and is_where(record, status.stack_id)
 
 
 def is_where(record: Environment, stack_id: str) -> bool:

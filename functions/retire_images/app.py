@@ -41,6 +41,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     report["key"] = key_of(now, context.aws_request_id, "retirements")
     report["unwritten"] = reporting.write_down(settings, report, {"kept": kept}, now)
     if dry:
+        metrics.add_metric(name="RetirementStepsFailed", unit="Count", value=int(bool(report["unwritten"])))
         return report | {"dry_run": True, "failed": []}
     taken = [*back, *([] if report["halted"] else steps)]
     failed = act(settings, families, taken, now, context.function_name)

@@ -148,14 +148,14 @@ class TestTheStackIsAskedFor:
         assert call["RoleSessionName"] == ENVIRONMENT
         assert call["Tags"] == [{"Key": "mayfly:environment", "Value": ENVIRONMENT}]
 
-    def test_and_its_id_is_written_with_the_token_in_one_write(self, world: World) -> None:
+    def test_after_the_token_is_stored_that_its_event_will_need(self, world: World) -> None:
         world.planned()
         world.wire.forget()
         world.call("create_environment", creation())
-        (written,) = world.wire.heard("UpdateItem")
-        values = written["ExpressionAttributeValues"]
-        assert values[":waiting"]["M"]["token"] == {"S": TOKEN}
-        assert values[":stack"]["S"] == world.record()["stack"]
+        (asked,) = [place for place, name in enumerate(world.wire.names()) if name == "CreateStack"]
+        stored = world.wire.names().index("UpdateItem")
+        assert stored < asked
+        assert world.wire.calls[stored][1]["ExpressionAttributeValues"][":waiting"]["M"]["token"] == {"S": TOKEN}
 
     def test_and_its_id_is_kept(self, world: World) -> None:
         found = world.created()
@@ -182,27 +182,6 @@ class TestTheStackIsAskedFor:
         world.wire.recover("CreateStack")
         assert world.call("create_environment", AGAIN)["stack"] == world.record()["stack"]
         assert world.record()["waiting"]["token"] == NEXT_TOKEN
-
-
-class TestALifeIsEndedWhileItsStackIsAskedFor:
-    def test_and_its_deletion_finds_the_stack_by_its_id(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        world.planned()
-        app, ending = (
-            function("create_environment"),
-            {"by": "request", "outcome": "ended", "reason": "not wanted any more"},
-        )
-        asked = app.stacks.create
-
-        def create(*given: object) -> str:
-            world.change(ending=ending)
-            return str(asked(*given))
-
-        monkeypatch.setattr(app.stacks, "create", create)
-        with pytest.raises(error("EndedBefore", "create_environment"), match="not wanted any more"):
-            world.call("create_environment", creation())
-        record = world.record()
-        assert (record["stack"], record["stage"]) == (world.stack()["StackId"], "planned")
-        assert "waiting" not in record
 
 
 class TestTheStackIsNotAskedFor:

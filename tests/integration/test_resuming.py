@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.world import ENVIRONMENT, OURS, STACK, TOKEN, World, function, of_the_stack, on_the_bus
+from tests.integration.world import ENVIRONMENT, OURS, STACK, TOKEN, World, of_the_stack, on_the_bus
 
 EARLIER = f"arn:aws:cloudformation:us-east-1:222222222222:stack/{STACK}/0d1c2b3a-0000-11f0-8de9-0242ac120002"
 
@@ -56,26 +56,6 @@ class TestAWaitEnds:
     def test_once_a_success_needs_no_look_at_the_workload_account(self, world: World) -> None:
         world.call("resume_environment", of_the_stack(waiting_for(world, "creation"), "CREATE_COMPLETE"))
         assert world.wire.names() == ["GetItem", "SendTaskSuccess"]
-
-
-class TestAStackIsFasterThanWhoAskedForIt:
-    def test_and_its_event_is_sent_again(self, world: World) -> None:
-        """The token is written behind the call."""
-        world.planned()
-        for status in ("CREATE_COMPLETE", "CREATE_FAILED"):
-            with pytest.raises(function("resume_environment").TooEarly, match=status):
-                world.call("resume_environment", of_the_stack(EARLIER, status))
-        world.change(waiting={"for": "creation", "token": TOKEN}, stack=EARLIER)
-        assert world.call("resume_environment", of_the_stack(EARLIER, "CREATE_COMPLETE"))["resumed"]
-
-    def test_but_not_where_nobody_will_wait_for_it(self, world: World) -> None:
-        world.planned()
-        called = world.call("resume_environment", of_the_stack(EARLIER, "CREATE_IN_PROGRESS"))
-        assert called["reason"] == "nobody waits for this stack"
-        elsewhere = EARLIER.replace("us-east-1", "eu-west-1")
-        assert not world.call("resume_environment", of_the_stack(elsewhere, "CREATE_COMPLETE"))["resumed"]
-        world.change(ending={"by": "tests", "outcome": "failed", "reason": "called off"})
-        assert not world.call("resume_environment", of_the_stack(EARLIER, "CREATE_COMPLETE"))["resumed"]
 
 
 class TestAWaitGoesOn:

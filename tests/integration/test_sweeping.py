@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 
+from mayfly.contract.orders import Subject
 from mayfly.contract.requests import EnvironmentExtensionRequested
 from mayfly.settings import load_settings
+from mayfly.workflows import environments
 from tests.integration.world import (
     AFTER,
     CEILING,
@@ -395,6 +397,24 @@ class TestWhatShouldBeGoneAndIsLeftStanding:
         asked = {"environment": ENVIRONMENT, "requested_by": "ada", "why": "mended", "again": True}
         world.call("accept_termination", on_the_bus("Environment Termination Requested", asked))
         assert "leak_announced" not in world.record()
+
+    def test_is_told_of_anew_where_its_owner_gave_it_more_time(self, world: World) -> None:
+        remembered(world, ENVIRONMENT, leak_announced=NOW)
+        asked = {"environment": ENVIRONMENT, "minutes": 30, "why": "a demo", "requested_by": "ada"}
+        world.call("accept_extension", on_the_bus("Environment Extension Requested", asked))
+        assert "leak_announced" not in world.record()
+
+    def test_is_told_of_anew_where_it_is_handed_over_for_another_reason(self, world: World) -> None:
+        stack = standing(world, "kept", ending=PASSED)
+        world.set_stack(stack, enable_termination_protection=True)
+        sweep(world, LATER)
+        world.set_stack(stack, enable_termination_protection=False)
+        kept = {name: world.record("kept")[name] for name in ("account", "region")}
+        environments.hand_over(load_settings(), Subject(environment="kept", **kept), "Blocked by Subnet", LATER)
+        sweep(world, AFTER)
+        said = [detail["reason"] for what, detail in world.said if what == "Environment Failed"]
+        assert len(said) == 2
+        assert "Blocked by Subnet" in said[1]
 
 
 class TestWhatIsLeftWithoutAStackIsEnded:

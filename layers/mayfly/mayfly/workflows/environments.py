@@ -125,6 +125,7 @@ def hand_over(settings: Settings, subject: Subject, why: str, now: str) -> None:
         subject.environment,
         Entry(now, "teardown", Step.HAND_OVER.value, why),
         handed_over=cut(why, 4_000),
+        drop=(Environment.leak_announced,),  # what was said before was about something else
         once=recreated(subject, now, now, settings.record_days)
         | {"stage": EnvironmentStage.TERMINATING, "ending": _of_move(seen, subject, now) or unknown_ending(now)},
     )
@@ -218,7 +219,8 @@ def extend(records: Records[Environment], seen: Environment, deadline: str, mess
             entry,
             deadline=deadline,
             extensions=(*seen.extensions, digest(message)),
-            drop=(Environment.warned,),  # of the new deadline, its owner is to be warned anew
+            # Of the new deadline, its owner is to be warned anew, and of what is left standing past it.
+            drop=(Environment.warned, Environment.leak_announced),
             only_if=NOT_ENDED & attr(Environment.deadline).eq(seen.deadline),
         )
     except Conflict:
