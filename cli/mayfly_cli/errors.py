@@ -39,10 +39,13 @@ def explained(error: Exception) -> Exception:
     from mayfly.aws.events import NotTaken
     from mayfly.contract.messages import explain
     from mayfly.contract.reader import Refused
+    from mayfly.settings import Incomplete
 
     match error:
         case ValidationError():
             return click.UsageError(explain(error))
+        case Incomplete():
+            return Failed(f"This installation lacks what this version of mayfly needs: {error}. Upgrade the older one.")
         case Refused() | NotTaken():
             return Failed(str(error))
         case ClientError():

@@ -171,7 +171,10 @@ WRONG: dict[str, tuple[Json, str]] = {
     "nobody": (asked(requested_by=None), "requested_by: "),
     "all of them": (asked(environment="*"), "environment: String should match pattern"),
     "an unknown field": (asked(force=True), "force: Extra inputs are not permitted"),
-    "no detail": (on_the_bus("Environment Termination Requested", []), "detail."),
+    "no detail": (
+        on_the_bus("Environment Termination Requested", []),
+        "detail: Expected `object`, got `array`, but it is []",
+    ),
     "an unknown environment": (
         asked(environment="webshop-9-smoke"),
         "environment: expected one that Mayfly built, but it is 'webshop-9-smoke'",

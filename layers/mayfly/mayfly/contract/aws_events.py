@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
-from msgspec import Meta, field
+from msgspec import Meta, ValidationError, field
 
 from mayfly.contract.fields import END, ImageId, Tolerant
 
@@ -109,6 +109,12 @@ class BaseImagesPublished(Tolerant):
         for found in _regions_in(said):
             for region, images in found.items():
                 regions.setdefault(region, []).extend(images if isinstance(images, list) else [images])
+        for region, images in regions.items():
+            for number, image in enumerate(images):
+                try:
+                    PublishedImage.read(image)
+                except ValidationError as error:
+                    raise ValidationError(f"regions.{region}.{number}.{error}") from None
         return super().read({"regions": regions}, strict)
 
 

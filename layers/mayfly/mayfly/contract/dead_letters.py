@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from msgspec import ValidationError
+
 from mayfly.contract.fields import Part
 from mayfly.contract.vocabulary import UNKNOWN, DeadLetterKind
 from mayfly.domain.text import clean
@@ -64,9 +66,12 @@ def read(body: str, attributes: Mapping[str, str], sqs_id: str) -> DeadLetter:
     """Reads the dead letter that a message of the queue is. One that nobody knows is kept as it is."""
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = body
-    kind, function, reason, message = _sorted(said, attributes)
+    try:
+        kind, function, reason, message = _sorted(said, attributes)
+    except ValidationError as error:
+        kind, function, reason, message = DeadLetterKind.UNREADABLE, UNKNOWN, str(error), said
     identity = hashlib.sha256(f"{function} {_identity_of(message) or sqs_id}".encode()).hexdigest()[:16]
     # What an event calls itself, and whatever went wrong with it, may be anybody's text.
     event, reason = clean(_event_of(message)), clean(reason)

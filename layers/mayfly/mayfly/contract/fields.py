@@ -5,6 +5,7 @@ import as all else that a function needs: no module that others need as well imp
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform
 
@@ -28,8 +29,8 @@ class _Bounds:
 
 
 class _Cleaned:
-    """Where pydantic reads it, a line is cleaned first. What is too long as it was sent is not, which may shorten it:
-    it is refused for its length."""
+    """Where people send it, pydantic cleans a line first; structs are made of what was cleaned there. What is too long
+    as it was sent is not cleaned, which may shorten it: it is refused for its length."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core.core_schema import no_info_before_validator_function
@@ -59,7 +60,7 @@ Version = Annotated[str, *_within(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"
 Commit = Annotated[str, *_within(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 """What a forge knows it by. It becomes a part of an address there."""
 Line = Annotated[str, *_within(min_length=1, max_length=_LONGEST), _Cleaned()]
-"""Whatever people and programs write; cleaned here, once, of what a terminal, a mail or a page would obey."""
+"""Whatever people and programs write; cleaned once, as it comes, of what a terminal, a mail or a page would obey."""
 TopicArn = Annotated[str, *_within(pattern=r"^arn:[^:]+:sns:[^:]+:\d{12}:mayfly-[A-Za-z0-9_-]+$")]
 """Mayfly may publish to topics of this prefix only."""
 ConnectionArn = Annotated[
@@ -109,7 +110,7 @@ class Part(Struct, metaclass=_Frozen, frozen=True):
         try:
             return convert(said, cls, strict=strict)
         except ValidationError as error:
-            raise ValidationError(_explained(str(error), said)) from None
+            raise ValidationError(_explained(str(error), said, cls)) from None
 
     def plain(self) -> dict[str, Any]:
         """Returns it as JSON says it.
@@ -117,9 +118,13 @@ class Part(Struct, metaclass=_Frozen, frozen=True):
         Raises:
             ValidationError: it was made of what nobody may read.
         """
-        said: dict[str, Any] = json.decode(json.encode(self))
-        self.read(said)
-        return said
+        try:
+            said = json.decode(json.encode(self))
+            return dict(
+                json.decode(json.encode(self.read(said)))
+            )  # of what its parts were made of, no more than is known
+        except UnicodeEncodeError as error:
+            raise ValidationError(f"message: {error}") from None
 
     def only(self, *names: str) -> dict[str, Any]:
         """Returns some of its fields, as JSON says them."""
@@ -154,8 +159,8 @@ def from_json(text: str) -> Any:
     """
     try:
         return json.decode(text)
-    except DecodeError as error:
-        raise ValidationError(f"message: Invalid JSON: {error}") from None
+    except (DecodeError, UnicodeEncodeError) as error:
+        raise ValidationError(f"message: Invalid JSON: {error}, but it is {short(repr(text))}") from None
 
 
 def without_nulls(said: Any) -> Any:
@@ -165,18 +170,38 @@ def without_nulls(said: Any) -> Any:
     return [without_nulls(each) for each in said] if isinstance(said, list) else said
 
 
-def _explained(fault: str, said: Any) -> str:
-    """Returns a fault with the value that it is about."""
-    wrong, _, path = fault.partition(" - at `")
-    path, names = path.partition("[...]")[0], []  # of a value of a mapping, msgspec does not say whose it is
-    for name, number in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", path):
+def _explained(fault: str, said: Any, model: type) -> str:
+    """Returns a fault with the field and the value that it is about, and what else than that was expected."""
+    head, at, path = fault.rpartition(" - at `")
+    wrong, path = (head, path) if at else (fault, "")
+    names, steps = list[str](), re.findall(r"\.([^.\[`]+)|\[(\d+)\]", path.partition("[...]")[0])
+    for name, number in steps:  # of a value of a mapping, msgspec does not say whose it is
         said = said[int(number)] if number else said[name]
         names.append(name or number)
     if missing := re.fullmatch("Object missing required field `(.+)`", wrong):
         return f"{'.'.join([*names, missing[1]])}: Field required"
+    if wrong.startswith("Invalid enum value"):
+        wrong = f"expected {' or '.join(_words(model, steps)) or 'another word'}"
     whole = isinstance(said, dict) and not wrong.startswith("Expected `")
     # What is wrong about an object as a whole names its fields itself; all of it helps nobody.
-    return f"{'.'.join(names) or 'message'}: {wrong}" + ("" if whole else f", but it is {short(repr(said))}")
+    value = "" if whole else f", but it is {short(repr(said))}"
+    return f"{'.'.join(names) or 'message'}: {wrong.replace(repr(END)[1:-1], '')}{value}"
+
+
+def _words(model: type, steps: Iterable[tuple[str, str]]) -> list[str]:
+    """Returns the words that a field can have, as its JSON Schema says them."""
+    schema = json.schema(model)
+
+    def opened(shape: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield shape
+        for each in (*shape.get("anyOf", ()), *([schema["$defs"][shape["$ref"][8:]]] if "$ref" in shape else ())):
+            yield from opened(each)
+
+    found = [*opened(schema)]
+    for name, number in steps:
+        below = [each.get("items") if number else each.get("properties", {}).get(name) for each in found]
+        found = [part for each in below if each for part in opened(each)]
+    return [str(word) for each in found for word in each.get("enum", ())]
 
 
 def short(text: str) -> str:

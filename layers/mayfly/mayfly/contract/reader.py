@@ -1,10 +1,11 @@
 """Reads messages from events of EventBridge and notifications of SNS, and explains what is wrong with them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from msgspec import ValidationError, field
+from msgspec import ValidationError, convert, field
 from msgspec.structs import replace
 
 from mayfly.contract.fields import Announcement, Part, from_json, short, timestamp
@@ -39,9 +40,11 @@ class _Event(Part):
     detail_type: str = field(name="detail-type")
     id: str
     source: str
+    account: str
+    region: str
     time: datetime
-    detail: Any
-    sent: datetime | None = None
+    detail: dict[str, Any]
+    sent: Any = None
     """The sender's time: the rule has put EventBridge's own in its place."""
 
 
@@ -145,6 +148,8 @@ def receive[M: Readable](model: type[M], event: object) -> Received[M]:
                 _check_clock(envelope)
     except ValidationError as error:
         raise Refused(str(error)) from None
+    except RecursionError:
+        raise Refused("message: expected fewer objects and arrays in one another") from None
     _check_source(received)
     return _with_claims(received)
 
@@ -194,9 +199,12 @@ def _check_source(received: Received[Any]) -> None:
 
 
 def _check_clock(envelope: _Event) -> None:
-    at, sent = envelope.time, envelope.sent
+    at, sent = envelope.time, None
+    with suppress(ValidationError):
+        sent = convert(envelope.sent, datetime)
     if sent is None or sent.tzinfo is None or abs(sent - at) > _SKEW:
-        raise Refused(f"time: expected one at most 5 minutes from {at.isoformat()}, but it is {sent}")
+        said = short(str(envelope.sent))
+        raise Refused(f"time: expected one at most 5 minutes from {at.isoformat()}, but it is {said}")
 
 
 def receive_sweep(event: object) -> Received["SweepRequested"]:
