@@ -6,6 +6,7 @@ of the same events is the same run.
 """
 
 import json
+import uuid
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -181,7 +182,8 @@ class Machines:
 
     def _life(self, execution: Execution) -> Steps[Any]:
         machine = {"Id": execution.machine, "Name": execution.machine.rpartition(":")[2]}
-        scope = Scope({"Execution": {"Input": execution.input, "Name": execution.name}, "StateMachine": machine}, {})
+        begun = {"Input": execution.input, "Name": execution.name, "StartTime": self._timeline.text}
+        scope = Scope({"Execution": begun, "StateMachine": machine}, {})
         return (yield from self._run(self.definitions[execution.machine], execution.input, scope, execution))
 
     def _resume(self, execution: Execution, heard: bool) -> None:
@@ -421,7 +423,8 @@ def expression(text: str, variables: Json) -> Any:
 @cache
 def _compiled(text: str) -> Any:
     compiled = jsonata.Jsonata.jsonata(text)
-    compiled.register_lambda("parse", json.loads)  # Step Functions' own
+    compiled.register_lambda("parse", json.loads)  # Step Functions' own, as the next one
+    compiled.register_lambda("uuid", lambda: str(uuid.uuid4()))
     return compiled
 
 

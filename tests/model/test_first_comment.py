@@ -16,7 +16,7 @@ from mayfly.workflows import forging
 from tests.model.dynamodb import DynamoDB
 from tests.model.interpreter import Execution, Failure, Machines
 from tests.model.timeline import Timeline
-from tests.model.world import definition
+from tests.model.world import ROOT, definition
 
 type Json = dict[str, Any]
 
@@ -44,6 +44,8 @@ class Showing:
         """Is asked after each call of GitHub, by its method, whether its answer arrives."""
         self.lost = ""
         """The error of every call of GitHub, while it is away."""
+        self.hidden: Callable[[str, str], bool] = lambda *_: False
+        """Whether GitHub answers 404 to a call, by its method and path, as it does to who may not write."""
         self.refused_at: list[float] = []
         self.state, self.text = "pending", ""
         """What the records say."""
@@ -61,6 +63,8 @@ class Showing:
         if self.lost:
             raise Failure(self.lost)
         path = arguments["ApiEndpoint"].removeprefix(forge.API["github"])
+        if self.hidden(arguments["Method"], path):
+            raise Failure("States.Http.StatusCode.404", json.dumps({"message": "Not Found"}))
         query = "&".join(f"{name}={value}" for name, value in arguments.get("QueryParameters", {}).items())
         headers = {"User-Agent": "x", "Authorization": "Bearer secret"}
         body = json.dumps(arguments.get("RequestBody")).encode()
@@ -91,6 +95,10 @@ class Showing:
                 return
             self.timeline.advance(0.25)
         raise AssertionError(f"it is in {one.state}")
+
+    def record(self) -> Json:
+        """What is remembered of the pull request."""
+        return self.dynamodb.items["pull#webshop#7"]
 
     def comments(self) -> list[str]:
         """The comments on the pull request, without their markers."""
@@ -146,12 +154,54 @@ def test_a_comment_that_is_written_and_whose_answer_is_lost_is_not_written_again
     assert showing.comments() == ["first"]
 
 
-def test_who_quotes_the_marker_is_not_taken_for_it(showing: Showing) -> None:
-    marker = forge.comment(SHOP, 7, "", "")["marker"]
-    showing.hub.comments[1] = {"issue": 7, "body": f"> {marker}\n> it passed?"}
+class TestAStrangersComment:
+    """Who reads one of Mayfly's comments knows how it begins, and may write another one like it."""
+
+    @pytest.mark.parametrize("before", ["", "> "])
+    def test_that_begins_as_others_do_is_not_taken_for_ours(self, showing: Showing, before: str) -> None:
+        theirs = f"{before}{forge.comment(SHOP, 7, '', '')['marker']}\nit passed?"
+        showing.hub.comments[1] = {"issue": 7, "body": theirs}
+        showing.show("first")
+        showing.timeline.advance(MINUTE)
+        assert showing.hub.comments[1]["body"] == theirs
+        assert showing.comments()[1:] == ["first"]
+
+    def test_that_copies_ours_is_not_taken_for_it_when_ours_is_deleted(self, showing: Showing) -> None:
+        showing.show("first")
+        showing.timeline.advance(MINUTE)
+        [(ours, copied)] = showing.hub.comments.items()
+        showing.hub.comments[1] = dict(copied)
+        del showing.hub.comments[ours]
+        showing.show("second")
+        showing.timeline.advance(MINUTE)
+        assert showing.comments() == ["first", "second"]
+
+    def test_of_another_installation_stays_and_so_does_ours(self, showing: Showing) -> None:
+        other = Showing()
+        other.hub = showing.hub
+        for text in ("first", "second"):
+            for one, whose in ((showing, "ours"), (other, "theirs")):
+                one.show(f"{text} of {whose}")
+                one.timeline.advance(MINUTE)
+        assert showing.comments() == ["second of ours", "second of theirs"]
+
+
+def test_the_marker_is_kept_until_the_comment_is_known(showing: Showing) -> None:
+    one = showing.show("first")
+    showing.until(one, "Remember Comment")
+    [posted] = showing.hub.comments.values()
+    assert posted["body"] == f"{showing.record()['marker']['S']}\nfirst"
+    showing.timeline.advance(MINUTE)
+    assert showing.record().keys() == {"pk", "comment", "forget_after"}
+
+
+def test_what_an_earlier_version_posted_is_changed(showing: Showing) -> None:
+    [record] = json.loads((ROOT / "tests/samples/records/pull.json").read_text())[:1]
+    showing.dynamodb.restore({record["pk"]["S"]: record})
+    showing.hub.comments[int(record["comment"]["S"])] = {"issue": 7, "body": "of an earlier version"}
     showing.show("first")
     showing.timeline.advance(MINUTE)
-    assert len(showing.hub.comments) == 2
+    assert showing.comments() == ["first"]
 
 
 def test_a_forge_that_takes_no_comment_is_asked_for_twelve_hours_and_given_up(showing: Showing) -> None:
@@ -262,6 +312,32 @@ class TestACommentThatSomebodyDeleted:
         showing.show("third")
         showing.timeline.advance(30 * MINUTE)
         assert showing.comments() == ["third"]
+
+
+class TestACommentThatIsListedAndAnswers404:
+    """A list lags behind a deletion; and GitHub says 404 to who may read, and not write."""
+
+    def test_is_written_anew_once(self, showing: Showing) -> None:
+        showing.show("first")
+        showing.timeline.advance(MINUTE)
+        [listed] = showing.hub.comments
+        showing.hidden = lambda method, path: method == "PATCH" and f"/{listed}?" in f"{path}?"
+        for text in ("second", "third"):
+            one = showing.show(text)
+            showing.timeline.advance(MINUTE)
+            assert one.status == "SUCCEEDED"
+        assert showing.comments() == ["first", "third"]
+
+    def test_ends_at_once_with_the_reason_where_none_can_be_written(self, showing: Showing) -> None:
+        showing.show("first")
+        showing.timeline.advance(MINUTE)
+        showing.hidden = lambda method, path: method != "GET" and "/issues/" in path
+        one = showing.show("second")
+        showing.timeline.advance(MINUTE)
+        assert (one.status, one.error) == ("FAILED", "States.Http.StatusCode.404")
+        assert one.cause.startswith("it is not there, or the connection may not do this there: ")
+        assert one.entered.count("Change Comment") == 1
+        assert showing.comments() == ["first"]
 
 
 @pytest.mark.parametrize("slow", ["statuses", "comments"])

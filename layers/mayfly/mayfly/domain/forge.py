@@ -82,7 +82,7 @@ def status(repository: Repository, commit: str, state: State, said: str, link: s
 
 def comment(repository: Repository, number: int, text: str, since: str) -> Mapping[str, Any]:
     """How the one comment on a pull request is looked for, posted and changed (at its id). It begins with a marker that
-    nobody sees.
+    nobody sees, and that the machine makes unguessable where it posts one.
 
     Args:
         since: from when on it may have been written. Of GitLab the newest are looked at.

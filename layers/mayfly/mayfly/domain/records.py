@@ -410,6 +410,8 @@ class PullRequest(Record, frozen=True, kw_only=True):
     """The execution that writes the first one."""
     claimed_until: int = 0
     """In milliseconds since 1970."""
+    marker: str | None = None
+    """What the comment begins with that is being written, until its id is known."""
     previews: tuple[str, ...] = ()
     """The environments that show it, the newest last; as long as something is left of them."""
     pushed_at: str = ""
