@@ -38,10 +38,12 @@ class _Event(Part):
     """An event of EventBridge, as a rule hands it over."""
 
     detail_type: str = field(name="detail-type")
+    version: str
     id: str
     source: str
     account: str
     region: str
+    resources: tuple[str, ...]
     time: datetime
     detail: dict[str, Any]
     sent: Any = None
@@ -49,6 +51,7 @@ class _Event(Part):
 
 
 class _Notification(Part):
+    Type: Literal["Notification"]
     MessageId: str
     TopicArn: str
     Timestamp: datetime
