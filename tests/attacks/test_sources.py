@@ -11,6 +11,7 @@ from mayfly.contract.fields import Announcement
 from mayfly.contract.messages import Request
 from mayfly.contract.reader import Refused, receive
 from mayfly.contract.vocabulary import Event
+from tests import envelopes
 from tests.contract import EXAMPLES, example
 from tests.unit.policies import CONTROLLER, REGION, Template
 
@@ -144,20 +145,7 @@ def test_every_rule_of_requests_hands_over_eventbridge_s_own_time():
 
 @pytest.mark.parametrize("topic", ["mayfly_billing_code-versions", "mayfly-code-versions", "mayfly_webshop", "a_b_c_d"])
 def test_a_topic_speaks_for_its_own_application_only(topic: str):
-    note = {
-        "Type": "Notification",
-        "MessageId": "95df01b4-ee98-5cb9-9903-4c221d41eb5e",
-        "TopicArn": f"arn:aws:sns:{REGION}:{CONTROLLER}:{topic}",
-        "Subject": None,
-        "Message": json.dumps(said(Event.CODE_VERSION_PUSHED, "")["detail"]),
-        "Timestamp": "2026-11-24T06:47:33.120Z",
-        "SignatureVersion": "1",
-        "Signature": "EXAMPLE",
-        "SigningCertUrl": "https://sns.us-east-1.amazonaws.com/EXAMPLE.pem",
-        "UnsubscribeUrl": "https://sns.us-east-1.amazonaws.com/EXAMPLE",
-        "MessageAttributes": {},
-    }
-    event = {"Records": [{"EventVersion": "1.0", "EventSource": "aws:sns", "EventSubscriptionArn": "a", "Sns": note}]}
+    event = envelopes.notification(topic, json.dumps(said(Event.CODE_VERSION_PUSHED, "")["detail"]))
     with pytest.raises(Refused, match=r"^source: expected "):
         receive(REQUESTS[Event.CODE_VERSION_PUSHED], event)
 

@@ -25,6 +25,7 @@ from moto.cloudformation.models import Event, cloudformation_backends
 
 from mayfly.domain.ending import digest
 from mayfly.domain.records import Entry, Environment, placed, plain
+from tests import envelopes
 from tests.contract import checked, example
 from tests.models import violations
 
@@ -88,18 +89,7 @@ def deletion(by: str = "tests", **change: Any) -> Json:
 
 def on_the_bus(detail_type: str, detail: Any, source: str = "mayfly.api", account: str = CONTROLLER_ACCOUNT) -> Json:
     """An event as a rule of EventBridge hands it to a function."""
-    return {
-        "version": "0",
-        "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
-        "detail-type": detail_type,
-        "source": source,
-        "account": account,
-        "time": "2026-11-24T06:47:33Z",
-        "sent": "2026-11-24T06:47:33Z",
-        "region": REGION,
-        "resources": [],
-        "detail": detail,
-    }
+    return envelopes.event(detail_type, detail, source, account)
 
 
 def announced(event: str, **changes: Any) -> Json:
@@ -115,29 +105,7 @@ def finished(outcome: str = "passed", **more: Any) -> Json:
 
 def on_the_topic(topic: str, text: str) -> Json:
     """A notification as a subscription of SNS hands it to a function."""
-    arn = f"arn:aws:sns:{REGION}:{CONTROLLER_ACCOUNT}:{topic}"
-    return {
-        "Records": [
-            {
-                "EventSource": "aws:sns",
-                "EventVersion": "1.0",
-                "EventSubscriptionArn": f"{arn}:21be56ed-a058-49f5-8c98-aedd2564c486",
-                "Sns": {
-                    "Type": "Notification",
-                    "MessageId": "95df01b4-ee98-5cb9-9903-4c221d41eb5e",
-                    "TopicArn": arn,
-                    "Subject": None,
-                    "Message": text,
-                    "Timestamp": "2026-11-24T06:47:33.120Z",
-                    "SignatureVersion": "1",
-                    "Signature": "tcc6faL2yUC6dgZdmrwh1Y4cGa/ebXEkAi6RibDsvpi+tE/1+82j...65r==",
-                    "SigningCertUrl": f"https://sns.{REGION}.amazonaws.com/SimpleNotificationService-ac565b8b1a6c5.pem",
-                    "UnsubscribeUrl": f"https://sns.{REGION}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={arn}",
-                    "MessageAttributes": {},
-                },
-            }
-        ]
-    }
+    return envelopes.notification(topic, text)
 
 
 def of_the_stack(stack_id: str, status: str, reason: str = "", request: str = "") -> Json:

@@ -26,6 +26,7 @@ from mayfly.aws import attempts, clients, records
 from mayfly.aws.kill_switch import Turn
 from mayfly.domain import tags
 from mayfly.observability import logger
+from tests import envelopes
 from tests.inline import Inline
 from tests.model import workload_api
 from tests.model.clients import Boto3, refusal
@@ -405,37 +406,13 @@ class World:
     def on_the_bus(self, detail_type: str, detail: Json, source: str = "mayfly.api") -> Json:
         """An event as a rule of EventBridge hands it over."""
         at = self.timeline.moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-        return {
-            "version": "0",
-            "id": f"6a7e8feb-b491-4cf7-a9f1-{next(self.account.number):012d}",
-            "detail-type": detail_type,
-            "source": source,
-            "account": "111111111111",
-            "time": at,
-            **({} if source.startswith("aws.") else {"sent": at}),
-            "region": "us-east-1",
-            "resources": [],
-            "detail": detail,
-        }
+        identity = f"6a7e8feb-b491-4cf7-a9f1-{next(self.account.number):012d}"
+        return envelopes.event(detail_type, detail, source, identity=identity, at=at)
 
     def on_the_topic(self, text: str) -> Json:
         """A notification as a subscription of SNS hands it over."""
-        arn = "arn:aws:sns:us-east-1:111111111111:mayfly_webshop_topic"
-        sns: Json = {
-            "Type": "Notification",
-            "MessageId": f"95df01b4-ee98-5cb9-9903-{next(self.account.number):012d}",
-            "TopicArn": arn,
-            "Subject": None,
-            "Message": text,
-            "Timestamp": self.timeline.text,
-            "SignatureVersion": "1",
-            "Signature": "EXAMPLE",
-            "SigningCertUrl": "https://sns.us-east-1.amazonaws.com/EXAMPLE.pem",
-            "UnsubscribeUrl": "https://sns.us-east-1.amazonaws.com/EXAMPLE",
-            "MessageAttributes": {},
-        }
-        record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": f"{arn}:1", "Sns": sns}
-        return {"Records": [record]}
+        identity = f"95df01b4-ee98-5cb9-9903-{next(self.account.number):012d}"
+        return envelopes.notification("mayfly_webshop_topic", text, identity, self.timeline.text)
 
     def sweep(self, dry_run: bool = False) -> Json:
         """A sweep by hand."""

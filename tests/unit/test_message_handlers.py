@@ -13,49 +13,19 @@ from mayfly.contract.configuration import Application
 from mayfly.contract.messages import explain
 from mayfly.contract.reader import Refused, receive
 from mayfly.contract.requests import CodeVersionPushed, TestFinished
+from tests import envelopes
 
 ROOT = Path(__file__).resolve().parents[2]
 PUSHED = json.loads(json.loads((ROOT / "events" / "code_version_pushed.json").read_text())[0]["Detail"])
 
 
 def on_the_bus(detail, detail_type="Code Version Pushed"):
-    return {
-        "version": "0",
-        "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
-        "detail-type": detail_type,
-        "source": "mayfly.app.webshop" if not detail_type.startswith("CloudF") else "aws.cloudformation",
-        "account": "111111111111",
-        "time": "2026-11-24T06:47:33Z",
-        "sent": "2026-11-24T06:47:33Z",
-        "region": "us-east-1",
-        "resources": [],
-        "detail": detail,
-    }
+    ours = not detail_type.startswith("CloudF")
+    return envelopes.event(detail_type, detail, "mayfly.app.webshop" if ours else "aws.cloudformation")
 
 
 def on_the_topic(text):
-    return {
-        "Records": [
-            {
-                "EventVersion": "1.0",
-                "EventSource": "aws:sns",
-                "EventSubscriptionArn": "arn:aws:sns:us-east-1:111111111111:mayfly_webshop_code-versions:1",
-                "Sns": {
-                    "Type": "Notification",
-                    "MessageId": "95df01b4-ee98-5cb9-9903-4c221d41eb5e",
-                    "TopicArn": "arn:aws:sns:us-east-1:111111111111:mayfly_webshop_code-versions",
-                    "Subject": None,
-                    "Message": text,
-                    "Timestamp": "2026-11-24T06:47:33.120Z",
-                    "SignatureVersion": "1",
-                    "Signature": "EXAMPLE",
-                    "SigningCertUrl": "https://sns.us-east-1.amazonaws.com/EXAMPLE.pem",
-                    "UnsubscribeUrl": "https://sns.us-east-1.amazonaws.com/EXAMPLE",
-                    "MessageAttributes": {},
-                },
-            }
-        ]
-    }
+    return envelopes.notification("mayfly_webshop_code-versions", text)
 
 
 class TestBothWays:
