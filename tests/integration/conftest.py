@@ -122,6 +122,7 @@ def _forget() -> None:
     load_settings.cache_clear()
     load_sign_in.cache_clear()
     logger.clear_state()
+    logger.setLevel("INFO")  # the command line turns it off for its process
 
 
 def _install(world: World) -> None:
