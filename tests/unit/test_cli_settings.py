@@ -1,9 +1,11 @@
 """The command line knows of an installation what its functions are told."""
 
+import pytest
 from msgspec.structs import fields
 
-from mayfly.settings import Settings, SignIn
-from mayfly_cli.installation import SETTINGS
+from mayfly.settings import Incomplete, Settings, SignIn
+from mayfly_cli.errors import Failed, explained
+from mayfly_cli.installation import SETTINGS, Installation
 from tests.blueprint import INSTALLATION, template
 
 TEMPLATE = template(INSTALLATION)
@@ -34,3 +36,12 @@ def test_every_setting_is_read_from_the_stack():
 def test_the_stack_says_each_of_them():
     said = TEMPLATE["Outputs"].keys() | TEMPLATE["Parameters"].keys()
     assert {SETTINGS[name] for name in REQUIRED} - said == set()
+
+
+def test_an_installation_that_lacks_what_this_version_needs_is_told_of_in_a_sentence():
+    older = Installation("mayfly", "UPDATE_COMPLETE", {"TableName": "mayfly-records"}, {})
+    with pytest.raises(Incomplete) as lacking:
+        _ = older.settings
+    told = explained(lacking.value)
+    assert isinstance(told, Failed)
+    assert "MAYFLY_CONTROLLER: Field required" in told.message
