@@ -7,22 +7,14 @@ Then the largest attributes of an environment's record, and the sum a life.
 
 import inspect
 import json
-import os
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
-
-import pytest
 
 from bench import pages
 from bench.pages import bytes_of
 from bench.visits import OWN
-from bench.visits import release as a_release
-from mayfly import observability
-from mayfly.observability import logger, metrics
-from tests.model import world as simulated
 
 type Json = dict[str, Any]
 
@@ -38,7 +30,7 @@ class Told(pages.Counted):
         self.writes: list[Json] = []
 
     def note(self, request: Json, before: Json, after: Json, units: Json) -> None:
-        """Keeps a write."""
+        """The simulated table remembers a write to DynamoDB, to be printed."""
         self.writes.append(
             {
                 "record": request["Key"]["pk"]["S"],
@@ -62,19 +54,9 @@ def _writer() -> str:
 
 def measure() -> list[Json]:
     """Every write of a release and its environments, and their sums a life."""
-    os.environ.update(simulated.SETTINGS)
-    logger.setLevel("CRITICAL")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "add_metric", lambda **_: None)
-        patch.setattr(observability, "single_metric", lambda **_: MagicMock())
-        patch.setattr(simulated.World, "SWEEPS_EVERY", 10**6)
-        patch.setattr(simulated, "DynamoDB", Told)
-        with simulated.World().installed(patch) as world:
-            world.machines.token_length = pages.TOKEN
-            a_release(world)
-            table: Any = world.dynamodb
-            [first, *_] = world.environments()
-            item = table.items[f"environment#{first}"]
+    with pages.counting(Told) as (world, table):
+        [first, *_] = world.environments()
+        item = table.items[f"environment#{first}"]
     sizes = sorted(((bytes_of({name: each}), name) for name, each in item.items()), reverse=True)
     summed = Counter[str]()
     for each in table.writes:

@@ -124,18 +124,23 @@ def test_two_executions_that_overlap_write_one_comment(showing: Showing) -> None
     assert showing.comments() == ["last"]
 
 
+def stop_in(showing: Showing, state: str, news: str, later: str) -> None:
+    """Somebody stops the Step Functions execution that shows some news: the next one leaves its comment alone there."""
+    stopped = showing.show(news)
+    showing.until(stopped, state)
+    showing.machines.stop(stopped)
+    follows = showing.show(later)
+    showing.timeline.advance(30 * MINUTE)
+    assert follows.status == "SUCCEEDED"
+    assert showing.comments() == [later]
+
+
 @pytest.mark.parametrize(
     "state",
     ["Compose", "Set Status", "Find Comment", "Claim Comment", "Look For Comment", "Post Comment", "Remember Comment"],
 )
 def test_one_that_is_stopped_in_any_state_leaves_no_second_comment_behind(showing: Showing, state: str) -> None:
-    stopped = showing.show("first")
-    showing.until(stopped, state)
-    showing.machines.stop(stopped)
-    follows = showing.show("second")
-    showing.timeline.advance(30 * MINUTE)
-    assert follows.status == "SUCCEEDED"
-    assert showing.comments() == ["second"]
+    stop_in(showing, state, "first", "second")
 
 
 @pytest.mark.parametrize("lost", [1, 2, 5])
@@ -291,13 +296,7 @@ class TestACommentThatSomebodyDeleted:
         showing.show("first")
         showing.timeline.advance(MINUTE)
         showing.hub.comments.clear()
-        stopped = showing.show("second")
-        showing.until(stopped, state)
-        showing.machines.stop(stopped)
-        follows = showing.show("third")
-        showing.timeline.advance(30 * MINUTE)
-        assert follows.status == "SUCCEEDED"
-        assert showing.comments() == ["third"]
+        stop_in(showing, state, "second", "third")
 
     def test_is_not_taken_for_gone_where_no_comment_can_be_seen(self, showing: Showing) -> None:
         showing.show("first")
