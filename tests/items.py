@@ -11,13 +11,13 @@ type Json = dict[str, Any]
 
 
 def read_item(cloud: Accounts, table: str, key: str) -> Json:
-    """Reads an item as plain values; {} if there is none."""
+    """Reads one item of the DynamoDB table as plain values; returns {} if there is none."""
     reply = cloud.client("dynamodb").get_item(TableName=table, Key={"pk": {"S": key}}, ConsistentRead=True)
     return _plain(reply.get("Item", {}))
 
 
 def all_items(cloud: Accounts, table: str) -> list[Json]:
-    """Reads every item of the table, page by page."""
+    """Reads every item of the DynamoDB table, page by page."""
     pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table)
     return [_plain(item) for page in pages for item in page["Items"]]
 

@@ -86,7 +86,7 @@ class Story:
 
     @property
     def judged(self) -> Verdict:
-        """The verdict, once there is one."""
+        """Returns the verdict on the release of this demo, once Mayfly has announced one."""
         assert self.verdict
         return self.verdict
 

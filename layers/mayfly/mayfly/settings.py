@@ -8,10 +8,12 @@ from typing import Annotated, Any
 from msgspec import NODEFAULT, Meta, Struct, ValidationError, convert, field
 from msgspec.structs import fields
 
+from mayfly.contract.fields import END
+
 
 def _like(pattern: str) -> Meta:
-    """A variable's pattern. The end of a text is nothing before a line's end."""
-    return Meta(pattern=f"{pattern}(?!\n)" if pattern.endswith("$") else pattern)
+    """Returns the pattern of an environment variable, whose `$` lets no line end follow."""
+    return Meta(pattern=f"{pattern}{END}" if pattern.endswith("$") else pattern)
 
 
 type _Text = Annotated[str, Meta(min_length=1)]
@@ -91,7 +93,7 @@ class SignIn(Struct, frozen=True, kw_only=True):
 
 
 class Incomplete(ValueError):
-    """Settings are missing, or wrong; the text names each."""
+    """A Lambda function lacks environment variables, or has wrong ones; the text names each."""
 
 
 @cache

@@ -215,7 +215,7 @@ class EnvironmentExtended(_Environment, event=Event.ENVIRONMENT_EXTENDED):
 
 
 class ToExtend(Part):
-    """The detail of `Environment Extension Requested`."""
+    """Whoever extends an environment sends this, as the detail of `Environment Extension Requested`."""
 
     environment: Identity
     minutes: int

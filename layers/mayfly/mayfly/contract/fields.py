@@ -19,7 +19,7 @@ _LONGEST = 1024
 
 
 class _Bounds:
-    """The bounds of a field, as pydantic takes them."""
+    """Tells pydantic the bounds of a field, which msgspec reads from `Meta`."""
 
     def __init__(self, bounds: dict[str, Any]) -> None:
         self.bounds = bounds
@@ -29,7 +29,7 @@ class _Bounds:
 
 
 class _Cleaned:
-    """Where people send it, pydantic cleans a line first; structs are made of what was cleaned there. What is too long
+    """Has pydantic clean a line before it checks the line. Structs are made of what was cleaned there. What is too long
     as it was sent is not cleaned, which may shorten it: it is refused for its length."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:

@@ -238,7 +238,7 @@ class Order(Part):
 
 
 class Puppet(Part):
-    """How a builder is configured, as it was when its bake was planned."""
+    """Says how Puppet configures a builder instance, as the family's configuration said when the bake was planned."""
 
     mode: Literal["apply", "agent"]
     artifact: str | None = None

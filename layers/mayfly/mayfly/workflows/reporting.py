@@ -21,8 +21,8 @@ _ROOM = 300_000
 
 
 def write_down(settings: Settings, report: dict[str, Any], kept: dict[str, Any], now: datetime) -> str:
-    """Writes what was decided down, before anything is done; returns why S3 did not take it. Then it is in the table,
-    and in the log where that takes nothing either.
+    """A sweep or a retirement writes its report to S3, before it does anything; returns why S3 refused it. Then the
+    report is in DynamoDB, and in the log where DynamoDB refuses it, too.
 
     Args:
         kept: what else belongs to the report, where there is room.
